@@ -1,0 +1,25 @@
+//! THE WORDS: what people and programs say to us, parsed once, pure, without I/O. A value that exists is valid.
+
+mod characters;
+pub mod email;
+mod word;
+
+use std::borrow::Cow;
+
+/// What is wrong with a word. It never holds the word itself, so it may be logged and sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Invalid {
+    /// One of the API's codes for a bad member: `format`, `too_short`, `too_long`, `pattern`, `not_allowed`,
+    /// `common_password`, `contains_identity`, ...
+    pub code: &'static str,
+    /// A sentence for people.
+    pub detail: Cow<'static, str>,
+}
+
+impl Invalid {
+    /// `detail` is a whole sentence and must not repeat what was sent.
+    pub fn new(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
