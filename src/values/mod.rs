@@ -2,6 +2,7 @@
 
 mod characters;
 pub mod email;
+pub mod name;
 mod word;
 
 use std::borrow::Cow;

@@ -1,0 +1,92 @@
+//! Names: what a person is called on screen, in any script. Two people may have the same.
+
+use std::str::FromStr;
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::{
+    Invalid,
+    characters::{is_invisible, overrides_direction},
+    word::word,
+};
+
+/// A display name: 1 to 100 characters after NFC and without the white space around it, which people add by accident and
+/// nobody sees; one line; at least one character that can be seen; nothing that reorders the text around it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+word!(Name);
+
+impl FromStr for Name {
+    type Err = Invalid;
+
+    /// # Errors
+    /// `too_short`, `too_long`, or `not_allowed` for control characters (NUL, line breaks, bidi overrides).
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        let name: String = raw.trim().nfc().collect();
+        if name.chars().any(|c| c.is_control() || overrides_direction(c) || matches!(c, '\u{2028}' | '\u{2029}')) {
+            return Err(Invalid::new("not_allowed", "A name has no control characters and no line breaks."));
+        }
+        if name.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+            return Err(Invalid::new("too_short", "A name has at least 1 character that can be seen."));
+        }
+        if name.chars().count() > 100 {
+            return Err(Invalid::new("too_long", "A name has at most 100 characters."));
+        }
+        Ok(Self(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(raw: &str) -> Result<String, &'static str> {
+        raw.parse::<Name>().map(Name::into_string).map_err(|invalid| invalid.code)
+    }
+
+    #[rstest]
+    #[case("Ada Lovelace", "Ada Lovelace")]
+    #[case("  Ada\u{A0}", "Ada")]
+    #[case("Jose\u{301}", "José")]
+    #[case("毛沢", "毛沢")]
+    #[case("نور", "نور")]
+    #[case("👩\u{200D}🚀", "👩\u{200D}🚀")]
+    #[case("X", "X")]
+    fn a_name_may_be_in_any_script(#[case] raw: &str, #[case] expected: &str) {
+        assert_eq!(parse(raw).as_deref(), Ok(expected));
+    }
+
+    #[rstest]
+    #[case::empty("", "too_short")]
+    #[case::white("  \u{3000}", "too_short")]
+    #[case::zero_width("\u{200B}\u{2060}", "too_short")]
+    #[case::nul("A\0da", "not_allowed")]
+    #[case::line_break("Ada\nLovelace", "not_allowed")]
+    #[case::line_separator("Ada\u{2028}Lovelace", "not_allowed")]
+    #[case::escape("\u{1B}[31mAda", "not_allowed")]
+    #[case::c1("Ada\u{85}L", "not_allowed")]
+    #[case::bidi_override("Ada\u{202E}", "not_allowed")]
+    #[case::bidi_isolate("\u{2066}Ada", "not_allowed")]
+    fn a_name_can_be_seen_and_stays_on_its_line(#[case] raw: &str, #[case] code: &str) {
+        assert_eq!(parse(raw), Err(code));
+    }
+
+    #[test]
+    fn a_hundred_characters_are_counted_after_nfc() {
+        assert_eq!(parse(&"e\u{301}".repeat(100)), Ok("é".repeat(100)));
+        assert_eq!(parse(&"é".repeat(101)), Err("too_long"));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_twice_changes_nothing(raw in "\\PC{0,30}|[\\pL\\pM\\pZ]{0,30}") {
+            if let Ok(name) = raw.parse::<Name>() {
+                prop_assert_eq!(name.as_str().parse::<Name>(), Ok(name.clone()));
+            }
+        }
+    }
+}
