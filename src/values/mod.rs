@@ -2,7 +2,9 @@
 
 mod characters;
 pub mod email;
+pub mod identifier;
 pub mod name;
+pub mod username;
 mod word;
 
 use std::borrow::Cow;

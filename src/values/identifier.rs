@@ -1,0 +1,39 @@
+//! Identifiers: whom somebody says they are when they log in.
+
+use super::{email::Email, username::Username};
+
+/// An identifier as given at log-in. Reading one never fails: an ill-formed identifier is simply nobody's, so that it costs
+/// and answers the same as a wrong password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identifier {
+    /// It holds an `@` and is an e-mail address.
+    Email(Email),
+    /// It holds no `@` and is a username.
+    Username(Username),
+    /// It can be no account's. What was sent is not kept: it may be a password in the wrong field.
+    Unknown,
+}
+
+impl From<&str> for Identifier {
+    fn from(raw: &str) -> Self {
+        if raw.contains('@') {
+            raw.parse().map_or(Self::Unknown, Self::Email)
+        } else {
+            raw.parse().map_or(Self::Unknown, Self::Username)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_an_email_a_username_or_nobodys() {
+        assert_eq!(Identifier::from("Ada@Example.org"), Identifier::Email("ada@example.org".parse().unwrap()));
+        assert_eq!(Identifier::from("ADA"), Identifier::Username("ada".parse().unwrap()));
+        for nobodys in ["", "@", "a", "hunter2 hunter2", "ada@", "ada\0", "adm\u{131}n@example.org", &"a".repeat(100_000)] {
+            assert_eq!(Identifier::from(nobodys), Identifier::Unknown);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Usernames: the short name to log in with, never to be mistaken for an e-mail address.
+
+use std::str::FromStr;
+
+use super::{Invalid, word::word};
+
+/// A username: 3 to 32 of `[a-z0-9._-]`, starting with a letter; upper-case ASCII letters are lower-cased.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Username(String);
+
+word!(Username);
+
+impl FromStr for Username {
+    type Err = Invalid;
+
+    /// # Errors
+    /// `too_short`, `too_long` or `pattern`.
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        match raw.chars().count() {
+            0..3 => return Err(Invalid::new("too_short", "A username has at least 3 characters.")),
+            3..=32 => {}
+            _ => return Err(Invalid::new("too_long", "A username has at most 32 characters.")),
+        }
+        let starts_well = raw.starts_with(|first: char| first.is_ascii_alphabetic());
+        if !starts_well || !raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+            return Err(Invalid::new(
+                "pattern",
+                "A username takes ASCII letters, digits, dots, underscores and hyphens, and starts with a letter.",
+            ));
+        }
+        Ok(Self(raw.to_ascii_lowercase()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("ada", Ok("ada"))]
+    #[case("Ada.Lovelace_1815-x", Ok("ada.lovelace_1815-x"))]
+    #[case("abcdefghijklmnopqrstuvwxyz012345", Ok("abcdefghijklmnopqrstuvwxyz012345"))]
+    #[case("", Err("too_short"))]
+    #[case("ab", Err("too_short"))]
+    #[case("abcdefghijklmnopqrstuvwxyz0123456", Err("too_long"))]
+    #[case("1ada", Err("pattern"))]
+    #[case(".ada", Err("pattern"))]
+    #[case("ada@example.org", Err("pattern"))]
+    #[case("ada l", Err("pattern"))]
+    #[case(" ada", Err("pattern"))]
+    #[case("ada\0", Err("pattern"))]
+    #[case("ada\n", Err("pattern"))]
+    #[case("\u{212A}elvin", Err("pattern"))]
+    #[case("adm\u{131}n", Err("pattern"))]
+    fn a_username_is_short_and_plain(#[case] raw: &str, #[case] expected: Result<&str, &str>) {
+        assert_eq!(
+            raw.parse::<Username>().map(Username::into_string).map_err(|invalid| invalid.code),
+            expected.map(str::to_owned)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn p05_a_username_is_canonical_and_nobodys_email(raw in "\\PC{0,40}|[A-Za-z][A-Za-z0-9._-]{2,31}") {
+            if let Ok(username) = raw.parse::<Username>() {
+                prop_assert_eq!(username.as_str().parse::<Username>(), Ok(username.clone()));
+                prop_assert!(username.as_str().parse::<super::super::email::Email>().is_err());
+            }
+        }
+    }
+}
