@@ -4,6 +4,7 @@ mod characters;
 pub mod email;
 pub mod identifier;
 pub mod name;
+pub mod password;
 pub mod username;
 mod word;
 
