@@ -5,6 +5,8 @@ pub mod email;
 pub mod identifier;
 pub mod name;
 pub mod password;
+pub mod permission;
+pub mod role_name;
 pub mod username;
 mod word;
 

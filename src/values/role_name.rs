@@ -1,0 +1,74 @@
+//! Role names, and the two that are built in.
+
+use std::str::FromStr;
+
+use super::{Invalid, word::word};
+
+/// A role's name: 2 to 32 of `[a-z0-9_-]`, as it stands in tokens and paths.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleName(String);
+
+word!(RoleName);
+
+impl RoleName {
+    /// The built-in role that may do everything and cannot be changed.
+    pub const ADMIN: &'static str = "admin";
+    /// The built-in role that grants nothing: everybody's own things only.
+    pub const USER: &'static str = "user";
+
+    /// The name [`RoleName::ADMIN`].
+    pub fn admin() -> Self {
+        Self(Self::ADMIN.to_owned())
+    }
+
+    /// The name [`RoleName::USER`].
+    pub fn user() -> Self {
+        Self(Self::USER.to_owned())
+    }
+}
+
+impl FromStr for RoleName {
+    type Err = Invalid;
+
+    /// # Errors
+    /// `too_short`, `too_long` or `pattern`.
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        match raw.chars().count() {
+            0..2 => return Err(Invalid::new("too_short", "A role name has at least 2 characters.")),
+            2..=32 => {}
+            _ => return Err(Invalid::new("too_long", "A role name has at most 32 characters.")),
+        }
+        if !raw.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')) {
+            return Err(Invalid::new("pattern", "A role name takes lower-case ASCII letters, digits, underscores and hyphens."));
+        }
+        Ok(Self(raw.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("hr", Ok(()))]
+    #[case("billing_clerk-2", Ok(()))]
+    #[case("abcdefghijklmnopqrstuvwxyz012345", Ok(()))]
+    #[case("a", Err("too_short"))]
+    #[case("abcdefghijklmnopqrstuvwxyz0123456", Err("too_long"))]
+    #[case("Admin", Err("pattern"))]
+    #[case("a.b", Err("pattern"))]
+    #[case("a b", Err("pattern"))]
+    #[case("ad\u{131}", Err("pattern"))]
+    fn a_role_name_is_taken_as_it_is_or_refused(#[case] raw: &str, #[case] expected: Result<(), &str>) {
+        let parsed = raw.parse::<RoleName>().map_err(|invalid| invalid.code);
+        assert_eq!(parsed, expected.map(|()| RoleName(raw.to_owned())));
+    }
+
+    #[test]
+    fn the_built_in_names_are_names() {
+        assert_eq!(RoleName::ADMIN.parse(), Ok(RoleName::admin()));
+        assert_eq!(RoleName::USER.parse(), Ok(RoleName::user()));
+    }
+}
