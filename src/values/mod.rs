@@ -3,6 +3,7 @@
 mod characters;
 pub mod email;
 pub mod identifier;
+pub mod json;
 pub mod name;
 pub mod password;
 pub mod permission;
