@@ -1,6 +1,8 @@
 //! Identifiers: whom somebody says they are when they log in.
 
-use super::{email::Email, username::Username};
+use std::str::FromStr;
+
+use super::{Invalid, email::Email, username::Username};
 
 /// An identifier as given at log-in. Reading one never fails: an ill-formed identifier is simply nobody's, so that it costs
 /// and answers the same as a wrong password.
@@ -14,13 +16,16 @@ pub enum Identifier {
     Unknown,
 }
 
-impl From<&str> for Identifier {
-    fn from(raw: &str) -> Self {
-        if raw.contains('@') {
+impl FromStr for Identifier {
+    type Err = Invalid;
+
+    /// Never fails.
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        Ok(if raw.contains('@') {
             raw.parse().map_or(Self::Unknown, Self::Email)
         } else {
             raw.parse().map_or(Self::Unknown, Self::Username)
-        }
+        })
     }
 }
 
@@ -28,12 +33,16 @@ impl From<&str> for Identifier {
 mod tests {
     use super::*;
 
+    fn identifier(raw: &str) -> Identifier {
+        raw.parse().unwrap()
+    }
+
     #[test]
     fn an_identifier_is_an_email_a_username_or_nobodys() {
-        assert_eq!(Identifier::from("Ada@Example.org"), Identifier::Email("ada@example.org".parse().unwrap()));
-        assert_eq!(Identifier::from("ADA"), Identifier::Username("ada".parse().unwrap()));
+        assert_eq!(identifier("Ada@Example.org"), Identifier::Email("ada@example.org".parse().unwrap()));
+        assert_eq!(identifier("ADA"), Identifier::Username("ada".parse().unwrap()));
         for nobodys in ["", "@", "a", "hunter2 hunter2", "ada@", "ada\0", "adm\u{131}n@example.org", &"a".repeat(100_000)] {
-            assert_eq!(Identifier::from(nobodys), Identifier::Unknown);
+            assert_eq!(identifier(nobodys), Identifier::Unknown);
         }
     }
 }

@@ -1,12 +1,17 @@
 //! THE WORDS: what people and programs say to us, parsed once, pure, without I/O. A value that exists is valid.
 
 mod characters;
+pub mod claims;
 pub mod email;
 pub mod identifier;
+pub mod ids;
 pub mod json;
 pub mod name;
 pub mod password;
+pub mod password_hash;
 pub mod permission;
+pub mod query;
+pub mod revision;
 pub mod role_name;
 pub mod username;
 mod word;

@@ -1,0 +1,63 @@
+//! Password hashes as they are stored: a scheme's tag before the hash, so that another scheme can follow this one.
+
+use std::fmt;
+
+use sea_orm::DeriveValueType;
+
+/// bcrypt over base64(HMAC-SHA-384(pepper, password)).
+const SCHEME: &str = "hs384:";
+/// No setting allows more; a row that says more is garbage, and checking it would take hours.
+const DEAREST: u32 = 16;
+
+/// A stored password hash. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, DeriveValueType)]
+#[sea_orm(column_type = "Text")]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// How many characters it takes to read the cost: the tag, `$2b$`, two digits, `$`.
+    pub const PREFIX: i32 = 13;
+
+    /// What to store for this bcrypt hash of a digest.
+    #[must_use]
+    pub fn from_bcrypt(hash: &str) -> Self {
+        Self(format!("{SCHEME}{hash}"))
+    }
+
+    /// The bcrypt hash and its cost; `None` for what is no hash of ours.
+    #[must_use]
+    pub fn bcrypt(&self) -> Option<(u32, &str)> {
+        let hash = self.0.strip_prefix(SCHEME)?;
+        hash.parse::<bcrypt::HashParts>().ok()?;
+        Some((Self::cost(&self.0)?, hash))
+    }
+
+    /// The cost that the first [`Self::PREFIX`] characters of a stored hash tell.
+    #[must_use]
+    pub fn cost(stored: &str) -> Option<u32> {
+        let cost = stored.strip_prefix(SCHEME)?.split('$').nth(2)?.parse().ok()?;
+        (cost <= DEAREST).then_some(cost)
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p07_garbage_in_the_column_is_no_hash() {
+        let hash = PasswordHash::from_bcrypt(&bcrypt::hash("digest", 4).unwrap());
+        assert_eq!(hash.bcrypt().map(|(cost, _)| cost), Some(4));
+        assert_eq!(PasswordHash::cost(&hash.0[..PasswordHash::PREFIX as usize]), Some(4));
+        for garbage in ["", "hunter2", "hs384:", "hs384:$2b$", "hs384:$2b$12$", "hs384:$2b$31$", &hash.0[6..], &hash.0[..40]] {
+            assert!(PasswordHash(garbage.to_owned()).bcrypt().is_none(), "{garbage}");
+        }
+        assert_eq!(format!("{hash:?}"), "PasswordHash(…)");
+    }
+}

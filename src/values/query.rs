@@ -1,0 +1,104 @@
+//! What lists are asked for: how much, from where on, and for which word.
+
+use std::str::FromStr;
+
+use super::{Invalid, word::word};
+
+/// How many items a page has at most: 1 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(u64);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(25)
+    }
+}
+
+impl From<Limit> for u64 {
+    fn from(limit: Limit) -> Self {
+        limit.0
+    }
+}
+
+impl FromStr for Limit {
+    type Err = Invalid;
+
+    /// # Errors
+    /// `not_allowed`.
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        match raw.parse() {
+            Ok(limit @ 1..=100) if raw.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self(limit)),
+            _ => Err(Invalid::new("not_allowed", "Must be a whole number from 1 to 100.")),
+        }
+    }
+}
+
+/// Where a page begins, as the page before said: 1 to 512 characters that only the server understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(String);
+
+word!(Cursor);
+
+impl FromStr for Cursor {
+    type Err = Invalid;
+
+    /// # Errors
+    /// `not_allowed`.
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        let is_base64url = raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if raw.is_empty() || raw.len() > 512 || !is_base64url {
+            return Err(Invalid::new("not_allowed", "Is not a cursor of this list."));
+        }
+        Ok(Self(raw.to_owned()))
+    }
+}
+
+/// The beginning of an e-mail address or a username: 1 to 254 characters, compared in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search(String);
+
+word!(Search);
+
+impl FromStr for Search {
+    type Err = Invalid;
+
+    /// # Errors
+    /// `too_short`, `too_long` or `not_allowed` (NUL).
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        match raw.chars().count() {
+            0 => Err(Invalid::new("too_short", "A search has at least 1 character.")),
+            1..=254 if !raw.contains('\0') => Ok(Self(raw.to_lowercase())),
+            1..=254 => Err(Invalid::new("not_allowed", "Must not hold the character NUL.")),
+            _ => Err(Invalid::new("too_long", "A search has at most 254 characters.")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("1", Some(1))]
+    #[case("100", Some(100))]
+    #[case("0", None)]
+    #[case("101", None)]
+    #[case("+5", None)]
+    #[case("-1", None)]
+    #[case("5.0", None)]
+    #[case("", None)]
+    #[case("99999999999999999999999", None)]
+    fn h09_a_limit_is_1_to_100(#[case] raw: &str, #[case] expected: Option<u64>) {
+        assert_eq!(raw.parse::<Limit>().ok().map(u64::from), expected);
+    }
+
+    #[test]
+    fn a_search_is_compared_in_lower_case_and_a_cursor_is_plain() {
+        assert_eq!("Ada@".parse::<Search>().unwrap().as_str(), "ada@");
+        assert!("".parse::<Search>().is_err() && "a\0".parse::<Search>().is_err() && "a".repeat(255).parse::<Search>().is_err());
+        assert!("eyJ-_9".parse::<Cursor>().is_ok());
+        assert!(["", "a=", "a b", "é", &"a".repeat(513)].iter().all(|raw| raw.parse::<Cursor>().is_err()));
+    }
+}
