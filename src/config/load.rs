@@ -1,0 +1,272 @@
+//! Loading: defaults, then a file, then the environment. Everything that is wrong is named at once, with
+//! where it came from.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::Path,
+};
+
+use config::{Config, ConfigError, Environment, File, FileFormat, Map, Value, ValueKind};
+
+use super::{Error, Problem, REFERENCE, Setting, Settings, reference, written};
+
+/// The file that is read when none is named.
+const FILE: &str = "vestibule.toml";
+
+/// Values by name of setting.
+type Values = BTreeMap<String, Value>;
+
+impl Settings {
+    /// Reads and checks the settings: defaults, then `file` (else `vestibule.toml` in the working directory,
+    /// if it is there), then `env`: `VESTIBULE_SECTION__KEY`, and for secrets also `VESTIBULE_SECTION__KEY_FILE`,
+    /// which names a file that holds the secret. Lists in `env` are separated by commas.
+    ///
+    /// # Errors
+    /// Names everything that is not a setting and every value that cannot be, but no secret.
+    pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
+        Self::load_in(Path::new(""), file, env)
+    }
+
+    /// As [`Settings::load`], with another working directory.
+    pub(super) fn load_in(
+        directory: &Path,
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let mut problems = Vec::new();
+        let variables = Variables::read(env, &mut problems);
+        let (file, text) = match read_file(directory, file) {
+            Ok(found) => found,
+            Err(problem) => {
+                problems.push(problem);
+                return Err(Error::of(problems));
+            }
+        };
+        let mut values = match layers(&text, &variables) {
+            Ok(values) => values,
+            Err(error) => {
+                problems.push(Problem::of_file(file, format!("is not valid TOML: {}.", without_source(&error))));
+                return Err(Error::of(problems));
+            }
+        };
+        let origin = |name: &str| variables.origins.get(name).unwrap_or(&file).clone();
+        values.retain(|name, _| {
+            let known = setting(name).is_some();
+            if !known {
+                problems.push(Problem::new(name, not_a_setting(name)).from(Some(file.clone())));
+            }
+            known
+        });
+        let written: Vec<String> = values.keys().cloned().collect();
+        let settings = assemble(values, |name, sentence| {
+            problems.push(Problem::new(name, sentence).from(Some(origin(name))));
+        })?;
+        // What did not parse has its default now: what would be said of it, and of its neighbours, may be wrong.
+        let judged: Vec<_> = problems.iter().filter_map(Problem::section).map(str::to_owned).collect();
+        for problem in settings.validate().err().map(Error::into_problems).unwrap_or_default() {
+            if !problem.section().is_some_and(|section| judged.iter().any(|one| one == section)) {
+                let named = problem.setting.clone().filter(|name| written.contains(name));
+                problems.push(problem.from(named.map(|name| origin(&name))));
+            }
+        }
+        Error::unless_none(problems).map(|()| settings)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        assemble(Values::new(), |name, sentence| unreachable!("the default of {name} {sentence}"))
+            .expect("the defaults are settings: a test reads them")
+    }
+}
+
+/// What the environment says.
+struct Variables {
+    /// Variable and text, secrets from files included.
+    texts: Map<String, String>,
+    /// The variable that set a setting.
+    origins: HashMap<String, String>,
+}
+
+impl Variables {
+    fn read(env: impl IntoIterator<Item = (String, String)>, problems: &mut Vec<Problem>) -> Self {
+        let mut ours = BTreeMap::new();
+        for (variable, text) in env {
+            let prefix = variable.get(..10).unwrap_or_default();
+            if prefix.eq_ignore_ascii_case("VESTIBULE_") && !is_service_link(&variable, &text) {
+                ours.insert(variable, text);
+            }
+        }
+        let mut read = Self { texts: Map::new(), origins: HashMap::new() };
+        for setting in REFERENCE {
+            let variable = setting.variable();
+            let in_file = format!("{variable}_FILE");
+            let file = if setting.secret { ours.remove(&in_file) } else { None };
+            let (origin, text) = match (ours.remove(&variable), file) {
+                (Some(_), Some(_)) => {
+                    let sentence = format!("is set by {variable} and by {in_file}; keep one.");
+                    problems.push(Problem::new(setting.name, sentence));
+                    continue;
+                }
+                (Some(text), None) => (variable.clone(), text),
+                (None, Some(file)) => match fs::read_to_string(&file) {
+                    Ok(text) => (in_file, without_newline(&text).to_owned()),
+                    Err(error) => {
+                        let sentence = format!("cannot be read from {file}: {error}.");
+                        problems.push(Problem::new(setting.name, sentence).from(Some(in_file)));
+                        continue;
+                    }
+                },
+                (None, None) => continue,
+            };
+            read.origins.insert(setting.name.to_owned(), origin);
+            read.texts.insert(variable, text);
+        }
+        for variable in ours.into_keys() {
+            let name = variable[10..].to_lowercase().replace("__", ".");
+            let sentence = match setting(&name) {
+                Some(setting) => format!("is spelt {} as a variable.", setting.variable()),
+                None => not_a_setting(&name),
+            };
+            problems.push(Problem::new(name, sentence).from(Some(variable)));
+        }
+        read
+    }
+}
+
+/// Kubernetes describes each service to each container in variables, so a service called `vestibule` makes some
+/// that begin like ours.
+fn is_service_link(variable: &str, text: &str) -> bool {
+    variable.ends_with("_SERVICE_HOST")
+        || variable.contains("_SERVICE_PORT")
+        || variable.ends_with("_PORT") && text.contains("://")
+        || variable.contains("_PORT_") && ["_TCP", "_UDP", "_SCTP"].iter().any(|kind| variable.contains(kind))
+}
+
+/// Editors and `echo` end a file with a newline that is not part of the secret.
+fn without_newline(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
+
+/// The file's name and text; no text when there is none and none was asked for.
+fn read_file(directory: &Path, named: Option<&Path>) -> Result<(String, String), Problem> {
+    let path = directory.join(named.unwrap_or(Path::new(FILE)));
+    let shown = path.display().to_string();
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok((shown, text)),
+        Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok((shown, String::new())),
+        Err(error) => Err(Problem::of_file(shown, format!("cannot be read: {error}."))),
+    }
+}
+
+/// The values of file and environment, the latter winning.
+fn layers(text: &str, variables: &Variables) -> Result<Values, ConfigError> {
+    let environment = Environment::with_prefix("VESTIBULE").prefix_separator("_").separator("__");
+    let layers = Config::builder()
+        .add_source(File::from_str(text, FileFormat::Toml))
+        .add_source(environment.source(Some(variables.texts.clone())))
+        .build()?;
+    let mut values = Values::new();
+    flatten("", layers.cache, &mut values);
+    Ok(values)
+}
+
+fn flatten(name: &str, value: Value, into: &mut Values) {
+    match value.kind {
+        ValueKind::Table(table) if !table.is_empty() => {
+            for (key, value) in table {
+                let name = if name.is_empty() { key } else { format!("{name}.{key}") };
+                flatten(&name, value, into);
+            }
+        }
+        ValueKind::Table(_) if name.is_empty() || is_section(name) => {}
+        _ => {
+            into.insert(name.to_owned(), value);
+        }
+    }
+}
+
+/// The settings with these values and otherwise the defaults. Each round takes out one value that does not
+/// parse and says so, until all the others do.
+fn assemble(mut values: Values, mut refuse: impl FnMut(&str, String)) -> Result<Settings, Error> {
+    loop {
+        match overlay(&values).and_then(Config::try_deserialize) {
+            Ok(settings) => return Ok(settings),
+            Err(ConfigError::At { error, key: Some(name), .. }) if values.contains_key(&name) => {
+                let secret = setting(&name).is_none_or(|setting| setting.secret);
+                // An address may hold a password before its @.
+                let found = values.remove(&name).map(|value| written::echo(&value)).filter(|echo| !echo.contains('@'));
+                refuse(
+                    &name,
+                    match found {
+                        Some(found) if !secret => format!("{error}, not {found}."),
+                        _ => format!("{error}."),
+                    },
+                );
+            }
+            Err(_) => return Err(Problem::of_file("The settings", "cannot be read.").into()),
+        }
+    }
+}
+
+fn overlay(values: &Values) -> Result<Config, ConfigError> {
+    let defaults = File::from_str(&reference::defaults(), FileFormat::Toml);
+    let mut builder = Config::builder().add_source(defaults);
+    for (name, value) in values {
+        builder = builder.set_override(name, value.clone())?;
+    }
+    // Sections whose settings are all optional have no default to bring them about.
+    for setting in REFERENCE {
+        if let Some((section, _)) = setting.name.split_once('.') {
+            builder = builder.set_default(section, Map::<String, Value>::new())?;
+        }
+    }
+    builder.build()
+}
+
+fn setting(name: &str) -> Option<&'static Setting> {
+    REFERENCE.iter().find(|setting| setting.name == name)
+}
+
+fn is_section(name: &str) -> bool {
+    REFERENCE.iter().any(|setting| setting.name.split_once('.').is_some_and(|(section, _)| section == name))
+}
+
+/// The sentence about a name that is not a setting, with the nearest that is.
+fn not_a_setting(name: &str) -> String {
+    if is_section(name) {
+        return "is a section; set what is in it.".to_owned();
+    }
+    let distance = |other: &str| {
+        let whole = strsim::damerau_levenshtein(name, other);
+        // The key alone, for a forgotten or mistaken section.
+        match (name.rsplit('.').next(), other.rsplit('.').next()) {
+            (Some(key), Some(right)) if key == right => whole.min(1),
+            _ if name.starts_with(&format!("{other}.")) => 0,
+            _ => whole,
+        }
+    };
+    match REFERENCE.iter().map(|setting| (distance(setting.name), setting.name)).min_by_key(|(far, _)| *far) {
+        Some((far, nearest)) if far <= 2.max(name.chars().count() / 3) => {
+            format!("is not a setting; did you mean `{nearest}`?")
+        }
+        _ => "is not a setting.".to_owned(),
+    }
+}
+
+/// Place and reason of a TOML error, without the line that it quotes: a secret may stand there.
+fn without_source(error: &ConfigError) -> String {
+    let ConfigError::FileParse { cause, .. } = error else { return "it cannot be read".to_owned() };
+    let text = cause.to_string();
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    match first.strip_prefix("TOML parse error at ") {
+        Some(place) => {
+            // After the place: a margin, the quoted line, the mark under it, and then the reason.
+            let reason: Vec<_> = lines.skip(3).map(str::trim).filter(|line| !line.is_empty()).collect();
+            format!("{place}: {}", reason.join("; "))
+        }
+        None => first.to_owned(),
+    }
+}

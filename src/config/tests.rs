@@ -1,0 +1,316 @@
+//! What settings promise: the order of layers, names for every mistake, and no secret anywhere.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use rstest::rstest;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+fn directory(toml: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("vestibule.toml"), toml).unwrap();
+    directory
+}
+
+fn load(toml: &str, env: &[(&str, &str)]) -> Result<Settings, Error> {
+    let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    Settings::load_in(directory(toml).path(), None, env)
+}
+
+/// The message, with the directory taken out of the file's name.
+fn refusal(toml: &str, env: &[(&str, &str)]) -> String {
+    let directory = directory(toml);
+    let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    let error = Settings::load_in(directory.path(), None, env).expect_err("is refused");
+    error.to_string().replace(&format!("{}/", directory.path().display()), "")
+}
+
+#[test]
+fn no_setting_is_needed() {
+    let empty = tempfile::tempdir().unwrap();
+    let settings = Settings::load_in(empty.path(), None, []).unwrap();
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.issuer(), "http://127.0.0.1:8080");
+    assert_eq!(settings.database_url().expose_secret(), "sqlite:./data/vestibule.db");
+    assert_eq!(settings.signing.algorithm, Algorithm::EdDsa);
+    assert_eq!(settings.tokens.access_ttl, Duration::from_mins(15));
+    assert!(settings.master_key().unwrap().is_none());
+    assert!((1..=64).contains(&settings.password.threads()));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let toml = "[tokens]\naccess_ttl = 60\naudience = 'file'\n[cors]\norigins = ['https://file.example']";
+    let env = [("VESTIBULE_TOKENS__AUDIENCE", "env"), ("VESTIBULE_CORS__ORIGINS", "https://a.example, http://b.example:81")];
+    let settings = load(toml, &env).unwrap();
+    assert_eq!(settings.tokens.access_ttl.as_secs(), 60);
+    assert_eq!(settings.tokens.audience, "env");
+    let origins: Vec<_> = settings.cors.origins.iter().map(Origin::as_str).collect();
+    assert_eq!(origins, ["https://a.example", "http://b.example:81"]);
+    assert_eq!(settings.sessions.max_ttl.as_secs(), 90 * 86_400);
+    assert!(load(toml, &[("VESTIBULE_CORS__ORIGINS", "")]).unwrap().cors.origins.is_empty());
+}
+
+#[test]
+fn a_named_file_is_read_instead_and_must_exist() {
+    let directory = directory("nonsense = 1");
+    let named = directory.path().join("other.toml");
+    fs::write(&named, "data_dir = '/var/lib/vestibule'").unwrap();
+    let settings = Settings::load_in(directory.path(), Some(&named), []).unwrap();
+    assert_eq!(settings.data_dir, Path::new("/var/lib/vestibule"));
+    fs::remove_file(&named).unwrap();
+    let error = Settings::load_in(directory.path(), Some(&named), []).unwrap_err().to_string();
+    assert!(error.contains("other.toml cannot be read"), "{error}");
+}
+
+#[test]
+fn every_type_reads_from_the_environment() {
+    let env = [
+        ("VESTIBULE_DATA_DIR", "/srv/v%?#"),
+        ("VESTIBULE_MASTER_KEY", KEY),
+        ("VESTIBULE_SERVER__LISTEN", "[::1]:0"),
+        ("VESTIBULE_SERVER__PUBLIC_URL", "https://ID.example.org:443"),
+        ("VESTIBULE_SERVER__TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1,fd00::/8"),
+        ("VESTIBULE_PASSWORD__BCRYPT_COST", "10"),
+        ("VESTIBULE_PASSWORD__HASH_THREADS", "3"),
+        ("VESTIBULE_REGISTRATION__OPEN", "false"),
+        ("VESTIBULE_METRICS__LISTEN", "127.0.0.1:9090"),
+        ("VESTIBULE_LOG__LEVEL", "info,vestibule=debug"),
+        ("VESTIBULE_LOG__FORMAT", "json"),
+        ("PATH", "/bin"),
+    ];
+    let settings = load("", &env).unwrap();
+    assert_eq!(settings.issuer(), "https://id.example.org");
+    assert_eq!(settings.server.trusted_proxies[1].to_string(), "192.0.2.1/32");
+    assert_eq!(settings.database_url().expose_secret(), "sqlite:/srv/v%25%3F%23/vestibule.db");
+    assert_eq!((settings.password.bcrypt_cost, settings.password.threads()), (10, 3));
+    assert!(!settings.registration.open);
+    assert_eq!(settings.log.format, LogFormat::Json);
+    assert_eq!(settings.master_key().unwrap().unwrap()[31], 31);
+}
+
+#[test]
+fn a_secret_of_digits_stays_as_it_was_written() {
+    let digits = "0123456".repeat(5);
+    let env = [("VESTIBULE_SIGNING__ALGORITHM", "HS256"), ("VESTIBULE_SIGNING__SECRET", digits.as_str())];
+    let settings = load("", &env).unwrap();
+    assert_eq!(settings.signing.secret.unwrap().expose_secret(), digits);
+    let toml = "[signing]\nsecret = 12345678901234567";
+    assert_eq!(refusal(toml, &[]), "`signing.secret` (from vestibule.toml) must be text.");
+}
+
+#[test]
+fn a_typo_is_named_with_its_origin_and_the_nearest_setting() {
+    let env = [
+        ("VESTIBULE_SESIONS__IDLE_TTL", "1"),
+        ("VESTIBULE_BCRYPT_COST", "12"),
+        ("VESTIBULE_SERVER", "x"),
+        ("vestibule_data_dir", "x"),
+        ("VESTIBULE_Ä", "x"),
+    ];
+    let toml = "passwrd.min_length = 9\n[server]\nlistn = 'x'\n[nothing_like_it]\n[log.level]\nall = 'x'";
+    let message = refusal(toml, &env);
+    let lines: BTreeSet<_> = message.lines().collect();
+    let expected = BTreeSet::from([
+        "`sesions.idle_ttl` (from VESTIBULE_SESIONS__IDLE_TTL) is not a setting; did you mean `sessions.idle_ttl`?",
+        "`bcrypt_cost` (from VESTIBULE_BCRYPT_COST) is not a setting; did you mean `password.bcrypt_cost`?",
+        "`server` (from VESTIBULE_SERVER) is a section; set what is in it.",
+        "`data_dir` (from vestibule_data_dir) is spelt VESTIBULE_DATA_DIR as a variable.",
+        "`ä` (from VESTIBULE_Ä) is not a setting.",
+        "`passwrd.min_length` (from vestibule.toml) is not a setting; did you mean `password.min_length`?",
+        "`server.listn` (from vestibule.toml) is not a setting; did you mean `server.listen`?",
+        "`nothing_like_it` (from vestibule.toml) is not a setting.",
+        "`log.level.all` (from vestibule.toml) is not a setting; did you mean `log.level`?",
+    ]);
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn variables_that_kubernetes_adds_are_not_ours() {
+    let env = [
+        ("VESTIBULE_SERVICE_HOST", "10.0.0.1"),
+        ("VESTIBULE_SERVICE_PORT_HTTP", "80"),
+        ("VESTIBULE_PORT", "tcp://10.0.0.1:80"),
+        ("VESTIBULE_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ];
+    load("", &env).unwrap();
+    assert!(load("", &[("VESTIBULE_PORT", "80")]).is_err());
+}
+
+#[test]
+fn all_bad_values_are_named_at_once() {
+    let toml = "[server]\nlisten = 'localhost'\n[tokens]\naccess_ttl = 1.5\n[throttle]\nenabled = 1";
+    let env = [("VESTIBULE_SIGNING__ALGORITHM", "none"), ("VESTIBULE_PASSWORD__BCRYPT_COST", "9")];
+    assert_eq!(
+        refusal(toml, &env).lines().collect::<BTreeSet<_>>(),
+        BTreeSet::from([
+            "`server.listen` (from vestibule.toml) must be an IP address and a port, such as 127.0.0.1:8080, not \"localhost\".",
+            "`tokens.access_ttl` (from vestibule.toml) must be a whole number of seconds, not 1.5.",
+            "`throttle.enabled` (from vestibule.toml) must be true or false, not 1.",
+            "`signing.algorithm` (from VESTIBULE_SIGNING__ALGORITHM) must be EdDSA, ES256, RS256 or HS256, not \"none\".",
+            "`password.bcrypt_cost` (from VESTIBULE_PASSWORD__BCRYPT_COST) must be 10 to 16, not 9.",
+        ])
+    );
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
+    let path = path.to_str().unwrap();
+    let env = [("VESTIBULE_SIGNING__ALGORITHM", "HS256"), ("VESTIBULE_SIGNING__SECRET_FILE", path)];
+    let secret = " a secret with spaces and newlines\n";
+    for newline in ["\n", "\r\n"] {
+        fs::write(path, format!("{secret}{newline}")).unwrap();
+        assert_eq!(load("", &env).unwrap().signing.secret.unwrap().expose_secret(), secret);
+    }
+    let both = [("VESTIBULE_MASTER_KEY", KEY), ("VESTIBULE_MASTER_KEY_FILE", path)];
+    let expected = "`master_key` is set by VESTIBULE_MASTER_KEY and by VESTIBULE_MASTER_KEY_FILE; keep one.";
+    assert_eq!(refusal("", &both), expected);
+    fs::write(path, "\n").unwrap();
+    let url = [("VESTIBULE_DATABASE__URL_FILE", path)];
+    assert_eq!(refusal("", &url), "`database.url` (from VESTIBULE_DATABASE__URL_FILE) must be text.");
+    fs::remove_file(path).unwrap();
+    assert!(refusal("", &url).starts_with("`database.url` (from VESTIBULE_DATABASE__URL_FILE) cannot be read from"));
+    assert!(load("", &[("VESTIBULE_DATA_DIR_FILE", path)]).is_err(), "only secrets are read from files");
+}
+
+#[rstest]
+#[case("tokens.access_ttl", &["1", "3600"], &["0", "3601", "-1", "+1", "", "1s", "18446744073709551616"])]
+#[case("sessions.idle_ttl", &["1", "7776000"], &["0", "7776001"])]
+#[case("sessions.max_ttl", &["2592000", "315360000"], &["2591999", "315360001"])]
+#[case("sessions.replay_window", &["0", "60"], &["61"])]
+#[case("revocation.max_staleness", &["1", "60"], &["0", "61"])]
+#[case("password.bcrypt_cost", &["10", "16"], &["9", "17", "4294967306"])]
+#[case("password.min_length", &["8", "128"], &["7", "129"])]
+#[case("password.hash_threads", &["1", "64"], &["0", "65"])]
+#[case("audit.retention", &["86400", "3153600000"], &["86399", "3153600001"])]
+#[case("registration.open", &["true", "false"], &["yes", "1", "TRUE", ""])]
+#[case("cookies.insecure", &["true"], &["0"])]
+#[case("throttle.enabled", &["false"], &["off"])]
+#[case("signing.algorithm", &["EdDSA", "ES256", "RS256"], &["eddsa", "none", "HS256", "RS512", ""])]
+#[case("signing.secret", &[], &["a-secret-of-thirty-two-bytes-....."])]
+#[case("database.url", &["sqlite:a.db", "sqlite::memory:"], &["sqlite:", "sqlite://", "mysql://a/b", "a.db", ""])]
+#[case("master_key", &[KEY, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", "__________________________________________8"],
+    &["c2hvcnQ=", "not base64", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"])]
+#[case("server.listen", &["0.0.0.0:80", "[::]:0"], &["localhost:80", "80", "127.0.0.1"])]
+#[case("server.public_url", &["http://localhost:8080", "https://[::1]:8443"],
+    &["https://a.example/", "https://a.example/x", "https://a.example?x", "https://a.example#x", "ftp://a.example",
+      "https://u:p@a.example", "https://", "https://a..b", "https://a:0", "https://a:+1", "https://a:", "https://[::g]",
+      "https://\u{e9}.example", "a.example"])]
+#[case("server.trusted_proxies", &["", "10.0.0.1", "::1, 10.0.0.0/8"], &["10.0.0.1/8", "10.0.0.0/33", "proxy", "10.0.0.1,"])]
+#[case("cors.origins", &["", "https://a.example"], &["*", "https://*.example", "null", "https://a.example,,"])]
+#[case("metrics.listen", &["127.0.0.1:9090"], &["127.0.0.1:8080", "9090"])]
+#[case("tokens.audience", &["api", "https://api.example/"], &["", "two words"])]
+#[case("tokens.issuer", &["https://id.example/tenant"], &["", "caf\u{e9}"])]
+#[case("log.level", &["off", "info", "warn,vestibule=trace", "info,[request{id}]=debug"], &["inof", "", "info,,", "vestibule=inof"])]
+#[case("log.format", &["auto", "text", "json"], &["JSON", "xml"])]
+#[case("data_dir", &["/srv"], &[""])]
+fn each_setting_has_its_limits(#[case] name: &str, #[case] good: &[&str], #[case] bad: &[&str]) {
+    let setting = REFERENCE.iter().find(|setting| setting.name == name).unwrap();
+    for text in good {
+        if let Err(error) = load("", &[(&setting.variable(), text)]) {
+            panic!("{text}: {error}");
+        }
+    }
+    for text in bad {
+        let error = load("", &[(&setting.variable(), text)]).expect_err(text);
+        assert_eq!(error.problems()[0].setting.as_deref().unwrap().split('.').next(), name.split('.').next(), "{error}");
+    }
+}
+
+#[test]
+fn t11_hs256_needs_a_secret_of_32_bytes() {
+    let with = |secret: &str| {
+        let signing = Signing { algorithm: Algorithm::Hs256, secret: Some(secret.into()) };
+        Settings { signing, ..Settings::default() }.validate()
+    };
+    assert!(with(&"x".repeat(32)).is_ok());
+    assert_eq!(with(&"x".repeat(31)).unwrap_err().to_string(), "`signing.secret` must be at least 32 bytes long.");
+    let alone = refusal("[signing]\nalgorithm = 'HS256'", &[]);
+    assert_eq!(alone, "`signing.secret` is required with HS256.");
+}
+
+#[test]
+fn postgres_needs_a_master_key() {
+    let url = ("VESTIBULE_DATABASE__URL", "postgresql://v:hunter2@db/v");
+    assert_eq!(refusal("", &[url]), "`master_key` is required with PostgreSQL.");
+    load("", &[url, ("VESTIBULE_MASTER_KEY", KEY)]).unwrap();
+}
+
+#[test]
+fn bad_toml_is_explained_by_line_without_quoting_it() {
+    let message = refusal("data_dir = 'x'\nmaster_key = \"hunter2", &[]);
+    assert!(message.starts_with("vestibule.toml is not valid TOML: line 2, column "), "{message}");
+    assert!(!message.contains("hunter2") && !message.contains('|'), "{message}");
+    let message = refusal("data_dir = 'x'\ndata_dir = 'hunter2'", &[]);
+    assert!(message.contains("line 2") && message.contains("duplicate key") && !message.contains("hunter2"), "{message}");
+    let message = refusal("[tokens]\naccess_ttl = 99999999999999999999", &[]);
+    assert!(message.contains("vestibule.toml"), "{message}");
+}
+
+#[test]
+fn p10_no_secret_is_ever_printed() {
+    let toml = format!(
+        "master_key = '{KEY}'\n[database]\nurl = 'postgres://ada:hun/ter2?@db:5432/v?sslmode=require&password=hunter2'\n\
+         [signing]\nalgorithm = 'HS256'\nsecret = 'hunter2-hunter2-hunter2-hunter2-hunter2'"
+    );
+    let settings = load(&toml, &[]).unwrap();
+    let json = serde_json::to_string(&settings).unwrap();
+    for text in [settings.print(), format!("{settings:?}"), json] {
+        assert!(!["hunter2", "ter2", "AAECAw"].iter().any(|secret| text.contains(secret)), "{text}");
+    }
+    assert!(settings.print().contains("# master_key = \"(hidden)\"\n"));
+    assert!(settings.print().contains("# url = \"postgres://ada:(hidden)@db:5432/v?(hidden)\"\n"));
+
+    for name in ["master_key", "database.url", "signing.secret", "server.public_url", "signing.secrt", "master_kye"] {
+        let (toml, list) = (format!("{name} = 'https://ada:hunter2@x/'"), format!("{name} = ['hunter2@']"));
+        for message in [refusal(&toml, &[]), refusal(&list, &[])] {
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_reads_back() {
+    let toml = "data_dir = \"a \\\"b\\\" \\\\ \\u007F\"\n[server]\ntrusted_proxies = ['10.0.0.0/8']\n[log]\nformat = 'text'";
+    let settings = load(toml, &[]).unwrap();
+    let again = load(&settings.print(), &[]).unwrap();
+    assert_eq!(again.print(), settings.print());
+    assert_eq!(again.data_dir, settings.data_dir);
+    assert!(settings.print().contains("# issuer = \"http://127.0.0.1:8080\" (not set)\n"));
+    assert!(settings.print().contains("# listen = \"(not set)\"\n"));
+}
+
+#[test]
+fn the_table_and_the_type_name_the_same_settings_and_defaults() {
+    let settings = Settings::default();
+    settings.validate().unwrap();
+    let named: BTreeSet<_> = REFERENCE.iter().map(|setting| setting.name.to_owned()).collect();
+    let mut typed = BTreeSet::new();
+    let Value::Object(top) = serde_json::to_value(&settings).unwrap() else { panic!("not an object") };
+    for (name, value) in top {
+        match value {
+            Value::Object(section) => typed.extend(section.keys().map(|key| format!("{name}.{key}"))),
+            _ => drop(typed.insert(name)),
+        }
+    }
+    assert_eq!(named, typed);
+    assert_eq!(named.len(), REFERENCE.len(), "named once each");
+
+    // The literals are what the defaults are read from; the others must be unset.
+    for setting in REFERENCE {
+        let shown = settings.shown(setting.name);
+        let literal = if shown.is_null() { "(".to_owned() } else { shown.to_string() };
+        assert!(setting.default.starts_with(&literal), "{}: {literal}", setting.name);
+        assert!(setting.about.ends_with('.') && !setting.about.contains(['|', '\n']), "{}", setting.name);
+        let secret = matches!(setting.name, "master_key" | "database.url" | "signing.secret");
+        assert_eq!(setting.secret, secret, "{}", setting.name);
+        assert!(markdown().contains(&format!("| `{}` |", setting.name)));
+    }
+}
