@@ -1,1 +1,41 @@
+//! The database schema, one dated file per change. A released file is never edited: the next change is a new file.
 
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::EntityTrait;
+use sea_orm_migration::seaql_migrations;
+
+pub use sea_orm_migration::MigratorTrait;
+
+mod m20261122_000001_first;
+
+/// All changes, oldest first.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000001_first::Migration)]
+    }
+}
+
+/// The names of the changes this program knows, oldest first.
+#[must_use]
+pub fn known() -> Vec<String> {
+    Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect()
+}
+
+/// The names of the changes that the database has had, unknown ones included. Changes nothing.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn applied<C: ConnectionTrait>(conn: &C) -> Result<Vec<String>, DbErr>
+where
+    for<'c> &'c C: IntoSchemaManagerConnection<'c>,
+{
+    let table = Migrator::migration_table_name().to_string();
+    if !SchemaManager::new(conn).has_table(table).await? {
+        return Ok(Vec::new());
+    }
+    let rows = seaql_migrations::Entity::find().all(conn).await?;
+    Ok(rows.into_iter().map(|row| row.version).collect())
+}

@@ -1,0 +1,61 @@
+//! Which users hold which roles.
+
+use crate::values::ids::UserId;
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder};
+use std::collections::BTreeMap;
+
+/// A role that a user holds.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "user_roles")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub role: String,
+    #[sea_orm(belongs_to, from = "user_id", to = "id")]
+    pub holder: BelongsTo<super::user::Entity>,
+    #[sea_orm(belongs_to, from = "role", to = "name")]
+    pub held: BelongsTo<super::role::Entity>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// The names of the roles a user holds, sorted by their bytes.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn of<C: ConnectionTrait>(conn: &C, user_id: UserId) -> Result<Vec<String>, DbErr> {
+        Ok(Self::of_each(conn, [user_id]).await?.remove(&user_id).unwrap_or_default())
+    }
+
+    /// The same for many users in one query. Who holds no role is not in the answer.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn of_each<C: ConnectionTrait>(
+        conn: &C,
+        user_ids: impl IntoIterator<Item = UserId>,
+    ) -> Result<BTreeMap<UserId, Vec<String>>, DbErr> {
+        let rows = Self::find().filter(COLUMN.user_id.is_in(user_ids)).order_by_asc(COLUMN.role).all(conn).await?;
+        let mut roles = BTreeMap::<_, Vec<_>>::new();
+        for row in rows {
+            roles.entry(row.user_id).or_default().push(row.role);
+        }
+        Ok(roles)
+    }
+}
+
+/// Makes a user hold exactly these roles.
+///
+/// # Errors
+/// A foreign key violation when one of the roles or the user does not exist; else whatever the database says.
+pub async fn replace(tx: &DatabaseTransaction, user_id: UserId, roles: impl IntoIterator<Item: AsRef<str>>) -> Result<(), DbErr> {
+    let rows: Vec<_> =
+        roles.into_iter().map(|role| ActiveModel { user_id: Set(user_id), role: Set(role.as_ref().to_owned()) }).collect();
+    Entity::delete_many().filter(COLUMN.user_id.eq(user_id)).exec(tx).await?;
+    Entity::insert_many(rows).exec_without_returning(tx).await?;
+    Ok(())
+}
