@@ -1,0 +1,111 @@
+//! The App: settings, database and everything a running process holds in memory. Cheap to clone; whatever the
+//! product does gets it as an argument.
+
+use std::{
+    fs,
+    ops::Deref,
+    os::unix::fs::DirBuilderExt,
+    sync::{Arc, atomic::AtomicU32},
+};
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
+
+use crate::{
+    config::Settings,
+    entity::{revocation, user},
+    live::{
+        clock::Clock, database::Database, hasher::Hasher, key_ring::KeyRing, revocations::Revocations, role_map::RoleMap,
+        vault::Vault, verified::VerifiedTokens,
+    },
+    values::password_hash::PasswordHash,
+};
+
+/// A running Vestibule.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// What an [`App`] holds.
+pub struct Inner {
+    /// The settings, validated.
+    pub settings: Settings,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The database.
+    pub db: Database,
+    /// The threads that hash passwords.
+    pub hasher: Hasher,
+    /// The keys that sign and verify access tokens.
+    pub keys: ArcSwap<KeyRing>,
+    /// What each role grants.
+    pub roles: ArcSwap<RoleMap>,
+    /// What was taken away from tokens that still live.
+    pub revocations: Revocations,
+    /// Tokens whose signature was checked before.
+    pub verified: VerifiedTokens,
+    /// `iss` of every token.
+    pub issuer: String,
+    /// The key of the password digest.
+    pub pepper: hmac::Key,
+    /// The key of the page cursors' MACs.
+    pub cursor_key: hmac::Key,
+    /// The highest bcrypt cost among the settings and the stored hashes: what every password check costs.
+    pub dearest_cost: AtomicU32,
+}
+
+impl Deref for App {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    /// Opens the data directory and the database, brings its tables up to date, makes what is missing of keys and
+    /// secrets, and reads into memory what requests need there.
+    ///
+    /// # Errors
+    /// Says what an operator can do: a directory that cannot be written, a database that is away or newer than this
+    /// program, a master key that is missing or opens nothing.
+    pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&settings.data_dir)
+            .with_context(|| format!("the data directory {} cannot be made", settings.data_dir.display()))?;
+        let db = Database::connect(&settings.database_url()).await?;
+        db.migrate().await?;
+
+        let tx = db.write().await?;
+        let vault = Vault::open(&settings, &tx, clock.now()).await?;
+        let pepper = hmac::Key::new(hmac::HMAC_SHA384, &vault.secret("pepper").await?);
+        let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("cursors").await?);
+        let keys = vault.key_ring(&settings).await?;
+        tx.commit().await?;
+
+        let roles = RoleMap::load(db.read()).await?;
+        let revocations = Revocations::default();
+        for row in revocation::after(db.read(), 0).await? {
+            revocations.apply(&row);
+        }
+        revocations.sweep(clock.now());
+        let stored = user::Entity::password_hash_prefixes(db.read()).await?;
+        let dearest = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
+
+        Ok(Self(Arc::new(Inner {
+            hasher: Hasher::start(settings.password.threads()).context("no threads for hashing passwords")?,
+            keys: ArcSwap::from_pointee(keys),
+            roles: ArcSwap::from_pointee(roles),
+            revocations,
+            verified: VerifiedTokens::default(),
+            issuer: settings.issuer(),
+            pepper,
+            cursor_key,
+            dearest_cost: AtomicU32::new(dearest),
+            db,
+            clock,
+            settings,
+        })))
+    }
+}

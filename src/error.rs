@@ -1,0 +1,159 @@
+//! What can go wrong, in the product's words, free of HTTP. `api::problem` translates; nobody else does.
+
+use std::{borrow::Cow, time::Duration};
+
+use sea_orm::{DbErr, RuntimeErr};
+
+use crate::values::Invalid;
+
+/// A result whose error is one of the product's.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A refusal or a failure. `Display` is the sentence the caller reads; it never holds what the caller sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No access token came with a guarded operation.
+    #[error("This operation needs an access token.")]
+    MissingToken,
+    /// The token is not authentic: malformed, foreign, or its signature is wrong. Which of these is not told.
+    #[error("The access token is not valid.")]
+    InvalidToken,
+    /// An authentic token past its `exp`.
+    #[error("The access token has expired.")]
+    ExpiredToken,
+    /// An authentic token whose session ended.
+    #[error("The session of this access token has ended.")]
+    SessionEnded,
+    /// An authentic token from before the user's roles were assigned anew.
+    #[error("The roles of this account have changed since the access token was issued.")]
+    StaleToken,
+    /// More than one `Authorization` header, so that it is unclear who is calling.
+    #[error("Send exactly one Authorization header.")]
+    AmbiguousCredentials,
+    /// Unknown account or wrong password: one answer for both.
+    #[error("The identifier or the password is wrong.")]
+    InvalidCredentials,
+    /// The password was right, but an administrator has disabled the account.
+    #[error("This account is disabled.")]
+    AccountDisabled,
+    /// `registration.open` is off.
+    #[error("Registration is closed.")]
+    RegistrationClosed,
+    /// None of the caller's roles grants what the operation needs.
+    #[error("This operation needs a permission that none of your roles grants.")]
+    InsufficientPermission {
+        /// The permission that is missing.
+        required: &'static str,
+        /// The roles that would grant it, sorted.
+        granted_by: Vec<String>,
+    },
+    /// The caller lacks something that the target, or the change, holds.
+    #[error("You cannot grant, take or touch what you do not hold yourself.")]
+    EscalationDenied,
+    /// There is no such thing, or it is not the caller's.
+    #[error("There is no such resource.")]
+    NotFound,
+    /// Another account has this e-mail address.
+    #[error("This e-mail address is taken.")]
+    EmailTaken,
+    /// Another account has this username.
+    #[error("This username is taken.")]
+    UsernameTaken,
+    /// The change would leave no active administrator.
+    #[error("This is the last active administrator.")]
+    LastAdmin,
+    /// `If-Match` names another state than the present one.
+    #[error("The resource has changed since you read it.")]
+    PreconditionFailed,
+    /// Members or parameters that are not acceptable, all of them.
+    #[error("The request has invalid members.")]
+    Invalid(Vec<Fault>),
+    /// More work is queued than can be done in time; nothing was attempted.
+    #[error("The server is busy. Try again shortly.")]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The database cannot be reached or did not answer in time.
+    #[error("The service is temporarily unavailable. Try again shortly.")]
+    Unavailable(#[source] DbErr),
+    /// Anything unforeseen: logged whole, told as nothing.
+    #[error("Something went wrong on our side.")]
+    Internal(#[source] anyhow::Error),
+}
+
+/// One bad member or parameter of a request.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// Where it is.
+    pub place: Place,
+    /// A stable word for programs, from the list in the contract (`too_short`, `unknown_member`, …).
+    pub code: &'static str,
+    /// A sentence for people; it never repeats the value.
+    pub detail: Cow<'static, str>,
+}
+
+/// Where in a request a fault is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A JSON pointer into the body (RFC 6901).
+    Pointer(Cow<'static, str>),
+    /// The name of a query parameter.
+    Parameter(&'static str),
+}
+
+impl Fault {
+    /// What is wrong with the member at `pointer`.
+    pub fn at(pointer: impl Into<Cow<'static, str>>, invalid: Invalid) -> Self {
+        Self { place: Place::Pointer(pointer.into()), code: invalid.code, detail: invalid.detail }
+    }
+
+    /// What is wrong with the query parameter `name`.
+    #[must_use]
+    pub fn parameter(name: &'static str, invalid: Invalid) -> Self {
+        Self { place: Place::Parameter(name), code: invalid.code, detail: invalid.detail }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Invalid(vec![fault])
+    }
+}
+
+impl Error {
+    /// An unforeseen failure.
+    pub fn internal(source: impl Into<anyhow::Error>) -> Self {
+        Self::Internal(source.into())
+    }
+}
+
+impl From<DbErr> for Error {
+    /// A database that is away is `Unavailable`; anything else is unforeseen.
+    fn from(err: DbErr) -> Self {
+        if is_away(&err) { Self::Unavailable(err) } else { Self::internal(err) }
+    }
+}
+
+/// Whether the database could not be reached, or could not take the work in time.
+fn is_away(err: &DbErr) -> bool {
+    let (DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause)) = err else {
+        return matches!(err, DbErr::ConnectionAcquire(_));
+    };
+    let RuntimeErr::SqlxError(cause) = cause else { return false };
+    match cause.as_ref() {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(cause) => cause.code().is_some_and(|code| is_passing(&code)),
+        _ => false,
+    }
+}
+
+/// SQLite: BUSY, LOCKED, IOERR, FULL, CANTOPEN (primary codes 5, 6, 10, 13, 14, whatever their extension);
+/// PostgreSQL: connection exceptions, insufficient resources, operator intervention (which a statement
+/// time-out is too), and serialization failures.
+fn is_passing(code: &str) -> bool {
+    if code.len() == 5 {
+        return ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class));
+    }
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+}

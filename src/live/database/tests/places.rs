@@ -1,0 +1,71 @@
+//! Empty databases for tests: one of each kind that is installed.
+
+use super::postgres::TemporaryPostgres;
+use crate::live::database::Database;
+use sea_orm::{ConnectionTrait, DbBackend};
+use secrecy::SecretString;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use tempfile::TempDir;
+
+/// An empty database, gone when this is dropped.
+pub struct Place {
+    pub url: SecretString,
+    raw_url: String,
+    pub directory: Option<TempDir>,
+    _server: Option<Arc<TemporaryPostgres>>,
+}
+
+impl Place {
+    pub fn sqlite() -> Self {
+        let directory = TempDir::new().unwrap();
+        let raw_url = format!("sqlite://{}", directory.path().join("vestibule.db").display());
+        Self { url: raw_url.clone().into(), raw_url, directory: Some(directory), _server: None }
+    }
+
+    pub async fn postgres() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let server = tokio::task::spawn_blocking(shared_server).await.unwrap()?;
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let admin = sea_orm::Database::connect(server.url("postgres")).await.unwrap();
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        admin.close().await.unwrap();
+        let raw_url = server.url(&name);
+        Some(Self { url: raw_url.clone().into(), raw_url, directory: None, _server: Some(server) })
+    }
+
+    /// One of each kind.
+    pub async fn each() -> Vec<Self> {
+        [Some(Self::sqlite()), Self::postgres().await].into_iter().flatten().collect()
+    }
+
+    pub async fn open(&self) -> Database {
+        Database::connect(&self.url).await.unwrap()
+    }
+
+    pub async fn migrated(&self) -> Database {
+        let db = self.open().await;
+        db.migrate().await.unwrap();
+        db
+    }
+
+    pub fn raw_url(&self) -> &str {
+        &self.raw_url
+    }
+}
+
+pub fn is_sqlite(db: &Database) -> bool {
+    db.read().get_database_backend() == DbBackend::Sqlite
+}
+
+/// The tests that run now share a server; the last to end stops it.
+fn shared_server() -> Option<Arc<TemporaryPostgres>> {
+    static SERVER: Mutex<Weak<TemporaryPostgres>> = Mutex::new(Weak::new());
+    let mut shared = SERVER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(server) = shared.upgrade() {
+        return Some(server);
+    }
+    let server = Arc::new(TemporaryPostgres::start()?);
+    *shared = Arc::downgrade(&server);
+    Some(server)
+}

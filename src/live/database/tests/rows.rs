@@ -1,0 +1,345 @@
+//! That rows behave alike on both databases.
+
+use super::places::{Place, is_sqlite};
+use crate::entity::json::JsonText;
+use crate::entity::user::{Profile, Status, Taken};
+use crate::entity::{audit_event, revocation, role, role_permission, session, signing_key, user, user_role};
+use crate::live::database::Database;
+use crate::values::ids::{EventId, SessionId, UserId};
+use crate::values::password_hash::PasswordHash;
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, SqlErr, Statement,
+};
+use serde_json::json;
+
+fn noon() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 123_456_000).unwrap()
+}
+
+fn user(email: &str, username: Option<&str>) -> user::Model {
+    user::Model {
+        id: UserId::new(noon()),
+        email: email.into(),
+        username: username.map(Into::into),
+        name: None,
+        status: Status::Active,
+        password_hash: Some(PasswordHash::from_bcrypt("hunter2")),
+        epoch: 1,
+        revision: 1,
+        created_at: noon(),
+        updated_at: noon(),
+        last_login_at: None,
+    }
+}
+
+/// Inserts in a transaction of its own, so that a refusal does not spoil the next one.
+async fn insert<A>(db: &Database, row: A) -> Result<<A::Entity as EntityTrait>::Model, DbErr>
+where
+    A: ActiveModelTrait + sea_orm::ActiveModelBehavior + Send,
+    <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+{
+    let tx = db.write().await?;
+    let row = row.insert(&tx).await?;
+    tx.commit().await?;
+    Ok(row)
+}
+
+#[tokio::test]
+async fn a_user_comes_back_as_stored() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let mut ada = user("ada@example.org", Some("ada"));
+        ada.last_login_at = Some(noon() + TimeDelta::microseconds(1));
+        assert_eq!(insert(&db, ada.clone().into_active_model()).await.unwrap(), ada);
+        for identifier in ["ada@example.org", "ada"] {
+            assert_eq!(user::Entity::by_identifier(identifier).one(db.read()).await.unwrap(), Some(ada.clone()));
+        }
+        assert_eq!(user::Entity::by_identifier("Ada").one(db.read()).await.unwrap(), None);
+        let profile = user::Entity::find_by_id(ada.id).into_partial_model::<Profile>().one(db.read()).await.unwrap();
+        assert_eq!(profile, Some(ada.clone().into()));
+        let tx = db.write().await.unwrap();
+        assert_eq!(user::Entity::locked(&tx, ada.id).await.unwrap(), Some(ada));
+        assert_eq!(user::Entity::locked(&tx, UserId::new(noon())).await.unwrap(), None);
+    }
+}
+
+#[test]
+fn a_password_hash_is_neither_printed_nor_asked_for_with_a_profile() {
+    use sea_orm::{DbBackend, PartialModelTrait, QueryTrait};
+    let ada = user("ada@example.org", None);
+    let printed = format!("{ada:?} {:?} {:?}", ada.clone().into_active_model(), user::ModelEx::from(ada.clone()));
+    assert!(!printed.contains("hunter2"), "{printed}");
+    let select = Profile::select_cols(user::Entity::find().select_only());
+    assert!(!select.build(DbBackend::Postgres).sql.contains("password_hash"));
+}
+
+#[tokio::test]
+async fn names_are_unique_and_sorted_by_their_bytes() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        for name in ["b", "B", "a", "é", "Z", "_"] {
+            insert(&db, user(&format!("{name}@x"), Some(name)).into_active_model()).await.unwrap();
+        }
+        let sorted: Vec<Option<String>> = user::Entity::find()
+            .select_only()
+            .column(user::Column::Username)
+            .order_by_asc(user::COLUMN.username)
+            .into_tuple()
+            .all(db.read())
+            .await
+            .unwrap();
+        assert_eq!(sorted.into_iter().flatten().collect::<Vec<_>>(), ["B", "Z", "_", "a", "b", "é"]);
+
+        let taken = insert(&db, user("b@x", None).into_active_model()).await.unwrap_err();
+        assert_eq!(Taken::from_error(&taken), Some(Taken::Email), "{taken}");
+        let taken = insert(&db, user("new@x", Some("b")).into_active_model()).await.unwrap_err();
+        assert_eq!(Taken::from_error(&taken), Some(Taken::Username), "{taken}");
+        for nameless in ["one@x", "two@x"] {
+            insert(&db, user(nameless, None).into_active_model()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn built_in_roles_come_with_the_schema() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let roles = role::Entity::find().order_by_asc(role::COLUMN.name).all(db.read()).await.unwrap();
+        assert_eq!(roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["admin", "user"]);
+        for role in roles {
+            assert!(role.built_in && role.description.is_some());
+            assert_eq!(role.created_at.timestamp_subsec_nanos(), 0);
+            if is_sqlite(&db) {
+                let sql = Statement::from_string(db.read().get_database_backend(), "SELECT created_at FROM roles");
+                let row = db.read().query_one_raw(sql).await.unwrap().unwrap();
+                assert_eq!(row.try_get_by_index::<String>(0).unwrap(), stored(role.created_at));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn roles_are_replaced_whole_and_must_exist() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
+        let bob = insert(&db, user("bob@x", None).into_active_model()).await.unwrap();
+        let tx = db.write().await.unwrap();
+        user_role::replace(&tx, ada.id, ["user", "admin"]).await.unwrap();
+        assert_eq!(user_role::Entity::of(&tx, ada.id).await.unwrap(), ["admin", "user"]);
+        user_role::replace(&tx, ada.id, &["user".to_owned()]).await.unwrap();
+        let each = user_role::Entity::of_each(&tx, [ada.id, bob.id]).await.unwrap();
+        assert_eq!(each, [(ada.id, vec!["user".to_owned()])].into());
+        user_role::replace(&tx, ada.id, [""; 0]).await.unwrap();
+        assert!(user_role::Entity::of(&tx, ada.id).await.unwrap().is_empty());
+        let error = user_role::replace(&tx, ada.id, ["ghost"]).await.unwrap_err();
+        assert!(matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_))), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn foreign_keys_bite() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
+        let orphan = session::Model { user_id: UserId::new(noon()), ..session_of(&ada) };
+        let error = insert(&db, orphan.into_active_model()).await.unwrap_err();
+        assert!(matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_))), "{error}");
+
+        let session = insert(&db, session_of(&ada).into_active_model()).await.unwrap();
+        let tx = db.write().await.unwrap();
+        user_role::replace(&tx, ada.id, ["user"]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(session::Entity::of(ada.id).all(db.read()).await.unwrap(), [session]);
+        let tx = db.write().await.unwrap();
+        let held = role::Entity::delete_by_id("user").exec(&tx).await.unwrap_err();
+        assert!(matches!(held.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_))), "{held}");
+        drop(tx);
+
+        let tx = db.write().await.unwrap();
+        user::Entity::delete_by_id(ada.id).exec(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(session::Entity::find().count(db.read()).await.unwrap(), 0);
+        assert_eq!(user_role::Entity::find().count(db.read()).await.unwrap(), 0);
+    }
+}
+
+fn session_of(user: &user::Model) -> session::Model {
+    session::Model {
+        id: SessionId::new(noon()),
+        user_id: user.id,
+        client_id: "vestibule".into(),
+        created_at: noon(),
+        last_used_at: noon(),
+        expires_at: noon() + TimeDelta::days(90),
+        address: Some("192.0.2.1".into()),
+        user_agent: None,
+    }
+}
+
+#[tokio::test]
+async fn grants_are_read_as_one_map_and_go_with_their_role() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let auditor =
+            role::Model { name: "auditor".into(), description: None, built_in: false, created_at: noon(), updated_at: noon() };
+        insert(&db, auditor.into_active_model()).await.unwrap();
+        for permission in ["users:read", "audit:read"] {
+            let row = role_permission::Model { role: "auditor".into(), permission: permission.into() };
+            insert(&db, row.into_active_model()).await.unwrap();
+        }
+        let grants = role_permission::all(db.read()).await.unwrap();
+        assert_eq!(grants, [("auditor".into(), ["audit:read".into(), "users:read".into()].into())].into());
+        let tx = db.write().await.unwrap();
+        role::Entity::delete_by_id("auditor").exec(&tx).await.unwrap();
+        assert!(role_permission::all(&tx).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_number_in_the_feed_is_never_used_twice() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let row = || revocation::ActiveModel {
+            kind: Set(revocation::Kind::TokensStale),
+            user_id: Set(Some(UserId::new(noon()))),
+            least_epoch: Set(Some(2)),
+            created_at: Set(noon()),
+            expires_at: Set(noon()),
+            ..Default::default()
+        };
+        let first = insert(&db, row()).await.unwrap();
+        let second = insert(&db, row()).await.unwrap();
+        assert_eq!(revocation::after(db.read(), first.seq).await.unwrap(), std::slice::from_ref(&second));
+        let tx = db.write().await.unwrap();
+        revocation::Entity::delete_many().exec(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(insert(&db, row()).await.unwrap().seq > second.seq);
+    }
+}
+
+#[tokio::test]
+async fn words_outside_the_list_are_refused() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
+        let tx = db.write().await.unwrap();
+        let error = tx.execute_unprepared("UPDATE users SET status = 'gone'").await.unwrap_err();
+        assert!(error.to_string().to_lowercase().contains("check constraint"), "{error}");
+        drop(tx);
+        assert_eq!(user::Entity::find().one(db.read()).await.unwrap(), Some(ada));
+    }
+}
+
+#[tokio::test]
+async fn json_and_bytes_come_back_as_stored() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let key = signing_key::Model {
+            kid: "k1".into(),
+            algorithm: "EdDSA".into(),
+            private_key: vec![0, 255, 1],
+            public_jwk: JsonText(json!({"kty": "OKP", "crv": "Ed25519", "x": "é", "a": 1})),
+            created_at: noon(),
+            activates_at: noon(),
+            retires_at: None,
+            revoked_at: None,
+        };
+        let stored = insert(&db, key.clone().into_active_model()).await.unwrap();
+        assert_eq!(stored, key);
+        assert_eq!(stored.public_jwk.to_string(), r#"{"kty":"OKP","crv":"Ed25519","x":"é","a":1}"#);
+    }
+}
+
+#[tokio::test]
+async fn events_sort_by_their_time() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        for minute in [3, 1, 2] {
+            let at = noon() + TimeDelta::microseconds(minute);
+            let event = audit_event::Model {
+                id: EventId::new(at),
+                at,
+                kind: "session.created".into(),
+                actor_id: None,
+                actor_name: None,
+                subject_type: None,
+                subject_id: None,
+                subject_name: None,
+                address: None,
+                session_id: None,
+                request_id: None,
+                details: JsonText(json!({"minute": minute})),
+            };
+            insert(&db, event.into_active_model()).await.unwrap();
+        }
+        let events = audit_event::Entity::find().order_by_asc(audit_event::COLUMN.id).all(db.read()).await.unwrap();
+        let minutes: Vec<_> = events.iter().map(|event| event.details.0["minute"].as_i64()).collect();
+        assert_eq!(minutes, [Some(1), Some(2), Some(3)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_writers_at_once_all_get_their_turn() {
+    for place in Place::each().await {
+        let db = place.migrated().await;
+        let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
+        let raise = |db: Database| async move {
+            let tx = db.write().await?;
+            let user = user::Entity::locked(&tx, ada.id).await?.unwrap();
+            user::ActiveModel { id: Set(user.id), epoch: Set(user.epoch + 1), ..Default::default() }.update(&tx).await?;
+            tx.commit().await
+        };
+        let tasks: Vec<_> = (0..50).map(|_| tokio::spawn(raise(db.clone()))).collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        let epoch = user::Entity::find_by_id(ada.id).one(db.read()).await.unwrap().unwrap().epoch;
+        assert_eq!(epoch, 51, "no writer overwrote another");
+    }
+}
+
+/// How sqlx spells a time for SQLite: `+00:00` sorts before `.` and digits, as `Z` would not, and trailing zeroes go by threes.
+fn stored(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false)
+}
+
+fn times() -> impl Strategy<Value = DateTime<Utc>> {
+    // Neighbours, and fractions of every length, meet often.
+    let micros = prop_oneof![0i64..3, (0i64..3).prop_map(|ms| ms * 1000), 0i64..1_000_000];
+    let seconds = prop_oneof![1_800_000_000i64..1_800_000_003, 0i64..253_402_300_800];
+    (seconds, micros).prop_map(|(seconds, micros)| DateTime::from_timestamp_micros(seconds * 1_000_000 + micros).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_stored_times_is_the_order_of_time(a in times(), b in times()) {
+        prop_assert_eq!(stored(a).cmp(&stored(b)), a.cmp(&b));
+    }
+}
+
+#[test]
+fn databases_compare_times_as_we_do() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for place in runtime.block_on(Place::each()) {
+        let db = runtime.block_on(place.migrated());
+        let ada = runtime.block_on(insert(&db, user("ada@x", None).into_active_model())).unwrap();
+        let id = runtime.block_on(insert(&db, session_of(&ada).into_active_model())).unwrap().id;
+        proptest!(ProptestConfig::with_cases(100), |(kept in times(), asked in times())| {
+            let (row, before, after) = runtime.block_on(async {
+                let tx = db.write().await.unwrap();
+                let row = session::ActiveModel { id: Set(id), expires_at: Set(kept), ..Default::default() };
+                let row = row.update(&tx).await.unwrap();
+                let count = |condition| session::Entity::find().filter(condition).count(&tx);
+                let before = count(session::Column::ExpiresAt.lt(asked)).await.unwrap();
+                let after = count(session::Column::ExpiresAt.gte(asked)).await.unwrap();
+                (row, before, after)
+            });
+            prop_assert_eq!(row.expires_at, kept);
+            prop_assert_eq!((before == 1, after == 1), (kept < asked, kept >= asked));
+        });
+    }
+}

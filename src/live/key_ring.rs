@@ -1,0 +1,221 @@
+//! The key ring: the keys that sign and verify access tokens. The algorithm belongs to the key, never to a token.
+
+use std::collections::HashMap;
+
+use aws_lc_rs::{
+    encoding::AsDer,
+    rand::SystemRandom,
+    rsa::{KeyPair as RsaKeyPair, KeySize},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header,
+    jwk::{Jwk, PublicKeyUse, ThumbprintHash},
+};
+use serde::Serialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+/// What a token's `typ` says (RFC 9068 section 2.1).
+pub const TYPE: &str = "at+jwt";
+
+/// One key, with what it takes to sign and to verify.
+pub struct Key {
+    /// The key id: the RFC 7638 thumbprint.
+    pub id: String,
+    /// The one algorithm this key is for.
+    pub algorithm: Algorithm,
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    /// The public half; a shared secret has none.
+    public: Option<Jwk>,
+}
+
+/// A key could not be made or read.
+#[derive(Debug, thiserror::Error)]
+#[error("the signing key cannot be used: {0}")]
+pub struct BadKey(String);
+
+impl From<jsonwebtoken::errors::Error> for BadKey {
+    fn from(err: jsonwebtoken::errors::Error) -> Self {
+        Self(err.to_string())
+    }
+}
+
+impl From<aws_lc_rs::error::Unspecified> for BadKey {
+    fn from(_: aws_lc_rs::error::Unspecified) -> Self {
+        Self("it could not be generated".into())
+    }
+}
+
+impl Key {
+    /// A new private key for `algorithm`, as PKCS #8 DER. RSA keys have 3072 bits.
+    ///
+    /// # Errors
+    /// For a symmetric algorithm, whose secret is the operator's own.
+    pub fn generate(algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>, BadKey> {
+        let random = SystemRandom::new();
+        let der = match algorithm {
+            Algorithm::EdDSA => Ed25519KeyPair::generate_pkcs8v1(&random)?.as_ref().to_vec(),
+            Algorithm::ES256 => EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)?.as_ref().to_vec(),
+            Algorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa3072)?.as_der()?.as_ref().to_vec(),
+            other => return Err(BadKey(format!("no key is generated for {other:?}"))),
+        };
+        Ok(Zeroizing::new(der))
+    }
+
+    /// A private key made by [`Self::generate`].
+    ///
+    /// # Errors
+    /// When the bytes are no such key.
+    pub fn private(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, BadKey> {
+        let encoding = match algorithm {
+            Algorithm::EdDSA => EncodingKey::from_ed_der(pkcs8),
+            Algorithm::ES256 => EncodingKey::from_ec_der(pkcs8),
+            // PEM, because jsonwebtoken takes RSA keys in DER only as PKCS #1.
+            Algorithm::RS256 => EncodingKey::from_rsa_pem(pem(pkcs8).as_bytes())?,
+            other => return Err(BadKey(format!("no private key is of {other:?}"))),
+        };
+        let mut public = Jwk::from_encoding_key(&encoding, algorithm)?;
+        let id = public.thumbprint(ThumbprintHash::SHA256)?;
+        public.common.key_id = Some(id.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self { id, algorithm, encoding, decoding: DecodingKey::from_jwk(&public)?, public: Some(public) })
+    }
+
+    /// The operator's own secret, for HS256. It is never published.
+    ///
+    /// # Errors
+    /// When the thumbprint cannot be computed.
+    pub fn shared(secret: &[u8]) -> Result<Self, BadKey> {
+        let encoding = EncodingKey::from_secret(secret);
+        let id = Jwk::from_encoding_key(&encoding, Algorithm::HS256)?.thumbprint(ThumbprintHash::SHA256)?;
+        Ok(Self { id, algorithm: Algorithm::HS256, encoding, decoding: DecodingKey::from_secret(secret), public: None })
+    }
+
+    /// The name of the algorithm, as `alg` says it (RFC 7518 section 3.1).
+    #[must_use]
+    pub const fn algorithm_name(&self) -> &'static str {
+        match self.algorithm {
+            Algorithm::EdDSA => "EdDSA",
+            Algorithm::ES256 => "ES256",
+            Algorithm::RS256 => "RS256",
+            _ => "HS256",
+        }
+    }
+
+    /// The public half as JSON; `None` for a shared secret.
+    #[must_use]
+    pub fn public(&self) -> Option<serde_json::Value> {
+        self.public.as_ref().map(|jwk| json!(jwk))
+    }
+
+    /// Whether `signature` (base64url) over `message` was made with this key.
+    #[must_use]
+    pub fn verifies(&self, message: &str, signature: &str) -> bool {
+        jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.decoding, self.algorithm).unwrap_or(false)
+    }
+}
+
+/// PKCS #8 DER in PEM's clothes (RFC 7468 section 10).
+fn pem(der: &[u8]) -> Zeroizing<String> {
+    let body = Zeroizing::new(BASE64.encode(der));
+    let lines: Vec<&str> = body.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
+}
+
+/// All keys whose tokens may still be alive, and the one that signs.
+pub struct KeyRing {
+    keys: HashMap<String, Key>,
+    signer: String,
+    jwks: String,
+}
+
+impl KeyRing {
+    /// A ring of these keys, in which the one named `signer` signs.
+    ///
+    /// # Errors
+    /// When `signer` is not among them.
+    pub fn new(keys: Vec<Key>, signer: String) -> Result<Self, BadKey> {
+        if !keys.iter().any(|key| key.id == signer) {
+            return Err(BadKey("no key signs".into()));
+        }
+        let public: Vec<_> = keys.iter().filter_map(Key::public).collect();
+        let jwks = json!({ "keys": public }).to_string();
+        Ok(Self { keys: keys.into_iter().map(|key| (key.id.clone(), key)).collect(), signer, jwks })
+    }
+
+    /// The key of this id: an exact look-up in memory, nothing else.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Key> {
+        self.keys.get(id)
+    }
+
+    /// The public keys as a JWK set (RFC 7517 section 5).
+    #[must_use]
+    pub fn jwks(&self) -> &str {
+        &self.jwks
+    }
+
+    /// Signs `claims` into a compact JWT whose header is exactly `alg`, `typ` and `kid`.
+    ///
+    /// # Errors
+    /// When the cryptography fails.
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, BadKey> {
+        let key = self.get(&self.signer).ok_or_else(|| BadKey("no key signs".into()))?;
+        let mut header = Header::new(key.algorithm);
+        header.typ = Some(TYPE.into());
+        header.kid = Some(key.id.clone());
+        Ok(jsonwebtoken::encode(&header, claims, &key.encoding)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_algorithm_signs_what_it_verifies() {
+        let generated = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256]
+            .map(|algorithm| Key::private(algorithm, &Key::generate(algorithm).unwrap()).unwrap());
+        for key in generated.into_iter().chain([Key::shared(&[9; 32]).unwrap()]) {
+            let id = key.id.clone();
+            let ring = KeyRing::new(vec![key], id.clone()).unwrap();
+            let token = ring.sign(&json!({ "sub": "somebody" })).unwrap();
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            assert!(ring.get(&id).unwrap().verifies(message, signature));
+            assert!(!ring.get(&id).unwrap().verifies(&message[1..], signature));
+        }
+    }
+
+    #[test]
+    fn t12_the_key_set_names_each_key_by_its_thumbprint_and_tells_no_secret() {
+        let keys: Vec<_> = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256]
+            .map(|algorithm| Key::private(algorithm, &Key::generate(algorithm).unwrap()).unwrap())
+            .into_iter()
+            .chain([Key::shared(&[9; 32]).unwrap()])
+            .collect();
+        let signer = keys[0].id.clone();
+        let ring = KeyRing::new(keys, signer).unwrap();
+        let set: serde_json::Value = serde_json::from_str(ring.jwks()).unwrap();
+        let keys = set["keys"].as_array().unwrap();
+        assert_eq!(keys.len(), 3, "a shared secret is never published");
+        for key in keys {
+            let jwk: Jwk = serde_json::from_value(key.clone()).unwrap();
+            assert_eq!(key["kid"], jwk.thumbprint(ThumbprintHash::SHA256).unwrap());
+            assert_eq!(key["use"], "sig");
+            assert!(key["alg"].is_string());
+            for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+                assert!(key.get(private).is_none(), "{private} is in the key set");
+            }
+        }
+    }
+
+    #[test]
+    fn t11_generated_rsa_keys_have_3072_bits() {
+        let key = Key::private(Algorithm::RS256, &Key::generate(Algorithm::RS256).unwrap()).unwrap();
+        let modulus = key.public().unwrap()["n"].as_str().unwrap().to_owned();
+        assert_eq!(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(modulus).unwrap().len() * 8, 3072);
+    }
+}

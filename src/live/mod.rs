@@ -1,0 +1,11 @@
+//! What a running process holds: connections, threads, and what requests need in memory.
+
+pub mod clock;
+pub mod database;
+pub mod hasher;
+pub mod key_ring;
+pub mod revocations;
+pub mod role_map;
+pub mod seal;
+pub mod vault;
+pub mod verified;

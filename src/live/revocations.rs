@@ -1,0 +1,66 @@
+//! What was taken away while access tokens that say otherwise still live: ended sessions, and for each user the
+//! least epoch a token must have. Never evicted, only swept once no such token can be alive.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use papaya::HashMap;
+
+use crate::{
+    entity::revocation::{self, Kind},
+    values::ids::{SessionId, UserId},
+};
+
+/// How long a revocation is kept: no access token lives longer, whatever today's setting (REQUIREMENTS T08).
+pub const KEPT: Duration = Duration::from_hours(1);
+
+/// The revocations this process knows. Reading takes no lock.
+#[derive(Default)]
+pub struct Revocations {
+    ended: HashMap<SessionId, DateTime<Utc>>,
+    stale: HashMap<UserId, (i64, DateTime<Utc>)>,
+}
+
+impl Revocations {
+    /// Takes over one row of the feed. Applying a row again changes nothing.
+    pub fn apply(&self, row: &revocation::Model) {
+        match (row.kind, row.session_id, row.user_id, row.least_epoch) {
+            (Kind::SessionEnded, Some(session), ..) => _ = self.ended.pin().insert(session, row.expires_at),
+            (Kind::TokensStale, _, Some(user), Some(least)) => {
+                let newest = |known: &(i64, DateTime<Utc>)| (known.0.max(least), known.1.max(row.expires_at));
+                self.stale.pin().update_or_insert(user, newest, (least, row.expires_at));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether this session has ended.
+    #[must_use]
+    pub fn has_ended(&self, session: SessionId) -> bool {
+        self.ended.pin().contains_key(&session)
+    }
+
+    /// Whether the user's roles were assigned anew since tokens of this epoch were issued.
+    #[must_use]
+    pub fn is_stale(&self, user: UserId, epoch: i64) -> bool {
+        self.stale.pin().get(&user).is_some_and(|(least, _)| epoch < *least)
+    }
+
+    /// Forgets what no living token can ask about any more.
+    pub fn sweep(&self, now: DateTime<Utc>) {
+        self.ended.pin().retain(|_, expires_at| *expires_at > now);
+        self.stale.pin().retain(|_, (_, expires_at)| *expires_at > now);
+    }
+
+    /// How many revocations are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ended.len() + self.stale.len()
+    }
+
+    /// Whether none is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,67 @@
+//! The role map: what each role grants, in memory, so that a guard reads no database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{ConnectionTrait, DbErr};
+
+use crate::{
+    entity::role_permission,
+    values::{
+        permission::{self, Grants, PermissionName},
+        role_name::RoleName,
+    },
+};
+
+/// Role names and what they grant. A role that is not here grants nothing.
+#[derive(Debug, Default)]
+pub struct RoleMap(BTreeMap<String, Grants>);
+
+impl RoleMap {
+    /// Reads the map. The built-in `admin` grants everything, whatever the rows say.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn load(db: &impl ConnectionTrait) -> Result<Self, DbErr> {
+        let rows = role_permission::all(db).await?;
+        let grants =
+            |names: BTreeSet<String>| Grants::These(names.iter().filter_map(|it| it.parse::<PermissionName>().ok()).collect());
+        let mut map: BTreeMap<_, _> = rows.into_iter().map(|(role, names)| (role, grants(names))).collect();
+        map.insert(RoleName::ADMIN.to_owned(), Grants::Everything);
+        Ok(Self(map))
+    }
+
+    /// Whether one of `roles` grants `permission`.
+    #[must_use]
+    pub fn allows(&self, roles: &[String], permission: &str) -> bool {
+        roles.iter().filter_map(|role| self.0.get(role)).any(|grants| grants.allows(permission))
+    }
+
+    /// All that `roles` grant together.
+    #[must_use]
+    pub fn grants(&self, roles: &[String]) -> Grants {
+        roles.iter().filter_map(|role| self.0.get(role)).cloned().fold(Grants::nothing(), Grants::union)
+    }
+
+    /// The roles that grant `permission`, sorted.
+    #[must_use]
+    pub fn granting(&self, permission: &str) -> Vec<String> {
+        self.0.iter().filter(|(_, grants)| grants.allows(permission)).map(|(role, _)| role.clone()).collect()
+    }
+
+    /// What `roles` grant together, by name and sorted. Everything is each of Vestibule's own permissions and each
+    /// that some role names.
+    #[must_use]
+    pub fn permissions(&self, roles: &[String]) -> Vec<String> {
+        match self.grants(roles) {
+            Grants::These(names) => names.into_iter().map(String::from).collect(),
+            Grants::Everything => {
+                let own = permission::ALL.iter().map(|(name, _)| (*name).to_owned());
+                own.chain(self.named().map(ToString::to_string)).collect::<BTreeSet<_>>().into_iter().collect()
+            }
+        }
+    }
+
+    fn named(&self) -> impl Iterator<Item = &PermissionName> {
+        self.0.values().filter_map(|grants| if let Grants::These(names) = grants { Some(names) } else { None }).flatten()
+    }
+}
