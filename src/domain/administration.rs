@@ -1,0 +1,201 @@
+//! Administration: what some may do to the accounts of others. Nobody grants, takes or touches what they do not hold
+//! themselves, and there is always an active administrator. The operator at the command line holds everything.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, IntoActiveModel, ModelTrait};
+use serde_json::json;
+
+use super::{
+    accounts::{self, NewAccount},
+    audit::{self, Actor, Event, Kind},
+    caller::{Caller, Standing, lock_administration},
+    credentials,
+    origin::Origin,
+    revocations,
+    users::{self, User},
+};
+use crate::{
+    app::App,
+    entity::{
+        role,
+        user::{self, Status},
+        user_role,
+    },
+    error::{Error, Fault, Result},
+    live::role_map::RoleMap,
+    values::{
+        Invalid, email::Email, ids::UserId, name::Name, password::NewPassword, permission::Grants, revision::IfMatch,
+        role_name::RoleName, username::Username,
+    },
+};
+
+/// On whose authority something is done.
+#[derive(Clone, Copy)]
+pub enum By<'a> {
+    /// Somebody who is signed in.
+    Caller(&'a Caller),
+    /// Whoever has a shell on the server.
+    Operator,
+}
+
+/// An authority as it stands inside the transaction of the change.
+struct Authority {
+    actor: Actor,
+    origin: Origin,
+    grants: Grants,
+    map: RoleMap,
+}
+
+impl By<'_> {
+    /// Reads the authority's standing again, and keeps it from changing until the transaction ends.
+    async fn stand(self, tx: &DatabaseTransaction) -> Result<Authority> {
+        lock_administration(tx).await?;
+        let map = RoleMap::load(tx).await?;
+        Ok(match self {
+            Self::Operator => Authority { actor: Actor::operator(), origin: Origin::default(), grants: Grants::Everything, map },
+            Self::Caller(caller) => {
+                let Standing { user, roles } = caller.again(tx).await?;
+                Authority { actor: caller.actor(&user), origin: caller.origin.clone(), grants: map.grants(&roles), map }
+            }
+        })
+    }
+}
+
+impl Authority {
+    /// Goes on only if the authority holds all that these roles grant.
+    fn must_hold(&self, roles: &[String]) -> Result<()> {
+        if self.grants.covers(&self.map.grants(roles)) { Ok(()) } else { Err(Error::EscalationDenied) }
+    }
+
+    /// The user to act on, locked, and their roles; only if the authority holds all that they hold.
+    async fn target(&self, tx: &DatabaseTransaction, id: UserId) -> Result<(user::Model, Vec<String>)> {
+        let user = user::Entity::locked(tx, id).await?.ok_or(Error::NotFound)?;
+        let roles = user_role::Entity::of(tx, id).await?;
+        self.must_hold(&roles)?;
+        Ok((user, roles))
+    }
+}
+
+/// What an administrator changes of an account. `None` leaves a member alone; `Some(None)` clears it.
+#[derive(Default)]
+pub struct Change {
+    /// A new address.
+    pub email: Option<Email>,
+    /// A new username, or none.
+    pub username: Option<Option<Username>>,
+    /// A new name, or none.
+    pub name: Option<Option<Name>>,
+    /// Whether the account may be used.
+    pub status: Option<Status>,
+}
+
+/// Makes an account.
+///
+/// # Errors
+/// [`Error::EscalationDenied`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::Overloaded`], or a fault of
+/// `/password` or `/roles`.
+pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
+    let hash = accounts::hash_for(app, &new).await?;
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    let roles = existing(&tx, &new.roles).await?;
+    authority.must_hold(&roles)?;
+    let user = accounts::insert(app, &tx, new, hash).await?;
+    let event = Event::on_user(Kind::UserCreated, &user).with(json!({ "roles": roles }));
+    audit::record(&tx, user.created_at, &authority.origin, authority.actor, event).await?;
+    tx.commit().await?;
+    Ok(User { profile: user.into(), roles })
+}
+
+/// Changes an account. Disabling it ends its sessions.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`], [`Error::EmailTaken`],
+/// [`Error::UsernameTaken`]; [`Error::PreconditionFailed`] when `condition` names another state.
+pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition: Option<&IfMatch>) -> Result<User> {
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    let (before, roles) = authority.target(&tx, id).await?;
+    if condition.is_some_and(|it| !it.allows(before.revision)) {
+        return Err(Error::PreconditionFailed);
+    }
+    let mut row = before.clone().into_active_model();
+    if let Some(email) = change.email {
+        row.email = Set(email.into());
+    }
+    if let Some(username) = change.username {
+        row.username = Set(username.map(String::from));
+    }
+    if let Some(name) = change.name {
+        row.name = Set(name.map(String::from));
+    }
+    if let Some(status) = change.status {
+        row.status = Set(status);
+    }
+    let after = accounts::save(app, &tx, before.clone(), row).await?;
+    let mut taken = revocations::Taken::default();
+    if after.status == Status::Disabled && before.status == Status::Active {
+        taken = revocations::end_sessions(&tx, after.updated_at, id, None).await?;
+        users::keep_an_administrator(&tx).await?;
+    }
+    if after.revision != before.revision {
+        let event = Event::on_user(Kind::UserUpdated, &after).with(accounts::difference(&before.into(), &after));
+        audit::record(&tx, after.updated_at, &authority.origin, authority.actor, event).await?;
+    }
+    taken.commit(app, tx).await?;
+    Ok(User { profile: after.into(), roles })
+}
+
+/// Sets an account's password and ends all its sessions.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::Overloaded`], or a fault of `/new_password`.
+pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) -> Result<()> {
+    let known = users::read(app, id).await?.profile;
+    new.fits(app.settings.password.min_length, &known.email, known.username.as_deref())
+        .map_err(|it| Fault::at("/new_password", it))?;
+    let hash = credentials::hash(app, new).await?;
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    let (user, _) = authority.target(&tx, id).await?;
+    let now = app.clock.now();
+    audit::record(&tx, now, &authority.origin, authority.actor, Event::on_user(Kind::UserPasswordSet, &user)).await?;
+    let taken = revocations::end_sessions(&tx, now, id, None).await?;
+    accounts::set_password_hash(&tx, user, hash).await?;
+    taken.commit(app, tx).await
+}
+
+/// Deletes an account and ends its sessions. Its names are free again.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`].
+pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    let (user, roles) = authority.target(&tx, id).await?;
+    let now = app.clock.now();
+    let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
+    audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
+    let taken = revocations::end_sessions(&tx, now, id, None).await?;
+    user.delete(&tx).await?;
+    users::keep_an_administrator(&tx).await?;
+    taken.commit(app, tx).await
+}
+
+/// The names of these roles, sorted and once each.
+///
+/// # Errors
+/// A fault of `/roles/N` for each that does not exist.
+async fn existing(tx: &DatabaseTransaction, names: &[RoleName]) -> Result<Vec<String>> {
+    let known = role::Entity::names(tx).await?;
+    let faults: Vec<_> = (0..)
+        .zip(names)
+        .filter(|(_, name)| !known.contains(name.as_str()))
+        .map(|(at, _): (usize, _)| Fault::at(format!("/roles/{at}"), Invalid::new("unknown_role", "There is no such role.")))
+        .collect();
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    Ok(names.iter().map(ToString::to_string).collect::<BTreeSet<_>>().into_iter().collect())
+}

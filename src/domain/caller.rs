@@ -1,0 +1,107 @@
+//! The caller: who a verified access token speaks for, and what their roles grant at this moment.
+
+use std::sync::Arc;
+
+use sea_orm::{DatabaseTransaction, EntityTrait, QuerySelect};
+
+use super::{audit::Actor, origin::Origin};
+use crate::{
+    entity::{
+        role,
+        user::{self, Status},
+        user_role,
+    },
+    error::{Error, Result},
+    live::role_map::RoleMap,
+    values::{
+        claims::Claims,
+        ids::{SessionId, UserId},
+        role_name::RoleName,
+    },
+};
+
+/// A valid caller. Only [`super::tokens::verify`] makes one.
+#[derive(Clone)]
+pub struct Caller {
+    pub(super) claims: Arc<Claims>,
+    pub(super) roles: Arc<RoleMap>,
+    /// Where the request comes from.
+    pub origin: Origin,
+}
+
+impl Caller {
+    /// The user the token was issued to.
+    #[must_use]
+    pub fn user(&self) -> UserId {
+        self.claims.sub
+    }
+
+    /// The session the token belongs to.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.claims.sid
+    }
+
+    /// What the token says.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Goes on only if one of the caller's roles grants `permission`.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientPermission`], with the roles that would do.
+    pub fn require(&self, permission: &'static str) -> Result<()> {
+        if self.roles.allows(&self.claims.roles, permission) {
+            return Ok(());
+        }
+        Err(Error::InsufficientPermission { required: permission, granted_by: self.roles.granting(permission) })
+    }
+
+    /// Everything the caller's roles grant by name: for the built-in administrator each of Vestibule's own
+    /// permissions, and each an application uses in some role.
+    #[must_use]
+    pub fn permissions(&self) -> Vec<String> {
+        self.roles.permissions(&self.claims.roles)
+    }
+}
+
+/// What the database knows of a caller at this moment; their token may be older.
+pub struct Standing {
+    /// The caller's row.
+    pub user: user::Model,
+    /// The names of the roles they hold now.
+    pub roles: Vec<String>,
+}
+
+impl Caller {
+    /// Reads the caller's standing again inside a transaction that changes something: a just-demoted administrator
+    /// changes nothing, not even through a replica that has not heard of it.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`] when the account is gone or disabled.
+    pub async fn again(&self, tx: &DatabaseTransaction) -> Result<Standing> {
+        let user = user::Entity::locked(tx, self.user()).await?.ok_or(Error::SessionEnded)?;
+        if user.status == Status::Disabled {
+            return Err(Error::SessionEnded);
+        }
+        Ok(Standing { roles: user_role::Entity::of(tx, user.id).await?, user })
+    }
+
+    /// Who the audit trail says has acted.
+    #[must_use]
+    pub fn actor(&self, user: &user::Model) -> Actor {
+        Actor::account(user, Some(self.session()))
+    }
+}
+
+/// Lets one change of standing happen at a time: whoever may take an administrator away locks the row of their
+/// role first. Taken before any user's row, it also keeps two such changes from waiting for each other.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock_administration(tx: &DatabaseTransaction) -> Result<()> {
+    role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(tx).await?;
+    Ok(())
+}

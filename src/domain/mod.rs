@@ -1,0 +1,14 @@
+//! THE RULES: what the product does, free of HTTP. One transaction an operation, with its audit event inside.
+
+pub mod accounts;
+pub mod administration;
+pub mod audit;
+pub mod caller;
+pub mod credentials;
+pub mod origin;
+pub mod paging;
+pub mod revocations;
+pub mod sessions;
+pub mod setup;
+pub mod tokens;
+pub mod users;

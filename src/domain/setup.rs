@@ -1,0 +1,51 @@
+//! Setup: what a new installation needs before anybody can use it.
+
+use sea_orm::{EntityTrait, PaginatorTrait};
+
+use super::{
+    accounts::{self, NewAccount},
+    audit::{self, Actor, Event, Kind},
+    origin::Origin,
+};
+use crate::{
+    app::App,
+    entity::user,
+    error::{Error, Result},
+    live::vault::{random_text, write_secret},
+    values::role_name::RoleName,
+};
+
+/// The file in the data directory that holds the first administrator's password.
+pub const PASSWORD_FILE: &str = "initial-admin-password";
+
+/// Makes the first administrator of an installation without users: username `admin`, with a random password that is
+/// written to [`PASSWORD_FILE`]. Gives the password, or `None` where there are users already.
+///
+/// # Errors
+/// When the file or the database cannot be written; then there is no administrator yet, and the next start tries again.
+pub async fn first_administrator(app: &App) -> Result<Option<String>> {
+    if user::Entity::find().count(app.db.read()).await? > 0 {
+        return Ok(None);
+    }
+    let password = random_text().map_err(Error::internal)?;
+    let parsed = |_| Error::internal(anyhow::anyhow!("the first administrator's words are refused"));
+    let new = NewAccount {
+        email: "admin@vestibule.invalid".parse().map_err(parsed)?,
+        username: Some("admin".parse().map_err(parsed)?),
+        name: None,
+        password: Some(password.parse().map_err(parsed)?),
+        roles: vec![RoleName::admin(), RoleName::user()],
+    };
+    let hash = accounts::hash_for(app, &new).await?;
+    let tx = app.db.write().await?;
+    if user::Entity::find().count(&tx).await? > 0 {
+        return Ok(None);
+    }
+    let user = accounts::insert(app, &tx, new, hash).await?;
+    let event = Event::on_user(Kind::UserCreated, &user).with(serde_json::json!({ "roles": [RoleName::ADMIN, RoleName::USER] }));
+    audit::record(&tx, user.created_at, &Origin::default(), Actor::operator(), event).await?;
+    // The file first: an account whose password nobody knows would be worse than a password without account.
+    write_secret(&app.settings.data_dir.join(PASSWORD_FILE), &password).map_err(Error::internal)?;
+    tx.commit().await?;
+    Ok(Some(password))
+}

@@ -1,0 +1,118 @@
+//! Access tokens: JWTs of fifteen minutes by default (RFC 9068), signed when a session begins or is refreshed, and
+//! verified on every guarded request without reading the database (RFC 8725, REQUIREMENTS T04 to T10).
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{caller::Caller, origin::Origin};
+use crate::{
+    app::App,
+    entity::{session, user},
+    error::{Error, Result},
+    live::{key_ring::TYPE, revocations::KEPT, verified::Verified},
+    values::{
+        claims::{Audience, Claims},
+        json,
+    },
+};
+
+/// The `client_id` of every token, until applications register themselves.
+pub const CLIENT: &str = "vestibule";
+
+/// The longest token that is looked at, in bytes.
+const LONGEST: usize = 8 * 1024;
+/// How far the clock of whoever made a token may be ahead of ours, in seconds.
+const LEEWAY: i64 = 5;
+
+/// The header, with exactly these members: serde refuses others, and any of them twice.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: String,
+    typ: String,
+    kid: String,
+}
+
+/// A freshly signed access token.
+pub struct AccessToken {
+    /// The token.
+    pub token: String,
+    /// How long it is good for, in seconds: `exp - iat`.
+    pub expires_in: i64,
+}
+
+/// Signs a token for a session that begins or goes on at `now`. It never outlives the session.
+///
+/// # Errors
+/// When signing fails.
+pub fn issue(
+    app: &App,
+    now: DateTime<Utc>,
+    user: &user::Model,
+    roles: Vec<String>,
+    session: &session::Model,
+) -> Result<AccessToken> {
+    let until = session.expires_at.min(now + app.settings.tokens.access_ttl);
+    let claims = Claims {
+        iss: app.issuer.clone(),
+        aud: Audience::One(app.settings.tokens.audience.clone()),
+        sub: user.id,
+        client_id: session.client_id.clone(),
+        sid: session.id,
+        jti: Uuid::new_v4(),
+        iat: now.timestamp(),
+        exp: until.timestamp(),
+        roles,
+        epoch: user.epoch,
+    };
+    let token = app.keys.load().sign(&claims).map_err(Error::internal)?;
+    Ok(AccessToken { token, expires_in: claims.exp - claims.iat })
+}
+
+/// Who an access token speaks for.
+///
+/// # Errors
+/// In this order: [`Error::InvalidToken`] unless it is authentic, [`Error::ExpiredToken`], [`Error::SessionEnded`],
+/// [`Error::StaleToken`].
+pub fn verify(app: &App, token: &str, origin: Origin) -> Result<Caller> {
+    if token.len() > LONGEST {
+        return Err(Error::InvalidToken);
+    }
+    let Verified { key_id, claims } = app.verified.get_or(token, || authenticate(app, token)).ok_or(Error::InvalidToken)?;
+    if app.keys.load().get(&key_id).is_none() {
+        return Err(Error::InvalidToken);
+    }
+    if app.clock.now().timestamp() >= claims.exp {
+        return Err(Error::ExpiredToken);
+    }
+    if app.revocations.has_ended(claims.sid) {
+        return Err(Error::SessionEnded);
+    }
+    if app.revocations.is_stale(claims.sub, claims.epoch) {
+        return Err(Error::StaleToken);
+    }
+    Ok(Caller { claims, roles: app.roles.load_full(), origin })
+}
+
+/// What is checked once a token: form, signature, and that it is one of ours. Why it fails is nobody's business.
+fn authenticate(app: &App, token: &str) -> Option<Verified> {
+    let (message, signature) = token.rsplit_once('.')?;
+    let (header, payload) = message.split_once('.')?;
+    // Strict base64url: no padding, no white space, no trailing bits; a fourth part would hold a dot.
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
+    let header: Header = serde_json::from_slice(&decode(header)?).ok()?;
+    decode(signature)?;
+    let keys = app.keys.load();
+    let key = keys.get(&header.kid)?;
+    if header.typ != TYPE || header.alg != key.algorithm_name() || !key.verifies(message, signature) {
+        return None;
+    }
+    let claims: Claims = serde_json::from_value(json::strict(&decode(payload)?).ok()?).ok()?;
+    let is_ours = claims.iss == app.issuer
+        && claims.aud.holds(&app.settings.tokens.audience)
+        && (1..=KEPT.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
+        && claims.iat <= app.clock.now().timestamp() + LEEWAY;
+    is_ours.then(|| Verified { key_id: header.kid, claims: claims.into() })
+}
