@@ -1,0 +1,209 @@
+//! `/docs`: Swagger UI for the contract, out of this binary. The page asks no other origin for anything.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use poem::error::NotFoundError;
+use poem::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use poem::http::{HeaderMap, StatusCode};
+use poem::web::Path;
+use poem::web::headers::{ETag, HeaderMapExt, IfNoneMatch};
+use poem::{Body, Response, Result, Route, get, handler};
+use rust_embed::Embed;
+
+/// What the page may do: run and read what this origin serves, and nothing else.
+///
+/// `data:` is for images only, the icons in Swagger UI's style sheet. Its inline styles are set through the DOM, which
+/// `style-src` does not govern, so `unsafe-inline` is not needed.
+pub const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const PAGE: &str = "index.html";
+
+/// Every file that is served, and as what; a name that is not here does not exist.
+const FILES: [(&str, &str); 9] = [
+    (PAGE, "text/html; charset=utf-8"),
+    ("vestibule.js", "text/javascript; charset=utf-8"),
+    ("vestibule.css", "text/css; charset=utf-8"),
+    ("vestibule.svg", "image/svg+xml"),
+    ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+    ("swagger-ui-bundle.js.LICENSE.txt", "text/plain; charset=utf-8"),
+    ("swagger-ui.css", "text/css; charset=utf-8"),
+    ("swagger-ui.LICENSE.txt", "text/plain; charset=utf-8"),
+    ("swagger-ui.NOTICE.txt", "text/plain; charset=utf-8"),
+];
+
+#[derive(Embed)]
+#[folder = "src/api/docs/assets"]
+struct Assets;
+
+/// Adds the page at `/docs` and its files under `/docs/` to `routes`; both are public.
+///
+/// Answers carry their own [`CONTENT_SECURITY`]: a layer that sets another policy must leave it alone. What is not
+/// there is a [`NotFoundError`], another method than GET and HEAD poem's `MethodNotAllowedError`.
+#[must_use]
+pub fn mount(routes: Route) -> Route {
+    routes.at("/docs", get(read_page)).at("/docs/", get(lead_to_page)).at("/docs/:name", get(read_file))
+}
+
+#[handler]
+fn read_page(headers: &HeaderMap) -> Result<Response> {
+    serve(PAGE, headers)
+}
+
+/// The page names its files relative to `/docs`, so that it works behind a proxy that adds a prefix.
+#[handler]
+fn lead_to_page() -> Response {
+    Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(LOCATION, "../docs").finish()
+}
+
+#[handler]
+fn read_file(Path(name): Path<String>, headers: &HeaderMap) -> Result<Response> {
+    serve(&name, headers)
+}
+
+fn serve(name: &str, headers: &HeaderMap) -> Result<Response> {
+    let (name, content_type) = FILES.into_iter().find(|(known, _)| *known == name).ok_or(NotFoundError)?;
+    let file = Assets::get(name).ok_or(NotFoundError)?;
+    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(file.metadata.sha256_hash()));
+    let answer = Response::builder()
+        .header(ETAG, &etag)
+        .header(CACHE_CONTROL, "no-cache") // kept, but asked for again each time: an update shows at once
+        .header(CONTENT_SECURITY_POLICY, CONTENT_SECURITY)
+        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .header(REFERRER_POLICY, "no-referrer");
+    if is_known(headers, &etag) {
+        return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
+    }
+    let body = match file.data {
+        Cow::Borrowed(bytes) => Body::from(bytes),
+        Cow::Owned(bytes) => Body::from(bytes), // a debug build reads the files from the source tree
+    };
+    Ok(answer.header(CONTENT_TYPE, content_type).body(body))
+}
+
+/// Whether the caller has this very file already (RFC 9110 section 13.1.2).
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let Ok(etag) = etag.parse::<ETag>() else { return false };
+    headers.typed_get::<IfNoneMatch>().is_some_and(|known| !known.precondition_passes(&etag))
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::Endpoint;
+    use poem::http::Method;
+    use poem::http::header::IF_NONE_MATCH;
+    use poem::test::{TestClient, TestResponse};
+
+    use super::*;
+
+    fn client() -> TestClient<impl Endpoint> {
+        TestClient::new(mount(Route::new()))
+    }
+
+    fn header(answer: &TestResponse, name: impl poem::http::header::AsHeaderName) -> String {
+        answer.0.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_embedded_file_is_served() {
+        let mut embedded: Vec<_> = Assets::iter().collect();
+        let mut served = FILES.map(|(name, _)| name);
+        embedded.sort();
+        served.sort_unstable();
+        assert_eq!(embedded, served);
+    }
+
+    #[tokio::test]
+    async fn every_file_comes_as_what_it_is_and_only_once() {
+        let client = client();
+        let paths = FILES.map(|(name, content_type)| (format!("/docs/{name}"), content_type));
+        for (path, content_type) in paths.into_iter().chain([("/docs".to_owned(), "text/html; charset=utf-8")]) {
+            let first = client.get(&path).send().await;
+            first.assert_status_is_ok();
+            let etag = header(&first, ETAG);
+            assert_eq!(header(&first, CONTENT_TYPE), content_type, "{path}");
+            assert_eq!(etag.len(), 45, "{path}");
+            assert!(!first.0.into_body().into_vec().await.unwrap().is_empty(), "{path}");
+
+            for known in [etag.clone(), format!("\"other\", W/{etag}"), "*".to_owned()] {
+                let again = client.get(&path).header(IF_NONE_MATCH, known).send().await;
+                again.assert_status(StatusCode::NOT_MODIFIED);
+                assert_eq!(header(&again, ETAG), etag, "{path}");
+                assert_eq!(header(&again, CONTENT_SECURITY_POLICY), CONTENT_SECURITY, "{path}");
+                assert!(again.0.into_body().into_vec().await.unwrap().is_empty(), "{path}");
+            }
+            for unknown in ["\"other\"", "rubbish"] {
+                client.get(&path).header(IF_NONE_MATCH, unknown).send().await.assert_status_is_ok();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn h08_the_page_may_run_only_what_this_origin_serves() {
+        let page = client().get("/docs").send().await;
+        let policy = header(&page, CONTENT_SECURITY_POLICY);
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; "), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'), "{policy}");
+        assert_eq!(header(&page, X_CONTENT_TYPE_OPTIONS), "nosniff");
+        assert_eq!(header(&page, REFERRER_POLICY), "no-referrer");
+
+        let page = page.0.into_body().into_string().await.unwrap();
+        assert!(!page.contains("<style") && !page.contains("style=") && !page.contains("//"), "{page}");
+        assert_eq!(page.matches("<script").count(), page.matches("></script>").count(), "{page}");
+    }
+
+    #[tokio::test]
+    async fn every_file_the_page_names_is_there() {
+        let client = client();
+        let page = client.get("/docs").send().await.0.into_body().into_string().await.unwrap();
+        let named: Vec<_> = page.split('"').filter(|word| word.starts_with("docs/")).collect();
+        assert_eq!(named.len(), 5, "{page}");
+        for name in named {
+            client.get(format!("/{name}")).send().await.assert_status_is_ok();
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_else_is_there() {
+        let client = client();
+        for path in [
+            "/docs/unknown.js",
+            "/docs/UPDATE.md",
+            "/docs/../docs.rs",
+            "/docs/..",
+            "/docs/%2e%2e%2fdocs.rs",
+            "/docs/..%2fUPDATE.md",
+            "/docs/..%5cUPDATE.md",
+            "/docs/%2fetc%2fpasswd",
+            "/docs//index.html",
+            "/docs/./index.html",
+            "/docs/index.html/",
+            "/docs/index.html%00",
+            "/docs/INDEX.HTML",
+        ] {
+            client.get(path).send().await.assert_status(StatusCode::NOT_FOUND);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_folder_leads_to_the_page() {
+        let answer = client().get("/docs/").send().await;
+        answer.assert_status(StatusCode::PERMANENT_REDIRECT);
+        assert_eq!(header(&answer, LOCATION), "../docs");
+    }
+
+    #[tokio::test]
+    async fn it_is_there_to_be_read_only() {
+        let client = client();
+        let head = client.head("/docs").send().await;
+        head.assert_status_is_ok();
+        assert_eq!(header(&head, CONTENT_TYPE), "text/html; charset=utf-8");
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            client.request(method, "/docs").send().await.assert_status(StatusCode::METHOD_NOT_ALLOWED);
+        }
+    }
+}
