@@ -1,0 +1,148 @@
+//! `Body<T>`: a request's JSON body, refused with every fault at once: strict JSON, then the schema the contract
+//! shows, then the type. No message repeats a value.
+
+use std::{
+    any::{TypeId, type_name},
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use jsonschema::{Validator, error::ValidationErrorKind as Kind};
+use poem::{Request, RequestBody, error::ReadBodyError, http::header};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaMediaType, MetaRequest, Registry},
+    types::ParseFromJSON,
+};
+
+use super::{
+    contract,
+    problem::{Code, Problem},
+    words,
+};
+use crate::{
+    error::{Error, Fault},
+    values::{Invalid, json},
+};
+
+/// The largest body that is read, in bytes.
+pub const LIMIT: usize = 64 * 1024;
+
+/// A request object that satisfied its schema.
+pub struct Body<T>(pub T);
+
+impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Body<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }];
+        Some(MetaRequest { description: None, content, required: true })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
+        Ok(Self(read(request, body).await?))
+    }
+}
+
+async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<T, Problem> {
+    let bytes = body
+        .take()
+        .map_err(|_| malformed("The body was read twice."))?
+        .into_bytes_limit(LIMIT)
+        .await
+        .map_err(|err| unread(&err))?;
+    match request.headers().get(header::CONTENT_TYPE) {
+        Some(given) if given.to_str().is_ok_and(is_json) => {}
+        None if bytes.is_empty() => return Err(malformed("This operation needs a JSON body.")),
+        _ => return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as application/json.")),
+    }
+    let value = json::strict(&bytes).map_err(|err| malformed(err.to_string()))?;
+    let mut faults: Vec<Fault> = json::nul_pointers(&value)
+        .into_iter()
+        .map(|it| Fault::at(it, Invalid::new("not_allowed", "Must not hold the character NUL.")))
+        .collect();
+    if faults.is_empty() {
+        faults = validator::<T>().iter_errors(&value).flat_map(|err| faults_of(&err)).collect();
+    }
+    if !faults.is_empty() {
+        // The schema's limits and a word's parser can find the same fault; the parser's sentence comes first.
+        faults.sort_by(|one, other| (&one.place, one.code).cmp(&(&other.place, other.code)));
+        faults.dedup_by(|one, other| (&one.place, one.code) == (&other.place, other.code));
+        faults.truncate(100);
+        return Err(Error::Invalid(faults).into());
+    }
+    // What satisfies the schema parses, unless the two disagree: then the fault is ours, and its text stays here.
+    T::parse_from_json(Some(value))
+        .map_err(|_| Error::internal(anyhow::anyhow!("{} satisfied its schema and does not parse", type_name::<T>())).into())
+}
+
+fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem::new(Code::MalformedRequest, detail)
+}
+
+fn unread(err: &ReadBodyError) -> Problem {
+    match err {
+        ReadBodyError::PayloadTooLarge => Problem::new(Code::PayloadTooLarge, "The body is larger than 64 KiB."),
+        _ => malformed("The body did not arrive whole."),
+    }
+}
+
+/// `application/json`, with or without a charset; JSON is UTF-8 whatever the charset says (RFC 8259 section 8.1).
+fn is_json(media_type: &str) -> bool {
+    media_type.split(';').next().is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The compiled schema of `T`, made at its first use.
+fn validator<T: ParseFromJSON + 'static>() -> Arc<Validator> {
+    static COMPILED: OnceLock<Mutex<HashMap<TypeId, Arc<Validator>>>> = OnceLock::new();
+    let mut compiled = COMPILED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let compile = || {
+        let mut options = jsonschema::options().should_validate_formats(true).should_ignore_unknown_formats(false);
+        for (format, check) in words::FORMATS {
+            options = options.with_format(*format, move |it: &str| check(it).is_ok());
+        }
+        Arc::new(options.build(&contract::schema_of::<T>()).expect("the contract's schemas compile"))
+    };
+    compiled.entry(TypeId::of::<T>()).or_insert_with(compile).clone()
+}
+
+/// What one schema error means to the caller. `required` and `additionalProperties` point at the parent, so
+/// the member's name comes from the error's kind.
+fn faults_of(err: &jsonschema::ValidationError<'_>) -> Vec<Fault> {
+    let pointer = err.instance_path().to_string();
+    let fault = |code, detail: String| vec![Fault::at(pointer.clone(), Invalid::new(code, detail))];
+    match err.kind() {
+        Kind::Required { property } => {
+            let member = property.as_str().unwrap_or_default();
+            vec![Fault::at(format!("{pointer}/{member}"), Invalid::new("required", "Is required."))]
+        }
+        Kind::AdditionalProperties { unexpected } => unexpected.iter().map(|member| unknown(&pointer, member)).collect(),
+        Kind::Format { format } => {
+            let check = words::FORMATS.iter().find(|(name, _)| name == format).map(|(_, check)| check);
+            let invalid = err.instance().as_str().zip(check).and_then(|(it, check)| check(it).err());
+            vec![Fault::at(pointer, invalid.unwrap_or(Invalid::new("format", "Has not the right form.")))]
+        }
+        Kind::Type { .. } => fault("type", "Has the wrong JSON type.".into()),
+        Kind::MinLength { limit } => fault("too_short", format!("Must have at least {limit} characters.")),
+        Kind::MaxLength { limit } => fault("too_long", format!("Must have at most {limit} characters.")),
+        Kind::MinItems { limit } => fault("too_short", format!("Must have at least {limit} items.")),
+        Kind::MaxItems { limit } => fault("too_long", format!("Must have at most {limit} items.")),
+        Kind::UniqueItems => fault("duplicate", "Must not repeat an item.".into()),
+        Kind::Pattern { .. } => fault("pattern", "Has characters that are not allowed here.".into()),
+        Kind::Enum { .. } => fault("not_allowed", "Is none of the values allowed here.".into()),
+        _ => fault("not_allowed", "Is not allowed here.".into()),
+    }
+}
+
+/// An unknown member is named, so that a typo is found, unless what was sent does not look like a name at all.
+fn unknown(parent: &str, member: &str) -> Fault {
+    let is_name = member.len() <= 64 && member.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-');
+    let pointer = if is_name { format!("{parent}/{member}") } else { parent.to_owned() };
+    Fault::at(pointer, Invalid::new("unknown_member", "This operation has no such member."))
+}

@@ -1,0 +1,224 @@
+//! The contract: what guards demand and refusals say, written into the OpenAPI document. poem-openapi gathers
+//! what the types state; [`Documented`] adds what it has no words for, [`openapi31`] turns the result into 3.1.
+
+pub mod matrix;
+mod openapi31;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::OnceLock,
+};
+
+use poem::{endpoint::BoxEndpoint, http::Method};
+use poem_openapi::{
+    OpenApi, OpenApiService,
+    registry::{MetaApi, MetaOperation, MetaPath, MetaResponse, MetaSchemaRef, MetaSecurityScheme, Registry},
+    types::Type,
+};
+use serde_json::{Map, Value};
+
+pub use self::openapi31::schema_of;
+
+use super::{
+    guard::SIGNED,
+    problem::{self, Code, ProblemBody},
+};
+
+/// The name of the one security scheme.
+pub const SCHEME: &str = "BearerAuth";
+
+/// Operations anybody may call: the only ones without a guard. [`check`] refuses any other.
+pub const PUBLIC: &[&str] = &["registerAccount", "logIn", "readJwks", "readHealth", "readReadiness", "readVersion"];
+
+/// Wraps the APIs so that the document says who may call each operation and every code it can answer.
+pub struct Documented<T>(pub T);
+
+impl<T: OpenApi> OpenApi for Documented<T> {
+    fn meta() -> Vec<MetaApi> {
+        let mut paths: Vec<MetaPath> = Vec::new();
+        for path in T::meta().into_iter().flat_map(|api| api.paths) {
+            // Two APIs that share a path would give the JSON object one member twice.
+            match paths.iter_mut().find(|known| known.path == path.path) {
+                Some(known) => known.operations.extend(path.operations),
+                None => paths.push(path),
+            }
+        }
+        paths.iter_mut().flat_map(|path| &mut path.operations).for_each(complete);
+        vec![MetaApi { paths }]
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+        ProblemBody::register(registry);
+        registry.create_security_scheme(
+            SCHEME,
+            MetaSecurityScheme {
+                ty: "http",
+                description: Some(
+                    "An access token from `logIn`: a JWT (RFC 9068), verified by the rules of RFC 8725. \
+                     The names beside the scheme are the permission an operation needs.",
+                ),
+                name: None,
+                key_in: None,
+                scheme: Some("bearer"),
+                bearer_format: Some("JWT"),
+                flows: None,
+                openid_connect_url: None,
+            },
+        );
+    }
+
+    fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        self.0.add_routes(routes);
+    }
+}
+
+/// States in one operation what its guard demands, and every code that follows from it.
+fn complete(operation: &mut MetaOperation) {
+    let mut codes = vec![Code::MalformedRequest, Code::TooManyRequests, Code::Internal, Code::Unavailable];
+    if operation.request.is_some() {
+        codes.extend([Code::PayloadTooLarge, Code::UnsupportedMediaType]);
+    }
+    // A guard leaves a marker: its permission, or `SIGNED`.
+    if let Some(guard) = operation.security.first().and_then(|it| it.keys().next().copied()) {
+        codes.extend([Code::MissingToken, Code::InvalidToken, Code::ExpiredToken, Code::SessionEnded, Code::StaleToken]);
+        let mut permissions = Vec::new();
+        if guard != SIGNED {
+            codes.push(Code::InsufficientPermission);
+            permissions.push(guard);
+        }
+        operation.security = vec![HashMap::from([(SCHEME, permissions)])];
+    }
+    let stated = std::mem::take(&mut operation.responses.responses);
+    let mut by_status: BTreeMap<Option<u16>, MetaResponse> = BTreeMap::new();
+    for mut response in stated.into_iter().chain(codes.into_iter().map(problem::documented)) {
+        match by_status.get_mut(&response.status) {
+            None => _ = by_status.insert(response.status, response),
+            Some(known) => {
+                if let (Some(all), Some(more)) = (codes_of(known), codes_of(&mut response)) {
+                    more.retain(|code| !all.contains(code));
+                    all.append(more);
+                }
+            }
+        }
+    }
+    operation.responses.responses = by_status.into_values().collect();
+}
+
+/// The literal codes under a problem response made by [`problem::documented`].
+fn codes_of(response: &mut MetaResponse) -> Option<&mut Vec<Value>> {
+    let MetaSchemaRef::Inline(problem) = &mut response.content.first_mut()?.schema else { return None };
+    let MetaSchemaRef::Inline(narrowed) = problem.all_of.get_mut(1)? else { return None };
+    let (_, MetaSchemaRef::Inline(code)) = narrowed.properties.first_mut()? else { return None };
+    Some(&mut code.enum_items)
+}
+
+/// The OpenAPI document, as served and committed. Made once, without database or settings.
+///
+/// # Panics
+/// If poem-openapi emitted something else than JSON, which the tests would see.
+pub fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(|| {
+        let service = OpenApiService::new(super::apis(), "Vestibule", env!("CARGO_PKG_VERSION"))
+            .summary("Accounts, sessions and roles.")
+            .description(include_str!("contract/introduction.md"))
+            .license(poem_openapi::LicenseObject::new("MIT OR Apache-2.0").identifier("MIT OR Apache-2.0"))
+            .server("/");
+        let text = service.spec();
+        openapi31::finish(serde_json::from_str(&text).expect("poem-openapi emits JSON"))
+    })
+}
+
+/// [`document`] as text, with a newline at its end.
+pub fn text() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| format!("{:#}\n", document()))
+}
+
+/// Who may call an operation, as its guard says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Public,
+    /// Anybody who is signed in.
+    Signed,
+    /// Whoever has this permission.
+    Permission(String),
+}
+
+impl Access {
+    fn sentence(&self) -> String {
+        match self {
+            Self::Public => "Anybody may call this.".into(),
+            Self::Signed => "Needs an access token.".into(),
+            Self::Permission(name) => format!("Needs the permission `{name}`."),
+        }
+    }
+}
+
+/// Reads the guard of an operation back from the document.
+#[must_use]
+pub fn access(operation: &Map<String, Value>) -> Access {
+    match operation.get("security").and_then(|all| all.get(0)).and_then(|one| one.get(SCHEME)) {
+        None => Access::Public,
+        Some(scopes) => match scopes.get(0).and_then(Value::as_str) {
+            None => Access::Signed,
+            Some(permission) => Access::Permission(permission.to_owned()),
+        },
+    }
+}
+
+/// Every operation of a document: path, method in lower case, and the operation object.
+pub fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Map<String, Value>)> {
+    document["paths"].as_object().into_iter().flatten().flat_map(|(path, item)| {
+        item.as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(move |(method, it)| Some((path.as_str(), method.as_str(), it.as_object()?)))
+    })
+}
+
+fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Map<String, Value>)> {
+    document["paths"].as_object_mut().into_iter().flatten().flat_map(|(path, item)| {
+        let operations = item.as_object_mut().into_iter().flatten();
+        operations.filter_map(move |(method, it)| Some((path.as_str(), method.as_str(), it.as_object_mut()?)))
+    })
+}
+
+/// The methods a path has, as an `Allow` header says them; `None` where no path of the contract fits.
+#[must_use]
+pub fn allow(path: &str) -> Option<String> {
+    let fits = |template: &str| {
+        let (wanted, given) = (template.split('/'), path.split('/'));
+        wanted.clone().count() == given.clone().count()
+            && wanted.zip(given).all(|(wanted, given)| wanted == given || (wanted.starts_with('{') && !given.is_empty()))
+    };
+    let mut methods: Vec<String> =
+        operations(document()).filter(|(template, ..)| fits(template)).map(|(_, method, _)| method.to_uppercase()).collect();
+    if methods.is_empty() {
+        return None;
+    }
+    if methods.iter().any(|it| it == "GET") {
+        methods.push("HEAD".into());
+    }
+    methods.push("OPTIONS".into());
+    methods.sort();
+    methods.dedup();
+    Some(methods.join(", "))
+}
+
+/// Refuses a contract in which an operation is open without standing on [`PUBLIC`].
+///
+/// # Errors
+/// Names each operation whose guard and place on the list disagree.
+pub fn check() -> anyhow::Result<()> {
+    for (path, method, operation) in operations(document()) {
+        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+        anyhow::ensure!(
+            PUBLIC.contains(&id) == (access(operation) == Access::Public),
+            "{method} {path} ({id}) must have a guard or stand on the list of public operations, and not both"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! OpenAPI 3.1: poem-openapi emits 3.0 with keys of 3.1 in between. One pass over the JSON makes it what it says.
+
+use poem::http::StatusCode;
+use poem_openapi::{registry::Registry, types::Type};
+use serde_json::{Map, Value, json};
+
+use super::{access, operations_mut};
+use crate::api::problem::{self, Code};
+
+/// The JSON Schema one request object must satisfy, with everything it refers to.
+///
+/// # Panics
+/// If poem-openapi's schemas did not serialise, which the tests would see.
+#[must_use]
+pub fn schema_of<T: Type>() -> Value {
+    let mut registry = Registry::new();
+    T::register(&mut registry);
+    let root = serde_json::to_value(T::schema_ref()).expect("schemas serialise");
+    let mut schema = json!({ "allOf": [root], "components": { "schemas": registry.schemas } });
+    modernise(&mut schema);
+    for object in schema["components"]["schemas"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        close(object);
+    }
+    schema
+}
+
+/// Completes poem-openapi's document and makes it OpenAPI 3.1.
+pub(super) fn finish(mut document: Value) -> Value {
+    document["openapi"] = json!("3.1.0");
+    modernise(&mut document);
+    let mut requested = Vec::new();
+    for (_, _, operation) in operations_mut(&mut document) {
+        let needs = access(operation).sentence();
+        let description =
+            operation.get("description").and_then(Value::as_str).map_or(needs.clone(), |it| format!("{it}\n\n{needs}"));
+        operation.insert("description".into(), description.into());
+        operation.entry("security").or_insert_with(|| json!([]));
+        if let Some(body) = operation.get_mut("requestBody") {
+            collect_references(body, &mut requested);
+        }
+        for (status, response) in operation.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten() {
+            describe(status, response);
+        }
+    }
+    while let Some(name) = requested.pop() {
+        if let Some(schema) = document["components"]["schemas"].get_mut(&name)
+            && close(schema)
+        {
+            collect_references(&schema.clone(), &mut requested);
+        }
+    }
+    document
+}
+
+/// 3.0 spellings that poem-openapi emits, in 3.1's.
+fn modernise(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(modernise),
+        Value::Object(members) => {
+            for bound in ["Minimum", "Maximum"] {
+                if let Some(Value::Bool(exclusive)) = members.get(&format!("exclusive{bound}")).cloned() {
+                    members.shift_remove(&format!("exclusive{bound}"));
+                    if exclusive && let Some(limit) = members.shift_remove(&bound.to_lowercase()) {
+                        members.insert(format!("exclusive{bound}"), limit);
+                    }
+                }
+            }
+            // Requests and answers share no object, so this need not be said of each member.
+            members.retain(|name, value| !(matches!(name.as_str(), "readOnly" | "writeOnly") && value == &Value::Bool(true)));
+            if members.get("nullable") == Some(&Value::Bool(true)) {
+                members.shift_remove("nullable");
+                if let Some(kind) = members.get_mut("type") {
+                    *kind = json!([kind.take(), "null"]);
+                }
+            }
+            if members.contains_key("type")
+                && let Some(example) = members.shift_remove("example")
+            {
+                members.insert("examples".into(), json!([example]));
+            }
+            if let Some(content) = members.get_mut("content").and_then(Value::as_object_mut) {
+                *content = std::mem::take(content)
+                    .into_iter()
+                    .map(|(media_type, it)| (media_type.trim_end_matches("; charset=utf-8").to_owned(), it))
+                    .collect();
+            }
+            members.values_mut().for_each(modernise);
+        }
+        _ => {}
+    }
+}
+
+/// Refuses members that a request object does not name. False when it was closed before.
+fn close(schema: &mut Value) -> bool {
+    match schema.as_object_mut() {
+        Some(object) if object.contains_key("properties") && !object.contains_key("additionalProperties") => {
+            object.insert("additionalProperties".into(), Value::Bool(false));
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The names of all schemas that `value` refers to.
+fn collect_references(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|it| collect_references(it, names)),
+        Value::Object(members) => {
+            if let Some(name) =
+                members.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix("#/components/schemas/"))
+            {
+                names.push(name.to_owned());
+            }
+            members.values().for_each(|it| collect_references(it, names));
+        }
+        _ => {}
+    }
+}
+
+/// Gives a response the headers its status always has, and a description where it has none.
+fn describe(status: &str, response: &mut Value) {
+    let header = |about: &str, of: &str| json!({ "description": about, "required": true, "schema": { "type": of } });
+    if response["description"] == "" {
+        let reason = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
+        response["description"] = reason.unwrap_or("Response").into();
+    }
+    let guarded = response["content"][problem::MEDIA_TYPE]["schema"]["allOf"][1]["properties"]["code"]["enum"]
+        .as_array()
+        .is_some_and(|codes| codes.contains(&json!(Code::InsufficientPermission.name())));
+    let headers = &mut response["headers"];
+    if headers.is_null() {
+        *headers = json!({});
+    }
+    headers["X-Request-Id"] = header("Names this request, here and in the log.", "string");
+    if status == "401" {
+        headers["WWW-Authenticate"] = header("A Bearer challenge (RFC 6750 section 3).", "string");
+    } else if guarded {
+        headers["WWW-Authenticate"] = header("A Bearer challenge (RFC 6750 section 3).", "string");
+        headers["WWW-Authenticate"]["required"] = false.into();
+    }
+    if matches!(status, "429" | "503") {
+        headers["Retry-After"] = header("Seconds to wait before trying again.", "integer");
+    }
+}

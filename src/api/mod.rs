@@ -1,0 +1,61 @@
+//! THE DOOR: HTTP in, HTTP out; the only floor that knows poem. A handler translates, `domain` decides.
+
+pub mod accounts;
+pub mod body;
+pub mod cache;
+pub mod contract;
+pub mod docs;
+pub mod guard;
+pub mod health;
+pub mod keys;
+pub mod me;
+pub mod objects;
+pub mod origin;
+pub mod params;
+pub mod problem;
+pub mod reply;
+pub mod sessions;
+pub mod tokens;
+pub mod users;
+pub mod words;
+
+use poem::{Endpoint, EndpointExt, Request, Response, Route, endpoint::make_sync, get};
+use poem_openapi::{OpenApi, OpenApiService, Tags};
+
+use self::contract::Documented;
+
+/// The protection space of every challenge (RFC 9110 section 11.5).
+pub const REALM: &str = "vestibule";
+
+/// The groups of operations, in the document and in Swagger UI.
+#[derive(Debug, Clone, Copy, Tags)]
+pub enum Tag {
+    /// Making an account.
+    Accounts,
+    /// Logging in.
+    Sessions,
+    /// One's own account.
+    Me,
+    /// Other people's accounts.
+    Users,
+    /// Access tokens.
+    Tokens,
+    /// The keys that sign them.
+    Keys,
+    /// The service itself.
+    Service,
+}
+
+/// Every operation there is.
+fn apis() -> Documented<impl OpenApi> {
+    Documented((accounts::Accounts, sessions::Sessions, me::Me, users::Users, tokens::Tokens, keys::Keys, health::Service))
+}
+
+/// The contract's operations, the contract itself, and its page. The server adds what every answer has in common.
+pub fn routes() -> impl Endpoint<Output = Response> {
+    let contract = |request: Request| cache::respond(&request, "application/json", "no-cache", contract::text());
+    docs::mount(Route::new())
+        .at("/openapi.json", get(make_sync(contract)))
+        .nest_no_strip("/", OpenApiService::new(apis(), "", ""))
+        .map_to_response()
+}

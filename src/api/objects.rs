@@ -1,0 +1,96 @@
+//! The objects that several operations answer with, as API.md names them.
+
+use poem_openapi::{Enum, Object};
+use uuid::Uuid;
+
+use super::{reply::Tagged, words::Time};
+use crate::{domain::users, entity::user::Status as Stored, values::revision::Revision};
+
+/// Whether an account may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename = "UserStatus", rename_all = "snake_case")]
+pub enum Status {
+    /// It may.
+    Active,
+    /// An administrator has disabled it: nobody can log in to it.
+    Disabled,
+}
+
+impl From<Stored> for Status {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Active => Self::Active,
+            Stored::Disabled => Self::Disabled,
+        }
+    }
+}
+
+impl From<Status> for Stored {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Active => Self::Active,
+            Status::Disabled => Self::Disabled,
+        }
+    }
+}
+
+/// An account.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct User {
+    /// Names the account for good; the `sub` of its tokens.
+    pub id: Uuid,
+    /// The e-mail address, in its canonical spelling.
+    #[oai(validator(max_length = 254))]
+    pub email: String,
+    /// The username.
+    #[oai(validator(max_length = 32))]
+    pub username: Option<String>,
+    /// What the person is called.
+    #[oai(validator(max_length = 100))]
+    pub name: Option<String>,
+    /// Whether the account may be used.
+    pub status: Status,
+    /// The names of the roles it holds, sorted.
+    pub roles: Vec<String>,
+    /// When it was made.
+    pub created_at: Time,
+    /// When it was last changed.
+    pub updated_at: Time,
+    /// When somebody last logged in to it.
+    pub last_login_at: Option<Time>,
+}
+
+impl From<users::User> for User {
+    fn from(users::User { profile, roles }: users::User) -> Self {
+        Self {
+            id: profile.id.into(),
+            email: profile.email,
+            username: profile.username,
+            name: profile.name,
+            status: profile.status.into(),
+            roles,
+            created_at: Time(profile.created_at),
+            updated_at: Time(profile.updated_at),
+            last_login_at: profile.last_login_at.map(Time),
+        }
+    }
+}
+
+/// A user with the tag of their revision.
+pub fn tagged(user: users::User) -> Tagged<User> {
+    let tag = Revision(user.profile.revision).to_string();
+    Tagged(user.into(), tag)
+}
+
+/// One page of accounts.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct UserPage {
+    /// The accounts, in the order asked for.
+    #[oai(validator(max_items = 100))]
+    pub items: Vec<User>,
+    /// Send it back as `cursor` for the next page; absent on the last.
+    #[oai(validator(max_length = 512))]
+    pub next_cursor: Option<String>,
+}

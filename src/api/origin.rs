@@ -1,0 +1,46 @@
+//! Where a request comes from: the facts that sessions, the audit trail and the log keep about it.
+
+use std::sync::{Arc, OnceLock};
+
+use poem::{FromRequest, Request, RequestBody, http::header};
+
+use crate::{domain::origin::Origin, values::ids::UserId};
+
+/// Who turned out to be calling, for the log line. A guard notes it.
+#[derive(Clone, Default)]
+pub struct SignedIn(Arc<OnceLock<UserId>>);
+
+impl SignedIn {
+    /// Notes the caller of `request`.
+    pub fn note(request: &Request, user: UserId) {
+        if let Some(Self(cell)) = request.data() {
+            _ = cell.set(user);
+        }
+    }
+
+    /// Who was noted.
+    #[must_use]
+    pub fn get(&self) -> Option<&UserId> {
+        self.0.get()
+    }
+}
+
+/// What the server noted about a request when it arrived, with the client's own words for itself.
+pub fn of(request: &Request) -> Origin {
+    request.data::<Origin>().cloned().unwrap_or_default()
+}
+
+/// Extracts the [`Origin`] in a public operation; guards carry it inside the caller.
+pub struct From(pub Origin);
+
+impl<'a> FromRequest<'a> for From {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self(of(request)))
+    }
+}
+
+/// The `User-Agent` header, at most 256 characters of it.
+#[must_use]
+pub fn user_agent(request: &Request) -> Option<String> {
+    Some(request.headers().get(header::USER_AGENT)?.to_str().ok()?.chars().take(256).collect())
+}

@@ -1,0 +1,125 @@
+//! Replies: what a handler returns. The success in `T`, and in `E` the codes the operation can be refused with.
+
+use poem::{
+    IntoResponse, Request, Response,
+    http::{HeaderName, StatusCode, header},
+};
+use poem_openapi::{
+    ApiResponse,
+    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+    types::ToJSON,
+};
+
+use super::problem::Refusal;
+use crate::domain::paging::Slice;
+
+/// A success, or a refusal with one of the codes of `E`.
+pub type Reply<T, E> = Result<T, Refusal<E>>;
+
+const JSON: &str = "application/json";
+
+/// 200 with a JSON body.
+pub struct Json<T>(pub T);
+
+/// 200 with a JSON body and the `ETag` of what it shows (RFC 9110 section 8.8.3).
+pub struct Tagged<T>(pub T, pub String);
+
+/// 201 with a JSON body and the `Location` of what was made.
+pub struct Created<T>(pub T, pub String);
+
+/// 201 with a JSON body that has no address of its own.
+pub struct Issued<T>(pub T);
+
+/// 200 with one page of a list, and a `Link` to the next one (RFC 8288) unless this is the last.
+pub struct Page<T>(pub T, pub Option<String>);
+
+/// 204.
+pub struct NoContent;
+
+fn json<T: ToJSON>(status: StatusCode, body: &T, header: Option<(HeaderName, &str)>) -> Response {
+    let response = Response::builder().status(status).content_type(JSON);
+    match header {
+        Some((name, value)) => response.header(name, value),
+        None => response,
+    }
+    .body(body.to_json_string())
+}
+
+fn meta<T: ToJSON>(status: u16, header: Option<(&str, &str, bool)>) -> MetaResponses {
+    let headers = header.map(|(name, about, required)| MetaHeader {
+        name: name.into(),
+        description: Some(about.into()),
+        required,
+        deprecated: false,
+        schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))),
+    });
+    let content = vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }];
+    let response = MetaResponse {
+        description: "",
+        status: Some(status),
+        status_range: None,
+        content,
+        headers: headers.into_iter().collect(),
+    };
+    MetaResponses { responses: vec![response] }
+}
+
+/// Each reply with a JSON body: its status, and the header its second field fills.
+macro_rules! replies {
+    ($($reply:ident = $status:ident, |$it:ident| $header:expr, $about:expr;)*) => {$(
+        impl<T: ToJSON> IntoResponse for $reply<T> {
+            fn into_response(self) -> Response {
+                let $it = &self;
+                json(StatusCode::$status, &self.0, $header)
+            }
+        }
+
+        impl<T: ToJSON> ApiResponse for $reply<T> {
+            fn meta() -> MetaResponses {
+                meta::<T>(StatusCode::$status.as_u16(), $about)
+            }
+
+            fn register(registry: &mut Registry) {
+                T::register(registry);
+            }
+        }
+    )*};
+}
+
+replies! {
+    Json = OK, |_it| None, None;
+    Tagged = OK, |it| Some((header::ETAG, it.1.as_str())), Some(("ETag", "Names this state; send it back in `If-Match`.", true));
+    Created = CREATED, |it| Some((header::LOCATION, it.1.as_str())), Some(("Location", "Where the new resource is.", true));
+    Issued = CREATED, |_it| None, None;
+    Page = OK, |it| it.1.as_deref().map(|link| (header::LINK, link)), Some(("Link", "The next page, as `rel=\"next\"`.", false));
+}
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl ApiResponse for NoContent {
+    fn meta() -> MetaResponses {
+        let response =
+            MetaResponse { description: "", status: Some(204), status_range: None, content: Vec::new(), headers: Vec::new() };
+        MetaResponses { responses: vec![response] }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+impl<P> Page<P> {
+    /// The page of wire objects that `wrap` makes of a domain's page. The link is the request's own address with
+    /// another cursor.
+    pub fn new<T, U: From<T>>(request: &Request, slice: Slice<T>, wrap: impl FnOnce(Vec<U>, Option<String>) -> P) -> Self {
+        let link = slice.next.as_ref().map(|cursor| {
+            let query =
+                request.uri().query().unwrap_or_default().split('&').filter(|it| !it.is_empty() && !it.starts_with("cursor="));
+            let query: Vec<_> = query.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
+            format!("<{}?{}>; rel=\"next\"", request.original_uri().path(), query.join("&"))
+        });
+        Self(wrap(slice.items.into_iter().map(U::from).collect(), slice.next), link)
+    }
+}

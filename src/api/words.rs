@@ -1,0 +1,130 @@
+//! The words of `values` as the contract shows them: their schemas, and how JSON and parameters become them.
+
+use std::{borrow::Cow, iter};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
+};
+use serde_json::Value;
+
+use crate::values::{
+    Invalid,
+    email::Email,
+    identifier::Identifier,
+    ids::UserId,
+    name::Name,
+    password::{NewPassword, Password},
+    query::{Cursor, Limit, Search},
+    revision::IfMatch,
+    role_name::RoleName,
+    username::Username,
+};
+
+/// Whether a string is one of a format's words, and what is wrong if not.
+pub type Check = fn(&str) -> Result<(), Invalid>;
+
+macro_rules! words {
+    ($($word:ty = $kind:literal $format:literal { $($limit:ident: $value:expr),* };)*) => {
+        /// Every format that request schemas name, with the parser that decides.
+        pub const FORMATS: &[(&str, Check)] = &[$(($format, |it| it.parse::<$word>().map(drop))),*];
+
+        $(
+            impl Type for $word {
+                const IS_REQUIRED: bool = true;
+                type RawValueType = Self;
+                type RawElementValueType = Self;
+
+                fn name() -> Cow<'static, str> {
+                    concat!($kind, "_", $format).into()
+                }
+
+                fn schema_ref() -> MetaSchemaRef {
+                    let schema = MetaSchema { $($limit: Some($value),)* ..MetaSchema::new_with_format($kind, $format) };
+                    MetaSchemaRef::Inline(Box::new(schema))
+                }
+
+                fn as_raw_value(&self) -> Option<&Self> {
+                    Some(self)
+                }
+
+                fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+                    Box::new(iter::once(self))
+                }
+            }
+
+            impl ParseFromJSON for $word {
+                fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+                    match value {
+                        Some(Value::String(raw)) => raw.parse().map_err(ParseError::custom),
+                        _ => Err(ParseError::custom("is not a string")),
+                    }
+                }
+            }
+
+            impl ParseFromParameter for $word {
+                fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
+                    raw.parse().map_err(ParseError::custom)
+                }
+            }
+        )*
+    };
+}
+
+words! {
+    Email = "string" "email" { min_length: 3, max_length: 254, example: "ada@example.org".into() };
+    Username = "string" "username" { min_length: 3, max_length: 32, pattern: "^[A-Za-z][A-Za-z0-9._-]*$".into(), example: "ada".into() };
+    Name = "string" "person-name" { min_length: 1, max_length: 100, example: "Ada Lovelace".into() };
+    Password = "string" "password" { min_length: 1, max_length: 1024, example: EXAMPLE_PASSWORD.into() };
+    NewPassword = "string" "new-password" { min_length: 8, max_length: 1024, example: EXAMPLE_PASSWORD.into() };
+    RoleName = "string" "role-name" { min_length: 2, max_length: 32, pattern: "^[a-z0-9_-]+$".into(), example: "user".into() };
+    Identifier = "string" "identifier" { min_length: 1, max_length: 254, example: "ada@example.org".into() };
+    UserId = "string" "uuid" { min_length: 36, max_length: 36 };
+    Search = "string" "search" { min_length: 1, max_length: 254 };
+    Cursor = "string" "cursor" { min_length: 1, max_length: 512, pattern: "^[A-Za-z0-9_-]+$".into() };
+    IfMatch = "string" "if-match" { min_length: 1, max_length: 1024 };
+    Limit = "integer" "int32" { minimum: 1.0, maximum: 100.0, default: 25.into() };
+}
+
+/// One password in all examples, so that *Execute* works without typing: registering, then logging in.
+const EXAMPLE_PASSWORD: &str = "seven tall ships at dawn";
+
+/// A time in answers: RFC 3339 in UTC, with `Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub DateTime<Utc>);
+
+impl Type for Time {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "string_date-time".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema { max_length: Some(32), ..MetaSchema::new_with_format("string", "date-time") }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(iter::once(self))
+    }
+}
+
+impl ToJSON for Time {
+    fn to_json(&self) -> Option<Value> {
+        Some(self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true).into())
+    }
+}
+
+impl ParseFromJSON for Time {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let parsed = value.as_ref().and_then(Value::as_str).and_then(|raw| DateTime::parse_from_rfc3339(raw).ok());
+        parsed.map(|time| Self(time.to_utc())).ok_or_else(|| ParseError::custom("is not a time"))
+    }
+}
