@@ -1,0 +1,291 @@
+//! The command line. A bare `vestibule` serves.
+
+use std::{
+    env, fs,
+    future::Future,
+    io::{self, BufRead, IsTerminal},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    api::contract,
+    app::App,
+    config::{self, LogFormat, Settings},
+    domain::{
+        accounts::NewAccount,
+        administration::{self, By, Change},
+        setup, users,
+    },
+    entity::user::{self, Status},
+    error::Error,
+    live::{clock, database::Database, vault::random_text},
+    server,
+    values::{email::Email, identifier::Identifier, name::Name, password::NewPassword, role_name::RoleName, username::Username},
+};
+
+/// Accounts, sessions and roles for other people's products.
+///
+/// Every setting also comes from the environment: VESTIBULE_SECTION__KEY. `vestibule config print` shows them all.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong settings.
+#[derive(Parser)]
+#[command(version)]
+pub struct Cli {
+    /// Settings file in TOML [default: vestibule.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (also without any command)
+    Serve,
+    /// Bring the database's tables up to date, or show how they stand
+    #[command(subcommand)]
+    Migrate(Migrate),
+    /// Print the OpenAPI document
+    Openapi {
+        /// Compare openapi/openapi.json and openapi/access.md with this program instead; exit 1 if they differ
+        #[arg(long)]
+        check: bool,
+        /// Write these two files instead
+        #[arg(long, conflicts_with = "check")]
+        write: bool,
+    },
+    /// Make and change accounts, without a running server
+    #[command(subcommand)]
+    User(User),
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Subcommand)]
+enum Migrate {
+    /// Apply what is missing
+    Up,
+    /// Show what is applied and what is missing
+    Status,
+}
+
+#[derive(Subcommand)]
+enum User {
+    /// Make an account; its password is printed, unless it comes on standard input
+    Create {
+        /// E-mail address
+        email: Email,
+        /// Username
+        #[arg(long)]
+        username: Option<Username>,
+        /// What the person is called
+        #[arg(long)]
+        name: Option<Name>,
+        /// A role it holds beside `user`; may be repeated
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<RoleName>,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Set an account's password and end its sessions; the new password is printed, unless it comes on standard input
+    SetPassword {
+        /// E-mail address or username
+        identifier: String,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Disable an account and end its sessions
+    Disable {
+        /// E-mail address or username
+        identifier: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum Config {
+    /// Say whether the settings are good
+    Check,
+    /// Print every setting as it is in effect; secrets are hidden
+    Print,
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// With a sentence for the person at the terminal.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    if let Some(Command::Openapi { check, write }) = cli.command {
+        return openapi(check, write).map(|()| ExitCode::SUCCESS);
+    }
+    let variables = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = Settings::load(cli.config.as_deref(), variables)?;
+    match cli.command {
+        Some(Command::Config(Config::Check)) => println!("The settings are good."),
+        Some(Command::Config(Config::Print)) => print!("{}", settings.print()),
+        command => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(work(command.unwrap_or(Command::Serve), settings))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The exit code that an error from [`run`] calls for: 78 (`EX_CONFIG` of sysexits.h) for settings.
+#[must_use]
+pub fn exit_code(err: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if err.is::<config::Error>() { 78 } else { 1 })
+}
+
+async fn work(command: Command, settings: Settings) -> Result<()> {
+    match command {
+        Command::Serve => serve(settings).await,
+        Command::Migrate(command) => migrate(&command, &settings).await,
+        Command::User(command) => user(command, settings).await,
+        Command::Openapi { .. } | Command::Config(_) => Ok(()),
+    }
+}
+
+async fn serve(settings: Settings) -> Result<()> {
+    log(&settings)?;
+    let data_dir = settings.data_dir.clone();
+    let app = App::open(settings, Arc::new(clock::System)).await?;
+    let password = setup::first_administrator(&app).await?;
+    let ready = |address: &str| {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+        println!("Vestibule listens on {address}. Try it: {address}/docs");
+        announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
+    };
+    let db = app.db.clone();
+    server::serve(app, ready, stopped()?).await?;
+    db.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Tells where the first administrator's password is, and at a terminal the password itself.
+fn announce(file: &Path, password: Option<&str>) {
+    match password {
+        Some(password) if io::stdout().is_terminal() => {
+            println!("The first administrator is `admin` with the password {password} (also in {}).", file.display());
+        }
+        Some(_) => println!("The first administrator is `admin`; the password is in {}.", file.display()),
+        None => {}
+    }
+}
+
+/// Ready when the process is asked to stop: SIGINT or SIGTERM.
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}
+
+fn log(settings: &Settings) -> Result<()> {
+    // What these crates say at `info` is our business, and said in our words. The setting has the last word.
+    let filter = EnvFilter::try_new(format!("poem=warn,sea_orm_migration=warn,{}", settings.log.level))?;
+    let text = match settings.log.format {
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => io::stderr().is_terminal(),
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let set = if text { log.try_init() } else { log.json().flatten_event(true).try_init() };
+    set.map_err(|err| anyhow::anyhow!("logging cannot be set up: {err}"))
+}
+
+async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
+    let db = Database::connect(&settings.database_url()).await?;
+    if let Migrate::Up = command {
+        db.migrate().await?;
+    }
+    for change in db.migrations().await? {
+        println!("{} {}", if change.applied { "applied" } else { "missing" }, change.name);
+    }
+    Ok(db.close().await?)
+}
+
+async fn user(command: User, settings: Settings) -> Result<()> {
+    let app = App::open(settings, Arc::new(clock::System)).await?;
+    match command {
+        User::Create { email, username, name, roles, password_stdin } => {
+            let (password, shown) = password(password_stdin)?;
+            let roles = roles.into_iter().chain([RoleName::user()]).collect();
+            let new = NewAccount { email, username, name, password: Some(password), roles };
+            let user = administration::create(&app, By::Operator, new).await.map_err(explain)?;
+            println!("Made the account {}.{shown}", user.profile.email);
+        }
+        User::SetPassword { identifier, password_stdin } => {
+            let (password, shown) = password(password_stdin)?;
+            let user = find(&app, &identifier.parse()?).await?;
+            administration::set_password(&app, By::Operator, user.id, &password).await.map_err(explain)?;
+            println!("Set the password of {} and ended its sessions.{shown}", user.email);
+        }
+        User::Disable { identifier } => {
+            let user = find(&app, &identifier.parse()?).await?;
+            let change = Change { status: Some(Status::Disabled), ..Change::default() };
+            administration::update(&app, By::Operator, user.id, change, None).await.map_err(explain)?;
+            println!("Disabled {} and ended its sessions.", user.email);
+        }
+    }
+    Ok(app.db.close().await?)
+}
+
+async fn find(app: &App, identifier: &Identifier) -> Result<user::Model> {
+    users::by_identifier(app, identifier).await?.context("there is no such account")
+}
+
+/// The password from standard input; else a random one, and the sentence that tells it.
+fn password(from_stdin: bool) -> Result<(NewPassword, String)> {
+    if !from_stdin {
+        let random = random_text()?;
+        let shown = format!(" Its password is {random}");
+        return Ok((random.parse()?, shown));
+    }
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok((line.trim_end_matches(['\n', '\r']).parse()?, String::new()))
+}
+
+/// A refusal with each of its faults, for a terminal.
+fn explain(err: Error) -> anyhow::Error {
+    match err {
+        Error::Invalid(faults) => {
+            let faults: Vec<_> = faults.into_iter().map(|fault| fault.detail).collect();
+            anyhow::anyhow!("{}", faults.join(" "))
+        }
+        Error::Internal(cause) => cause,
+        err => err.into(),
+    }
+}
+
+fn openapi(check: bool, write: bool) -> Result<()> {
+    contract::check()?;
+    if !check && !write {
+        print!("{}", contract::text());
+        return Ok(());
+    }
+    let files = [("openapi/openapi.json", contract::text().to_owned()), ("openapi/access.md", contract::matrix::render())];
+    for (path, text) in files {
+        if write {
+            fs::write(path, text).with_context(|| format!("{path} cannot be written"))?;
+        } else {
+            let committed = fs::read_to_string(path).with_context(|| format!("{path} cannot be read"))?;
+            ensure!(committed == text, "{path} is not what this program says; run `vestibule openapi --write`");
+        }
+    }
+    Ok(())
+}

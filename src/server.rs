@@ -1,0 +1,193 @@
+//! The server: what every answer has in common, and listening until told to stop.
+
+use std::{future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+
+use poem::{
+    Endpoint, Request, Response, Result, Server,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    listener::{Acceptor, Listener, TcpListener},
+};
+use poem_openapi::OperationId;
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        self, contract,
+        origin::{self, SignedIn},
+        problem::Problem,
+    },
+    app::App,
+    domain::origin::Origin,
+    error::Error,
+    values::ids,
+};
+
+/// How long requests under way may go on after the signal to stop.
+const GRACE: Duration = Duration::from_secs(8);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Everything the server answers, as one endpoint.
+///
+/// # Errors
+/// When the contract leaves an operation open that should not be.
+pub fn endpoint(app: App) -> anyhow::Result<impl Endpoint<Output = Response>> {
+    contract::check()?;
+    Ok(Front { routes: Arc::new(api::routes()), app })
+}
+
+/// Listens on `server.listen` until `stop` is ready, then lets requests under way finish.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(app: App, ready: impl FnOnce(&str), stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let listen = app.settings.server.listen;
+    let endpoint = endpoint(app)?;
+    let acceptor = TcpListener::bind(listen).into_acceptor().await.map_err(|err| explain(listen, &err))?;
+    let address = acceptor.local_addr().first().and_then(|it| it.as_socket_addr().copied()).unwrap_or(listen);
+    ready(&format!("http://{address}"));
+    Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(endpoint, stop, Some(GRACE)).await?;
+    Ok(())
+}
+
+fn explain(listen: std::net::SocketAddr, err: &io::Error) -> anyhow::Error {
+    match err.kind() {
+        io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{listen} is taken by another process; choose another address with VESTIBULE_SERVER__LISTEN")
+        }
+        _ => anyhow::anyhow!("cannot listen on {listen}: {err}"),
+    }
+}
+
+/// Stands before the routes: gives each request its id and origin, runs it, and finishes its answer.
+struct Front<E> {
+    routes: Arc<E>,
+    app: App,
+}
+
+impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let began = self.app.clock.uptime();
+        let id = ids::v7(self.app.clock.now());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let web_origin = request.headers().get(header::ORIGIN).cloned();
+        let signed_in = SignedIn::default();
+        request.set_data(self.app.clone());
+        request.set_data(signed_in.clone());
+        request.set_data(Origin {
+            request_id: Some(id),
+            address: self.client(&request),
+            user_agent: origin::user_agent(&request),
+        });
+
+        let (answer, operation) = self.answer(request, &method, &path).await;
+        let mut response = answer.unwrap_or_else(|problem| problem.render(&id.to_string()));
+        self.finish(&mut response, id, web_origin.as_ref());
+
+        let took = self.app.clock.uptime().saturating_sub(began);
+        tracing::info!(
+            request_id = %id,
+            method = %method,
+            operation = operation.map(|it| it.0),
+            status = response.status().as_u16(),
+            ms = took.as_secs_f64() * 1000.0,
+            user = signed_in.get().map(tracing::field::display),
+            "request"
+        );
+        Ok(response)
+    }
+}
+
+impl<E: Endpoint<Output = Response> + 'static> Front<E> {
+    /// Runs a request in a task of its own: a client that hangs up stops nothing between commit and memory, and a
+    /// handler that panics takes nobody with it.
+    async fn answer(&self, request: Request, method: &Method, path: &str) -> (Result<Response, Problem>, Option<OperationId>) {
+        if let Some(early) = preflight(method, path) {
+            return (early, None);
+        }
+        let routes = Arc::clone(&self.routes);
+        match tokio::spawn(async move { routes.call(request).await }).await {
+            Ok(Ok(response)) => {
+                let operation = response.data::<OperationId>().copied();
+                (Ok(response), operation)
+            }
+            Ok(Err(err)) => {
+                let operation = err.data::<OperationId>().copied();
+                (Err(Problem::from_poem(&err, || allow(path))), operation)
+            }
+            Err(crash) => (Err(Error::internal(crash).into()), None),
+        }
+    }
+
+    /// What every answer carries. An answer that is not said to be public is nobody's to keep.
+    fn finish(&self, response: &mut Response, id: Uuid, web_origin: Option<&HeaderValue>) {
+        let settings = &self.app.settings;
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let mut unless_set = |name, value| _ = headers.entry(name).or_insert(HeaderValue::from_static(value));
+        unless_set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+        unless_set(header::REFERRER_POLICY, "no-referrer");
+        unless_set(header::CACHE_CONTROL, "no-store");
+        if settings.server.public_url.as_ref().is_some_and(|url| url.as_str().starts_with("https:")) {
+            unless_set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+        }
+        if !settings.cors.origins.is_empty() {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        if let Some(web_origin) = web_origin
+            && settings.cors.origins.iter().any(|it| it.as_str().as_bytes() == web_origin.as_bytes())
+        {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, web_origin.clone());
+            headers
+                .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, if-match"));
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static("etag, link, location, retry-after, x-request-id"),
+            );
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+            if let Some(allow) = headers.get(header::ALLOW).cloned() {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
+            }
+        }
+    }
+
+    /// The client's address: the peer's, unless the peer is a proxy of ours; then the last address it forwards that is
+    /// not one of ours too. Everything before that one is the client's own invention.
+    fn client(&self, request: &Request) -> Option<IpAddr> {
+        let is_ours = |address: &IpAddr| self.app.settings.server.trusted_proxies.iter().any(|net| net.contains(address));
+        let peer = request.remote_addr().as_socket_addr()?.ip();
+        let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
+        let forwarded: Vec<&str> = forwarded.flat_map(|it| it.split(',')).collect();
+        let mut client = peer;
+        for hop in forwarded.into_iter().rev() {
+            match hop.trim().parse() {
+                Ok(hop) if is_ours(&client) => client = hop,
+                _ => break,
+            }
+        }
+        Some(client)
+    }
+}
+
+/// OPTIONS says which methods a path has, and TRACE is refused everywhere, before any handler.
+fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
+    match (method, allow(path)) {
+        (&Method::OPTIONS | &Method::TRACE, None) => Some(Err(Error::NotFound.into())),
+        (&Method::OPTIONS, Some(allow)) => {
+            Some(Ok(Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()))
+        }
+        (&Method::TRACE, Some(allow)) => Some(Err(Problem::method_not_allowed(allow))),
+        _ => None,
+    }
+}
+
+/// The methods a path has: the contract's, or those of the pages beside it.
+fn allow(path: &str) -> Option<String> {
+    let is_beside = path == "/openapi.json" || path == "/docs" || path.starts_with("/docs/");
+    contract::allow(path).or_else(|| is_beside.then(|| "GET, HEAD, OPTIONS".into()))
+}
