@@ -1,8 +1,6 @@
 //! The access matrix, `openapi/access.md`: the contract's guards as a table that people review.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Access, access, document, operations};
 
@@ -11,26 +9,22 @@ const HEAD: &str = "| operation | route | public | signed in | permission | `use
 /// The access matrix in Markdown, `openapi/access.md`: every operation by tag, and who may call it.
 #[must_use]
 pub fn render() -> String {
-    let mut by_tag: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (path, method, operation) in operations(document()) {
-        let text = |member: &str| operation.get(member).and_then(Value::as_str).unwrap_or_default();
-        let (public, signed, permission) = match access(operation) {
-            Access::Public => ("yes", "yes", String::new()),
-            Access::Signed => ("", "yes", String::new()),
-            Access::Permission(name) => ("", "", format!("`{name}`")),
-        };
-        let (user, admin) = if permission.is_empty() { ("yes", "yes") } else { ("", "yes") };
-        let row = format!(
-            "| `{}` | `{} {path}` | {public} | {signed} | {permission} | {user} | {admin} |\n",
-            text("operationId"),
-            method.to_uppercase()
-        );
-        by_tag.entry(operation["tags"][0].as_str().unwrap_or_default()).or_default().push(row);
-    }
+    let tags = document()["tags"].as_array().into_iter().flatten().filter_map(|tag| tag["name"].as_str());
     let mut matrix = String::from(include_str!("access.md"));
-    for (tag, rows) in by_tag {
+    for tag in tags {
         matrix.extend(["\n## ", tag, "\n\n", HEAD]);
-        matrix.extend(rows);
+        matrix.extend(operations(document()).filter(|(.., operation)| operation["tags"][0] == tag).map(row));
     }
     matrix
+}
+
+fn row((path, method, operation): (&str, &str, &Map<String, Value>)) -> String {
+    let (public, signed, permission) = match access(operation) {
+        Access::Public => ("yes", "yes", String::new()),
+        Access::Signed => ("", "yes", String::new()),
+        Access::Permission(name) => ("", "", format!("`{name}`")),
+    };
+    let user = if permission.is_empty() { "yes" } else { "" };
+    let (id, method) = (operation["operationId"].as_str().unwrap_or_default(), method.to_uppercase());
+    format!("| `{id}` | `{method} {path}` | {public} | {signed} | {permission} | {user} | yes |\n")
 }

@@ -4,7 +4,7 @@ use poem::http::StatusCode;
 use poem_openapi::{registry::Registry, types::Type};
 use serde_json::{Map, Value, json};
 
-use super::{access, operations_mut};
+use super::{access, operations, operations_mut};
 use crate::api::problem::{self, Code};
 
 /// The JSON Schema one request object must satisfy, with everything it refers to.
@@ -41,6 +41,11 @@ pub(super) fn finish(mut document: Value) -> Value {
         for (status, response) in operation.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten() {
             describe(status, response);
         }
+    }
+    // In the order in which a reader meets them, not by letter.
+    let met: Vec<_> = operations(&document).map(|(_, _, operation)| operation["tags"][0].clone()).collect();
+    if let Some(tags) = document["tags"].as_array_mut() {
+        tags.sort_by_key(|tag| met.iter().position(|name| *name == tag["name"]));
     }
     while let Some(name) = requested.pop() {
         if let Some(schema) = document["components"]["schemas"].get_mut(&name)

@@ -1,0 +1,160 @@
+//! The access matrix, lived: every operation of the contract with every kind of caller (row A02). A new operation
+//! needs no new line here.
+
+use poem::http::Method;
+use serde_json::{Map, Value, json};
+use vestibule::{
+    api::contract::{self, Access},
+    values::permission,
+};
+
+use crate::support::{
+    PASSWORD, TestApp,
+    caller::{Answer, Caller},
+    clock::minutes,
+};
+
+/// One operation, and a request that every member of its schema's examples fills in.
+struct Operation {
+    id: &'static str,
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    access: Access,
+}
+
+impl Operation {
+    fn all() -> Vec<Self> {
+        let read = |(path, method, operation): (&'static str, &str, &'static Map<String, Value>)| Self {
+            id: operation["operationId"].as_str().unwrap(),
+            method: method.to_uppercase().parse().unwrap(),
+            // Nothing has this id: whoever gets in finds nothing to break.
+            path: path
+                .split('/')
+                .map(|it| if it.starts_with('{') { "0198c5e0-0000-7000-8000-000000000000" } else { it })
+                .collect::<Vec<_>>()
+                .join("/"),
+            body: operation.get("requestBody").map(|it| example(&it["content"]["application/json"]["schema"])),
+            access: contract::access(operation),
+        };
+        contract::operations(contract::document()).map(read).collect()
+    }
+
+    async fn send(&self, caller: &Caller<'_>) -> Answer {
+        match &self.body {
+            Some(body) => caller.json(self.method.clone(), &self.path, body).await,
+            None => caller.send(self.method.clone(), &self.path, &[], poem::Body::empty()).await,
+        }
+    }
+
+    /// What the contract lets this operation refuse a caller with, by the guard alone.
+    fn assert_refused(&self, kind: &str, answer: &Answer, status: u16, code: &str) {
+        assert_eq!(answer.problem(), (status, code), "{} as {kind}: {:#}", self.id, answer.body);
+        let challenge = answer.header("www-authenticate");
+        match (&self.access, code) {
+            (_, "missing_token") => assert_eq!(challenge, r#"Bearer realm="vestibule""#),
+            (Access::Permission(name), "insufficient_permission") => {
+                assert_eq!(challenge, format!(r#"Bearer realm="vestibule", error="insufficient_scope", scope="{name}""#));
+                assert_eq!(answer.body["required_permission"], *name);
+                assert!(answer.body["granted_by"].as_array().unwrap().contains(&json!("admin")));
+            }
+            _ => assert!(challenge.starts_with(r#"Bearer realm="vestibule", error="invalid_token""#), "{challenge}"),
+        }
+    }
+
+    /// The guard let the caller in; what came after is the operation's own business.
+    fn assert_let_in(&self, kind: &str, answer: &Answer) {
+        let (_, code) = answer.problem();
+        assert!(
+            !code.ends_with("_token") && code != "session_ended" && code != "insufficient_permission",
+            "{} as {kind}: {:#}",
+            self.id,
+            answer.body
+        );
+    }
+}
+
+/// A value that satisfies a schema, out of its examples.
+fn example(schema: &Value) -> Value {
+    if let Some(name) = schema["$ref"].as_str() {
+        return example(&contract::document()["components"]["schemas"][name.rsplit('/').next().unwrap()]);
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        return properties.iter().map(|(name, schema)| (name.clone(), example(schema))).collect::<Map<_, _>>().into();
+    }
+    if let Some(first) = schema["examples"].get(0).or_else(|| schema["enum"].get(0)) {
+        return first.clone();
+    }
+    match schema["type"].as_str() {
+        Some("array") => json!([example(&schema["items"])]),
+        Some("boolean") => json!(true),
+        Some("integer") => json!(1),
+        _ => json!("example"),
+    }
+}
+
+#[tokio::test]
+async fn a02_every_operation_answers_every_kind_of_caller_as_the_contract_says() {
+    let app = TestApp::start().await;
+    let other = TestApp::start().await;
+
+    let expired = app.user("expired").await;
+    app.clock.advance(minutes(16));
+    other.clock.advance(minutes(16));
+    let ended = app.user("ended").await;
+    let elsewhere = app.nobody().log_in("ended", PASSWORD).await;
+    let change = json!({ "current_password": PASSWORD, "new_password": "another horse battery staple" });
+    elsewhere.put("/v1/me/password", change).await.expect(204);
+    let foreign = app.bearer(other.user("foreign").await.token.as_deref().unwrap());
+    let garbage = app.bearer("not-a-token");
+
+    for (number, operation) in Operation::all().iter().enumerate() {
+        // Fresh for each operation, as some of them end the caller's session.
+        let user = app.user(&format!("user{number}")).await;
+        let admin = app.admin().await;
+        let guarded = operation.access != Access::Public;
+        for (kind, caller, code) in [
+            ("nobody", &app.nobody(), "missing_token"),
+            ("garbage", &garbage, "invalid_token"),
+            ("foreign key", &foreign, "invalid_token"),
+            ("expired", &expired, "expired_token"),
+            ("ended", &ended, "session_ended"),
+        ] {
+            let answer = operation.send(caller).await;
+            if guarded {
+                operation.assert_refused(kind, &answer, 401, code);
+            } else {
+                operation.assert_let_in(kind, &answer);
+            }
+        }
+        if let Access::Permission(name) = &operation.access {
+            operation.assert_refused("user", &operation.send(&user).await, 403, "insufficient_permission");
+            let others: Vec<_> = permission::ALL.iter().map(|(it, _)| *it).filter(|it| it != name).collect();
+            let without = app.holding(&format!("without{number}"), &others).await;
+            operation.assert_refused("all others", &operation.send(&without).await, 403, "insufficient_permission");
+            let with = app.holding(&format!("with{number}"), &[name]).await;
+            operation.assert_let_in("exactly this", &operation.send(&with).await);
+        } else {
+            operation.assert_let_in("user", &operation.send(&user).await);
+        }
+        operation.assert_let_in("admin", &operation.send(&admin).await);
+    }
+}
+
+#[tokio::test]
+async fn a_guard_comes_before_a_broken_body() {
+    let app = TestApp::start().await;
+    let user = app.user("ada").await;
+    for operation in Operation::all() {
+        let broken = || poem::Body::from_string("{".into());
+        let headers = [("content-type", "application/json")];
+        if operation.access != Access::Public {
+            let answer = app.nobody().send(operation.method.clone(), &operation.path, &headers, broken()).await;
+            operation.assert_refused("nobody", &answer, 401, "missing_token");
+        }
+        if matches!(operation.access, Access::Permission(_)) {
+            let answer = user.send(operation.method.clone(), &operation.path, &headers, broken()).await;
+            operation.assert_refused("user", &answer, 403, "insufficient_permission");
+        }
+    }
+}

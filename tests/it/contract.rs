@@ -1,0 +1,92 @@
+//! The contract: committed as served, and complete.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use poem::http::Method;
+use serde_json::Value;
+use vestibule::api::contract::{self, Access};
+
+use crate::support::TestApp;
+
+fn committed(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi").join(name)).unwrap()
+}
+
+#[test]
+fn the_committed_contract_is_the_one_served() {
+    assert!(committed("openapi.json") == contract::text(), "run `cargo run -- openapi --write`");
+    assert!(committed("access.md") == contract::matrix::render(), "run `cargo run -- openapi --write`");
+}
+
+#[test]
+fn a01_every_operation_has_a_guard_or_stands_on_the_public_list() {
+    contract::check().unwrap();
+    let ids: BTreeSet<_> = operation_ids().collect();
+    assert!(contract::PUBLIC.iter().all(|id| ids.contains(*id)), "the public list names an operation that is not there");
+}
+
+#[test]
+fn operation_ids_are_camel_case_and_unique_and_each_has_one_tag_and_a_summary() {
+    let ids: Vec<_> = operation_ids().collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    assert!(ids.iter().all(|id| id.starts_with(|it: char| it.is_ascii_lowercase()) && id.chars().all(char::is_alphanumeric)));
+    for (path, method, operation) in contract::operations(contract::document()) {
+        assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{method} {path}");
+        assert!(operation["summary"].as_str().is_some_and(|it| it.ends_with(['.', '?'])), "{method} {path}");
+    }
+}
+
+#[test]
+fn guarded_operations_say_401_and_403_and_the_permission() {
+    for (path, method, operation) in contract::operations(contract::document()) {
+        let codes = |status: &str| {
+            operation["responses"][status]["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"].to_string()
+        };
+        let (unauthorized, forbidden) = (codes("401"), codes("403"));
+        match contract::access(operation) {
+            Access::Public => assert!(!unauthorized.contains("_token"), "{method} {path}"),
+            Access::Signed => {
+                assert!(unauthorized.contains("missing_token") && !forbidden.contains("insufficient"), "{method} {path}")
+            }
+            Access::Permission(name) => {
+                assert!(
+                    unauthorized.contains("missing_token") && forbidden.contains("insufficient_permission"),
+                    "{method} {path}"
+                );
+                assert!(operation["description"].as_str().unwrap().contains(&name), "{method} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_schema_is_of_openapi_3_0_and_request_objects_are_closed() {
+    assert_eq!(contract::document()["openapi"], "3.1.0");
+    let text = contract::text();
+    for old in ["nullable", "\"example\"", "writeOnly", "charset"] {
+        assert!(!text.contains(old), "{old} is in the contract");
+    }
+    for (path, method, operation) in contract::operations(contract::document()) {
+        let Some(schema) =
+            operation.get("requestBody").and_then(|it| it["content"]["application/json"]["schema"]["$ref"].as_str())
+        else {
+            continue;
+        };
+        let name = schema.rsplit('/').next().unwrap();
+        assert_eq!(contract::document()["components"]["schemas"][name]["additionalProperties"], false, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_contract_is_served_with_a_tag_and_not_twice() {
+    let app = TestApp::start().await;
+    let first = app.nobody().get("/openapi.json").await;
+    assert_eq!((first.status, &first.body), (200, contract::document()));
+    let headers = [("if-none-match", first.header("etag"))];
+    let again = app.nobody().send(Method::GET, "/openapi.json", &headers, poem::Body::empty()).await;
+    assert_eq!((again.status, again.body), (304, Value::Null));
+}
+
+fn operation_ids() -> impl Iterator<Item = &'static str> {
+    contract::operations(contract::document()).map(|(_, _, operation)| operation["operationId"].as_str().unwrap())
+}
