@@ -11,13 +11,22 @@ use std::{
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
+use tokio::sync::Mutex;
 
 use crate::{
     config::Settings,
     entity::{revocation, user},
     live::{
-        clock::Clock, database::Database, hasher::Hasher, key_ring::KeyRing, revocations::Revocations, role_map::RoleMap,
-        vault::Vault, verified::VerifiedTokens,
+        clock::Clock,
+        database::Database,
+        feed::Feed,
+        hasher::Hasher,
+        key_ring::KeyRing,
+        refusals::Refusals,
+        revocations::{Revocation, Revocations},
+        role_map::RoleMap,
+        vault::Vault,
+        verified::VerifiedTokens,
     },
     values::password_hash::PasswordHash,
 };
@@ -42,6 +51,12 @@ pub struct Inner {
     pub roles: ArcSwap<RoleMap>,
     /// What was taken away from tokens that still live.
     pub revocations: Revocations,
+    /// How far the feed of revocations was followed, and how fresh that is.
+    pub feed: Feed,
+    /// Held while the role map is read again.
+    pub reloading: Mutex<()>,
+    /// Refusals by guards that are not in the audit trail yet.
+    pub refusals: Refusals,
     /// Tokens whose signature was checked before.
     pub verified: VerifiedTokens,
     /// `iss` of every token.
@@ -84,12 +99,19 @@ impl App {
         let keys = vault.key_ring(&settings).await?;
         tx.commit().await?;
 
-        let roles = RoleMap::load(db.read()).await?;
+        let feed = Feed::default();
+        let poll = feed.begin(clock.uptime());
         let revocations = Revocations::default();
+        let mut seen = 0;
         for row in revocation::after(db.read(), 0).await? {
-            revocations.apply(&row);
+            seen = row.seq;
+            if let Some(revocation) = Revocation::of(&row) {
+                revocations.apply(revocation, row.expires_at);
+            }
         }
         revocations.sweep(clock.now());
+        let roles = RoleMap::load(db.read()).await?;
+        feed.succeed(&poll, seen);
         let stored = user::Entity::password_hash_prefixes(db.read()).await?;
         let dearest = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
 
@@ -98,6 +120,9 @@ impl App {
             keys: ArcSwap::from_pointee(keys),
             roles: ArcSwap::from_pointee(roles),
             revocations,
+            feed,
+            reloading: Mutex::default(),
+            refusals: Refusals::default(),
             verified: VerifiedTokens::default(),
             issuer: settings.issuer(),
             pepper,

@@ -25,6 +25,7 @@ use crate::{
     },
     entity::user::{self, Status},
     error::Error,
+    jobs,
     live::{clock, database::Database, vault::random_text},
     server,
     values::{email::Email, identifier::Identifier, name::Name, password::NewPassword, role_name::RoleName, username::Username},
@@ -164,9 +165,10 @@ async fn serve(settings: Settings) -> Result<()> {
         println!("Vestibule listens on {address}. Try it: {address}/docs");
         announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };
-    let db = app.db.clone();
-    server::serve(app, ready, stopped()?).await?;
-    db.close().await?;
+    let jobs = jobs::start(&app);
+    server::serve(app.clone(), ready, stopped()?).await?;
+    drop(jobs);
+    app.db.close().await?;
     tracing::info!("stopped");
     Ok(())
 }

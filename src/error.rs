@@ -77,6 +77,18 @@ pub enum Error {
     /// The database cannot be reached or did not answer in time.
     #[error("The service is temporarily unavailable. Try again shortly.")]
     Unavailable(#[source] DbErr),
+    /// This process has not heard of revocations for too long, and refuses rather than guess.
+    #[error("The service cannot tell at this moment whether your access still stands. Try again shortly.")]
+    AuthorizationStale,
+    /// A built-in role cannot be changed or deleted.
+    #[error("A built-in role cannot be changed or deleted.")]
+    RoleBuiltIn,
+    /// There is a role of this name.
+    #[error("There is a role of this name.")]
+    RoleExists,
+    /// Somebody holds the role.
+    #[error("Somebody holds this role; take it from them first.")]
+    RoleInUse,
     /// Anything unforeseen: logged whole, told as nothing.
     #[error("Something went wrong on our side.")]
     Internal(#[source] anyhow::Error),

@@ -13,12 +13,13 @@ use uuid::Uuid;
 use crate::{
     api::{
         self, contract,
-        origin::{self, SignedIn},
+        origin::{SignedIn, user_agent},
         problem::Problem,
     },
     app::App,
     domain::origin::Origin,
     error::Error,
+    live::refusals::Refusal,
     values::ids,
 };
 
@@ -76,13 +77,13 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         let signed_in = SignedIn::default();
         request.set_data(self.app.clone());
         request.set_data(signed_in.clone());
-        request.set_data(Origin {
-            request_id: Some(id),
-            address: self.client(&request),
-            user_agent: origin::user_agent(&request),
-        });
+        let origin = Origin { request_id: Some(id), address: self.client(&request), user_agent: user_agent(&request) };
+        request.set_data(origin.clone());
 
         let (answer, operation) = self.answer(request, &method, &path).await;
+        if let Err(problem) = &answer {
+            self.note_refusal(problem, operation, &signed_in, origin.address);
+        }
         let mut response = answer.unwrap_or_else(|problem| problem.render(&id.to_string()));
         self.finish(&mut response, id, web_origin.as_ref());
 
@@ -118,6 +119,14 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
                 (Err(Problem::from_poem(&err, || allow(path))), operation)
             }
             Err(crash) => (Err(Error::internal(crash).into()), None),
+        }
+    }
+
+    /// Counts a refusal by a guard, for the audit trail.
+    fn note_refusal(&self, problem: &Problem, operation: Option<OperationId>, signed_in: &SignedIn, address: Option<IpAddr>) {
+        if let (Some(permission), Some(operation), Some(user)) = (problem.lacking(), operation, signed_in.get()) {
+            let minute = self.app.clock.now();
+            self.app.refusals.note(Refusal { user: *user, operation: operation.0, permission, address, minute });
         }
     }
 

@@ -81,7 +81,14 @@ fn complete(operation: &mut MetaOperation) {
     }
     // A guard leaves a marker: its permission, or `SIGNED`.
     if let Some(guard) = operation.security.first().and_then(|it| it.keys().next().copied()) {
-        codes.extend([Code::MissingToken, Code::InvalidToken, Code::ExpiredToken, Code::SessionEnded, Code::StaleToken]);
+        codes.extend([
+            Code::MissingToken,
+            Code::InvalidToken,
+            Code::ExpiredToken,
+            Code::SessionEnded,
+            Code::StaleToken,
+            Code::AuthorizationStale,
+        ]);
         let mut permissions = Vec::new();
         if guard != SIGNED {
             codes.push(Code::InsufficientPermission);

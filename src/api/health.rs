@@ -12,8 +12,10 @@ use super::{
 use crate::{app::App, error::Error};
 
 refusals! {
-    /// The operations of this file.
+    /// `readHealth` and `readVersion`.
     Nothing:;
+    /// `readReadiness`.
+    ReadReadiness: AuthorizationStale;
 }
 
 /// A good answer.
@@ -55,10 +57,13 @@ impl Service {
 
     /// Can it serve?
     ///
-    /// 503 while the database does not answer.
+    /// 503 while the database does not answer, or what is known of revocations is too old to let anybody in.
     #[oai(path = "/readyz", method = "get", operation_id = "readReadiness")]
-    async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, Nothing> {
+    async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, ReadReadiness> {
         app.db.read().execute_unprepared("SELECT 1").await.map_err(Error::Unavailable)?;
+        if !app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
+            return Err(Error::AuthorizationStale.into());
+        }
         Ok(Json(Health { status: State::Ok }))
     }
 

@@ -1,23 +1,35 @@
 //! One's own account: what everybody who is signed in may do.
 
-use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Header, types::MaybeUndefined};
+use poem::{Request, web::Data};
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Header, Path},
+    types::MaybeUndefined,
+};
 
 use super::{
     Tag,
     body::Body,
     guard::Signed,
-    objects::{User, tagged},
+    objects::{Session, SessionPage, User, tagged},
+    params::{Faults, Param, paging},
     problem::refusals,
-    reply::{NoContent, Reply, Tagged},
+    reply::{NoContent, Page, Reply, Tagged},
+    words,
 };
 use crate::{
     app::App,
-    domain::accounts::{self, Change},
+    domain::{
+        accounts::{self, Change},
+        revocations::Which,
+        sessions,
+    },
     values::{
         email::Email,
+        ids::SessionRef,
         name::Name,
         password::{NewPassword, Password},
+        query::{Cursor, Limit},
         revision::IfMatch,
         username::Username,
     },
@@ -32,6 +44,12 @@ refusals! {
     ChangePassword: ValidationFailed Overloaded;
     /// `closeAccount`.
     CloseAccount: LastAdmin ValidationFailed Overloaded;
+    /// `listMySessions`.
+    ListMySessions: ValidationFailed;
+    /// `endMySessions`.
+    EndMySessions: ValidationFailed;
+    /// `endMySession`.
+    EndMySession: NotFound;
 }
 
 /// What to change. A member that is absent stays as it is; `null` clears it.
@@ -91,7 +109,7 @@ impl Me {
         body: Body<MyChange>,
     ) -> Reply<Tagged<User>, UpdateMe> {
         let MyChange { name, username, email, current_password } = body.0;
-        let change = Change { email, username: given(username), name: given(name), current_password };
+        let change = Change { email, username: words::given(username), name: words::given(name), current_password };
         Ok(tagged(accounts::update(&app, &caller, change, if_match.0.as_ref()).await?))
     }
 
@@ -117,13 +135,55 @@ impl Me {
         accounts::change_password(&app, &caller, &body.0.current_password, &body.0.new_password).await?;
         Ok(NoContent)
     }
-}
 
-/// A member of a PATCH: absent, `null`, or a value.
-fn given<T>(member: MaybeUndefined<T>) -> Option<Option<T>> {
-    match member {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(value) => Some(Some(value)),
+    /// List my sessions.
+    ///
+    /// Where I am signed in, newest first.
+    #[oai(path = "/me/sessions", method = "get", operation_id = "listMySessions")]
+    async fn list_sessions(
+        &self,
+        caller: Signed,
+        app: Data<&App>,
+        request: &Request,
+        /// `next_cursor` of the page before.
+        cursor: Param<Cursor>,
+        /// How many items at most.
+        limit: Param<Limit>,
+    ) -> Reply<Page<SessionPage>, ListMySessions> {
+        let paging = paging(cursor, limit)?;
+        let page = sessions::list(&app, caller.user(), &paging).await?.map(|it| Session::seen_from(caller.session(), it));
+        Ok(Page::new(request, page, |items, next_cursor| SessionPage { items, next_cursor }))
+    }
+
+    /// End my sessions.
+    ///
+    /// Signs me out everywhere, or everywhere else.
+    #[oai(path = "/me/sessions", method = "delete", operation_id = "endMySessions")]
+    async fn end_sessions(
+        &self,
+        caller: Signed,
+        app: Data<&App>,
+        /// Whether the session of this request goes on.
+        except_current: Param<bool>,
+    ) -> Reply<NoContent, EndMySessions> {
+        let mut faults = Faults::default();
+        let except_current = faults.take(except_current).unwrap_or_default();
+        faults.none()?;
+        let which = if except_current { Which::Except(caller.session()) } else { Which::All };
+        sessions::end(&app, &caller, which).await?;
+        Ok(NoContent)
+    }
+
+    /// End one of my sessions.
+    ///
+    /// `current` is the session of this request: logging out.
+    #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "endMySession")]
+    async fn end_session(&self, caller: Signed, app: Data<&App>, id: Path<SessionRef>) -> Reply<NoContent, EndMySession> {
+        let session = match id.0 {
+            SessionRef::Current => caller.session(),
+            SessionRef::Id(session) => session,
+        };
+        sessions::end(&app, &caller, Which::Only(session)).await?;
+        Ok(NoContent)
     }
 }

@@ -1,6 +1,7 @@
 //! THE DOOR: HTTP in, HTTP out; the only floor that knows poem. A handler translates, `domain` decides.
 
 pub mod accounts;
+pub mod audit;
 pub mod body;
 pub mod cache;
 pub mod contract;
@@ -14,6 +15,7 @@ pub mod origin;
 pub mod params;
 pub mod problem;
 pub mod reply;
+pub mod roles;
 pub mod sessions;
 pub mod tokens;
 pub mod users;
@@ -38,6 +40,10 @@ pub enum Tag {
     Me,
     /// Other people's accounts.
     Users,
+    /// What people may do.
+    Roles,
+    /// Who did what.
+    Audit,
     /// Access tokens.
     Tokens,
     /// The keys that sign them.

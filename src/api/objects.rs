@@ -4,7 +4,11 @@ use poem_openapi::{Enum, Object};
 use uuid::Uuid;
 
 use super::{reply::Tagged, words::Time};
-use crate::{domain::users, entity::user::Status as Stored, values::revision::Revision};
+use crate::{
+    domain::{sessions, users},
+    entity::user::Status as Stored,
+    values::{ids::SessionId, revision::Revision},
+};
 
 /// Whether an account may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -90,6 +94,57 @@ pub struct UserPage {
     /// The accounts, in the order asked for.
     #[oai(validator(max_items = 100))]
     pub items: Vec<User>,
+    /// Send it back as `cursor` for the next page; absent on the last.
+    #[oai(validator(max_length = 512))]
+    pub next_cursor: Option<String>,
+}
+
+/// A place where somebody is signed in.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Session {
+    /// Names the session; the `sid` of its tokens.
+    pub id: Uuid,
+    /// When it began.
+    pub created_at: Time,
+    /// When it was last used, to the minute.
+    pub last_used_at: Time,
+    /// When it ends if it is not used again.
+    pub expires_at: Time,
+    /// The address it began from.
+    #[oai(validator(max_length = 45))]
+    pub address: Option<String>,
+    /// What the client called itself.
+    #[oai(validator(max_length = 256))]
+    pub user_agent: Option<String>,
+    /// Whether this request belongs to it.
+    pub current: bool,
+}
+
+impl Session {
+    /// A session as the caller of `current` sees it.
+    #[must_use]
+    pub fn seen_from(current: SessionId, session: sessions::Session) -> Self {
+        let sessions::Session { row, expires_at } = session;
+        Self {
+            id: row.id.into(),
+            created_at: Time(row.created_at),
+            last_used_at: Time(row.last_used_at),
+            expires_at: Time(expires_at),
+            address: row.address,
+            user_agent: row.user_agent,
+            current: row.id == current,
+        }
+    }
+}
+
+/// One page of sessions.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct SessionPage {
+    /// The sessions, newest first.
+    #[oai(validator(max_items = 100))]
+    pub items: Vec<Session>,
     /// Send it back as `cursor` for the next page; absent on the last.
     #[oai(validator(max_length = 512))]
     pub next_cursor: Option<String>,

@@ -80,3 +80,14 @@ impl Faults {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
     }
 }
+
+/// What the two paging parameters ask for, where a list has no others.
+///
+/// # Errors
+/// [`Error::Invalid`] with what is wrong with them.
+pub fn paging(cursor: Param<Cursor>, limit: Param<Limit>) -> Result<Paging> {
+    let mut faults = Faults::default();
+    let paging = faults.paging(cursor, limit);
+    faults.none()?;
+    Ok(paging)
+}

@@ -60,6 +60,9 @@ codes! {
     EmailTaken = 409 "email_taken",
     UsernameTaken = 409 "username_taken",
     LastAdmin = 409 "last_admin",
+    RoleExists = 409 "role_exists",
+    RoleBuiltIn = 409 "role_built_in",
+    RoleInUse = 409 "role_in_use",
     PreconditionFailed = 412 "precondition_failed",
     PayloadTooLarge = 413 "payload_too_large",
     UnsupportedMediaType = 415 "unsupported_media_type",
@@ -68,6 +71,7 @@ codes! {
     Internal = 500 "internal",
     Overloaded = 503 "overloaded",
     Unavailable = 503 "unavailable",
+    AuthorizationStale = 503 "authorization_stale",
 }
 
 /// What went wrong, for people and programs (RFC 9457).
@@ -146,6 +150,12 @@ impl Problem {
     #[must_use]
     pub fn method_not_allowed(allow: String) -> Self {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, "This path does not have this method.") }
+    }
+
+    /// The permission whose lack is the problem.
+    #[must_use]
+    pub fn lacking(&self) -> Option<&'static str> {
+        self.lacking.as_ref().map(|(permission, _)| *permission)
     }
 
     /// What a failed request answers, whoever refused it: our handlers, or poem while it routed and parsed. `allow`
@@ -236,6 +246,10 @@ impl From<Error> for Problem {
             Error::Invalid(_) => Code::ValidationFailed,
             Error::Overloaded { .. } => Code::Overloaded,
             Error::Unavailable(_) => Code::Unavailable,
+            Error::AuthorizationStale => Code::AuthorizationStale,
+            Error::RoleExists => Code::RoleExists,
+            Error::RoleBuiltIn => Code::RoleBuiltIn,
+            Error::RoleInUse => Code::RoleInUse,
             Error::Internal(_) => Code::Internal,
         };
         let mut problem = Self::new(code, err.to_string());
@@ -243,6 +257,7 @@ impl From<Error> for Problem {
             Error::Invalid(faults) => problem.errors = faults,
             Error::InsufficientPermission { required, granted_by } => problem.lacking = Some((required, granted_by)),
             Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),
+            Error::AuthorizationStale => problem.retry_after = Some(SHORTLY),
             Error::Unavailable(cause) => {
                 tracing::warn!(%cause, "database is away");
                 problem.retry_after = Some(SHORTLY);

@@ -113,13 +113,13 @@ impl ApiResponse for NoContent {
 impl<P> Page<P> {
     /// The page of wire objects that `wrap` makes of a domain's page. The link is the request's own address with
     /// another cursor.
-    pub fn new<T, U: From<T>>(request: &Request, slice: Slice<T>, wrap: impl FnOnce(Vec<U>, Option<String>) -> P) -> Self {
+    pub fn new<T>(request: &Request, slice: Slice<T>, wrap: impl FnOnce(Vec<T>, Option<String>) -> P) -> Self {
         let link = slice.next.as_ref().map(|cursor| {
             let query =
                 request.uri().query().unwrap_or_default().split('&').filter(|it| !it.is_empty() && !it.starts_with("cursor="));
             let query: Vec<_> = query.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
             format!("<{}?{}>; rel=\"next\"", request.original_uri().path(), query.join("&"))
         });
-        Self(wrap(slice.items.into_iter().map(U::from).collect(), slice.next), link)
+        Self(wrap(slice.items, slice.next), link)
     }
 }

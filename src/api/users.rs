@@ -1,24 +1,40 @@
-//! Users, for those whose roles let them look at others.
+//! Users, for those whose roles let them look at others and change them.
 
 use poem::{Request, web::Data};
-use poem_openapi::{Enum, OpenApi, param::Path};
+use poem_openapi::{
+    Enum, Object, OpenApi,
+    param::{Header, Path},
+    types::MaybeUndefined,
+};
 
 use super::{
     Tag,
+    body::Body,
     guard::Allowed,
-    objects::{Status, User, UserPage, tagged},
-    params::{Faults, Param},
+    objects::{Session, SessionPage, Status, User, UserPage, tagged},
+    params::{Faults, Param, paging},
     problem::refusals,
-    reply::{Page, Reply, Tagged},
+    reply::{Created, NoContent, Page, Reply, Tagged},
+    words,
 };
 use crate::{
     app::App,
-    domain::users::{self, Filter, Sort},
+    domain::{
+        accounts::NewAccount,
+        administration::{self, By, Change},
+        sessions,
+        users::{self, Filter, Sort},
+    },
     values::{
+        email::Email,
         ids::UserId,
-        permission::ReadUsers,
+        name::Name,
+        password::NewPassword,
+        permission::{AssignRoles, DeleteUsers, EndSessions, Permission, ReadSessions, ReadUsers, WriteUsers},
         query::{Cursor, Limit, Search},
+        revision::IfMatch,
         role_name::RoleName,
+        username::Username,
     },
 };
 
@@ -27,6 +43,20 @@ refusals! {
     ListUsers: ValidationFailed;
     /// `readUser`.
     ReadUser: NotFound;
+    /// `createUser`.
+    CreateUser: EscalationDenied EmailTaken UsernameTaken ValidationFailed Overloaded;
+    /// `updateUser`.
+    UpdateUser: EscalationDenied NotFound LastAdmin EmailTaken UsernameTaken PreconditionFailed ValidationFailed;
+    /// `deleteUser`.
+    DeleteUser: EscalationDenied NotFound LastAdmin;
+    /// `setUserPassword`.
+    SetUserPassword: EscalationDenied NotFound ValidationFailed Overloaded;
+    /// `setUserRoles`.
+    SetUserRoles: EscalationDenied NotFound LastAdmin ValidationFailed;
+    /// `listUserSessions`.
+    ListUserSessions: NotFound ValidationFailed;
+    /// `endUserSessions`.
+    EndUserSessions: EscalationDenied NotFound;
 }
 
 /// The order of a list of users.
@@ -56,6 +86,54 @@ impl From<UserSort> for Sort {
             UserSort::EmailDescending => Self::EmailDescending,
         }
     }
+}
+
+/// A new account.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct NewUser {
+    /// The e-mail address to log in with.
+    email: Email,
+    /// A first password.
+    password: Option<NewPassword>,
+    /// A second name to log in with.
+    username: Option<Username>,
+    /// What the person is called.
+    name: Option<Name>,
+    /// The roles it begins with.
+    #[oai(validator(max_items = 100))]
+    roles: Option<Vec<RoleName>>,
+}
+
+/// What to change. A member that is absent stays as it is; `null` clears it.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct UserChange {
+    /// The e-mail address.
+    email: Option<Email>,
+    /// The username.
+    username: MaybeUndefined<Username>,
+    /// What the person is called.
+    name: MaybeUndefined<Name>,
+    /// Whether the account may be used.
+    status: Option<Status>,
+}
+
+/// A password to set.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct PasswordSetting {
+    /// The password as it shall be.
+    new_password: NewPassword,
+}
+
+/// The roles to hold.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct RoleSetting {
+    /// Their names.
+    #[oai(validator(max_items = 100))]
+    roles: Vec<RoleName>,
 }
 
 /// The operations on users.
@@ -92,6 +170,7 @@ impl Users {
         let paging = faults.paging(cursor, limit);
         faults.none()?;
         let page = users::list(&app, &filter, sort, &paging).await?;
+        let page = page.map(User::from);
         Ok(Page::new(request, page, |items, next_cursor| UserPage { items, next_cursor }))
     }
 
@@ -99,5 +178,116 @@ impl Users {
     #[oai(path = "/users/:id", method = "get", operation_id = "readUser")]
     async fn read(&self, _caller: Allowed<ReadUsers>, app: Data<&App>, id: Path<UserId>) -> Reply<Tagged<User>, ReadUser> {
         Ok(tagged(users::read(&app, id.0).await?))
+    }
+
+    /// Make a user.
+    ///
+    /// Without `roles` it holds `user`; to give others takes the permission `roles:assign` as well. Without `password`
+    /// nobody can log in to it until one is set.
+    #[oai(path = "/users", method = "post", operation_id = "createUser")]
+    async fn create(
+        &self,
+        caller: Allowed<WriteUsers>,
+        app: Data<&App>,
+        body: Body<NewUser>,
+    ) -> Reply<Created<User>, CreateUser> {
+        let NewUser { email, password, username, name, roles } = body.0;
+        if roles.is_some() {
+            caller.require(AssignRoles::NAME)?;
+        }
+        let roles = roles.unwrap_or_else(|| vec![RoleName::user()]);
+        let new = NewAccount { email, username, name, password, roles };
+        let user = administration::create(&app, By::Caller(&caller), new).await?;
+        let location = format!("/v1/users/{}", user.profile.id);
+        Ok(Created(user.into(), location))
+    }
+
+    /// Change a user.
+    ///
+    /// Disabling one ends its sessions; they stay ended when it is enabled again.
+    #[oai(path = "/users/:id", method = "patch", operation_id = "updateUser")]
+    async fn update(
+        &self,
+        caller: Allowed<WriteUsers>,
+        app: Data<&App>,
+        id: Path<UserId>,
+        /// The `ETag` of the state to change; without it any state is changed.
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<IfMatch>>,
+        body: Body<UserChange>,
+    ) -> Reply<Tagged<User>, UpdateUser> {
+        let UserChange { email, username, name, status } = body.0;
+        let change = Change { email, username: words::given(username), name: words::given(name), status: status.map(Into::into) };
+        Ok(tagged(administration::update(&app, By::Caller(&caller), id.0, change, if_match.0.as_ref()).await?))
+    }
+
+    /// Delete a user.
+    ///
+    /// Its sessions end. Its names are free again, and whoever takes them inherits nothing.
+    #[oai(path = "/users/:id", method = "delete", operation_id = "deleteUser")]
+    async fn delete(&self, caller: Allowed<DeleteUsers>, app: Data<&App>, id: Path<UserId>) -> Reply<NoContent, DeleteUser> {
+        administration::delete(&app, By::Caller(&caller), id.0).await?;
+        Ok(NoContent)
+    }
+
+    /// Set a user's password.
+    ///
+    /// All sessions of the user end.
+    #[oai(path = "/users/:id/password", method = "put", operation_id = "setUserPassword")]
+    async fn set_password(
+        &self,
+        caller: Allowed<WriteUsers>,
+        app: Data<&App>,
+        id: Path<UserId>,
+        body: Body<PasswordSetting>,
+    ) -> Reply<NoContent, SetUserPassword> {
+        administration::set_password(&app, By::Caller(&caller), id.0, &body.0.new_password).await?;
+        Ok(NoContent)
+    }
+
+    /// Set a user's roles.
+    ///
+    /// Exactly these. Access tokens of the user are stale from now on.
+    #[oai(path = "/users/:id/roles", method = "put", operation_id = "setUserRoles")]
+    async fn set_roles(
+        &self,
+        caller: Allowed<AssignRoles>,
+        app: Data<&App>,
+        id: Path<UserId>,
+        body: Body<RoleSetting>,
+    ) -> Reply<Tagged<User>, SetUserRoles> {
+        Ok(tagged(administration::set_roles(&app, By::Caller(&caller), id.0, &body.0.roles).await?))
+    }
+
+    /// List a user's sessions.
+    ///
+    /// Where the user is signed in, newest first.
+    #[oai(path = "/users/:id/sessions", method = "get", operation_id = "listUserSessions")]
+    async fn list_sessions(
+        &self,
+        caller: Allowed<ReadSessions>,
+        app: Data<&App>,
+        request: &Request,
+        id: Path<UserId>,
+        /// `next_cursor` of the page before.
+        cursor: Param<Cursor>,
+        /// How many items at most.
+        limit: Param<Limit>,
+    ) -> Reply<Page<SessionPage>, ListUserSessions> {
+        let paging = paging(cursor, limit)?;
+        let page = sessions::list_of(&app, id.0, &paging).await?.map(|it| Session::seen_from(caller.session(), it));
+        Ok(Page::new(request, page, |items, next_cursor| SessionPage { items, next_cursor }))
+    }
+
+    /// End a user's sessions.
+    #[oai(path = "/users/:id/sessions", method = "delete", operation_id = "endUserSessions")]
+    async fn end_sessions(
+        &self,
+        caller: Allowed<EndSessions>,
+        app: Data<&App>,
+        id: Path<UserId>,
+    ) -> Reply<NoContent, EndUserSessions> {
+        administration::end_sessions(&app, By::Caller(&caller), id.0).await?;
+        Ok(NoContent)
     }
 }

@@ -1,22 +1,23 @@
 //! The words of `values` as the contract shows them: their schemas, and how JSON and parameters become them.
 
-use std::{borrow::Cow, iter};
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use poem_openapi::{
-    registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
+    registry::MetaSchema,
+    types::{MaybeUndefined, ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON},
 };
 use serde_json::Value;
 
+use crate::domain::audit::Kind;
 use crate::values::{
     Invalid,
+    description::Description,
     email::Email,
     identifier::Identifier,
-    ids::UserId,
+    ids::{SessionRef, UserId},
     name::Name,
     password::{NewPassword, Password},
-    query::{Cursor, Limit, Search},
+    permission::PermissionName,
+    query::{Cursor, Limit, Search, SubjectId},
     revision::IfMatch,
     role_name::RoleName,
     username::Username,
@@ -25,34 +26,42 @@ use crate::values::{
 /// Whether a string is one of a format's words, and what is wrong if not.
 pub type Check = fn(&str) -> Result<(), Invalid>;
 
+/// Gives a type its schema.
+macro_rules! typed {
+    ($word:ty, $schema:expr) => {
+        impl poem_openapi::types::Type for $word {
+            const IS_REQUIRED: bool = true;
+            type RawValueType = Self;
+            type RawElementValueType = Self;
+
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($word).into()
+            }
+
+            fn schema_ref() -> poem_openapi::registry::MetaSchemaRef {
+                poem_openapi::registry::MetaSchemaRef::Inline(Box::new($schema))
+            }
+
+            fn as_raw_value(&self) -> Option<&Self> {
+                Some(self)
+            }
+
+            fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+                Box::new(std::iter::once(self))
+            }
+        }
+    };
+}
+
+pub(super) use typed;
+
 macro_rules! words {
     ($($word:ty = $kind:literal $format:literal { $($limit:ident: $value:expr),* };)*) => {
         /// Every format that request schemas name, with the parser that decides.
         pub const FORMATS: &[(&str, Check)] = &[$(($format, |it| it.parse::<$word>().map(drop))),*];
 
         $(
-            impl Type for $word {
-                const IS_REQUIRED: bool = true;
-                type RawValueType = Self;
-                type RawElementValueType = Self;
-
-                fn name() -> Cow<'static, str> {
-                    concat!($kind, "_", $format).into()
-                }
-
-                fn schema_ref() -> MetaSchemaRef {
-                    let schema = MetaSchema { $($limit: Some($value),)* ..MetaSchema::new_with_format($kind, $format) };
-                    MetaSchemaRef::Inline(Box::new(schema))
-                }
-
-                fn as_raw_value(&self) -> Option<&Self> {
-                    Some(self)
-                }
-
-                fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-                    Box::new(iter::once(self))
-                }
-            }
+            typed!($word, MetaSchema { $($limit: Some($value),)* ..MetaSchema::new_with_format($kind, $format) });
 
             impl ParseFromJSON for $word {
                 fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
@@ -81,6 +90,10 @@ words! {
     RoleName = "string" "role-name" { min_length: 2, max_length: 32, pattern: "^[a-z0-9_-]+$".into(), example: "user".into() };
     Identifier = "string" "identifier" { min_length: 1, max_length: 254, example: "ada@example.org".into() };
     UserId = "string" "uuid" { min_length: 36, max_length: 36 };
+    SessionRef = "string" "session-reference" { min_length: 7, max_length: 36 };
+    Description = "string" "description" { min_length: 1, max_length: 300, example: "Those who give money back.".into() };
+    PermissionName = "string" "permission" { min_length: 3, max_length: 64, pattern: "^[a-z0-9._-]+:[a-z0-9._-]+$".into(), example: "users:read".into() };
+    SubjectId = "string" "subject-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9._-]+$".into() };
     Search = "string" "search" { min_length: 1, max_length: 254 };
     Cursor = "string" "cursor" { min_length: 1, max_length: 512, pattern: "^[A-Za-z0-9_-]+$".into() };
     IfMatch = "string" "if-match" { min_length: 1, max_length: 1024 };
@@ -90,31 +103,11 @@ words! {
 /// One password in all examples, so that *Execute* works without typing: registering, then logging in.
 const EXAMPLE_PASSWORD: &str = "seven tall ships at dawn";
 
-/// A time in answers: RFC 3339 in UTC, with `Z`.
+/// A time: RFC 3339, in answers in UTC with `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub DateTime<Utc>);
 
-impl Type for Time {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> Cow<'static, str> {
-        "string_date-time".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(MetaSchema { max_length: Some(32), ..MetaSchema::new_with_format("string", "date-time") }))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(iter::once(self))
-    }
-}
+typed!(Time, MetaSchema { max_length: Some(40), ..MetaSchema::new_with_format("string", "date-time") });
 
 impl ToJSON for Time {
     fn to_json(&self) -> Option<Value> {
@@ -124,7 +117,30 @@ impl ToJSON for Time {
 
 impl ParseFromJSON for Time {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        let parsed = value.as_ref().and_then(Value::as_str).and_then(|raw| DateTime::parse_from_rfc3339(raw).ok());
-        parsed.map(|time| Self(time.to_utc())).ok_or_else(|| ParseError::custom("is not a time"))
+        Self::parse_from_parameter(value.as_ref().and_then(Value::as_str).unwrap_or_default())
+    }
+}
+
+impl ParseFromParameter for Time {
+    fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
+        let parsed = DateTime::parse_from_rfc3339(raw);
+        parsed.map(|time| Self(time.to_utc())).map_err(|_| ParseError::custom("is not a time"))
+    }
+}
+
+typed!(Kind, MetaSchema { enum_items: Kind::ALL.iter().map(|it| it.name().into()).collect(), ..MetaSchema::new("string") });
+
+impl ParseFromParameter for Kind {
+    fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
+        Self::ALL.iter().copied().find(|it| it.name() == raw).ok_or_else(|| ParseError::custom("is no kind of event"))
+    }
+}
+
+/// A member of a PATCH: absent, `null`, or a value.
+pub(super) fn given<T>(member: MaybeUndefined<T>) -> Option<Option<T>> {
+    match member {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(value) => Some(Some(value)),
     }
 }

@@ -11,7 +11,7 @@ use super::{
     caller::{Caller, Standing, lock_administration},
     credentials::{self, Verdict},
     origin::Origin,
-    revocations,
+    revocations::{self, Which},
     users::{self, User},
 };
 use crate::{
@@ -191,7 +191,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
     }
     let now = app.clock.now();
     audit::record(&tx, now, &caller.origin, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
-    let taken = revocations::end_sessions(&tx, now, user.id, Some(caller.session())).await?;
+    let taken = revocations::end_sessions(&tx, user.id, Which::Except(caller.session())).await?;
     set_password_hash(&tx, user, hash).await?;
     taken.commit(app, tx).await
 }
@@ -222,7 +222,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()>
     let now = app.clock.now();
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
     audit::record(&tx, now, &caller.origin, caller.actor(&user), event).await?;
-    let taken = revocations::end_sessions(&tx, now, user.id, None).await?;
+    let taken = revocations::end_sessions(&tx, user.id, Which::All).await?;
     user.delete(&tx).await?;
     if roles.iter().any(|role| role == RoleName::ADMIN) {
         users::keep_an_administrator(&tx).await?;

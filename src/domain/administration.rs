@@ -12,7 +12,7 @@ use super::{
     caller::{Caller, Standing, lock_administration},
     credentials,
     origin::Origin,
-    revocations,
+    revocations::{self, Which},
     users::{self, User},
 };
 use crate::{
@@ -40,16 +40,16 @@ pub enum By<'a> {
 }
 
 /// An authority as it stands inside the transaction of the change.
-struct Authority {
-    actor: Actor,
-    origin: Origin,
+pub(super) struct Authority {
+    pub(super) actor: Actor,
+    pub(super) origin: Origin,
     grants: Grants,
     map: RoleMap,
 }
 
 impl By<'_> {
     /// Reads the authority's standing again, and keeps it from changing until the transaction ends.
-    async fn stand(self, tx: &DatabaseTransaction) -> Result<Authority> {
+    pub(super) async fn stand(self, tx: &DatabaseTransaction) -> Result<Authority> {
         lock_administration(tx).await?;
         let map = RoleMap::load(tx).await?;
         Ok(match self {
@@ -63,9 +63,14 @@ impl By<'_> {
 }
 
 impl Authority {
+    /// Goes on only if the authority holds all of `grants`.
+    pub(super) fn must_cover(&self, grants: &Grants) -> Result<()> {
+        if self.grants.covers(grants) { Ok(()) } else { Err(Error::EscalationDenied) }
+    }
+
     /// Goes on only if the authority holds all that these roles grant.
     fn must_hold(&self, roles: &[String]) -> Result<()> {
-        if self.grants.covers(&self.map.grants(roles)) { Ok(()) } else { Err(Error::EscalationDenied) }
+        self.must_cover(&self.map.grants(roles))
     }
 
     /// The user to act on, locked, and their roles; only if the authority holds all that they hold.
@@ -136,7 +141,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     let after = accounts::save(app, &tx, before.clone(), row).await?;
     let mut taken = revocations::Taken::default();
     if after.status == Status::Disabled && before.status == Status::Active {
-        taken = revocations::end_sessions(&tx, after.updated_at, id, None).await?;
+        taken = revocations::end_sessions(&tx, id, Which::All).await?;
         users::keep_an_administrator(&tx).await?;
     }
     if after.revision != before.revision {
@@ -161,7 +166,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
     let (user, _) = authority.target(&tx, id).await?;
     let now = app.clock.now();
     audit::record(&tx, now, &authority.origin, authority.actor, Event::on_user(Kind::UserPasswordSet, &user)).await?;
-    let taken = revocations::end_sessions(&tx, now, id, None).await?;
+    let taken = revocations::end_sessions(&tx, id, Which::All).await?;
     accounts::set_password_hash(&tx, user, hash).await?;
     taken.commit(app, tx).await
 }
@@ -177,10 +182,48 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let now = app.clock.now();
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
     audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
-    let taken = revocations::end_sessions(&tx, now, id, None).await?;
+    let taken = revocations::end_sessions(&tx, id, Which::All).await?;
     user.delete(&tx).await?;
     users::keep_an_administrator(&tx).await?;
     taken.commit(app, tx).await
+}
+
+/// Sets exactly these roles on an account. Tokens issued before are stale.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`], or a fault of `/roles`.
+pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) -> Result<User> {
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    let (user, before) = authority.target(&tx, id).await?;
+    let after = existing(&tx, names).await?;
+    authority.must_hold(&after)?;
+    if before == after {
+        return Ok(User { profile: user.into(), roles: after });
+    }
+    user_role::replace(&tx, id, &after).await?;
+    let epoch = user.epoch + 1;
+    let mut row = user.clone().into_active_model();
+    row.epoch = Set(epoch);
+    let user = accounts::save(app, &tx, user, row).await?;
+    users::keep_an_administrator(&tx).await?;
+    let event = Event::on_user(Kind::UserRolesSet, &user).with(json!({ "before": before, "after": after }));
+    audit::record(&tx, user.updated_at, &authority.origin, authority.actor, event).await?;
+    revocations::make_stale(&user).commit(app, tx).await?;
+    Ok(User { profile: user.into(), roles: after })
+}
+
+/// Ends all sessions of an account.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::EscalationDenied`].
+pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    let (user, _) = authority.target(&tx, id).await?;
+    audit::record(&tx, app.clock.now(), &authority.origin, authority.actor, Event::on_user(Kind::UserSessionsEnded, &user))
+        .await?;
+    revocations::end_sessions(&tx, id, Which::All).await?.commit(app, tx).await
 }
 
 /// The names of these roles, sorted and once each.

@@ -1,15 +1,23 @@
 //! The audit trail: who did what to whom, written in the transaction of the change itself. A change whose event
 //! cannot be written does not happen. No event holds a secret.
 
-use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, EntityTrait};
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Value, json};
 
-use super::origin::Origin;
+use super::{
+    origin::Origin,
+    paging::{Paging, Slice},
+};
 use crate::{
+    app::App,
     entity::{audit_event, json::JsonText, user},
     error::Result,
-    values::ids::{EventId, SessionId, UserId},
+    live::refusals::Refusal,
+    values::{
+        ids::{EventId, SessionId, UserId},
+        query::SubjectId,
+    },
 };
 
 macro_rules! kinds {
@@ -43,6 +51,13 @@ kinds! {
     UserUpdated "user.updated",
     UserDeleted "user.deleted",
     UserPasswordSet "user.password_set",
+    UserRolesSet "user.roles_set",
+    UserSessionsEnded "user.sessions_ended",
+    SessionEnded "session.ended",
+    RoleCreated "role.created",
+    RoleReplaced "role.replaced",
+    RoleDeleted "role.deleted",
+    AccessRefused "access.refused",
 }
 
 /// Who acted.
@@ -99,6 +114,12 @@ impl Event {
         Self { subject: Some(("user", user.id.to_string(), Some(name_of(user)))), ..Self::of(kind) }
     }
 
+    /// Something that was done to a role.
+    #[must_use]
+    pub fn on_role(kind: Kind, name: &str) -> Self {
+        Self { subject: Some(("role", name.to_owned(), None)), ..Self::of(kind) }
+    }
+
     /// Adds what changed; a JSON object without secrets.
     #[must_use]
     pub fn with(self, details: Value) -> Self {
@@ -129,4 +150,75 @@ pub async fn record(tx: &DatabaseTransaction, now: DateTime<Utc>, origin: &Origi
     };
     audit_event::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
+}
+
+/// Which events to list. An absent member does not filter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Who acted.
+    pub actor: Option<UserId>,
+    /// The id of what it was done to.
+    pub subject: Option<SubjectId>,
+    /// The kind.
+    pub kind: Option<Kind>,
+    /// Not before this.
+    pub from: Option<DateTime<Utc>>,
+    /// Before this.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// One page of events, newest first.
+///
+/// # Errors
+/// A fault of `cursor`; or when the database fails.
+pub async fn list(app: &App, filter: &Filter, paging: &Paging) -> Result<Slice<audit_event::Model>> {
+    const LIST: &str = "audit events";
+    let mut all = Condition::all()
+        .add_option(filter.actor.map(|it| audit_event::COLUMN.actor_id.eq(it)))
+        .add_option(filter.subject.as_ref().map(|it| audit_event::COLUMN.subject_id.eq(it.as_str())))
+        .add_option(filter.kind.map(|it| audit_event::COLUMN.kind.eq(it.name())));
+    // Ids are in the order of time, so that bounds on them make use of every index.
+    if let Some(from) = filter.from {
+        all = all.add(audit_event::COLUMN.id.gte(EventId::first_of(from))).add(audit_event::COLUMN.at.gte(from));
+    }
+    if let Some(to) = filter.to {
+        let beyond = EventId::first_of(to + TimeDelta::milliseconds(1));
+        all = all.add(audit_event::COLUMN.id.lt(beyond)).add(audit_event::COLUMN.at.lt(to));
+    }
+    if let Some(id) = paging.position::<EventId>(app, LIST)? {
+        all = all.add(audit_event::COLUMN.id.lt(id));
+    }
+    let query = audit_event::Entity::find().filter(all).order_by_desc(audit_event::COLUMN.id).limit(paging.rows());
+    Ok(paging.slice(app, LIST, query.all(app.db.read()).await?, |it| it.id))
+}
+
+/// Writes down the refusals by guards whose minute is over: one event for each caller, operation and minute.
+///
+/// # Errors
+/// When the database fails; then they are lost, and the log has them.
+pub async fn write_refusals(app: &App) -> Result<()> {
+    let refusals = app.refusals.take(app.clock.now());
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let tx = app.db.write().await?;
+    for (Refusal { user, operation, permission, address, minute }, count) in refusals {
+        let Some(user) = user::Entity::find_by_id(user).one(&tx).await? else { continue };
+        let origin = Origin { address, ..Origin::default() };
+        let details = json!({ "operation": operation, "permission": permission, "count": count });
+        let event = Event::on_user(Kind::AccessRefused, &user).with(details);
+        record(&tx, minute, &origin, Actor::account(&user, None), event).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Deletes events older than `audit.retention`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn purge(app: &App) -> Result<()> {
+    let oldest = EventId::first_of(app.clock.now() - app.settings.audit.retention);
+    let tx = app.db.write().await?;
+    audit_event::Entity::delete_many().filter(audit_event::COLUMN.id.lt(oldest)).exec(&tx).await?;
+    Ok(tx.commit().await?)
 }

@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod origin;
 pub mod paging;
 pub mod revocations;
+pub mod roles;
 pub mod sessions;
 pub mod setup;
 pub mod tokens;

@@ -1,9 +1,10 @@
 //! Revocations: whatever takes something away writes it into the feed in the same transaction, and into this
-//! process's memory before the answer leaves.
+//! process's memory before the answer leaves. Other processes follow the feed.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait,
     ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
 };
@@ -12,75 +13,170 @@ use crate::{
     app::App,
     entity::{
         revocation::{self, Kind},
-        session,
+        session, user,
     },
-    error::Result,
-    live::revocations::KEPT,
+    error::{Error, Result},
+    live::{
+        revocations::{KEPT, Revocation},
+        role_map::RoleMap,
+    },
     values::ids::{SessionId, UserId},
 };
 
 /// The key of the advisory lock under which PostgreSQL numbers the feed.
 const FEED_LOCK: i64 = 0x5645_5354_4642;
+/// The channel on which PostgreSQL wakes whoever follows the feed.
+pub const CHANNEL: &str = "vestibule_revocations";
 
-/// What a transaction has taken away, to be remembered once it is committed.
-#[derive(Default)]
+/// What a transaction takes away, to be remembered once it is committed.
 #[must_use = "a revocation bites only once it is committed and remembered"]
-pub struct Taken(Vec<revocation::Model>);
+#[derive(Default)]
+pub struct Taken(Vec<Revocation>);
 
 impl Taken {
-    /// Commits the transaction, then remembers in this process what it took away.
+    /// Whether nothing was there to take away.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The sessions among it.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.0.iter().filter_map(|it| if let Revocation::Session(session) = it { Some(*session) } else { None }).collect()
+    }
+
+    /// Writes everything into the feed, commits, and remembers it in this process.
+    ///
+    /// The feed's numbers are in commit order: on PostgreSQL they are drawn under a lock that is held until the
+    /// commit, or a follower asking for "after 41" could miss a 40 that commits late. SQLite has one writer.
     ///
     /// # Errors
-    /// When the commit fails.
+    /// When the commit fails. Its outcome is unknown then, so nobody is let in before the feed was read again.
     pub async fn commit(self, app: &App, tx: DatabaseTransaction) -> Result<()> {
-        tx.commit().await?;
-        self.0.iter().for_each(|row| app.revocations.apply(row));
+        let now = app.clock.now();
+        let expires_at = now + KEPT;
+        if !self.0.is_empty() {
+            if tx.get_database_backend() == DbBackend::Postgres {
+                tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({FEED_LOCK}); NOTIFY {CHANNEL}")).await?;
+            }
+            let rows = self.0.iter().map(|it| row(*it, now, expires_at));
+            revocation::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+        }
+        let unless_known = |_: &Error| {
+            if !self.0.is_empty() {
+                app.feed.distrust();
+            }
+        };
+        tx.commit().await.map_err(Error::from).inspect_err(unless_known)?;
+        self.0.iter().for_each(|it| app.revocations.apply(*it, expires_at));
+        if self.0.contains(&Revocation::Roles) {
+            reload_roles(app).await.inspect_err(unless_known)?;
+        }
         Ok(())
     }
 }
 
-/// Ends all sessions of a user, but for `except`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn end_sessions(
-    tx: &DatabaseTransaction,
-    now: DateTime<Utc>,
-    user: UserId,
-    except: Option<SessionId>,
-) -> Result<Taken> {
-    let mut ending = session::Entity::find().filter(session::COLUMN.user_id.eq(user));
-    if let Some(session) = except {
-        ending = ending.filter(session::COLUMN.id.ne(session));
-    }
-    let sessions = ending.all(tx).await?;
-    session::Entity::delete_many().filter(session::COLUMN.id.is_in(sessions.iter().map(|it| it.id))).exec(tx).await?;
-    let mut taken = Taken::default();
-    for session in sessions {
-        taken.0.push(append(tx, now, Kind::SessionEnded, Some(session.id)).await?);
-    }
-    Ok(taken)
-}
-
-/// Adds a row to the feed, whose numbers are in commit order: on PostgreSQL a number is drawn under a lock that is
-/// held until the commit, or a follower asking for "after 41" could miss a 40 that commits late. SQLite has one writer.
-async fn append(
-    tx: &DatabaseTransaction,
-    now: DateTime<Utc>,
-    kind: Kind,
-    session: Option<SessionId>,
-) -> Result<revocation::Model> {
-    if tx.get_database_backend() == DbBackend::Postgres {
-        tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({FEED_LOCK})")).await?;
-    }
-    let row = revocation::ActiveModel {
+fn row(revocation: Revocation, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> revocation::ActiveModel {
+    let (kind, session, user, least) = match revocation {
+        Revocation::Session(session) => (Kind::SessionEnded, Some(session), None, None),
+        Revocation::Tokens(user, least) => (Kind::TokensStale, None, Some(user), Some(least)),
+        Revocation::Roles => (Kind::RolesChanged, None, None, None),
+    };
+    revocation::ActiveModel {
         seq: NotSet,
         kind: Set(kind),
         session_id: Set(session),
-        user_id: Set(None),
-        least_epoch: Set(None),
+        user_id: Set(user),
+        least_epoch: Set(least),
         created_at: Set(now),
-        expires_at: Set(now + KEPT),
+        expires_at: Set(expires_at),
+    }
+}
+
+/// Which of a user's sessions to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// All but this one.
+    Except(SessionId),
+    /// This one alone.
+    Only(SessionId),
+}
+
+/// Ends sessions of a user: their rows go, and their tokens are refused.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_sessions(tx: &DatabaseTransaction, user: UserId, which: Which) -> Result<Taken> {
+    let theirs = session::Entity::of(user);
+    let sessions = match which {
+        Which::All => theirs,
+        Which::Except(session) => theirs.filter(session::COLUMN.id.ne(session)),
+        Which::Only(session) => theirs.filter(session::COLUMN.id.eq(session)),
     };
-    Ok(row.insert(tx).await?)
+    let ids: Vec<SessionId> = sessions.all(tx).await?.into_iter().map(|it| it.id).collect();
+    session::Entity::delete_many().filter(session::COLUMN.id.is_in(ids.iter().copied())).exec(tx).await?;
+    Ok(Taken(ids.into_iter().map(Revocation::Session).collect()))
+}
+
+/// Makes a user's tokens stale, as their roles were assigned anew. Their sessions go on.
+pub fn make_stale(user: &user::Model) -> Taken {
+    Taken(vec![Revocation::Tokens(user.id, user.epoch)])
+}
+
+/// Tells everybody that some role grants something else now.
+pub fn change_roles() -> Taken {
+    Taken(vec![Revocation::Roles])
+}
+
+/// Reads the role map again. One at a time, so that no older map replaces a newer one.
+async fn reload_roles(app: &App) -> Result<()> {
+    let _turn = app.reloading.lock().await;
+    app.roles.store(Arc::new(RoleMap::load(app.db.read()).await?));
+    Ok(())
+}
+
+/// Reads what came into the feed since the last time, by whichever process.
+///
+/// # Errors
+/// When the database fails, or is a standby that may lag behind: then nothing was learnt.
+pub async fn follow(app: &App) -> Result<()> {
+    let uptime = app.clock.uptime();
+    let poll = app.feed.begin(uptime);
+    let db = app.db.read();
+    if db.get_database_backend() == DbBackend::Postgres && is_standby(db).await? {
+        return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
+    }
+    let rows = revocation::after(db, app.feed.seen()).await?;
+    for row in &rows {
+        if let Some(revocation) = Revocation::of(row) {
+            app.revocations.apply(revocation, row.expires_at);
+        }
+    }
+    // Rows are purged after an hour: whoever slept so long may have missed that a role was changed.
+    if rows.iter().any(|row| row.kind == Kind::RolesChanged) || app.feed.age(uptime) > KEPT / 2 {
+        reload_roles(app).await?;
+    }
+    app.feed.succeed(&poll, rows.last().map_or(0, |row| row.seq));
+    Ok(())
+}
+
+async fn is_standby(db: &impl ConnectionTrait) -> Result<bool> {
+    let statement = sea_orm::Statement::from_string(DbBackend::Postgres, "SELECT pg_is_in_recovery() AS standby");
+    let row = db.query_one_raw(statement).await?;
+    Ok(row.is_none_or(|row| row.try_get("", "standby").unwrap_or(true)))
+}
+
+/// Forgets revocations that no living token can ask about, in memory and in the feed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn purge(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    app.revocations.sweep(now);
+    let tx = app.db.write().await?;
+    revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(now)).exec(&tx).await?;
+    Ok(tx.commit().await?)
 }

@@ -1,12 +1,18 @@
 //! Sessions: who is signed in, and for how long. Log-in begins one; every access token dies with it.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect,
+};
 
 use super::{
     audit::{self, Actor, Event, Kind},
+    caller::{Caller, Standing},
     credentials::{self, Verdict},
     origin::Origin,
+    paging::{Paging, Slice},
+    revocations::{self, Which},
     tokens::{self, AccessToken},
     users,
 };
@@ -18,7 +24,12 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
-    values::{identifier::Identifier, ids::SessionId, password::Password, password_hash::PasswordHash},
+    values::{
+        identifier::Identifier,
+        ids::{SessionId, UserId},
+        password::Password,
+        password_hash::PasswordHash,
+    },
 };
 
 /// What a client gets when a session begins.
@@ -80,7 +91,7 @@ async fn begin(app: &App, origin: &Origin, checked: user::Model, upgrade: Option
 }
 
 async fn remember_log_in(
-    tx: &sea_orm::DatabaseTransaction,
+    tx: &DatabaseTransaction,
     now: DateTime<Utc>,
     user: user::Model,
     upgrade: Option<PasswordHash>,
@@ -103,7 +114,7 @@ async fn refuse<T>(app: &App, origin: &Origin, user: Option<&user::Model>, why: 
 
 /// Leaves a trace of a failed log-in. What was given as identifier is not kept: it may be a password.
 async fn refuse_in<T>(
-    tx: sea_orm::DatabaseTransaction,
+    tx: DatabaseTransaction,
     now: DateTime<Utc>,
     origin: &Origin,
     user: Option<&user::Model>,
@@ -114,4 +125,70 @@ async fn refuse_in<T>(
     audit::record(&tx, now, origin, Actor::NOBODY, event.with(serde_json::json!({ "disabled": disabled }))).await?;
     tx.commit().await?;
     Err(why)
+}
+
+/// A session that lives, as its owner sees it.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// What the row says.
+    pub row: session::Model,
+    /// When it ends if it is not used again.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// One page of a user's living sessions, newest first.
+///
+/// # Errors
+/// A fault of `cursor`; or when the database fails.
+pub async fn list(app: &App, user: UserId, paging: &Paging) -> Result<Slice<Session>> {
+    const LIST: &str = "sessions";
+    let (now, idle) = (app.clock.now(), app.settings.sessions.idle_ttl);
+    let mut query = session::Entity::of(user)
+        .filter(session::COLUMN.expires_at.gt(now))
+        .filter(session::COLUMN.last_used_at.gt(now - idle))
+        .order_by_desc(session::COLUMN.id)
+        .limit(paging.rows());
+    if let Some(id) = paging.position::<SessionId>(app, LIST)? {
+        query = query.filter(session::COLUMN.id.lt(id));
+    }
+    let page = paging.slice(app, LIST, query.all(app.db.read()).await?, |it| it.id);
+    Ok(page.map(|row| Session { expires_at: row.expires_at.min(row.last_used_at + idle), row }))
+}
+
+/// One page of the living sessions of some account.
+///
+/// # Errors
+/// [`Error::NotFound`]; a fault of `cursor`.
+pub async fn list_of(app: &App, user: UserId, paging: &Paging) -> Result<Slice<Session>> {
+    users::read(app, user).await?;
+    list(app, user, paging).await
+}
+
+/// Ends one of the caller's sessions, or several.
+///
+/// # Errors
+/// [`Error::NotFound`] when the one named is not theirs.
+pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<()> {
+    let tx = app.db.write().await?;
+    let Standing { user, .. } = caller.again(&tx).await?;
+    let taken = revocations::end_sessions(&tx, user.id, which).await?;
+    if taken.is_empty() && matches!(which, Which::Only(_)) {
+        return Err(Error::NotFound);
+    }
+    let event = Event::on_user(Kind::SessionEnded, &user).with(serde_json::json!({ "sessions": taken.sessions() }));
+    audit::record(&tx, app.clock.now(), &caller.origin, caller.actor(&user), event).await?;
+    taken.commit(app, tx).await
+}
+
+/// Deletes sessions that nobody used in time. They were over before: this only makes room.
+///
+/// # Errors
+/// When the database fails.
+pub async fn purge(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let unused = session::COLUMN.last_used_at.lte(now - app.settings.sessions.idle_ttl);
+    let over = Condition::any().add(session::COLUMN.expires_at.lte(now)).add(unused);
+    let tx = app.db.write().await?;
+    session::Entity::delete_many().filter(over).exec(&tx).await?;
+    Ok(tx.commit().await?)
 }

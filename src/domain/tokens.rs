@@ -75,7 +75,8 @@ pub fn issue(
 ///
 /// # Errors
 /// In this order: [`Error::InvalidToken`] unless it is authentic, [`Error::ExpiredToken`], [`Error::SessionEnded`],
-/// [`Error::StaleToken`].
+/// [`Error::StaleToken`]. [`Error::AuthorizationStale`] when nothing is known against the token, but what is known is too
+/// old to let anybody in.
 pub fn verify(app: &App, token: &str, origin: Origin) -> Result<Caller> {
     if token.len() > LONGEST {
         return Err(Error::InvalidToken);
@@ -92,6 +93,9 @@ pub fn verify(app: &App, token: &str, origin: Origin) -> Result<Caller> {
     }
     if app.revocations.is_stale(claims.sub, claims.epoch) {
         return Err(Error::StaleToken);
+    }
+    if !app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
+        return Err(Error::AuthorizationStale);
     }
     Ok(Caller { claims, roles: app.roles.load_full(), origin })
 }

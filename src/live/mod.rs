@@ -2,8 +2,10 @@
 
 pub mod clock;
 pub mod database;
+pub mod feed;
 pub mod hasher;
 pub mod key_ring;
+pub mod refusals;
 pub mod revocations;
 pub mod role_map;
 pub mod seal;

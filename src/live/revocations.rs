@@ -14,6 +14,29 @@ use crate::{
 /// How long a revocation is kept: no access token lives longer, whatever today's setting (REQUIREMENTS T08).
 pub const KEPT: Duration = Duration::from_hours(1);
 
+/// Something that was taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// A session ended: none of its tokens is good any more.
+    Session(SessionId),
+    /// A user's roles were assigned anew: tokens of a lesser epoch are stale.
+    Tokens(UserId, i64),
+    /// What some role grants has changed.
+    Roles,
+}
+
+impl Revocation {
+    /// Reads a row of the feed; `None` where a column is missing that its kind needs.
+    #[must_use]
+    pub fn of(row: &revocation::Model) -> Option<Self> {
+        match row.kind {
+            Kind::SessionEnded => row.session_id.map(Self::Session),
+            Kind::TokensStale => row.user_id.zip(row.least_epoch).map(|(user, least)| Self::Tokens(user, least)),
+            Kind::RolesChanged => Some(Self::Roles),
+        }
+    }
+}
+
 /// The revocations this process knows. Reading takes no lock.
 #[derive(Default)]
 pub struct Revocations {
@@ -22,15 +45,15 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// Takes over one row of the feed. Applying a row again changes nothing.
-    pub fn apply(&self, row: &revocation::Model) {
-        match (row.kind, row.session_id, row.user_id, row.least_epoch) {
-            (Kind::SessionEnded, Some(session), ..) => _ = self.ended.pin().insert(session, row.expires_at),
-            (Kind::TokensStale, _, Some(user), Some(least)) => {
-                let newest = |known: &(i64, DateTime<Utc>)| (known.0.max(least), known.1.max(row.expires_at));
-                self.stale.pin().update_or_insert(user, newest, (least, row.expires_at));
+    /// Remembers a revocation until `expires_at`. Doing so again changes nothing.
+    pub fn apply(&self, revocation: Revocation, expires_at: DateTime<Utc>) {
+        match revocation {
+            Revocation::Session(session) => _ = self.ended.pin().insert(session, expires_at),
+            Revocation::Tokens(user, least) => {
+                let newest = |known: &(i64, DateTime<Utc>)| (known.0.max(least), known.1.max(expires_at));
+                self.stale.pin().update_or_insert(user, newest, (least, expires_at));
             }
-            _ => {}
+            Revocation::Roles => {}
         }
     }
 

@@ -23,6 +23,13 @@ macro_rules! id {
             pub fn new(now: DateTime<Utc>) -> Self {
                 Self(v7(now))
             }
+
+            /// An id before every other of this millisecond and after every one of the millisecond before.
+            #[must_use]
+            pub fn first_of(at: DateTime<Utc>) -> Self {
+                let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+                Self(Uuid::from_u128(u128::from(millis) << 80))
+            }
         }
 
         impl From<Uuid> for $Id {
@@ -89,6 +96,23 @@ fn parse(raw: &str) -> Result<Uuid, Invalid> {
         return Err(invalid());
     }
     Uuid::try_parse(raw).map_err(|_| invalid())
+}
+
+/// A session as its owner names it in a path: by its id, or as the one they are using.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionRef {
+    /// `current`.
+    Current,
+    /// Any of theirs.
+    Id(SessionId),
+}
+
+impl FromStr for SessionRef {
+    type Err = Invalid;
+
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        if raw == "current" { Ok(Self::Current) } else { raw.parse().map(Self::Id) }
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod characters;
 pub mod claims;
+pub mod description;
 pub mod email;
 pub mod identifier;
 pub mod ids;

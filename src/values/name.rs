@@ -17,23 +17,30 @@ pub struct Name(String);
 
 word!(Name);
 
+impl Name {
+    /// One line of at most `longest` characters that can be seen, cleaned as a name is.
+    pub(super) fn line(raw: &str, longest: usize) -> Result<String, Invalid> {
+        let line: String = raw.trim().nfc().collect();
+        if line.chars().any(|c| c.is_control() || overrides_direction(c) || matches!(c, '\u{2028}' | '\u{2029}')) {
+            return Err(Invalid::new("not_allowed", "Must have no control characters and no line breaks."));
+        }
+        if line.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+            return Err(Invalid::new("too_short", "Must have at least 1 character that can be seen."));
+        }
+        if line.chars().count() > longest {
+            return Err(Invalid::new("too_long", format!("Must have at most {longest} characters.")));
+        }
+        Ok(line)
+    }
+}
+
 impl FromStr for Name {
     type Err = Invalid;
 
     /// # Errors
     /// `too_short`, `too_long`, or `not_allowed` for control characters (NUL, line breaks, bidi overrides).
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        let name: String = raw.trim().nfc().collect();
-        if name.chars().any(|c| c.is_control() || overrides_direction(c) || matches!(c, '\u{2028}' | '\u{2029}')) {
-            return Err(Invalid::new("not_allowed", "A name has no control characters and no line breaks."));
-        }
-        if name.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
-            return Err(Invalid::new("too_short", "A name has at least 1 character that can be seen."));
-        }
-        if name.chars().count() > 100 {
-            return Err(Invalid::new("too_long", "A name has at most 100 characters."));
-        }
-        Ok(Self(name))
+        Self::line(raw, 100).map(Self)
     }
 }
 

@@ -74,6 +74,26 @@ impl FromStr for Search {
     }
 }
 
+/// The id of what an audit event was about, whatever that is: 1 to 64 of `[A-Za-z0-9_.-]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectId(String);
+
+word!(SubjectId);
+
+impl FromStr for SubjectId {
+    type Err = Invalid;
+
+    /// # Errors
+    /// `pattern`.
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        let is_plain = raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        if raw.is_empty() || raw.len() > 64 || !is_plain {
+            return Err(Invalid::new("pattern", "Is not the id of anything."));
+        }
+        Ok(Self(raw.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

@@ -1,0 +1,166 @@
+//! Roles: names under which permissions are granted. Whoever edits one holds all it granted and all it will grant.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, SqlErr,
+};
+use serde_json::json;
+
+use super::{
+    administration::By,
+    audit::{self, Event, Kind},
+    paging::{Paging, Slice},
+    revocations,
+};
+use crate::{
+    app::App,
+    entity::{role, role_permission, user_role},
+    error::{Error, Result},
+    live::role_map::RoleMap,
+    values::{
+        description::Description,
+        permission::{Grants, PermissionName},
+        role_name::RoleName,
+    },
+};
+
+/// A role with what it grants.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// What the row says.
+    pub row: role::Model,
+    /// The names of the permissions, sorted.
+    pub permissions: Vec<String>,
+}
+
+/// What a role is to be.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// What it is for.
+    pub description: Option<Description>,
+    /// What it grants, Vestibule's permissions and the application's alike.
+    pub permissions: BTreeSet<PermissionName>,
+}
+
+/// One page of roles, by name.
+///
+/// # Errors
+/// A fault of `cursor`; or when the database fails.
+pub async fn list(app: &App, paging: &Paging) -> Result<Slice<Role>> {
+    const LIST: &str = "roles";
+    let db = app.db.read();
+    let mut query = role::Entity::find().order_by_asc(role::COLUMN.name).limit(paging.rows());
+    if let Some(name) = paging.position::<String>(app, LIST)? {
+        query = query.filter(role::COLUMN.name.gt(name));
+    }
+    let page = paging.slice(app, LIST, query.all(db).await?, |it| it.name.clone());
+    let map = RoleMap::load(db).await?;
+    Ok(page.map(|row| with_permissions(row, &map)))
+}
+
+/// One role.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn read(app: &App, name: &RoleName) -> Result<Role> {
+    let db = app.db.read();
+    let row = role::Entity::find_by_id(name.as_str()).one(db).await?.ok_or(Error::NotFound)?;
+    Ok(with_permissions(row, &RoleMap::load(db).await?))
+}
+
+fn with_permissions(row: role::Model, map: &RoleMap) -> Role {
+    Role { permissions: map.permissions(std::slice::from_ref(&row.name)), row }
+}
+
+/// Makes a role.
+///
+/// # Errors
+/// [`Error::RoleExists`], [`Error::EscalationDenied`].
+pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    authority.must_cover(&Grants::These(draft.permissions.clone()))?;
+    let now = app.clock.now();
+    let row = role::ActiveModel {
+        name: Set(name.to_string()),
+        description: Set(draft.description.map(String::from)),
+        built_in: Set(false),
+        created_at: Set(now),
+        updated_at: Set(now),
+    };
+    let row = row.insert(&tx).await.map_err(|err| match err.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => Error::RoleExists,
+        _ => err.into(),
+    })?;
+    let permissions = grant(&tx, name, draft.permissions).await?;
+    let event = Event::on_role(Kind::RoleCreated, name.as_str()).with(json!({ "permissions": permissions }));
+    audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
+    revocations::change_roles().commit(app, tx).await?;
+    Ok(Role { row, permissions })
+}
+
+/// Replaces what a role is for and what it grants. It bites on the next request of whoever holds it.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::EscalationDenied`].
+pub async fn replace(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    let (row, before) = editable(&tx, name).await?;
+    authority.must_cover(&before.grants().union(Grants::These(draft.permissions.clone())))?;
+    let now = app.clock.now();
+    let mut row = row.into_active_model();
+    row.description = Set(draft.description.map(String::from));
+    row.updated_at = Set(now);
+    let row = row.update(&tx).await?;
+    let permissions = grant(&tx, name, draft.permissions).await?;
+    let event = Event::on_role(Kind::RoleReplaced, name.as_str()).with(json!({ "before": before.0, "after": permissions }));
+    audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
+    revocations::change_roles().commit(app, tx).await?;
+    Ok(Role { row, permissions })
+}
+
+/// Deletes a role that nobody holds.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::RoleInUse`], [`Error::EscalationDenied`].
+pub async fn delete(app: &App, by: By<'_>, name: &RoleName) -> Result<()> {
+    let tx = app.db.write().await?;
+    let authority = by.stand(&tx).await?;
+    let (row, before) = editable(&tx, name).await?;
+    authority.must_cover(&before.grants())?;
+    if user_role::Entity::find().filter(user_role::COLUMN.role.eq(name.as_str())).count(&tx).await? > 0 {
+        return Err(Error::RoleInUse);
+    }
+    row.delete(&tx).await?;
+    let event = Event::on_role(Kind::RoleDeleted, name.as_str()).with(json!({ "permissions": before.0 }));
+    audit::record(&tx, app.clock.now(), &authority.origin, authority.actor, event).await?;
+    revocations::change_roles().commit(app, tx).await
+}
+
+/// What a role grants before it is edited.
+struct Before(Vec<String>);
+
+impl Before {
+    fn grants(&self) -> Grants {
+        self.0.iter().filter_map(|it| it.parse().ok()).collect()
+    }
+}
+
+/// A role that may be edited, and what it grants.
+async fn editable(tx: &DatabaseTransaction, name: &RoleName) -> Result<(role::Model, Before)> {
+    let row = role::Entity::find_by_id(name.as_str()).one(tx).await?.ok_or(Error::NotFound)?;
+    if row.built_in {
+        return Err(Error::RoleBuiltIn);
+    }
+    let role = with_permissions(row, &RoleMap::load(tx).await?);
+    Ok((role.row, Before(role.permissions)))
+}
+
+/// Makes a role grant exactly these permissions; gives their names, sorted.
+async fn grant(tx: &DatabaseTransaction, name: &RoleName, permissions: BTreeSet<PermissionName>) -> Result<Vec<String>> {
+    role_permission::replace(tx, name.as_str(), permissions.iter().map(ToString::to_string)).await?;
+    Ok(permissions.into_iter().map(String::from).collect())
+}

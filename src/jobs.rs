@@ -1,0 +1,99 @@
+//! What runs by itself: follow the feed of revocations, write refusals down, make room.
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::DbBackend;
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{
+    app::App,
+    domain::{audit, revocations, sessions},
+    error::Result,
+};
+
+/// How often the feed is read, whether or not something woke us.
+const POLL: Duration = Duration::from_millis(250);
+/// How often refusals are written down.
+const REFUSALS: Duration = Duration::from_secs(5);
+/// How often room is made.
+const PURGE: Duration = Duration::from_mins(10);
+
+/// Starts everything. Dropping what it gives stops it.
+#[must_use = "the jobs stop when this is dropped"]
+pub fn start(app: &App) -> JoinSet<()> {
+    let mut jobs = JoinSet::new();
+    let woken = Arc::new(Notify::new());
+    if app.db.read().get_database_backend() == DbBackend::Postgres {
+        jobs.spawn(listen(app.clone(), Arc::clone(&woken)));
+    }
+    jobs.spawn(follow(app.clone(), woken));
+    jobs.spawn(write_refusals(app.clone()));
+    jobs.spawn(purge(app.clone()));
+    jobs
+}
+
+/// Follows the feed for ever. A poll that hangs is given up, and the next one tried: until one succeeds, what is known
+/// grows old, and guards refuse once it is older than `revocation.max_staleness`.
+async fn follow(app: App, woken: Arc<Notify>) {
+    let mut complained = false;
+    loop {
+        let poll = timeout(Duration::from_secs(2), revocations::follow(&app)).await;
+        let failure = match poll {
+            Ok(Ok(())) => None,
+            Ok(Err(err)) => Some(err.to_string()),
+            Err(_) => Some("no answer within 2 s".to_owned()),
+        };
+        match (&failure, complained) {
+            (Some(why), false) => tracing::warn!(why, "cannot follow revocations"),
+            (None, true) => tracing::info!("following revocations again"),
+            _ => {}
+        }
+        complained = failure.is_some();
+        _ = timeout(POLL, woken.notified()).await;
+    }
+}
+
+/// Wakes the follower as soon as another replica commits a revocation (PostgreSQL). Polling heals what this misses.
+async fn listen(app: App, woken: Arc<Notify>) {
+    loop {
+        let pool = app.db.read().get_postgres_connection_pool();
+        if let Ok(mut listener) = sqlx::postgres::PgListener::connect_with(pool).await
+            && listener.listen(revocations::CHANNEL).await.is_ok()
+        {
+            while listener.recv().await.is_ok() {
+                woken.notify_one();
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn write_refusals(app: App) {
+    let mut ticks = interval(REFUSALS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        report("write refusals down", audit::write_refusals(&app).await);
+    }
+}
+
+async fn purge(app: App) {
+    let mut ticks = interval(PURGE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        report("purge revocations", revocations::purge(&app).await);
+        report("purge sessions", sessions::purge(&app).await);
+        report("purge audit events", audit::purge(&app).await);
+    }
+}
+
+fn report(what: &str, result: Result<()>) {
+    if let Err(err) = result {
+        tracing::warn!(%err, "cannot {what}");
+    }
+}

@@ -1,0 +1,98 @@
+//! The feed: how far this process has followed the numbered table of revocations, and whether what it knows is fresh
+//! enough to let anybody in.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// Where this process stands. A poll begins, reads what came after [`Feed::seen`], and succeeds or does not.
+///
+/// What is known is current as of the *start* of the last good poll. Whoever could not take a change over into memory
+/// says so by [`Feed::distrust`]: then only a poll that begins later counts.
+#[derive(Default)]
+pub struct Feed {
+    seen: AtomicI64,
+    polls: AtomicU64,
+    needed: AtomicU64,
+    good: AtomicU64,
+    good_since: AtomicU64,
+}
+
+/// A poll under way.
+pub struct Poll {
+    number: u64,
+    began: Duration,
+}
+
+impl Feed {
+    /// Begins a poll at this [`crate::live::clock::Clock::uptime`].
+    pub fn begin(&self, uptime: Duration) -> Poll {
+        Poll { number: self.polls.fetch_add(1, Ordering::SeqCst) + 1, began: uptime }
+    }
+
+    /// The poll has read and applied everything up to the row `seen`.
+    pub fn succeed(&self, poll: &Poll, seen: i64) {
+        self.seen.fetch_max(seen, Ordering::SeqCst);
+        self.good_since.fetch_max(millis(poll.began), Ordering::SeqCst);
+        self.good.fetch_max(poll.number, Ordering::SeqCst);
+    }
+
+    /// A change may be committed that is not in memory: what is known counts again after the next whole poll.
+    pub fn distrust(&self) {
+        self.needed.store(self.polls.load(Ordering::SeqCst) + 1, Ordering::SeqCst);
+    }
+
+    /// The number of the last row that was applied.
+    #[must_use]
+    pub fn seen(&self) -> i64 {
+        self.seen.load(Ordering::SeqCst)
+    }
+
+    /// How old what is known is, at this uptime.
+    #[must_use]
+    pub fn age(&self, uptime: Duration) -> Duration {
+        uptime.saturating_sub(Duration::from_millis(self.good_since.load(Ordering::SeqCst)))
+    }
+
+    /// Whether what is known may decide who gets in.
+    #[must_use]
+    pub fn is_fresh(&self, uptime: Duration, max_staleness: Duration) -> bool {
+        self.good.load(Ordering::SeqCst) >= self.needed.load(Ordering::SeqCst) && self.age(uptime) <= max_staleness
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn d03_knowledge_is_as_old_as_the_start_of_the_last_good_poll() {
+        let feed = Feed::default();
+        let poll = feed.begin(at(100));
+        feed.succeed(&poll, 7);
+        assert_eq!((feed.seen(), feed.age(at(103))), (7, at(3)));
+        assert!(feed.is_fresh(at(105), at(5)) && !feed.is_fresh(at(106), at(5)));
+    }
+
+    #[test]
+    fn after_distrust_only_a_poll_that_begins_later_counts() {
+        let feed = Feed::default();
+        let under_way = feed.begin(at(1));
+        feed.distrust();
+        feed.succeed(&under_way, 1);
+        assert!(!feed.is_fresh(at(1), at(5)));
+        let later = feed.begin(at(1));
+        assert!(!feed.is_fresh(at(1), at(5)));
+        feed.succeed(&later, 1);
+        assert!(feed.is_fresh(at(1), at(5)));
+    }
+}
