@@ -54,7 +54,17 @@ pub enum Tag {
 
 /// Every operation there is.
 fn apis() -> Documented<impl OpenApi> {
-    Documented((accounts::Accounts, sessions::Sessions, me::Me, users::Users, tokens::Tokens, keys::Keys, health::Service))
+    Documented((
+        accounts::Accounts,
+        sessions::Sessions,
+        me::Me,
+        users::Users,
+        roles::Roles,
+        audit::Audit,
+        tokens::Tokens,
+        keys::Keys,
+        health::Service,
+    ))
 }
 
 /// The contract's operations, the contract itself, and its page. The server adds what every answer has in common.

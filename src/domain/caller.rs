@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use sea_orm::{DatabaseTransaction, EntityTrait, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 
 use super::{audit::Actor, origin::Origin};
 use crate::{
     entity::{
-        role,
+        role, session,
         user::{self, Status},
         user_role,
     },
@@ -80,11 +80,16 @@ impl Caller {
     /// changes nothing, not even through a replica that has not heard of it.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`] when the account is gone or disabled.
+    /// [`Error::SessionEnded`] when the session or the account is gone, or the account disabled; [`Error::StaleToken`]
+    /// when its roles were assigned anew since the token was issued.
     pub async fn again(&self, tx: &DatabaseTransaction) -> Result<Standing> {
         let user = user::Entity::locked(tx, self.user()).await?.ok_or(Error::SessionEnded)?;
-        if user.status == Status::Disabled {
+        let session = session::Entity::of(user.id).filter(session::COLUMN.id.eq(self.session())).one(tx).await?;
+        if user.status == Status::Disabled || session.is_none() {
             return Err(Error::SessionEnded);
+        }
+        if user.epoch != self.claims.epoch {
+            return Err(Error::StaleToken);
         }
         Ok(Standing { roles: user_role::Entity::of(tx, user.id).await?, user })
     }

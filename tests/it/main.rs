@@ -4,6 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod administration;
+mod audit;
 mod contract;
 mod floors;
+mod laws;
+mod revocations;
+mod roles;
 mod support;

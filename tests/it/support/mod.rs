@@ -13,17 +13,10 @@ use std::sync::{
 };
 
 use poem::{Endpoint, EndpointExt, Request, Response, endpoint::BoxEndpoint};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait};
+use sea_orm::{ConnectionTrait, EntityTrait};
+use serde_json::json;
 use tempfile::TempDir;
-use vestibule::{
-    app::App,
-    config::Settings,
-    domain::setup,
-    entity::{role, role_permission, user, user_role},
-    live::{clock::Clock, role_map::RoleMap},
-    server,
-    values::ids::UserId,
-};
+use vestibule::{app::App, config::Settings, domain::setup, entity::user, live::clock::Clock, server, values::ids::UserId};
 
 use self::{caller::Caller, clock::TestClock, postgres::TemporaryPostgres};
 
@@ -34,7 +27,7 @@ pub const PASSWORD: &str = "correct horse battery staple";
 pub struct TestApp {
     pub app: App,
     pub clock: Arc<TestClock>,
-    pub directory: TempDir,
+    pub directory: Arc<TempDir>,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     admin_password: String,
     _postgres: Option<Arc<TemporaryPostgres>>,
@@ -56,6 +49,16 @@ impl TestApp {
         let clock = Arc::new(TestClock::default());
         let app = App::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
         let admin_password = setup::first_administrator(&app).await.unwrap().unwrap();
+        Self::around(app, clock, Arc::new(directory), admin_password, postgres)
+    }
+
+    fn around(
+        app: App,
+        clock: Arc<TestClock>,
+        directory: Arc<TempDir>,
+        admin_password: String,
+        postgres: Option<Arc<TemporaryPostgres>>,
+    ) -> Self {
         let endpoint = Arc::new(server::endpoint(app.clone()).unwrap().boxed());
         Self { app, clock, directory, endpoint, admin_password, _postgres: postgres }
     }
@@ -80,6 +83,11 @@ impl TestApp {
         self.nobody().log_in("admin", &self.admin_password).await
     }
 
+    /// The first administrator's password.
+    pub fn admin_password(&self) -> &str {
+        &self.admin_password
+    }
+
     /// Somebody who has registered under this username and signed in.
     pub async fn user(&self, name: &str) -> Caller<'_> {
         self.register(name).await;
@@ -88,30 +96,30 @@ impl TestApp {
 
     /// Registers `name` with the e-mail address `name@example.org`; gives the id.
     pub async fn register(&self, name: &str) -> UserId {
-        let body = serde_json::json!({ "email": format!("{name}@example.org"), "username": name, "password": PASSWORD });
+        let body = json!({ "email": format!("{name}@example.org"), "username": name, "password": PASSWORD });
         let user = self.nobody().post("/v1/accounts", body).await.expect(201);
         user["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Somebody whose one role grants exactly these permissions.
+    /// Somebody whose one role, `role-<name>`, grants exactly these permissions.
     pub async fn holding(&self, name: &str, permissions: &[&str]) -> Caller<'_> {
         let user = self.register(name).await;
-        let (tx, now) = (self.app.db.write().await.unwrap(), self.app.clock.now());
-        let made = role::ActiveModel {
-            name: Set(format!("role-{name}")),
-            description: Set(None),
-            built_in: Set(false),
-            created_at: Set(now),
-            updated_at: Set(now),
-        };
-        let role = made.insert(&tx).await.unwrap().name;
-        let rows =
-            permissions.iter().map(|it| role_permission::ActiveModel { role: Set(role.clone()), permission: Set((*it).into()) });
-        role_permission::Entity::insert_many(rows).exec_without_returning(&tx).await.unwrap();
-        user_role::replace(&tx, user, [role]).await.unwrap();
-        tx.commit().await.unwrap();
-        self.app.roles.store(Arc::new(RoleMap::load(self.app.db.read()).await.unwrap()));
+        let (admin, role) = (self.admin().await, format!("role-{name}"));
+        admin.post("/v1/roles", json!({ "name": role, "permissions": permissions })).await.expect(201);
+        admin.put(&format!("/v1/users/{user}/roles"), json!({ "roles": [role] })).await.expect(200);
         self.nobody().log_in(name, PASSWORD).await
+    }
+
+    /// Another process on the same data directory, which has not heard of anything since it started.
+    pub async fn replica(&self) -> Self {
+        let app = App::open(self.app.settings.clone(), Arc::clone(&self.clock) as Arc<dyn Clock>).await.unwrap();
+        Self::around(
+            app,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.directory),
+            self.admin_password.clone(),
+            self._postgres.clone(),
+        )
     }
 
     /// The row of a user, to see what the API does not show.

@@ -1,0 +1,169 @@
+//! Revocation: what is taken away bites on the very next request here, and on other replicas as soon as they hear of it.
+
+use std::time::Duration;
+
+use poem::{Body, Request, http::Method};
+use sea_orm::{EntityTrait, PaginatorTrait};
+use serde_json::json;
+use vestibule::{domain::revocations, entity::revocation, values::ids::UserId};
+
+use crate::{
+    assert_problem,
+    support::{PASSWORD, TestApp, caller::Caller, clock::minutes},
+};
+
+async fn id_of(caller: &Caller<'_>) -> UserId {
+    caller.get("/v1/me").await.expect(200)["id"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a04_a_disabled_user_is_out_at_once_and_stays_out_when_enabled_again() {
+    let app = TestApp::start().await;
+    let (admin, ada) = (app.admin().await, app.user("ada").await);
+    let path = format!("/v1/users/{}", id_of(&ada).await);
+    admin.patch(&path, json!({ "status": "disabled" })).await.expect(200);
+    assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
+    admin.patch(&path, json!({ "status": "active" })).await.expect(200);
+    assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
+    app.nobody().log_in("ada", PASSWORD).await.get("/v1/me").await.expect(200);
+}
+
+#[tokio::test]
+async fn a04_new_roles_make_old_tokens_stale_and_never_upgrade_them() {
+    let app = TestApp::start().await;
+    let (admin, ada) = (app.admin().await, app.user("ada").await);
+    let path = format!("/v1/users/{}/roles", id_of(&ada).await);
+    admin.put(&path, json!({ "roles": ["admin", "user"] })).await.expect(200);
+    assert_problem!(ada.get("/v1/users").await, 401, "stale_token");
+    let ada = app.nobody().log_in("ada", PASSWORD).await;
+    ada.get("/v1/users").await.expect(200);
+    admin.put(&path, json!({ "roles": ["user"] })).await.expect(200);
+    assert_problem!(ada.get("/v1/users").await, 401, "stale_token");
+    let ada = app.nobody().log_in("ada", PASSWORD).await;
+    assert_problem!(ada.get("/v1/users").await, 403, "insufficient_permission");
+}
+
+#[tokio::test]
+async fn a04_an_edited_role_bites_both_ways_on_the_next_request() {
+    let app = TestApp::start().await;
+    let (admin, clerk) = (app.admin().await, app.holding("clerk", &["users:read"]).await);
+    clerk.get("/v1/users").await.expect(200);
+    admin.put("/v1/roles/role-clerk", json!({ "permissions": ["roles:read"] })).await.expect(200);
+    assert_problem!(clerk.get("/v1/users").await, 403, "insufficient_permission");
+    clerk.get("/v1/roles").await.expect(200);
+}
+
+#[tokio::test]
+async fn s08_a_restart_revives_nothing() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    ada.delete("/v1/me/sessions/current", json!(null)).await.expect(204);
+    let path = format!("/v1/users/{}/roles", id_of(&bob).await);
+    app.admin().await.put(&path, json!({ "roles": [] })).await.expect(200);
+    let restarted = app.replica().await;
+    assert_problem!(restarted.bearer(&ada.token.unwrap()).get("/v1/me").await, 401, "session_ended");
+    assert_problem!(restarted.bearer(&bob.token.unwrap()).get("/v1/me").await, 401, "stale_token");
+}
+
+#[tokio::test]
+async fn d03_another_replica_hears_of_everything_by_following_the_feed() {
+    let here = TestApp::start().await;
+    let there = here.replica().await;
+    let (admin, ada, bob) = (here.admin().await, here.user("ada").await, here.user("bob").await);
+    let clerk = here.holding("clerk", &["users:read"]).await;
+    revocations::follow(&there.app).await.unwrap();
+    let seen_from_there = |caller: &Caller<'_>| there.bearer(caller.token.as_deref().unwrap());
+    let (ada_there, bob_there, clerk_there) = (seen_from_there(&ada), seen_from_there(&bob), seen_from_there(&clerk));
+    clerk_there.get("/v1/users").await.expect(200);
+
+    admin.delete(&format!("/v1/users/{}/sessions", id_of(&ada).await), json!(null)).await.expect(204);
+    admin.put(&format!("/v1/users/{}/roles", id_of(&bob).await), json!({ "roles": [] })).await.expect(200);
+    admin.put("/v1/roles/role-clerk", json!({ "permissions": [] })).await.expect(200);
+    ada_there.get("/v1/token").await.expect(200);
+    revocations::follow(&there.app).await.unwrap();
+
+    assert_problem!(ada_there.get("/v1/token").await, 401, "session_ended");
+    assert_problem!(bob_there.get("/v1/token").await, 401, "stale_token");
+    assert_problem!(clerk_there.get("/v1/users").await, 403, "insufficient_permission");
+}
+
+#[tokio::test]
+async fn a_change_through_a_replica_that_has_not_heard_is_refused_by_the_database() {
+    let here = TestApp::start().await;
+    let there = here.replica().await;
+    let (admin, ada) = (here.admin().await, here.user("ada").await);
+    let deputy = here.holding("deputy", &["users:write", "users:read"]).await;
+    revocations::follow(&there.app).await.unwrap();
+    let path = format!("/v1/users/{}", id_of(&ada).await);
+    let deputy_there = there.bearer(deputy.token.as_deref().unwrap());
+
+    admin.put(&format!("/v1/users/{}/roles", id_of(&deputy).await), json!({ "roles": ["user"] })).await.expect(200);
+    assert_problem!(deputy_there.patch(&path, json!({ "name": "Changed" })).await, 401, "stale_token");
+    admin.delete(&format!("/v1/users/{}/sessions", id_of(&ada).await), json!(null)).await.expect(204);
+    let ada_there = there.bearer(ada.token.as_deref().unwrap());
+    assert_problem!(ada_there.patch("/v1/me", json!({ "name": "Changed" })).await, 401, "session_ended");
+    assert!(admin.get(&path).await.expect(200).get("name").is_none());
+}
+
+#[tokio::test]
+async fn d03_what_is_too_old_lets_nobody_in_until_the_feed_was_read_again() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    bob.delete("/v1/me/sessions/current", json!(null)).await.expect(204);
+    app.clock.stall(Duration::from_secs(5));
+    ada.get("/v1/me").await.expect(200);
+    app.clock.stall(Duration::from_secs(1));
+
+    let refused = assert_problem!(ada.get("/v1/me").await, 503, "authorization_stale");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_problem!(bob.get("/v1/me").await, 401, "session_ended");
+    assert_problem!(app.nobody().get("/v1/me").await, 401, "missing_token");
+    assert_problem!(app.nobody().get("/readyz").await, 503, "authorization_stale");
+    app.nobody().get("/healthz").await.expect(200);
+    app.nobody().log_in("ada", PASSWORD).await;
+
+    revocations::follow(&app.app).await.unwrap();
+    ada.get("/v1/me").await.expect(200);
+    app.nobody().get("/readyz").await.expect(200);
+}
+
+#[tokio::test]
+async fn revocations_are_forgotten_once_no_token_can_ask_about_them() {
+    let app = TestApp::start().await;
+    let ada = app.user("ada").await;
+    ada.delete("/v1/me/sessions", json!(null)).await.expect(204);
+    let rows = || revocation::Entity::find().count(app.app.db.read());
+    app.clock.advance(minutes(59));
+    revocations::purge(&app.app).await.unwrap();
+    assert_eq!((app.app.revocations.len(), rows().await.unwrap()), (1, 1));
+    app.clock.advance(minutes(2));
+    revocations::purge(&app.app).await.unwrap();
+    assert_eq!((app.app.revocations.len(), rows().await.unwrap()), (0, 0));
+    assert_problem!(ada.get("/v1/me").await, 401, "expired_token");
+}
+
+#[tokio::test]
+async fn d04_a_client_that_hangs_up_stops_nothing() {
+    let app = TestApp::start().await;
+    for name in ["ada", "bob", "cyd", "dan", "eve"] {
+        let caller = app.user(name).await;
+        let request = Request::builder()
+            .method(Method::DELETE)
+            .uri_str("/v1/me/sessions/current")
+            .header("authorization", format!("Bearer {}", caller.token.as_deref().unwrap()))
+            .body(Body::empty());
+        // Polled once, then dropped: the client is gone before there is an answer.
+        tokio::select! {
+            biased;
+            _ = app.raw(request) => {}
+            () = tokio::task::yield_now() => {}
+        }
+        for _ in 0..1000 {
+            if caller.get("/v1/token").await.status == 401 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_problem!(caller.get("/v1/me").await, 401, "session_ended");
+    }
+}

@@ -1,0 +1,112 @@
+//! Roles: made, read, replaced and deleted; never beyond what the editor holds.
+
+use serde_json::json;
+
+use crate::{assert_problem, support::TestApp};
+
+#[tokio::test]
+async fn a_role_lives_from_making_to_deleting() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let draft = json!({ "name": "clerk", "description": "Those at the counter.", "permissions": ["users:read", "billing:refund", "users:read"] });
+    let made = admin.post("/v1/roles", draft.clone()).await;
+    assert_eq!(made.header("location"), "/v1/roles/clerk");
+    let role = made.expect(201);
+    assert_eq!(role["permissions"], json!(["billing:refund", "users:read"]));
+    assert_eq!(admin.get("/v1/roles/clerk").await.expect(200), role);
+    assert_problem!(admin.post("/v1/roles", draft).await, 409, "role_exists");
+    let replaced = admin.put("/v1/roles/clerk", json!({ "permissions": [] })).await.expect(200);
+    assert!(replaced.get("description").is_none());
+    assert_eq!(replaced["permissions"], json!([]));
+    let ada = app.register("ada").await;
+    let roles = format!("/v1/users/{ada}/roles");
+    admin.put(&roles, json!({ "roles": ["clerk"] })).await.expect(200);
+    assert_problem!(admin.delete("/v1/roles/clerk", json!(null)).await, 409, "role_in_use");
+    admin.put(&roles, json!({ "roles": [] })).await.expect(200);
+    admin.delete("/v1/roles/clerk", json!(null)).await.expect(204);
+    assert_problem!(admin.get("/v1/roles/clerk").await, 404, "not_found");
+    assert_problem!(admin.delete("/v1/roles/clerk", json!(null)).await, 404, "not_found");
+}
+
+#[tokio::test]
+async fn built_in_roles_are_listed_and_cannot_be_changed() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let listed = admin.get("/v1/roles").await.expect(200);
+    let names: Vec<_> =
+        listed["items"].as_array().unwrap().iter().map(|it| (it["name"].as_str().unwrap(), it["built_in"] == true)).collect();
+    assert_eq!(names, [("admin", true), ("user", true)]);
+    for name in ["admin", "user"] {
+        assert_problem!(admin.put(&format!("/v1/roles/{name}"), json!({ "permissions": [] })).await, 409, "role_built_in");
+        assert_problem!(admin.delete(&format!("/v1/roles/{name}"), json!(null)).await, 409, "role_built_in");
+        assert_problem!(admin.post("/v1/roles", json!({ "name": name, "permissions": [] })).await, 409, "role_exists");
+    }
+}
+
+#[tokio::test]
+async fn the_administrator_holds_every_permission_that_has_a_name() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    admin.post("/v1/roles", json!({ "name": "clerk", "permissions": ["billing:refund"] })).await.expect(201);
+    let known = admin.get("/v1/permissions").await.expect(200);
+    let held = admin.get("/v1/token").await.expect(200)["permissions"].as_array().unwrap().clone();
+    assert_eq!(held.len(), known["items"].as_array().unwrap().len() + 1);
+    assert!(held.contains(&json!("billing:refund")));
+    assert_eq!(admin.get("/v1/roles/admin").await.expect(200)["permissions"], json!(held));
+}
+
+#[tokio::test]
+async fn a05_a_roles_editor_holds_what_it_granted_and_what_it_will() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    admin.post("/v1/roles", json!({ "name": "cashier", "permissions": ["billing:refund"] })).await.expect(201);
+    let editor = app.holding("editor", &["roles:write", "roles:read", "users:read"]).await;
+    let role = |name: &str, permissions: &[&str]| json!({ "name": name, "permissions": permissions });
+    editor.post("/v1/roles", role("reader", &["users:read"])).await.expect(201);
+    assert_problem!(editor.post("/v1/roles", role("writer", &["users:write"])).await, 403, "escalation_denied");
+    assert_problem!(editor.post("/v1/roles", role("payer", &["billing:refund"])).await, 403, "escalation_denied");
+    assert_problem!(editor.put("/v1/roles/reader", json!({ "permissions": ["billing:pay"] })).await, 403, "escalation_denied");
+    assert_problem!(editor.put("/v1/roles/cashier", json!({ "permissions": [] })).await, 403, "escalation_denied");
+    assert_problem!(editor.delete("/v1/roles/cashier", json!(null)).await, 403, "escalation_denied");
+    editor.delete("/v1/roles/reader", json!(null)).await.expect(204);
+}
+
+#[tokio::test]
+async fn bad_names_and_permissions_are_all_named() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let refused =
+        admin.post("/v1/roles", json!({ "name": "A", "permissions": ["users:read", "nonsense", 7], "built_in": true })).await;
+    let refused = assert_problem!(refused, 422, "validation_failed");
+    assert_eq!(
+        refused.faults(),
+        [
+            ("/built_in", "unknown_member"),
+            ("/name", "pattern"),
+            ("/name", "too_short"),
+            ("/permissions/1", "pattern"),
+            ("/permissions/2", "type"),
+        ]
+    );
+    assert_problem!(admin.get("/v1/roles/NO").await, 404, "not_found");
+}
+
+#[tokio::test]
+async fn h09_roles_come_in_pages() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    for name in ["clerk", "baker", "zebra"] {
+        admin.post("/v1/roles", json!({ "name": name, "permissions": [] })).await.expect(201);
+    }
+    let (mut names, mut path) = (Vec::new(), "/v1/roles?limit=2".to_owned());
+    loop {
+        let page = admin.get(&path).await;
+        let link = page.headers.get("link").map(|it| it.to_str().unwrap().to_owned());
+        let body = page.expect(200);
+        names.extend(body["items"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()));
+        assert_eq!(link.is_some(), body["next_cursor"].is_string());
+        let Some(link) = link else { break };
+        path = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
+    }
+    assert_eq!(names, ["admin", "baker", "clerk", "user", "zebra"]);
+}
