@@ -137,7 +137,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     let mut taken = revocations::Taken::default();
     if after.status == Status::Disabled && before.status == Status::Active {
         taken = revocations::end_sessions(&tx, after.updated_at, id, None).await?;
-        users::keep_an_administrator(&tx).await?;
+        users::keep_an_administrator(&tx, &roles).await?;
     }
     if after.revision != before.revision {
         let event = Event::on_user(Kind::UserUpdated, &after).with(accounts::difference(&before.into(), &after));
@@ -179,7 +179,7 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
     let taken = revocations::end_sessions(&tx, now, id, None).await?;
     user.delete(&tx).await?;
-    users::keep_an_administrator(&tx).await?;
+    users::keep_an_administrator(&tx, &roles).await?;
     taken.commit(app, tx).await
 }
 
