@@ -7,7 +7,8 @@ use vestibule::cli::{self, Cli};
 
 fn main() -> ExitCode {
     cli::run(Cli::parse()).unwrap_or_else(|err| {
-        eprintln!("vestibule: {err:#}");
+        let message = format!("{err:#}");
+        eprintln!("vestibule: {message}{}", if message.ends_with(['.', '?']) { "" } else { "." });
         cli::exit_code(&err)
     })
 }

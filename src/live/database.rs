@@ -44,7 +44,7 @@ pub enum Error {
     #[error("database.url {0}.")]
     Url(&'static str),
     /// The file of a SQLite database cannot be made or reached.
-    #[error("The database file {} cannot be opened: {source}.", path.display())]
+    #[error("The database file {} cannot be opened", path.display())]
     File {
         /// Where it should be.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The database is away, refuses us, or is not a database.
-    #[error("The database cannot be opened: {0}.")]
+    #[error("The database cannot be opened")]
     Connect(#[source] DbErr),
     /// This program is older than the database.
     #[error(
@@ -60,7 +60,7 @@ pub enum Error {
     )]
     Newer(String),
     /// The database failed while its schema was read or changed; it is as it was before.
-    #[error("The database cannot be migrated: {0}.")]
+    #[error("The database cannot be migrated")]
     Migrate(#[source] DbErr),
 }
 
@@ -130,6 +130,23 @@ impl Database {
     /// [`Error::Newer`] or [`Error::Migrate`].
     pub async fn migrations(&self) -> Result<Vec<Change>, Error> {
         changes(&vestibule_migration::applied(&self.reader).await.map_err(Error::Migrate)?)
+    }
+
+    /// As [`Self::migrations`], of a database that may not be there yet: it is not made.
+    ///
+    /// # Errors
+    /// As [`Self::connect`] and [`Self::migrations`].
+    pub async fn migrations_at(url: &SecretString) -> Result<Vec<Change>, Error> {
+        if url.expose_secret().starts_with("sqlite:") {
+            let path = sqlite_path(url.expose_secret())?;
+            if !path.try_exists().map_err(|source| Error::File { path, source })? {
+                return changes(&[]);
+            }
+        }
+        let db = Self::connect(url).await?;
+        let changes = db.migrations().await;
+        db.close().await.map_err(Error::Connect)?;
+        changes
     }
 
     /// Closes every connection, after what they do now. Later queries fail.
