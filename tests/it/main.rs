@@ -1,0 +1,7 @@
+//! The one test binary: stories about callers, told through the front door. `support` first, then a file per subject.
+
+#![allow(missing_docs, reason = "a test's name is its moral")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cli;
+mod support;
