@@ -4,8 +4,8 @@ use sea_orm::sqlx::ConnectOptions as _;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{File, OpenOptions};
@@ -51,7 +51,10 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// The database is away, refuses us, or is not a database.
+    /// No server answers in time.
+    #[error("No database answers where database.url points to; is it running?")]
+    Silent,
+    /// The database refuses us, or is not a database.
     #[error("The database cannot be opened")]
     Connect(#[source] DbErr),
     /// This program is older than the database.
@@ -78,7 +81,7 @@ impl Database {
     /// `postgres://user:password@host/name`. In a path, `%`, `?` and `#` are percent-encoded. Waits about 2 seconds for a server.
     ///
     /// # Errors
-    /// [`Error::Url`], [`Error::File`] or [`Error::Connect`].
+    /// [`Error::Url`], [`Error::File`], [`Error::Silent`] or [`Error::Connect`].
     pub async fn connect(url: &SecretString) -> Result<Self, Error> {
         let url = url.expose_secret();
         match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -263,5 +266,9 @@ async fn open_pool(
         .test_before_acquire_if_idle_for(PING_AFTER)
         .record_stmt_in_spans(false);
     configure(&mut pool);
-    sea_orm::Database::connect(pool).await.map_err(Error::Connect)
+    sea_orm::Database::connect(pool).await.map_err(|err| match &err {
+        // sqlx tries until its time is up, and then tells of the pool, not of the server that refused it.
+        DbErr::Conn(RuntimeErr::SqlxError(cause)) if matches!(**cause, sqlx::Error::PoolTimedOut) => Error::Silent,
+        _ => Error::Connect(err),
+    })
 }
