@@ -147,6 +147,18 @@ pub fn exit_code(err: &anyhow::Error) -> ExitCode {
     ExitCode::from(if err.is::<config::Error>() { 78 } else { 1 })
 }
 
+/// An error with its causes, each told once: some libraries repeat theirs.
+#[must_use]
+pub fn sentence(err: &anyhow::Error) -> String {
+    let mut sentence = err.to_string();
+    for cause in err.chain().skip(1).map(ToString::to_string) {
+        if !sentence.contains(&cause) {
+            sentence = format!("{}: {cause}", sentence.trim_end_matches('.'));
+        }
+    }
+    if sentence.ends_with(['.', '?']) { sentence } else { sentence + "." }
+}
+
 async fn work(command: Command, settings: Settings) -> Result<()> {
     match command {
         Command::Serve => serve(settings).await,

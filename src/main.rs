@@ -7,8 +7,7 @@ use vestibule::cli::{self, Cli};
 
 fn main() -> ExitCode {
     cli::run(Cli::parse()).unwrap_or_else(|err| {
-        let message = format!("{err:#}");
-        eprintln!("vestibule: {message}{}", if message.ends_with(['.', '?']) { "" } else { "." });
+        eprintln!("vestibule: {}", cli::sentence(&err));
         cli::exit_code(&err)
     })
 }

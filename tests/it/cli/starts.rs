@@ -125,7 +125,8 @@ fn a_data_directory_or_database_that_cannot_be_is_explained() {
 
     fs::write(dir.path().join("data/vestibule.db"), "this is a letter to my grandmother, and no database. ".repeat(99)).unwrap();
     let said = run(dir.path(), "serve").refused(1);
-    assert!(said.contains("not a database"), "{said}");
+    assert!(said.starts_with("vestibule: The database cannot be opened: ") && said.contains("not a database"), "{said}");
+    assert_eq!(said.matches("not a database").count(), 1, "{said}");
 }
 
 #[test]

@@ -105,6 +105,8 @@ fn d01_what_was_answered_survives_kill_9() {
         assert!(users.contains(&format!("\"{email}\"")), "{email} is lost");
         assert_eq!(server.log_in(&email, PASSWORD).status, 201);
     }
+    server.kill();
+    assert_eq!(sql(dir.path(), "PRAGMA integrity_check"), ["ok"]);
 }
 
 #[test]
