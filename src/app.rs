@@ -76,6 +76,17 @@ impl Deref for App {
     }
 }
 
+/// Makes the data directory, which only its owner may enter, if it is not there.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_data_dir(settings: &Settings) -> Result<()> {
+    let directory = &settings.data_dir;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(|| {
+        format!("the data directory {} cannot be made (choose another with VESTIBULE_DATA_DIR)", directory.display())
+    })
+}
+
 impl App {
     /// Opens the data directory and the database, brings its tables up to date, makes what is missing of keys and
     /// secrets, and reads into memory what requests need there.
@@ -84,11 +95,7 @@ impl App {
     /// Says what an operator can do: a directory that cannot be written, a database that is away or newer than this
     /// program, a master key that is missing or opens nothing.
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&settings.data_dir)
-            .with_context(|| format!("the data directory {} cannot be made", settings.data_dir.display()))?;
+        make_data_dir(&settings)?;
         let db = Database::connect(&settings.database_url()).await?;
         db.migrate().await?;
 

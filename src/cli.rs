@@ -1,9 +1,11 @@
 //! The command line. A bare `vestibule` serves.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Display,
+    fs,
     future::Future,
-    io::{self, BufRead, IsTerminal},
+    io::{self, BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -13,10 +15,11 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 use crate::{
     api::contract,
-    app::App,
+    app::{self, App},
     config::{self, LogFormat, Settings},
     domain::{
         accounts::NewAccount,
@@ -127,11 +130,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     if let Some(Command::Openapi { check, write }) = cli.command {
         return openapi(check, write).map(|()| ExitCode::SUCCESS);
     }
-    let variables = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let settings = Settings::load(cli.config.as_deref(), variables)?;
+    let settings = Settings::load(cli.config.as_deref(), env::vars_os())?;
     match cli.command {
-        Some(Command::Config(Config::Check)) => println!("The settings are good."),
-        Some(Command::Config(Config::Print)) => print!("{}", settings.print()),
+        Some(Command::Config(Config::Check)) => say("The settings are good.\n")?,
+        Some(Command::Config(Config::Print)) => say(settings.print())?,
         command => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(work(command.unwrap_or(Command::Serve), settings))?;
@@ -144,6 +146,18 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 #[must_use]
 pub fn exit_code(err: &anyhow::Error) -> ExitCode {
     ExitCode::from(if err.is::<config::Error>() { 78 } else { 1 })
+}
+
+/// An error with its causes, each told once: some libraries repeat theirs.
+#[must_use]
+pub fn sentence(err: &anyhow::Error) -> String {
+    let mut sentence = err.to_string();
+    for cause in err.chain().skip(1).map(ToString::to_string) {
+        if !sentence.contains(&cause) {
+            sentence = format!("{}: {cause}", sentence.trim_end_matches('.'));
+        }
+    }
+    if sentence.ends_with(['.', '?']) { sentence } else { sentence + "." }
 }
 
 async fn work(command: Command, settings: Settings) -> Result<()> {
@@ -160,10 +174,14 @@ async fn serve(settings: Settings) -> Result<()> {
     let data_dir = settings.data_dir.clone();
     let app = App::open(settings, Arc::new(clock::System)).await?;
     let password = setup::first_administrator(&app).await?;
+    if !users::any_administrator(app.db.read()).await? {
+        tracing::warn!("nobody is an administrator; make one: vestibule user create EMAIL --role admin");
+    }
     let ready = |address: &str| {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        println!("Vestibule listens on {address}. Try it: {address}/docs");
-        announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
+        // Whether anybody reads this is no condition for serving.
+        _ = say(format_args!("Vestibule listens on {address}. Try it: {address}/docs\n"));
+        _ = announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };
     let jobs = jobs::start(&app);
     server::serve(app.clone(), ready, stopped()?).await?;
@@ -174,13 +192,22 @@ async fn serve(settings: Settings) -> Result<()> {
 }
 
 /// Tells where the first administrator's password is, and at a terminal the password itself.
-fn announce(file: &Path, password: Option<&str>) {
+fn announce(file: &Path, password: Option<&str>) -> io::Result<()> {
+    let file = file.display();
     match password {
         Some(password) if io::stdout().is_terminal() => {
-            println!("The first administrator is `admin` with the password {password} (also in {}).", file.display());
+            say(format_args!("The first administrator is `admin` with the password {password} (also in {file}).\n"))
         }
-        Some(_) => println!("The first administrator is `admin`; the password is in {}.", file.display()),
-        None => {}
+        Some(_) => say(format_args!("The first administrator is `admin`; the password is in {file}.\n")),
+        None => Ok(()),
+    }
+}
+
+/// Prints to standard output. A reader who has seen enough (`| head`) is no failure.
+fn say(text: impl Display) -> io::Result<()> {
+    match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
 }
 
@@ -205,19 +232,24 @@ fn log(settings: &Settings) -> Result<()> {
         LogFormat::Auto => io::stderr().is_terminal(),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // It would tell on standard error that standard error is gone, and panic over it, in the middle of a request.
+    let log = log.log_internal_errors(false);
     let set = if text { log.try_init() } else { log.json().flatten_event(true).try_init() };
     set.map_err(|err| anyhow::anyhow!("logging cannot be set up: {err}"))
 }
 
 async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
-    let db = Database::connect(&settings.database_url()).await?;
+    let url = settings.database_url();
     if let Migrate::Up = command {
+        app::make_data_dir(settings)?;
+        let db = Database::connect(&url).await?;
         db.migrate().await?;
+        db.close().await?;
     }
-    for change in db.migrations().await? {
-        println!("{} {}", if change.applied { "applied" } else { "missing" }, change.name);
+    for change in Database::migrations_at(&url).await? {
+        say(format_args!("{} {}\n", if change.applied { "applied" } else { "missing" }, change.name))?;
     }
-    Ok(db.close().await?)
+    Ok(())
 }
 
 async fn user(command: User, settings: Settings) -> Result<()> {
@@ -228,19 +260,19 @@ async fn user(command: User, settings: Settings) -> Result<()> {
             let roles = roles.into_iter().chain([RoleName::user()]).collect();
             let new = NewAccount { email, username, name, password: Some(password), roles };
             let user = administration::create(&app, By::Operator, new).await.map_err(explain)?;
-            println!("Made the account {}.{shown}", user.profile.email);
+            say(format_args!("Made the account {}.{shown}\n", user.profile.email))?;
         }
         User::SetPassword { identifier, password_stdin } => {
             let (password, shown) = password(password_stdin)?;
             let user = find(&app, &identifier.parse()?).await?;
             administration::set_password(&app, By::Operator, user.id, &password).await.map_err(explain)?;
-            println!("Set the password of {} and ended its sessions.{shown}", user.email);
+            say(format_args!("Set the password of {} and ended its sessions.{shown}\n", user.email))?;
         }
         User::Disable { identifier } => {
             let user = find(&app, &identifier.parse()?).await?;
             let change = Change { status: Some(Status::Disabled), ..Change::default() };
             administration::update(&app, By::Operator, user.id, change, None).await.map_err(explain)?;
-            println!("Disabled {} and ended its sessions.", user.email);
+            say(format_args!("Disabled {} and ended its sessions.\n", user.email))?;
         }
     }
     Ok(app.db.close().await?)
@@ -257,8 +289,8 @@ fn password(from_stdin: bool) -> Result<(NewPassword, String)> {
         let shown = format!(" Its password is {random}");
         return Ok((random.parse()?, shown));
     }
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
+    let mut line = Zeroizing::new(String::new());
+    ensure!(io::stdin().lock().read_line(&mut line)? > 0, "No password came on standard input.");
     Ok((line.trim_end_matches(['\n', '\r']).parse()?, String::new()))
 }
 
@@ -270,6 +302,7 @@ fn explain(err: Error) -> anyhow::Error {
             anyhow::anyhow!("{}", faults.join(" "))
         }
         Error::Internal(cause) => cause,
+        Error::Unavailable(cause) => anyhow::Error::new(cause).context("the database is away or busy"),
         err => err.into(),
     }
 }
@@ -277,8 +310,7 @@ fn explain(err: Error) -> anyhow::Error {
 fn openapi(check: bool, write: bool) -> Result<()> {
     contract::check()?;
     if !check && !write {
-        print!("{}", contract::text());
-        return Ok(());
+        return Ok(say(contract::text())?);
     }
     let files = [("openapi/openapi.json", contract::text().to_owned()), ("openapi/access.md", contract::matrix::render())];
     for (path, text) in files {

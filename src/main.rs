@@ -7,7 +7,7 @@ use vestibule::cli::{self, Cli};
 
 fn main() -> ExitCode {
     cli::run(Cli::parse()).unwrap_or_else(|err| {
-        eprintln!("vestibule: {err:#}");
+        eprintln!("vestibule: {}", cli::sentence(&err));
         cli::exit_code(&err)
     })
 }

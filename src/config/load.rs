@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::OsString,
     fs, io,
     path::Path,
 };
@@ -24,15 +25,15 @@ impl Settings {
     ///
     /// # Errors
     /// Names everything that is not a setting and every value that cannot be, but no secret.
-    pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
+    pub fn load<V: Into<OsString>>(file: Option<&Path>, env: impl IntoIterator<Item = (V, V)>) -> Result<Self, Error> {
         Self::load_in(Path::new(""), file, env)
     }
 
     /// As [`Settings::load`], with another working directory.
-    pub(super) fn load_in(
+    pub(super) fn load_in<V: Into<OsString>>(
         directory: &Path,
         file: Option<&Path>,
-        env: impl IntoIterator<Item = (String, String)>,
+        env: impl IntoIterator<Item = (V, V)>,
     ) -> Result<Self, Error> {
         let mut problems = Vec::new();
         let variables = Variables::read(env, &mut problems);
@@ -90,12 +91,21 @@ struct Variables {
 }
 
 impl Variables {
-    fn read(env: impl IntoIterator<Item = (String, String)>, problems: &mut Vec<Problem>) -> Self {
+    fn read<V: Into<OsString>>(env: impl IntoIterator<Item = (V, V)>, problems: &mut Vec<Problem>) -> Self {
         let mut ours = BTreeMap::new();
         for (variable, text) in env {
+            let variable = variable.into().to_string_lossy().into_owned();
             let prefix = variable.get(..10).unwrap_or_default();
-            if prefix.eq_ignore_ascii_case("VESTIBULE_") && !is_service_link(&variable, &text) {
-                ours.insert(variable, text);
+            if !prefix.eq_ignore_ascii_case("VESTIBULE_") {
+                continue;
+            }
+            match text.into().into_string() {
+                Ok(text) if is_service_link(&variable, &text) => {}
+                Ok(text) => _ = ours.insert(variable, text),
+                Err(_) => {
+                    let name = variable[10..].to_lowercase().replace("__", ".");
+                    problems.push(Problem::new(name, "must be UTF-8.").from(Some(variable)));
+                }
             }
         }
         let mut read = Self { texts: Map::new(), origins: HashMap::new() };

@@ -33,7 +33,7 @@ fn refusal(toml: &str, env: &[(&str, &str)]) -> String {
 #[test]
 fn no_setting_is_needed() {
     let empty = tempfile::tempdir().unwrap();
-    let settings = Settings::load_in(empty.path(), None, []).unwrap();
+    let settings = Settings::load_in::<String>(empty.path(), None, []).unwrap();
     assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.issuer(), "http://127.0.0.1:8080");
     assert_eq!(settings.database_url().expose_secret(), "sqlite:./data/vestibule.db");
@@ -61,10 +61,10 @@ fn a_named_file_is_read_instead_and_must_exist() {
     let directory = directory("nonsense = 1");
     let named = directory.path().join("other.toml");
     fs::write(&named, "data_dir = '/var/lib/vestibule'").unwrap();
-    let settings = Settings::load_in(directory.path(), Some(&named), []).unwrap();
+    let settings = Settings::load_in::<String>(directory.path(), Some(&named), []).unwrap();
     assert_eq!(settings.data_dir, Path::new("/var/lib/vestibule"));
     fs::remove_file(&named).unwrap();
-    let error = Settings::load_in(directory.path(), Some(&named), []).unwrap_err().to_string();
+    let error = Settings::load_in::<String>(directory.path(), Some(&named), []).unwrap_err().to_string();
     assert!(error.contains("other.toml cannot be read"), "{error}");
 }
 

@@ -224,9 +224,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()>
     audit::record(&tx, now, &caller.origin, caller.actor(&user), event).await?;
     let taken = revocations::end_sessions(&tx, user.id, Which::All).await?;
     user.delete(&tx).await?;
-    if roles.iter().any(|role| role == RoleName::ADMIN) {
-        users::keep_an_administrator(&tx).await?;
-    }
+    users::keep_an_administrator(&tx, &roles).await?;
     taken.commit(app, tx).await
 }
 

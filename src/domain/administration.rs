@@ -142,7 +142,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     let mut taken = revocations::Taken::default();
     if after.status == Status::Disabled && before.status == Status::Active {
         taken = revocations::end_sessions(&tx, id, Which::All).await?;
-        users::keep_an_administrator(&tx).await?;
+        users::keep_an_administrator(&tx, &roles).await?;
     }
     if after.revision != before.revision {
         let event = Event::on_user(Kind::UserUpdated, &after).with(accounts::difference(&before.into(), &after));
@@ -184,7 +184,7 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
     let taken = revocations::end_sessions(&tx, id, Which::All).await?;
     user.delete(&tx).await?;
-    users::keep_an_administrator(&tx).await?;
+    users::keep_an_administrator(&tx, &roles).await?;
     taken.commit(app, tx).await
 }
 
@@ -206,7 +206,7 @@ pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) ->
     let mut row = user.clone().into_active_model();
     row.epoch = Set(epoch);
     let user = accounts::save(app, &tx, user, row).await?;
-    users::keep_an_administrator(&tx).await?;
+    users::keep_an_administrator(&tx, &before).await?;
     let event = Event::on_user(Kind::UserRolesSet, &user).with(json!({ "before": before, "after": after }));
     audit::record(&tx, user.updated_at, &authority.origin, authority.actor, event).await?;
     revocations::make_stale(&user).commit(app, tx).await?;

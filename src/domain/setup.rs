@@ -5,6 +5,8 @@ use sea_orm::{EntityTrait, PaginatorTrait};
 use super::{
     accounts::{self, NewAccount},
     audit::{self, Actor, Event, Kind},
+    caller::lock_administration,
+    credentials,
     origin::Origin,
 };
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     entity::user,
     error::{Error, Result},
     live::vault::{random_text, write_secret},
-    values::role_name::RoleName,
+    values::{password::NewPassword, role_name::RoleName},
 };
 
 /// The file in the data directory that holds the first administrator's password.
@@ -29,19 +31,22 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
     }
     let password = random_text().map_err(Error::internal)?;
     let parsed = |_| Error::internal(anyhow::anyhow!("the first administrator's words are refused"));
+    let secret: NewPassword = password.parse().map_err(parsed)?;
+    // Nothing here asks whether the names are free: another process may be making the same administrator meanwhile.
+    let hash = credentials::hash(app, &secret).await?;
     let new = NewAccount {
         email: "admin@vestibule.invalid".parse().map_err(parsed)?,
         username: Some("admin".parse().map_err(parsed)?),
         name: None,
-        password: Some(password.parse().map_err(parsed)?),
+        password: Some(secret),
         roles: vec![RoleName::admin(), RoleName::user()],
     };
-    let hash = accounts::hash_for(app, &new).await?;
     let tx = app.db.write().await?;
+    lock_administration(&tx).await?;
     if user::Entity::find().count(&tx).await? > 0 {
         return Ok(None);
     }
-    let user = accounts::insert(app, &tx, new, hash).await?;
+    let user = accounts::insert(app, &tx, new, Some(hash)).await?;
     let event = Event::on_user(Kind::UserCreated, &user).with(serde_json::json!({ "roles": [RoleName::ADMIN, RoleName::USER] }));
     audit::record(&tx, user.created_at, &Origin::default(), Actor::operator(), event).await?;
     // The file first: an account whose password nobody knows would be worse than a password without account.

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait,
 };
 
 use super::paging::{Paging, Slice};
@@ -143,15 +143,22 @@ pub async fn by_identifier(app: &App, identifier: &Identifier) -> Result<Option<
     Ok(user::Entity::by_identifier(name).one(app.db.read()).await?)
 }
 
-/// Goes on only if an active administrator is left after what this transaction did. It must hold
-/// [`super::caller::lock_administration`], or two administrators could remove each other at once.
+/// Goes on only if an active administrator is left after this transaction took an account away that held the roles
+/// `lost`. It must hold [`super::caller::lock_administration`], or two administrators could remove each other at once.
 ///
 /// # Errors
 /// [`Error::LastAdmin`].
-pub async fn keep_an_administrator(tx: &DatabaseTransaction) -> Result<()> {
+pub async fn keep_an_administrator(tx: &DatabaseTransaction, lost: &[String]) -> Result<()> {
+    // Where there never was an administrator, nobody else is the last one.
+    let was_administrator = lost.iter().any(|role| role == RoleName::ADMIN);
+    if was_administrator && !any_administrator(tx).await? { Err(Error::LastAdmin) } else { Ok(()) }
+}
+
+/// Whether there is an active administrator.
+///
+/// # Errors
+/// When the database fails.
+pub async fn any_administrator(db: &impl ConnectionTrait) -> Result<bool> {
     let administrators = Filter { role: Some(RoleName::admin()), status: Some(Status::Active), search: None };
-    match user::Entity::find().filter(matching(&administrators)).limit(1).count(tx).await? {
-        0 => Err(Error::LastAdmin),
-        _ => Ok(()),
-    }
+    Ok(user::Entity::find().filter(matching(&administrators)).limit(1).count(db).await? > 0)
 }

@@ -4,8 +4,8 @@ use sea_orm::sqlx::ConnectOptions as _;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{File, OpenOptions};
@@ -44,15 +44,18 @@ pub enum Error {
     #[error("database.url {0}.")]
     Url(&'static str),
     /// The file of a SQLite database cannot be made or reached.
-    #[error("The database file {} cannot be opened: {source}.", path.display())]
+    #[error("The database file {} cannot be opened", path.display())]
     File {
         /// Where it should be.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// The database is away, refuses us, or is not a database.
-    #[error("The database cannot be opened: {0}.")]
+    /// No server answers in time.
+    #[error("No database answers where database.url points to; is it running?")]
+    Silent,
+    /// The database refuses us, or is not a database.
+    #[error("The database cannot be opened")]
     Connect(#[source] DbErr),
     /// This program is older than the database.
     #[error(
@@ -60,7 +63,7 @@ pub enum Error {
     )]
     Newer(String),
     /// The database failed while its schema was read or changed; it is as it was before.
-    #[error("The database cannot be migrated: {0}.")]
+    #[error("The database cannot be migrated")]
     Migrate(#[source] DbErr),
 }
 
@@ -78,7 +81,7 @@ impl Database {
     /// `postgres://user:password@host/name`. In a path, `%`, `?` and `#` are percent-encoded. Waits about 2 seconds for a server.
     ///
     /// # Errors
-    /// [`Error::Url`], [`Error::File`] or [`Error::Connect`].
+    /// [`Error::Url`], [`Error::File`], [`Error::Silent`] or [`Error::Connect`].
     pub async fn connect(url: &SecretString) -> Result<Self, Error> {
         let url = url.expose_secret();
         match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -130,6 +133,23 @@ impl Database {
     /// [`Error::Newer`] or [`Error::Migrate`].
     pub async fn migrations(&self) -> Result<Vec<Change>, Error> {
         changes(&vestibule_migration::applied(&self.reader).await.map_err(Error::Migrate)?)
+    }
+
+    /// As [`Self::migrations`], of a database that may not be there yet: it is not made.
+    ///
+    /// # Errors
+    /// As [`Self::connect`] and [`Self::migrations`].
+    pub async fn migrations_at(url: &SecretString) -> Result<Vec<Change>, Error> {
+        if url.expose_secret().starts_with("sqlite:") {
+            let path = sqlite_path(url.expose_secret())?;
+            if !path.try_exists().map_err(|source| Error::File { path, source })? {
+                return changes(&[]);
+            }
+        }
+        let db = Self::connect(url).await?;
+        let changes = db.migrations().await;
+        db.close().await.map_err(Error::Connect)?;
+        changes
     }
 
     /// Closes every connection, after what they do now. Later queries fail.
@@ -246,5 +266,9 @@ async fn open_pool(
         .test_before_acquire_if_idle_for(PING_AFTER)
         .record_stmt_in_spans(false);
     configure(&mut pool);
-    sea_orm::Database::connect(pool).await.map_err(Error::Connect)
+    sea_orm::Database::connect(pool).await.map_err(|err| match &err {
+        // sqlx tries until its time is up, and then tells of the pool, not of the server that refused it.
+        DbErr::Conn(RuntimeErr::SqlxError(cause)) if matches!(**cause, sqlx::Error::PoolTimedOut) => Error::Silent,
+        _ => Error::Connect(err),
+    })
 }

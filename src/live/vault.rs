@@ -28,7 +28,8 @@ use crate::{
     entity::{json::JsonText, secret, signing_key},
 };
 
-const OTHER_KEY: &str = "this is not the master key that this database was made with: restore that one";
+const OTHER_KEY: &str = "this database was made under another master key: restore the file master.key, or the VESTIBULE_MASTER_KEY, \
+                         that it was made with";
 
 /// The secrets that lie sealed in a database, open while the process starts.
 pub struct Vault<'a> {
@@ -53,7 +54,7 @@ impl<'a> Vault<'a> {
     /// When the master key is another than the one they were sealed under.
     pub async fn secret(&self, name: &str) -> Result<Zeroizing<Vec<u8>>> {
         if let Some(row) = secret::Entity::find_by_id(name).one(self.tx).await? {
-            return self.sealer.open("secret", name, &row.sealed).context(OTHER_KEY);
+            return self.sealer.open("secret", name, &row.sealed).map_err(|_| anyhow::anyhow!(OTHER_KEY));
         }
         let mut secret = Zeroizing::new(vec![0; KEY_LEN]);
         rand::fill(&mut secret).map_err(|_| anyhow::anyhow!("no randomness"))?;
@@ -111,8 +112,10 @@ async fn master_key(settings: &Settings, tx: &DatabaseTransaction) -> Result<Zer
     match fs::read_to_string(&path) {
         Ok(text) => {
             let bytes = Zeroizing::new(BASE64.decode(Zeroizing::new(text).trim()).unwrap_or_default());
-            let key =
-                bytes.as_slice().try_into().map_err(|_| anyhow::anyhow!("{} does not hold a master key", path.display()))?;
+            let key = bytes
+                .as_slice()
+                .try_into()
+                .map_err(|_| anyhow::anyhow!("{} does not hold a master key: restore it", path.display()))?;
             Ok(Zeroizing::new(key))
         }
         Err(err) if err.kind() != io::ErrorKind::NotFound => {

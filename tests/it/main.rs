@@ -6,6 +6,7 @@
 mod access;
 mod administration;
 mod audit;
+mod cli;
 mod contract;
 mod floors;
 mod laws;

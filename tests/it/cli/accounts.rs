@@ -1,0 +1,124 @@
+//! Accounts, made and changed by whoever has a shell on the server.
+
+use super::{empty_directory, files, run, run_with};
+use crate::support::binary::Server;
+
+const PASSWORD: &str = "ada likes tall ships";
+
+/// The password that a command printed.
+fn shown(said: &str) -> &str {
+    said.trim().rsplit(' ').next().unwrap()
+}
+
+#[test]
+fn accounts_made_at_the_command_line_log_in() {
+    let dir = empty_directory();
+    // Without any server start before: the command makes the database.
+    let said = run(dir.path(), "user create Ada@Example.org --username ada --name Ada --role admin").done();
+    assert!(said.starts_with("Made the account ada@example.org. Its password is "), "{said}");
+    assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
+
+    let server = Server::start(dir.path(), &[]);
+    let tokens = server.log_in("ada", shown(&said)).json();
+    let me = server.get_as(tokens["access_token"].as_str().unwrap(), "/v1/me").json();
+    assert_eq!((&me["name"], &me["roles"]), (&"Ada".into(), &serde_json::json!(["admin", "user"])));
+    assert!(!dir.path().join("data/initial-admin-password").exists(), "there is an administrator already");
+
+    // Beside the running server, and with a password of one's own, whose trailing newline is not part of it.
+    let said = run_with(dir.path(), "user create bea@example.org --password-stdin", &[], &format!("{PASSWORD}\r\n")).done();
+    assert_eq!(said, "Made the account bea@example.org.\n");
+    let tokens = server.log_in("bea@example.org", PASSWORD).json();
+    assert_eq!(server.get_as(tokens["access_token"].as_str().unwrap(), "/v1/me").json()["roles"], serde_json::json!(["user"]));
+}
+
+#[test]
+fn what_cannot_be_an_account_is_refused_with_a_sentence() {
+    let dir = empty_directory();
+    run(dir.path(), "user create ada@example.org --username ada").done();
+    for (arguments, typed, sentence) in [
+        ("bea@example.org", "short\n", "A password has at least 8 characters."),
+        ("bea@example.org", "", "No password came on standard input."),
+        ("bea@example.org", "password123\n", "This is one of the most common passwords."),
+        ("bea@example.org", "bea@example.org\n", "must not be made of the account's e-mail address"),
+        ("bea@example.org --role boss", "ada likes tall ships\n", "There is no such role."),
+        ("ADA@example.org", "ada likes tall ships\n", "This e-mail address is taken."),
+        ("bea@example.org --username Ada", "ada likes tall ships\n", "This username is taken."),
+    ] {
+        let said = run_with(dir.path(), &format!("user create {arguments} --password-stdin"), &[], typed).refused(1);
+        assert!(said.contains(sentence), "{arguments}: {said}");
+        assert!(typed.trim().is_empty() || !said.contains(typed.trim()), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    for wrong in
+        ["user create", "user create bea", "user create bea@example.org --username b", "user create b@example.org --role A!"]
+    {
+        run(dir.path(), wrong).refused(2);
+    }
+    assert_eq!(super::sql(dir.path(), "SELECT count(*) || '' FROM users"), ["1"]);
+}
+
+#[test]
+fn a_password_set_at_the_command_line_is_the_password() {
+    let dir = empty_directory();
+    let old = run(dir.path(), "user create ada@example.org --username ada").done();
+    let said = run(dir.path(), "user set-password ADA").done();
+    assert!(said.starts_with("Set the password of ada@example.org and ended its sessions. Its password is "), "{said}");
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(server.log_in("ada", shown(&old)).status, 401);
+    assert_eq!(server.log_in("ada", shown(&said)).status, 201);
+
+    run_with(dir.path(), "user set-password ada@example.org --password-stdin", &[], PASSWORD).done();
+    assert_eq!(server.log_in("ada", shown(&said)).status, 401);
+    assert_eq!(server.log_in("ada", PASSWORD).status, 201);
+
+    run_with(dir.path(), "user set-password ada --password-stdin", &[], "password123").refused(1);
+    assert_eq!(server.log_in("ada", PASSWORD).status, 201);
+}
+
+#[test]
+fn a_disabled_account_is_told_so_only_with_its_password() {
+    let dir = empty_directory();
+    run_with(dir.path(), "user create ada@example.org --password-stdin", &[], PASSWORD).done();
+    let said = run(dir.path(), "user disable ada@example.org").done();
+    assert_eq!(said, "Disabled ada@example.org and ended its sessions.\n");
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(server.log_in("ada@example.org", PASSWORD).told(), (403, "account_disabled".into()));
+    assert_eq!(server.log_in("ada@example.org", "bea likes tall ships").told(), (401, "invalid_credentials".into()));
+}
+
+#[test]
+fn p07_a_hash_of_another_cost_is_upgraded_and_garbage_is_nobodys_password() {
+    let dir = empty_directory();
+    for account in ["ada@example.org", "bea@example.org"] {
+        run_with(dir.path(), &format!("user create {account} --password-stdin"), &[], PASSWORD).done();
+    }
+    let hash = || super::sql(dir.path(), "SELECT password_hash FROM users WHERE email = 'ada@example.org'").remove(0);
+    assert!(hash().contains("$10$"), "{}", hash());
+    super::sql(dir.path(), "UPDATE users SET password_hash = '$2b$99$garbage' WHERE email = 'bea@example.org'");
+
+    let server = Server::start(dir.path(), &[("VESTIBULE_PASSWORD__BCRYPT_COST", "11")]);
+    assert_eq!(server.log_in("ada@example.org", PASSWORD).status, 201);
+    assert!(hash().contains("$11$"), "{}", hash());
+    assert_eq!(server.log_in("ada@example.org", PASSWORD).status, 201);
+    assert_eq!(server.log_in("bea@example.org", PASSWORD).told(), (401, "invalid_credentials".into()));
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn the_last_administrator_stays() {
+    let dir = empty_directory();
+    run(dir.path(), "user create ada@example.org --role admin").done();
+    let said = run(dir.path(), "user disable ada@example.org").refused(1);
+    assert!(said.contains("This is the last active administrator."), "{said}");
+    run(dir.path(), "user create bea@example.org --role admin").done();
+    run(dir.path(), "user disable ada@example.org").done();
+}
+
+#[test]
+fn nobody_is_explained() {
+    let dir = empty_directory();
+    for command in ["user disable ada", "user set-password ada@example.org", "user disable ada@", "user set-password @"] {
+        let said = run(dir.path(), command).refused(1);
+        assert_eq!(said, "vestibule: there is no such account.\n");
+    }
+}

@@ -1,0 +1,83 @@
+//! A plain HTTP client, one connection a request.
+
+use serde_json::{Value, json};
+use ureq::{
+    Agent,
+    http::{HeaderMap, Method, Request, Response},
+};
+
+use crate::support::binary::Server;
+
+/// An answer.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body as JSON; null when it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |it| it.to_str().unwrap())
+    }
+
+    /// Status and problem code, or an empty code.
+    pub fn told(&self) -> (u16, String) {
+        (self.status, self.json()["code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+impl Server {
+    pub fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, "", None)
+    }
+
+    pub fn get_as(&self, token: &str, path: &str) -> Answer {
+        self.send(Method::GET, path, token, None)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, "", Some(body.to_string()))
+    }
+
+    pub fn register(&self, email: &str, password: &str) -> Answer {
+        self.post("/v1/accounts", &json!({ "email": email, "password": password }))
+    }
+
+    /// The status, or none when the server goes away before it answers.
+    pub fn try_register(&self, email: &str, password: &str) -> Option<u16> {
+        let body = json!({ "email": email, "password": password }).to_string();
+        let request = Request::post(format!("{}/v1/accounts", self.url)).header("content-type", "application/json");
+        let sent = agent().run(request.body(body).unwrap());
+        sent.ok().map(|answer| answer.status().as_u16())
+    }
+
+    pub fn log_in(&self, identifier: &str, password: &str) -> Answer {
+        self.post("/v1/sessions", &json!({ "identifier": identifier, "password": password }))
+    }
+
+    /// Sends a request, with a bearer token unless it is empty, and a body in JSON if there is one.
+    pub fn send(&self, method: Method, path: &str, token: &str, body: Option<String>) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        match body {
+            Some(body) => read(agent().run(request.header("content-type", "application/json").body(body).unwrap())),
+            None => read(agent().run(request.body(()).unwrap())),
+        }
+    }
+}
+
+fn agent() -> Agent {
+    Agent::config_builder().http_status_as_error(false).build().into()
+}
+
+fn read(response: Result<Response<ureq::Body>, ureq::Error>) -> Answer {
+    let (head, mut body) = response.unwrap().into_parts();
+    Answer { status: head.status.as_u16(), headers: head.headers, text: body.read_to_string().unwrap() }
+}

@@ -1,0 +1,120 @@
+//! No secret lies anywhere in clear: not in the log, whatever its level, and not in the data directory.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use super::{empty_directory, files, initial_password, run_with};
+use crate::support::binary::Server;
+
+const CHOSEN: [&str; 8] = [
+    "ada likes tall ships",
+    "ada likes small ships",
+    "wrong but somebody's: Tr0ub4dor&3",
+    "typed into the wrong field",
+    "sent as a list of one",
+    "sent in broken json",
+    "chosen by the operator",
+    "Dvořák's ninth, in Unicode",
+];
+
+/// As much as can be logged: also what the service silences otherwise.
+const EVERYTHING: &str = "trace,poem=trace,sea_orm_migration=trace";
+
+/// Everything a day brings: registering, logging in, mistakes of all kinds, and what operators do.
+fn live_through(dir: &Path, server: &Server) -> Vec<String> {
+    let [first, second, wrong, misplaced, listed, broken, operators, unicode] = CHOSEN;
+    let mut secrets: Vec<String> = CHOSEN.map(str::to_owned).to_vec();
+    secrets.push(initial_password(dir));
+    let mut issued = Vec::new();
+    let mut log_in = |identifier: &str, password: &str| {
+        let tokens = server.log_in(identifier, password).json();
+        for member in ["access_token", "refresh_token"] {
+            issued.extend(tokens[member].as_str().map(str::to_owned));
+        }
+        tokens["access_token"].as_str().unwrap_or_default().to_owned()
+    };
+
+    assert_eq!(server.register("ada@example.org", first).status, 201);
+    assert_eq!(server.register("ada@example.org", wrong).status, 409);
+    assert_eq!(server.register("dvorak@example.org", unicode).status, 201);
+    let ada = log_in("ada@example.org", first);
+    assert_eq!(log_in("ada@example.org", wrong), "");
+    assert_eq!(log_in(misplaced, misplaced), "");
+    let admin = log_in("admin", &initial_password(dir));
+    assert!(!ada.is_empty() && !admin.is_empty() && !log_in("dvorak@example.org", unicode).is_empty());
+
+    let bad_types = json!({ "email": "x@example.org", "password": [listed] });
+    assert_eq!(server.post("/v1/accounts", &bad_types).status, 422);
+    let unknown = json!({ "identifier": "ada", "password": "x", listed: listed });
+    assert_eq!(server.post("/v1/sessions", &unknown).status, 422);
+    let cut = format!(r#"{{ "identifier": "ada", "password": "{broken}", "#);
+    assert_eq!(server.send(Method::POST, "/v1/sessions", "", Some(cut)).status, 400);
+
+    let change = |token: &str, current: &str, new: &str| {
+        let body = json!({ "current_password": current, "new_password": new });
+        server.send(Method::PUT, "/v1/me/password", token, Some(body.to_string())).status
+    };
+    assert_eq!(change(&ada, wrong, second), 422);
+    assert_eq!(change(&ada, first, second), 204);
+    assert_eq!(server.get_as(&ada, &format!("/v1/me?access_token={ada}")).status, 200);
+    let forged = format!("{ada}x");
+    assert_eq!(server.get_as(&forged, "/v1/me").status, 401);
+    assert_eq!(server.get_as(&ada, "/v1/users").status, 403);
+    assert_eq!(server.get_as(&admin, "/v1/users").status, 200);
+    secrets.push(forged);
+
+    run_with(dir, "user create bea@example.org --password-stdin", &[("VESTIBULE_LOG__LEVEL", EVERYTHING)], operators).done();
+    assert!(!log_in("bea@example.org", operators).is_empty());
+    let close = json!({ "current_password": operators }).to_string();
+    let bea = log_in("bea@example.org", operators);
+    assert_eq!(server.send(Method::DELETE, "/v1/me", &bea, Some(close)).status, 204);
+    secrets.extend(issued);
+    secrets
+}
+
+#[test]
+fn p10_no_password_or_token_is_in_the_log_or_the_database() {
+    let dir = empty_directory();
+    let env = [
+        ("VESTIBULE_LOG__LEVEL", EVERYTHING),
+        ("VESTIBULE_LOG__FORMAT", "json"),
+        ("VESTIBULE_SIGNING__ALGORITHM", "HS256"),
+        ("VESTIBULE_SIGNING__SECRET", "a secret that services share today"),
+        ("VESTIBULE_THROTTLE__ENABLED", "false"),
+    ];
+    let server = Server::start(dir.path(), &env);
+    let mut secrets = live_through(dir.path(), &server);
+    secrets.push("a secret that services share today".into());
+    let data = dir.path().join("data");
+    secrets.push(fs::read_to_string(data.join("master.key")).unwrap().trim().to_owned());
+
+    // While it runs, with the write-ahead log as it is; the log once it is complete.
+    let kept = ["master.key", "initial-admin-password"];
+    let mut places: Vec<(String, Vec<u8>)> = files(&data)
+        .into_iter()
+        .filter(|name| !kept.contains(&name.as_str()))
+        .map(|name| (name.clone(), fs::read(data.join(name)).unwrap()))
+        .collect();
+    assert_eq!(places.len(), 3, "database, write-ahead log and its index");
+    let (stdout, log) = (server.stdout.clone(), server.log.clone());
+    assert!(server.stop().success());
+    places.push(("vestibule.db, closed".into(), fs::read(data.join("vestibule.db")).unwrap()));
+    places.push(("standard output".into(), stdout.text().into_bytes()));
+    places.push(("log".into(), log.text().into_bytes()));
+    assert!(log.text().lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{}", log.text());
+    assert!(log.text().contains("server started"), "this is not everything: {}", log.text());
+
+    for secret in &secrets {
+        // A token is worth as much without its first two parts, and JSON may have escaped a quote.
+        for form in [secret.as_str(), secret.rsplit('.').next().unwrap()] {
+            for (place, bytes) in &places {
+                if let Some(at) = bytes.windows(form.len()).position(|window| window == form.as_bytes()) {
+                    let around = &bytes[at.saturating_sub(300)..(at + form.len() + 100).min(bytes.len())];
+                    panic!("{form:?} is in {place}: {}", String::from_utf8_lossy(around));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Starting: from nothing, from what was there before, and from what cannot work.
+
+use std::{fs, net::TcpListener, thread};
+
+use super::{empty_directory, files, initial_password, mode, run, run_with, sql};
+use crate::support::binary::Server;
+
+/// The key id of the one key in the JWK set.
+fn kid(server: &Server) -> String {
+    let set = server.get("/.well-known/jwks.json").json();
+    assert_eq!(set["keys"].as_array().unwrap().len(), 1);
+    set["keys"][0]["kid"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_bare_start_makes_everything_and_a_second_one_finds_it() {
+    let dir = empty_directory();
+    let data = dir.path().join("data");
+    let server = Server::start(dir.path(), &[]);
+
+    assert_eq!(files(dir.path()), ["data"]);
+    assert_eq!(mode(&data), 0o700);
+    assert_eq!(files(&data), ["initial-admin-password", "master.key", "vestibule.db", "vestibule.db-shm", "vestibule.db-wal"]);
+    for file in files(&data) {
+        assert_eq!(mode(&data.join(&file)), 0o600, "{file}");
+    }
+    let told = server.stdout.text();
+    assert!(told.contains(&format!("{}/docs", server.url)), "{told}");
+    assert_eq!(server.get("/docs").status, 200);
+
+    let password = initial_password(dir.path());
+    assert!(!told.contains(&password), "standard output is no terminal here");
+    let tokens = server.log_in("admin", &password).json();
+    let token = tokens["access_token"].as_str().unwrap();
+    assert_eq!(server.get_as(token, "/v1/users").json()["items"].as_array().unwrap().len(), 1);
+    let (first_kid, log) = (kid(&server), server.log.clone());
+    assert!(server.stop().success());
+    assert!(log.text().contains("stopped"), "{}", log.text());
+    assert_eq!(files(&data), ["initial-admin-password", "master.key", "vestibule.db"], "the write-ahead log is folded in");
+
+    let file = data.join("initial-admin-password");
+    let written_at = fs::metadata(&file).unwrap().modified().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(kid(&server), first_kid);
+    assert_eq!(server.log_in("admin@vestibule.invalid", &password).status, 201);
+    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written_at);
+    assert_eq!(initial_password(dir.path()), password);
+    assert!(!server.stdout.text().contains("administrator"), "{}", server.stdout.text());
+    let users = server.get_as(token, "/v1/users").json();
+    assert_eq!(users["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn two_first_starts_at_once_agree() {
+    let dir = empty_directory();
+    let servers: Vec<Server> = thread::scope(|scope| {
+        let starts: Vec<_> = (0..2).map(|_| scope.spawn(|| Server::start(dir.path(), &[]))).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert_eq!(kid(&servers[0]), kid(&servers[1]));
+    let password = initial_password(dir.path());
+    for server in &servers {
+        assert_eq!(server.log_in("admin", &password).status, 201);
+    }
+    assert_eq!(sql(dir.path(), "SELECT email FROM users"), ["admin@vestibule.invalid"]);
+    let told = servers.iter().filter(|server| server.stdout.text().contains("first administrator")).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_terminal_is_told_the_first_password_and_logs_in_words() {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+    let dir = empty_directory();
+    let script = crate::support::binary::command(dir.path(), &[]);
+    let mut terminal = Command::new("script");
+    terminal.args(["-qefc", crate::support::binary::BINARY, "/dev/null"]).current_dir(dir.path());
+    for (name, value) in script.get_envs() {
+        match value {
+            Some(value) => terminal.env(name, value),
+            None => terminal.env_remove(name),
+        };
+    }
+    let Ok(mut terminal) = terminal.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() else {
+        assert!(std::env::var_os("CI").is_none(), "CI needs `script` of util-linux");
+        eprintln!("skipped: there is no `script` to make a terminal");
+        return;
+    };
+    let mut seen = String::new();
+    for line in BufReader::new(terminal.stdout.take().unwrap()).lines() {
+        seen += &(line.unwrap() + "\n");
+        if seen.contains("The first administrator") {
+            break;
+        }
+    }
+    _ = terminal.kill();
+    _ = terminal.wait();
+    assert!(seen.contains(&initial_password(dir.path())), "{seen}");
+    assert!(seen.contains("INFO") && !seen.contains("\"level\""), "{seen}");
+}
+
+#[test]
+fn a_taken_port_is_explained() {
+    let dir = empty_directory();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = other.local_addr().unwrap().to_string();
+    let said = run_with(dir.path(), "serve", &[("VESTIBULE_SERVER__LISTEN", &listen)], "").refused(1);
+    assert!(said.contains(&format!("{listen} is taken")) && said.contains("VESTIBULE_SERVER__LISTEN"), "{said}");
+}
+
+#[test]
+fn a_data_directory_or_database_that_cannot_be_is_explained() {
+    let dir = empty_directory();
+    fs::write(dir.path().join("file"), "").unwrap();
+    for command in ["serve", "migrate up", "user disable ada"] {
+        let said = run_with(dir.path(), command, &[("VESTIBULE_DATA_DIR", "file/data")], "").refused(1);
+        assert!(said.contains("the data directory file/data cannot be made") && said.contains("VESTIBULE_DATA_DIR"), "{said}");
+        assert_eq!(said.matches("os error").count(), 1, "{said}");
+    }
+    let said = run_with(dir.path(), "serve", &[("VESTIBULE_DATABASE__URL", "sqlite:nowhere/it.db")], "").refused(1);
+    assert!(said.contains("nowhere/it.db cannot be opened: No such file or directory"), "{said}");
+    assert_eq!(said.matches("os error").count(), 1, "{said}");
+
+    fs::write(dir.path().join("data/vestibule.db"), "this is a letter to my grandmother, and no database. ".repeat(99)).unwrap();
+    let said = run(dir.path(), "serve").refused(1);
+    assert!(said.starts_with("vestibule: The database cannot be opened: ") && said.contains("not a database"), "{said}");
+    assert_eq!(said.matches("not a database").count(), 1, "{said}");
+}
+
+#[test]
+fn a_newer_database_is_explained_and_left_alone() {
+    let dir = empty_directory();
+    run(dir.path(), "migrate up").done();
+    sql(dir.path(), "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_flying_cars', 0)");
+    for command in ["serve", "migrate up", "migrate status", "user disable ada"] {
+        let said = run(dir.path(), command).refused(1);
+        assert!(said.contains("newer version of Vestibule") && said.contains("m20991231_000001_flying_cars"), "{said}");
+    }
+    assert_eq!(sql(dir.path(), "SELECT count(*) || '' FROM secrets"), ["0"]);
+}
+
+#[test]
+fn a_server_without_any_administrator_says_how_to_make_one() {
+    // `user create` may come before the first start. There are users then, so the start makes no first administrator:
+    // nobody who set up accounts of their own wants another one with all rights beside them.
+    let dir = empty_directory();
+    run(dir.path(), "user create bea@example.org").done();
+    let server = Server::start(dir.path(), &[]);
+    assert!(!dir.path().join("data/initial-admin-password").exists());
+    assert!(server.log.text().contains("nobody is an administrator"), "{}", server.log.text());
+    assert!(server.stop().success());
+
+    run(dir.path(), "user create ada@example.org --role admin").done();
+    let server = Server::start(dir.path(), &[]);
+    assert!(!server.log.text().contains("nobody is an administrator"), "{}", server.log.text());
+}

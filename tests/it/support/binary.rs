@@ -1,0 +1,125 @@
+//! The real binary: started in a directory of its own, with settings that come from nowhere but the test.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_vestibule");
+
+/// How long a start may take on a busy machine: hashing the first administrator's password is most of it.
+const START: Duration = Duration::from_mins(1);
+
+/// The binary, about to run in `dir` with the settings of `env`. The cheapest hashes a start allows, any free port.
+pub fn command(dir: &Path, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(BINARY);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().to_ascii_uppercase().starts_with("VESTIBULE_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(dir).env("VESTIBULE_SERVER__LISTEN", "127.0.0.1:0").env("VESTIBULE_PASSWORD__BCRYPT_COST", "10");
+    command.envs(env.iter().copied());
+    command
+}
+
+/// What a process has printed so far.
+#[derive(Clone, Default)]
+pub struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl Printed {
+    /// All of it.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+/// A running server. Dropped, it is killed.
+pub struct Server {
+    /// Where it listens, such as `http://127.0.0.1:40123`.
+    pub url: String,
+    /// Its standard output.
+    pub stdout: Printed,
+    /// Its standard error, which is its log.
+    pub log: Printed,
+    child: Child,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts the server in `dir` and waits until it listens.
+    ///
+    /// # Panics
+    /// With what it printed, when it does not come to listen.
+    pub fn start(dir: &Path, env: &[(&str, &str)]) -> Self {
+        let mut child = command(dir, env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, log) = (Printed::default(), Printed::default());
+        let (tell, told) = mpsc::channel();
+        let readers = vec![
+            follow(child.stdout.take().unwrap(), stdout.clone(), Some(tell)),
+            follow(child.stderr.take().unwrap(), log.clone(), None),
+        ];
+        let mut server = Self { url: String::new(), stdout, log, child, readers };
+        server.url = told.recv_timeout(START).unwrap_or_else(|_| {
+            panic!("the server did not start: {}{}", server.stdout.text(), server.log.text());
+        });
+        server
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks the server to stop (SIGTERM), and waits until it has. Everything it printed is in `stdout` and `log` then.
+    pub fn stop(mut self) -> ExitStatus {
+        signal("TERM", self.id());
+        let status = self.child.wait().unwrap();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        status
+    }
+
+    /// Ends the server without giving it a chance to tidy up (SIGKILL).
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Sends a signal by its name: `TERM`, `INT`.
+pub fn signal(name: &str, process: u32) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Keeps what comes through a pipe, and tells the URL that the server listens on.
+fn follow(pipe: impl Read + Send + 'static, printed: Printed, tell: Option<mpsc::Sender<String>>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            printed.0.lock().unwrap().extend_from_slice(&line);
+            let text = String::from_utf8_lossy(&line);
+            let url = text.strip_prefix("Vestibule listens on ").and_then(|rest| rest.split(". ").next());
+            if let (Some(tell), Some(url)) = (&tell, url) {
+                _ = tell.send(url.to_owned());
+            }
+            line.clear();
+        }
+    })
+}
