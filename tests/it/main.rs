@@ -5,5 +5,7 @@
 
 mod access;
 mod contract;
+mod docs;
 mod floors;
+mod readme;
 mod support;

@@ -1,6 +1,7 @@
 //! What every story needs: an app of its own, callers, a clock to move, and a client that trusts no answer until the
 //! contract says it may be given.
 
+pub mod binary;
 pub mod caller;
 pub mod checked;
 pub mod clock;
