@@ -1,15 +1,19 @@
 //! A PostgreSQL server for the length of a test run: own directory, no port, nothing kept.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use tempfile::TempDir;
 
 /// `nobody` on Debian; PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65534;
+
+/// That there is no server is said once in a run.
+static SAID: Once = Once::new();
 
 /// A running server. It stops when this is dropped, and also when the test process dies in any other way.
 pub struct TemporaryPostgres {
@@ -22,7 +26,10 @@ impl TemporaryPostgres {
     pub fn start() -> Option<Self> {
         let Some(bin) = find_server() else {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL must be installed where CI=true");
-            eprintln!("NOT TESTED on PostgreSQL: no initdb in /usr/lib/postgresql/*/bin or the PATH");
+            // Not `eprintln`, which the test runner keeps to itself when a test passes.
+            SAID.call_once(|| {
+                let _ = writeln!(io::stderr(), "NOT TESTED on PostgreSQL: no initdb in /usr/lib/postgresql/*/bin or the PATH");
+            });
             return None;
         };
         let directory = tempfile::Builder::new().prefix("vestibule-pg-").tempdir().unwrap();
