@@ -7,3 +7,4 @@ mod access;
 mod contract;
 mod floors;
 mod support;
+mod tokens;
