@@ -6,5 +6,8 @@
 mod access;
 mod contract;
 mod floors;
+mod headers;
+mod http;
+mod paths;
 mod support;
 mod tokens;
