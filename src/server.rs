@@ -190,8 +190,6 @@ fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
 /// OPTIONS says which methods a path has, and TRACE is refused everywhere, before any handler.
 fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
     match (method, allow(path)) {
-        // `CONNECT host:80` and `OPTIONS *` name no path, and poem's routes panic without one.
-        _ if !path.starts_with('/') => Some(Err(Error::NotFound.into())),
         (&Method::OPTIONS | &Method::TRACE, None) => Some(Err(Error::NotFound.into())),
         (&Method::OPTIONS, Some(allow)) => {
             Some(Ok(Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()))
