@@ -1,10 +1,11 @@
 //! The server: what every answer has in common, and listening until told to stop.
 
-use std::{future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::{IpAddr, SocketAddr}, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use poem::{
     Endpoint, Request, Response, Result, Server,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     listener::{Acceptor, Listener, TcpListener},
 };
 use poem_openapi::OperationId;
@@ -51,7 +52,7 @@ pub async fn serve(app: App, ready: impl FnOnce(&str), stop: impl Future<Output 
     Ok(())
 }
 
-fn explain(listen: std::net::SocketAddr, err: &io::Error) -> anyhow::Error {
+fn explain(listen: SocketAddr, err: &io::Error) -> anyhow::Error {
     match err.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("{listen} is taken by another process; choose another address with VESTIBULE_SERVER__LISTEN")
@@ -77,7 +78,9 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         let signed_in = SignedIn::default();
         request.set_data(self.app.clone());
         request.set_data(signed_in.clone());
-        let origin = Origin { request_id: Some(id), address: self.client(&request), user_agent: user_agent(&request) };
+        let peer = request.remote_addr().as_socket_addr().map(SocketAddr::ip);
+        let address = peer.map(|it| client(it, request.headers(), &self.app.settings.server.trusted_proxies));
+        let origin = Origin { request_id: Some(id), address, user_agent: user_agent(&request) };
         request.set_data(origin.clone());
 
         let (answer, operation) = self.answer(request, &method, &path).await;
@@ -164,23 +167,24 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
             }
         }
     }
+}
 
-    /// The client's address: the peer's, unless the peer is a proxy of ours; then the last address it forwards that is
-    /// not one of ours too. Everything before that one is the client's own invention.
-    fn client(&self, request: &Request) -> Option<IpAddr> {
-        let is_ours = |address: &IpAddr| self.app.settings.server.trusted_proxies.iter().any(|net| net.contains(address));
-        let peer = request.remote_addr().as_socket_addr()?.ip();
-        let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
-        let forwarded: Vec<&str> = forwarded.flat_map(|it| it.split(',')).collect();
-        let mut client = peer;
-        for hop in forwarded.into_iter().rev() {
-            match hop.trim().parse() {
-                Ok(hop) if is_ours(&client) => client = hop,
-                _ => break,
-            }
+/// The client's address: the peer's, unless the peer is a proxy of ours; then the last address it forwards that is
+/// not one of ours too. Everything before that one is the client's own invention.
+fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    let is_ours = |address: &IpAddr| proxies.iter().any(|net| net.contains(address));
+    // A client may put bytes that are no text before what the proxy adds to the same line.
+    let lines = headers.get_all("x-forwarded-for").iter().map(|it| String::from_utf8_lossy(it.as_bytes()));
+    let forwarded = lines.collect::<Vec<_>>().join(",");
+    // A socket that takes both families shows an IPv4 peer as `::ffff:…`, which no IPv4 network holds.
+    let mut client = peer.to_canonical();
+    for hop in forwarded.rsplit(',') {
+        match hop.trim().parse::<IpAddr>() {
+            Ok(hop) if is_ours(&client) => client = hop.to_canonical(),
+            _ => break,
         }
-        Some(client)
     }
+    client
 }
 
 /// OPTIONS says which methods a path has, and TRACE is refused everywhere, before any handler.
@@ -199,4 +203,63 @@ fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
 fn allow(path: &str) -> Option<String> {
     let is_beside = path == "/openapi.json" || path == "/docs" || path.starts_with("/docs/");
     contract::allow(path).or_else(|| is_beside.then(|| "GET, HEAD, OPTIONS".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::endpoint::make_sync;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{config::Settings, live::clock::System};
+
+    #[tokio::test]
+    async fn h06_a_handler_that_panics_answers_500_and_takes_nobody_with_it() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        let app = App::open(settings, Arc::new(System)).await.unwrap();
+        let routes = make_sync(|request| {
+            assert_ne!(request.uri().path(), "/panic", "hunter2 is on the stack");
+            Response::builder().body("alive")
+        });
+        let front = Front { routes: Arc::new(routes), app };
+        for _ in 0..3 {
+            let answer = front.get_response(Request::builder().uri_str("/panic").finish()).await;
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(answer.content_type(), Some(crate::api::problem::MEDIA_TYPE));
+            let id = answer.header(REQUEST_ID).unwrap().to_owned();
+            let body = answer.into_body().into_string().await.unwrap();
+            assert!(body.contains(r#""code":"internal""#) && body.contains(&id) && !body.contains("hunter2"), "{body}");
+
+            let answer = front.get_response(Request::builder().uri_str("/fine").finish()).await;
+            assert_eq!((answer.status(), answer.into_body().into_string().await.unwrap().as_str()), (StatusCode::OK, "alive"));
+        }
+    }
+
+    #[rstest]
+    #[case::nobody_is_trusted("203.0.113.9", &["198.51.100.1"], &[], "203.0.113.9")]
+    #[case::a_stranger("203.0.113.9", &["198.51.100.1"], &["10.0.0.0/8"], "203.0.113.9")]
+    #[case::our_proxy("10.0.0.1", &["198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::nothing_forwarded("10.0.0.1", &[], &["10.0.0.0/8"], "10.0.0.1")]
+    #[case::what_the_client_invented("10.0.0.1", &["1.1.1.1, 127.0.0.1, 198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::in_another_line("10.0.0.1", &["1.1.1.1", "198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::two_proxies("10.0.0.1", &["1.1.1.1, 198.51.100.1,10.0.0.2"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::garbage("10.0.0.1", &["198.51.100.1, unknown"], &["10.0.0.0/8"], "10.0.0.1")]
+    #[case::garbage_before("10.0.0.1", &["\u{e9}, 198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::empty("10.0.0.1", &[""], &["10.0.0.0/8"], "10.0.0.1")]
+    #[case::a_socket_of_both_families("::ffff:10.0.0.1", &["::ffff:198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::ipv6("fd00::1", &["2001:db8::7"], &["fd00::/8"], "2001:db8::7")]
+    fn h07_a_forwarded_address_is_believed_from_our_proxies_alone(
+        #[case] peer: IpAddr,
+        #[case] forwarded: &[&str],
+        #[case] proxies: &[&str],
+        #[case] expected: IpAddr,
+    ) {
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        let proxies: Vec<_> = proxies.iter().map(|it| it.parse().unwrap()).collect();
+        assert_eq!(client(peer, &headers, &proxies), expected);
+    }
 }

@@ -65,7 +65,7 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
     let value = json::strict(&bytes).map_err(|err| malformed(err.to_string()))?;
     let mut faults: Vec<Fault> = json::nul_pointers(&value)
         .into_iter()
-        .map(|it| Fault::at(it, Invalid::new("not_allowed", "Must not hold the character NUL.")))
+        .map(|it| Fault::at(named(&it), Invalid::new("not_allowed", "Must not hold the character NUL.")))
         .collect();
     if faults.is_empty() {
         faults = validator::<T>().iter_errors(&value).flat_map(|err| faults_of(&err)).collect();
@@ -142,7 +142,16 @@ fn faults_of(err: &jsonschema::ValidationError<'_>) -> Vec<Fault> {
 
 /// An unknown member is named, so that a typo is found, unless what was sent does not look like a name at all.
 fn unknown(parent: &str, member: &str) -> Fault {
-    let is_name = member.len() <= 64 && member.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-');
-    let pointer = if is_name { format!("{parent}/{member}") } else { parent.to_owned() };
+    let pointer = if is_name(member) { format!("{parent}/{member}") } else { parent.to_owned() };
     Fault::at(pointer, Invalid::new("unknown_member", "This operation has no such member."))
+}
+
+/// The beginning of a pointer, up to what does not look like a name; no request object is eight levels deep.
+fn named(pointer: &str) -> String {
+    let names: Vec<_> = pointer.split('/').take_while(|it| is_name(it)).take(8).collect();
+    names.join("/")
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-')
 }

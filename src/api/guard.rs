@@ -34,7 +34,8 @@ fn caller(request: &Request) -> Result<Caller> {
     if headers.next().is_some() {
         return Err(Error::AmbiguousCredentials);
     }
-    let (scheme, token) = header.to_str().ok().and_then(|it| it.split_once(' ')).ok_or(Error::InvalidToken)?;
+    let header = header.to_str().map_err(|_| Error::InvalidToken)?;
+    let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Error::MissingToken);
     }

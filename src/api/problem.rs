@@ -164,7 +164,8 @@ impl Problem {
         if let Some(problem) = err.downcast_ref::<Self>() {
             return problem.clone();
         }
-        if err.is::<NotFoundError>() || err.is::<ParsePathError>() {
+        // poem's own `ParsePathError` means a path whose percents do not decode to UTF-8.
+        if err.is::<NotFoundError>() || err.is::<ParsePathError>() || err.is::<poem::error::ParsePathError>() {
             return Error::NotFound.into();
         }
         if err.is::<MethodNotAllowedError>() {

@@ -3,7 +3,8 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{caller::Caller, origin::Origin};
@@ -26,7 +27,7 @@ const LONGEST: usize = 8 * 1024;
 /// How far the clock of whoever made a token may be ahead of ours, in seconds.
 const LEEWAY: i64 = 5;
 
-/// The header, with exactly these members: serde refuses others, and any of them twice.
+/// The header, with exactly these members: serde refuses others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -104,19 +105,28 @@ pub fn verify(app: &App, token: &str, origin: Origin) -> Result<Caller> {
 fn authenticate(app: &App, token: &str) -> Option<Verified> {
     let (message, signature) = token.rsplit_once('.')?;
     let (header, payload) = message.split_once('.')?;
-    // Strict base64url: no padding, no white space, no trailing bits; a fourth part would hold a dot.
-    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
-    let header: Header = serde_json::from_slice(&decode(header)?).ok()?;
+    let header: Header = object(&decode(header)?)?;
     decode(signature)?;
     let keys = app.keys.load();
     let key = keys.get(&header.kid)?;
     if header.typ != TYPE || header.alg != key.algorithm_name() || !key.verifies(message, signature) {
         return None;
     }
-    let claims: Claims = serde_json::from_value(json::strict(&decode(payload)?).ok()?).ok()?;
+    let claims: Claims = object(&decode(payload)?)?;
     let is_ours = claims.iss == app.issuer
         && claims.aud.holds(&app.settings.tokens.audience)
         && (1..=KEPT.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
         && claims.iat <= app.clock.now().timestamp() + LEEWAY;
     is_ours.then(|| Verified { key_id: header.kid, claims: claims.into() })
+}
+
+/// Strict base64url: no padding, no white space, no trailing bits; a fourth part would hold a dot.
+fn decode(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+/// Reads one JSON object, strictly. serde alone would take an array of the right values for it.
+fn object<T: DeserializeOwned>(part: &[u8]) -> Option<T> {
+    let value = json::strict(part).ok().filter(Value::is_object)?;
+    serde_json::from_value(value).ok()
 }
