@@ -22,8 +22,10 @@ use serde_json::{Value, json};
 use vestibule::{
     api::contract::{self, Access},
     config,
-    entity::revocation::{self, Kind},
-    live::key_ring::{Key, KeyRing},
+    live::{
+        key_ring::{Key, KeyRing},
+        revocations::Revocation,
+    },
 };
 
 use crate::{
@@ -405,22 +407,12 @@ async fn t07_only_an_authentic_token_learns_why_it_is_refused() {
     let badly_signed = app.bearer(&signed_with(hmac::HMAC_SHA256, b"another secret", message));
     let claims = part(&token, 1);
 
-    let now = app.app.clock.now();
-    let row = revocation::Model {
-        seq: 1_000,
-        kind: Kind::TokensStale,
-        user_id: Some(claims["sub"].as_str().unwrap().parse().unwrap()),
-        session_id: None,
-        least_epoch: Some(claims["epoch"].as_i64().unwrap() + 1),
-        expires_at: now + TimeDelta::hours(2),
-        created_at: now,
-    };
-    app.app.revocations.apply(&row);
+    let (later, user) = (app.app.clock.now() + TimeDelta::hours(2), claims["sub"].as_str().unwrap().parse().unwrap());
+    app.app.revocations.apply(Revocation::Tokens(user, claims["epoch"].as_i64().unwrap() + 1), later);
     assert_problem!(ada.get("/v1/me").await, 401, "stale_token");
     assert_invalid("stale", &badly_signed.get("/v1/me").await);
 
-    let session_id = Some(claims["sid"].as_str().unwrap().parse().unwrap());
-    app.app.revocations.apply(&revocation::Model { kind: Kind::SessionEnded, session_id, ..row });
+    app.app.revocations.apply(Revocation::Session(claims["sid"].as_str().unwrap().parse().unwrap()), later);
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
     assert_invalid("ended", &badly_signed.get("/v1/me").await);
 
