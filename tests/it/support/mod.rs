@@ -5,6 +5,7 @@ pub mod binary;
 pub mod caller;
 pub mod checked;
 pub mod clock;
+pub mod inside;
 #[path = "../../../src/live/database/tests/postgres.rs"]
 mod postgres;
 
