@@ -1,6 +1,12 @@
 //! The server: what every answer has in common, and listening until told to stop.
 
-use std::{future::Future, io, net::{IpAddr, SocketAddr}, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use poem::{

@@ -119,6 +119,12 @@ async fn h09_a_walk_meets_everybody_once_whoever_comes_and_goes(#[case] sort: &s
             let spelled: Vec<_> = expected.iter().map(|it| format!("{}{it}@example.org", &it[..1])).collect();
             assert_eq!(walked, spelled.iter().collect::<Vec<_>>());
         }
+        let page = list(&admin, &format!("sort={sort}")).await;
+        let mut times: Vec<_> = page["items"].as_array().unwrap().iter().map(|it| it["created_at"].as_str().unwrap()).collect();
+        if sort == "-created_at" {
+            times.reverse();
+        }
+        assert!(sort.ends_with("email") || times.is_sorted(), "{times:?}");
     }
     // While somebody walks, newcomers register and the ones just seen leave; each who stays is met once.
     let met = walk(&admin, &format!("sort={sort}&limit=2"), async |page| {
