@@ -241,7 +241,7 @@ async fn log_in_during<F: Future<Output = ()>>(app: &TestApp, change: F) -> Answ
 async fn an_account_disabled_while_its_password_is_hashed_stays_out() {
     let app = TestApp::with_one_hasher().await;
     let id = app.register("ada").await;
-    let answer = log_in_during(&app, disable(&app, id)).await;
+    let answer = log_in_during(&app, Box::pin(disable(&app, id))).await;
     assert_problem!(answer, 403, "account_disabled");
     assert_eq!(app.rows().await["sessions"], 0);
     assert_eq!(app.row(id).await.last_login_at, None);
@@ -264,7 +264,7 @@ async fn an_account_closed_while_its_password_is_hashed_stays_closed() {
     let app = TestApp::with_one_hasher().await;
     let id = app.register("ada").await;
     let delete = async { administration::delete(&app.app, By::Operator, id).await.unwrap() };
-    assert_problem!(log_in_during(&app, delete).await, 401, "invalid_credentials");
+    assert_problem!(log_in_during(&app, Box::pin(delete)).await, 401, "invalid_credentials");
     assert_eq!(app.rows().await["sessions"], 0);
 }
 

@@ -12,9 +12,7 @@ const SORTS: [Sort; 4] = [Sort::Newest, Sort::Oldest, Sort::Email, Sort::EmailDe
 
 async fn app() -> (App, TempDir) {
     let directory = TempDir::new().unwrap();
-    let mut settings = Settings::default();
-    settings.data_dir = directory.path().to_owned();
-    settings.password.bcrypt_cost = 4;
+    let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
     (App::open(settings, Arc::new(clock::System)).await.unwrap(), directory)
 }
 
@@ -42,7 +40,7 @@ fn pages(app: &App, sort: Sort) -> [Paging; 2] {
     [Paging { cursor: None, limit: 25 }, Paging { cursor: Some(middle.unwrap().parse().unwrap()), limit: 25 }]
 }
 
-/// A table where `user` and the search `u` match more than a few, or nobody.
+/// Adds so many users, who all hold the role `user` and whose addresses all begin with `u`.
 async fn fill(app: &App, users: u64) {
     let tx = app.db.write().await.unwrap();
     let fill = "

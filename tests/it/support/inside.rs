@@ -26,16 +26,16 @@ impl TestApp {
     /// From here on every password waits to be hashed.
     pub async fn hold_hasher(&self) -> Hold {
         let (release, released) = mpsc::channel::<()>();
-        let (begin, begun) = oneshot::channel();
+        let (started, has_started) = oneshot::channel();
         let app = self.app.clone();
         tokio::spawn(async move {
             let job = move || {
-                begin.send(()).unwrap();
+                started.send(()).unwrap();
                 _ = released.recv();
             };
             app.hasher.run(job).await
         });
-        begun.await.unwrap();
+        has_started.await.unwrap();
         Hold { _release: release }
     }
 
