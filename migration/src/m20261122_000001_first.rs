@@ -230,8 +230,8 @@ fn indexes() -> Vec<IndexCreateStatement> {
     vec![
         index("users_email", Users::Table, [Users::Email.into_iden()]).unique().to_owned(),
         index("users_username", Users::Table, [Users::Username.into_iden()]).unique().to_owned(),
-        index("users_created_at", Users::Table, [Users::CreatedAt.into_iden(), Users::Id.into_iden()]),
-        index("users_status", Users::Table, [Users::Status.into_iden(), Users::CreatedAt.into_iden(), Users::Id.into_iden()]),
+        index("users_status", Users::Table, [Users::Status.into_iden(), Users::Id.into_iden()]),
+        index("users_status_email", Users::Table, [Users::Status.into_iden(), Users::Email.into_iden()]),
         index("user_roles_role", UserRoles::Table, [UserRoles::Role.into_iden(), UserRoles::UserId.into_iden()]),
         index("sessions_user_id", Sessions::Table, [Sessions::UserId.into_iden(), Sessions::Id.into_iden()]),
         index("sessions_expires_at", Sessions::Table, [Sessions::ExpiresAt.into_iden()]),

@@ -4,7 +4,6 @@ use poem::{Request, web::Data};
 use poem_openapi::{
     Object, OpenApi,
     param::{Header, Path},
-    types::MaybeUndefined,
 };
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     params::{Faults, Param, paging},
     problem::refusals,
     reply::{NoContent, Page, Reply, Tagged},
-    words,
+    words::Clearable,
 };
 use crate::{
     app::App,
@@ -57,9 +56,9 @@ refusals! {
 #[oai(write_only_all)]
 struct MyChange {
     /// What to be called.
-    name: MaybeUndefined<Name>,
+    name: Clearable<Name>,
     /// The username.
-    username: MaybeUndefined<Username>,
+    username: Clearable<Username>,
     /// The e-mail address.
     email: Option<Email>,
     /// Needed to change the e-mail address.
@@ -109,7 +108,7 @@ impl Me {
         body: Body<MyChange>,
     ) -> Reply<Tagged<User>, UpdateMe> {
         let MyChange { name, username, email, current_password } = body.0;
-        let change = Change { email, username: words::given(username), name: words::given(name), current_password };
+        let change = Change { email, username: username.0, name: name.0, current_password };
         Ok(tagged(accounts::update(&app, &caller, change, if_match.0.as_ref()).await?))
     }
 

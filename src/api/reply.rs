@@ -118,7 +118,7 @@ impl<P> Page<P> {
             let query =
                 request.uri().query().unwrap_or_default().split('&').filter(|it| !it.is_empty() && !it.starts_with("cursor="));
             let query: Vec<_> = query.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
-            format!("<{}?{}>; rel=\"next\"", request.original_uri().path(), query.join("&"))
+            format!("<{}?{}>; rel=\"next\"", request.uri().path(), query.join("&"))
         });
         Self(wrap(slice.items, slice.next), link)
     }

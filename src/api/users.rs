@@ -4,7 +4,6 @@ use poem::{Request, web::Data};
 use poem_openapi::{
     Enum, Object, OpenApi,
     param::{Header, Path},
-    types::MaybeUndefined,
 };
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     params::{Faults, Param, paging},
     problem::refusals,
     reply::{Created, NoContent, Page, Reply, Tagged},
-    words,
+    words::Clearable,
 };
 use crate::{
     app::App,
@@ -112,9 +111,9 @@ struct UserChange {
     /// The e-mail address.
     email: Option<Email>,
     /// The username.
-    username: MaybeUndefined<Username>,
+    username: Clearable<Username>,
     /// What the person is called.
-    name: MaybeUndefined<Name>,
+    name: Clearable<Name>,
     /// Whether the account may be used.
     status: Option<Status>,
 }
@@ -217,7 +216,7 @@ impl Users {
         body: Body<UserChange>,
     ) -> Reply<Tagged<User>, UpdateUser> {
         let UserChange { email, username, name, status } = body.0;
-        let change = Change { email, username: words::given(username), name: words::given(name), status: status.map(Into::into) };
+        let change = Change { email, username: username.0, name: name.0, status: status.map(Into::into) };
         Ok(tagged(administration::update(&app, By::Caller(&caller), id.0, change, if_match.0.as_ref()).await?))
     }
 

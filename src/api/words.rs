@@ -1,9 +1,11 @@
 //! The words of `values` as the contract shows them: their schemas, and how JSON and parameters become them.
 
+use std::{borrow::Cow, iter};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use poem_openapi::{
-    registry::MetaSchema,
-    types::{MaybeUndefined, ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON},
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use serde_json::Value;
 
@@ -103,6 +105,48 @@ words! {
 /// One password in all examples, so that *Execute* works without typing: registering, then logging in.
 const EXAMPLE_PASSWORD: &str = "seven tall ships at dawn";
 
+/// A member of a PATCH: absent (`None`), `null` (`Some(None)`), or a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clearable<T>(pub Option<Option<T>>);
+
+impl<T: Type> Type for Clearable<T> {
+    const IS_REQUIRED: bool = false;
+    type RawValueType = T::RawValueType;
+    type RawElementValueType = T::RawElementValueType;
+
+    fn name() -> Cow<'static, str> {
+        format!("clearable_{}", T::name()).into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        match T::schema_ref() {
+            MetaSchemaRef::Inline(schema) => MetaSchemaRef::Inline(Box::new(MetaSchema { nullable: true, ..*schema })),
+            reference @ MetaSchemaRef::Reference(_) => reference,
+        }
+    }
+
+    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
+        self.0.as_ref()?.as_ref()?.as_raw_value()
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self::RawElementValueType> + 'a> {
+        match &self.0 {
+            Some(Some(value)) => value.raw_element_iter(),
+            _ => Box::new(iter::empty()),
+        }
+    }
+}
+
+impl<T: ParseFromJSON> ParseFromJSON for Clearable<T> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        match value {
+            None => Ok(Self(None)),
+            Some(Value::Null) => Ok(Self(Some(None))),
+            value => T::parse_from_json(value).map(|it| Self(Some(Some(it)))).map_err(ParseError::propagate),
+        }
+    }
+}
+
 /// A time: RFC 3339, in answers in UTC with `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub DateTime<Utc>);
@@ -133,14 +177,5 @@ typed!(Kind, MetaSchema { enum_items: Kind::ALL.iter().map(|it| it.name().into()
 impl ParseFromParameter for Kind {
     fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
         Self::ALL.iter().copied().find(|it| it.name() == raw).ok_or_else(|| ParseError::custom("is no kind of event"))
-    }
-}
-
-/// A member of a PATCH: absent, `null`, or a value.
-pub(super) fn given<T>(member: MaybeUndefined<T>) -> Option<Option<T>> {
-    match member {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(value) => Some(Some(value)),
     }
 }

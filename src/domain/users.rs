@@ -1,9 +1,9 @@
 //! Users, as an administrator sees them.
 
-use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait,
+    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, ExprTrait, Order,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Value,
+    sea_query::{Expr, Func},
 };
 
 use super::paging::{Paging, Slice};
@@ -16,6 +16,12 @@ use crate::{
     error::{Error, Result},
     values::{identifier::Identifier, ids::UserId, query::Search, role_name::RoleName},
 };
+
+#[cfg(test)]
+mod tests;
+
+/// So many matches of a search are few.
+const FEW: u64 = 1_000;
 
 /// A user with the names of their roles, sorted.
 #[derive(Debug, Clone)]
@@ -60,6 +66,15 @@ impl Sort {
             Self::EmailDescending => "users email descending",
         }
     }
+
+    const fn order(self) -> (user::Column, Order) {
+        match self {
+            Self::Newest => (user::Column::Id, Order::Desc),
+            Self::Oldest => (user::Column::Id, Order::Asc),
+            Self::Email => (user::Column::Email, Order::Asc),
+            Self::EmailDescending => (user::Column::Email, Order::Desc),
+        }
+    }
 }
 
 /// One page of users.
@@ -68,55 +83,67 @@ impl Sort {
 /// A fault of `cursor`; or when the database fails.
 pub async fn list(app: &App, filter: &Filter, sort: Sort, paging: &Paging) -> Result<Slice<User>> {
     let db = app.db.read();
-    let mut query = user::Entity::find().filter(matching(filter)).limit(paging.rows());
-    query = match sort {
-        Sort::Newest | Sort::Oldest => {
-            let order = if sort == Sort::Newest { Order::Desc } else { Order::Asc };
-            if let Some((at, id)) = paging.position::<(DateTime<Utc>, UserId)>(app, sort.list())? {
-                let (beyond, tied) = match sort {
-                    Sort::Newest => (user::COLUMN.created_at.lt(at), user::COLUMN.id.lt(id)),
-                    _ => (user::COLUMN.created_at.gt(at), user::COLUMN.id.gt(id)),
-                };
-                query = query
-                    .filter(Condition::any().add(beyond).add(Condition::all().add(user::COLUMN.created_at.eq(at)).add(tied)));
-            }
-            query.order_by(user::Column::CreatedAt, order.clone()).order_by(user::Column::Id, order)
-        }
-        Sort::Email | Sort::EmailDescending => {
-            let order = if sort == Sort::Email { Order::Asc } else { Order::Desc };
-            if let Some(email) = paging.position::<String>(app, sort.list())? {
-                let beyond = if sort == Sort::Email { user::COLUMN.email.gt(email) } else { user::COLUMN.email.lt(email) };
-                query = query.filter(beyond);
-            }
-            query.order_by(user::Column::Email, order)
-        }
-    };
-    let rows: Vec<Profile> = query.into_partial_model().all(db).await?;
+    let matching = matching(db, filter).await?;
+    let rows: Vec<Profile> = rows(app, matching, sort, paging)?.into_partial_model().all(db).await?;
     let page = match sort {
-        Sort::Newest | Sort::Oldest => paging.slice(app, sort.list(), rows, |it| (it.created_at, it.id)),
+        Sort::Newest | Sort::Oldest => paging.slice(app, sort.list(), rows, |it| it.id),
         Sort::Email | Sort::EmailDescending => paging.slice(app, sort.list(), rows, |it| it.email.clone()),
     };
     let mut roles = user_role::Entity::of_each(db, page.items.iter().map(|it| it.id)).await?;
     Ok(page.map(|profile| User { roles: roles.remove(&profile.id).unwrap_or_default(), profile }))
 }
 
-fn matching(filter: &Filter) -> Condition {
-    let mut all = Condition::all();
-    if let Some(status) = filter.status {
-        all = all.add(user::COLUMN.status.eq(status));
+/// The rows of a page, and the one that tells of another. An id begins with the moment the account was made, so
+/// the primary key is in the order of creation.
+fn rows(app: &App, matching: Condition, sort: Sort, paging: &Paging) -> Result<Select<user::Entity>> {
+    let (column, order) = sort.order();
+    let position: Option<Value> = match sort {
+        Sort::Newest | Sort::Oldest => paging.position::<UserId>(app, sort.list())?.map(Value::from),
+        Sort::Email | Sort::EmailDescending => paging.position::<String>(app, sort.list())?.map(Value::from),
+    };
+    let mut query = user::Entity::find().filter(matching).limit(paging.rows());
+    if let Some(position) = position {
+        query = query.filter(if order == Order::Asc { column.gt(position) } else { column.lt(position) });
+    }
+    Ok(query.order_by(column, order))
+}
+
+/// Whom a filter lets through. What few match is looked up first, by the index for it, and those are named one by one;
+/// what many match is asked of each user on a walk along the list's own index, which soon meets a page of them. Either way
+/// alone would read all of a big table for some questions.
+async fn matching(db: &DatabaseConnection, filter: &Filter) -> Result<Condition> {
+    let id = || Expr::col((user::Entity, user::Column::Id));
+    let (email, username) = (Expr::col(user::Column::Email), Expr::col(user::Column::Username));
+    let (mut all, mut is_narrow) = (Condition::all(), false);
+    if let Some(search) = &filter.search {
+        let names = user::Entity::find().filter(begins(search, email.clone(), username.clone()));
+        let few: Vec<UserId> = names.select_only().column(user::Column::Id).limit(FEW + 1).into_tuple().all(db).await?;
+        is_narrow |= few.len() as u64 <= FEW;
+        // `lower` changes nothing, but keeps the indexes of the names out of it.
+        let each = || begins(search, Func::lower(email).into(), Func::lower(username).into());
+        all = if few.len() as u64 <= FEW { all.add(id().is_in(few)) } else { all.add(each()) };
     }
     if let Some(role) = &filter.role {
         let holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);
-        all = all.add(user::COLUMN.id.in_subquery(holders.filter(user_role::COLUMN.role.eq(role.as_str())).into_query()));
+        let holders = holders.filter(user_role::COLUMN.role.eq(role.as_str()));
+        let few: Vec<UserId> = holders.clone().limit(FEW + 1).into_tuple().all(db).await?;
+        is_narrow |= few.len() as u64 <= FEW;
+        let holds = || holders.filter(Expr::col((user_role::Entity, user_role::Column::UserId)).eq(id())).into_query();
+        all = if few.len() as u64 <= FEW { all.add(id().is_in(few)) } else { all.add(Expr::exists(holds())) };
     }
-    if let Some(search) = &filter.search {
-        // A range, so that the unique indexes serve it; both columns are lower-case ASCII.
-        let (from, to) = (search.as_str(), format!("{search}\u{7f}"));
-        let email = user::COLUMN.email.gte(from).and(user::COLUMN.email.lt(to.as_str()));
-        let username = user::COLUMN.username.gte(from).and(user::COLUMN.username.lt(to.as_str()));
-        all = all.add(email.or(username));
+    if let Some(status) = filter.status {
+        let column = Expr::col(user::Column::Status);
+        let column = if is_narrow { Func::lower(column).into() } else { column };
+        all = all.add(column.eq(status.to_value()));
     }
-    all
+    Ok(all)
+}
+
+/// Whether one of two names begins with this. A range, so that indexes serve it; both are lower-case ASCII.
+fn begins(search: &Search, email: Expr, username: Expr) -> Condition {
+    let (from, to) = (search.as_str(), format!("{search}\u{7f}"));
+    let within = |name: Expr| name.clone().gte(from).and(name.lt(to.as_str()));
+    Condition::any().add(within(email)).add(within(username))
 }
 
 /// One user.
@@ -159,6 +186,8 @@ pub async fn keep_an_administrator(tx: &DatabaseTransaction, lost: &[String]) ->
 /// # Errors
 /// When the database fails.
 pub async fn any_administrator(db: &impl ConnectionTrait) -> Result<bool> {
-    let administrators = Filter { role: Some(RoleName::admin()), status: Some(Status::Active), search: None };
-    Ok(user::Entity::find().filter(matching(&administrators)).limit(1).count(db).await? > 0)
+    let holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);
+    let holders = holders.filter(user_role::COLUMN.role.eq(RoleName::ADMIN)).into_query();
+    let active = user::COLUMN.status.eq(Status::Active).and(user::COLUMN.id.in_subquery(holders));
+    Ok(user::Entity::find().filter(active).limit(1).count(db).await? > 0)
 }

@@ -21,8 +21,12 @@ mod tests;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that rested longer is tried before it is used, so that a restarted server costs no failed request.
 const PING_AFTER: Duration = Duration::from_secs(1);
-/// How long one statement may take or wait for a lock (PostgreSQL), and `BEGIN IMMEDIATE` for another process (SQLite).
+/// How long one statement may take or wait for a lock (PostgreSQL).
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a writer waits for its turn in this process, and then for another process (SQLite): together 2 seconds.
+const TURN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a migration waits for another process's migration (SQLite), which is no fault.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// A replica that freezes inside a transaction gives its locks back after this long (PostgreSQL).
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 const POSTGRES_CONNECTIONS: u32 = 20;
@@ -101,7 +105,8 @@ impl Database {
     /// On SQLite it waits here until it is the only one (a deferred one would fail later, and at once).
     ///
     /// # Errors
-    /// Whatever the database says; `DbErr::ConnectionAcquire` when no connection came free in 2 seconds.
+    /// Whatever the database says; `DbErr::ConnectionAcquire` when no connection came free in 2 seconds (SQLite: 1, and 1
+    /// more for other processes).
     pub async fn write(&self) -> Result<DatabaseTransaction, DbErr> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -115,6 +120,22 @@ impl Database {
     /// # Errors
     /// [`Error::Newer`] or [`Error::Migrate`].
     pub async fn migrate(&self) -> Result<(), Error> {
+        self.wait_for_others(MIGRATION_TIMEOUT).await?;
+        let migrated = self.migrate_in_turn().await;
+        self.wait_for_others(TURN_TIMEOUT).await?;
+        migrated
+    }
+
+    /// How long the next transaction waits for other processes (SQLite).
+    async fn wait_for_others(&self, limit: Duration) -> Result<(), Error> {
+        if self.writer.get_database_backend() == DbBackend::Sqlite {
+            let pragma = format!("PRAGMA busy_timeout = {}", limit.as_millis());
+            self.writer.execute_unprepared(&pragma).await.map_err(Error::Migrate)?;
+        }
+        Ok(())
+    }
+
+    async fn migrate_in_turn(&self) -> Result<(), Error> {
         let tx = self.write().await.map_err(Error::Migrate)?;
         if tx.get_database_backend() == DbBackend::Postgres {
             // Waiting for another replica's migration is no fault, so it has no end.
@@ -197,11 +218,11 @@ async fn open_sqlite(path: &Path) -> Result<Database, Error> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(STATEMENT_TIMEOUT)
+        .busy_timeout(TURN_TIMEOUT)
         .disable_statement_logging();
     let writer = open_pool("sqlite://", 1, {
         let options = options.clone();
-        move |pool| pool.map_sqlx_sqlite_opts(move |_| options.clone())
+        move |pool| pool.acquire_timeout(TURN_TIMEOUT).map_sqlx_sqlite_opts(move |_| options.clone())
     })
     .await?;
     drop(turn);

@@ -3,7 +3,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -20,6 +24,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The threads and their queue. Dropping it lets the threads finish what is queued and end.
 pub struct Hasher {
     queue: mpsc::SyncSender<Job>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Hasher {
@@ -41,7 +46,7 @@ impl Hasher {
                 }
             })?;
         }
-        Ok(Self { queue })
+        Ok(Self { queue, waiting: Arc::default() })
     }
 
     /// Does `work` on one of the threads. Work whose caller has gone meanwhile is skipped.
@@ -50,12 +55,25 @@ impl Hasher {
     /// [`Error::Overloaded`] when the queue is full: nothing was done.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (answer, answered) = oneshot::channel();
+        let waiting = Arc::clone(&self.waiting);
         let job = move || {
+            waiting.fetch_sub(1, Ordering::Relaxed);
             if !answer.is_closed() {
                 _ = answer.send(work());
             }
         };
-        self.queue.try_send(Box::new(job)).map_err(|_| Error::Overloaded { retry_after: Duration::from_secs(2) })?;
+        // Counted before it is queued: a thread may take it at once.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.queue.try_send(Box::new(job)).map_err(|_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            Error::Overloaded { retry_after: Duration::from_secs(2) }
+        })?;
         answered.await.map_err(|_| Error::internal(anyhow::anyhow!("a hashing job panicked")))
+    }
+
+    /// How many jobs wait for a thread.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }

@@ -1,13 +1,14 @@
 //! Password hashes as they are stored: a scheme's tag before the hash, so that another scheme can follow this one.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use sea_orm::DeriveValueType;
 
 /// bcrypt over base64(HMAC-SHA-384(pepper, password)).
 const SCHEME: &str = "hs384:";
-/// No setting allows more; a row that says more is garbage, and checking it would take hours.
-const DEAREST: u32 = 16;
+/// bcrypt has no lower cost, and no setting allows a higher one: a row that says otherwise is garbage, and checking a
+/// cost of 31 would take hours.
+const COSTS: RangeInclusive<u32> = 4..=16;
 
 /// A stored password hash. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, DeriveValueType)]
@@ -35,8 +36,10 @@ impl PasswordHash {
     /// The cost that the first [`Self::PREFIX`] characters of a stored hash tell.
     #[must_use]
     pub fn cost(stored: &str) -> Option<u32> {
-        let cost = stored.strip_prefix(SCHEME)?.split('$').nth(2)?.parse().ok()?;
-        (cost <= DEAREST).then_some(cost)
+        let digits = stored.strip_prefix(SCHEME)?.split('$').nth(2)?;
+        // `parse` takes a sign too.
+        let cost = digits.bytes().all(|it| it.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
+        COSTS.contains(&cost).then_some(cost)
     }
 }
 
@@ -57,6 +60,10 @@ mod tests {
         assert_eq!(PasswordHash::cost(&hash.0[..PasswordHash::PREFIX as usize]), Some(4));
         for garbage in ["", "hunter2", "hs384:", "hs384:$2b$", "hs384:$2b$12$", "hs384:$2b$31$", &hash.0[6..], &hash.0[..40]] {
             assert!(PasswordHash(garbage.to_owned()).bcrypt().is_none(), "{garbage}");
+        }
+        for cost in ["00", "03", "17", "31", "+4", "-4"] {
+            let garbage = hash.0.replace("$04$", &format!("${cost}$"));
+            assert_eq!((PasswordHash::cost(&garbage), PasswordHash(garbage).bcrypt()), (None, None), "{cost}");
         }
         assert_eq!(format!("{hash:?}"), "PasswordHash(…)");
     }

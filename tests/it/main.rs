@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod accounts;
 mod administration;
 mod audit;
 mod cli;
@@ -11,11 +12,16 @@ mod contract;
 mod docs;
 mod floors;
 mod headers;
+mod health;
 mod http;
 mod laws;
+mod me;
 mod paths;
 mod readme;
 mod revocations;
 mod roles;
+mod sessions;
+mod storage;
 mod support;
 mod tokens;
+mod users;

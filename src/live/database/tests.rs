@@ -25,7 +25,7 @@ async fn d01_every_sqlite_connection_is_durable_and_keeps_foreign_keys() {
                 let sql = sea_orm::sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"));
                 numbers.push(sea_orm::sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut **conn).await.unwrap());
             }
-            assert_eq!(numbers, [2, 1, 5000, query_only]);
+            assert_eq!(numbers, [2, 1, 1000, query_only]);
             let mode: String = sea_orm::sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **conn).await.unwrap();
             assert_eq!(mode, "wal");
         }

@@ -5,6 +5,7 @@ pub mod binary;
 pub mod caller;
 pub mod checked;
 pub mod clock;
+pub mod inside;
 #[path = "../../../src/live/database/tests/postgres.rs"]
 mod postgres;
 
@@ -42,8 +43,7 @@ impl TestApp {
     /// Starts with settings of its own. bcrypt costs as little as it can: only tests may go below 10.
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = TempDir::new().unwrap();
-        let mut settings = Settings::default();
-        settings.data_dir = directory.path().join("data");
+        let mut settings = Settings { data_dir: directory.path().join("data"), ..Settings::default() };
         settings.password.bcrypt_cost = 4;
         let postgres = database(&mut settings).await;
         change(&mut settings);

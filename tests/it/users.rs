@@ -1,0 +1,273 @@
+//! Users, as those see them who may look at others: lists that lose nobody, and one at a time.
+
+use std::collections::BTreeSet;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use vestibule::{
+    domain::administration::{self, By, Change},
+    entity::user::Status,
+};
+
+use crate::{
+    assert_problem,
+    support::{
+        PASSWORD, TestApp,
+        caller::{Answer, Caller},
+        clock::minutes,
+    },
+};
+
+/// The addresses on a page.
+fn emails(page: &Value) -> Vec<&str> {
+    page["items"].as_array().unwrap().iter().map(|it| it["email"].as_str().unwrap()).collect()
+}
+
+async fn list(caller: &Caller<'_>, query: &str) -> Value {
+    caller.get(&format!("/v1/users?{query}")).await.expect(200)
+}
+
+async fn refused(caller: &Caller<'_>, query: &str) -> Answer {
+    assert_problem!(caller.get(&format!("/v1/users?{query}")).await, 422, "validation_failed")
+}
+
+/// Registers people one minute apart, who log in never.
+async fn crowd(app: &TestApp, names: &[&str]) {
+    for name in names {
+        app.clock.advance(minutes(1));
+        app.register(name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_shows_users_newest_first() {
+    let app = TestApp::start().await;
+    crowd(&app, &["grace", "ada"]).await;
+    let admin = app.admin().await;
+    let answer = admin.get("/v1/users").await;
+    assert!(!answer.headers.contains_key("link"), "the last page has no next one");
+    let page = answer.expect(200);
+    assert_eq!(emails(&page), ["ada@example.org", "grace@example.org", "admin@vestibule.invalid"]);
+    assert_eq!(page.get("next_cursor"), None);
+    assert_eq!(page["items"][2]["roles"], json!(["admin", "user"]));
+    let members: BTreeSet<_> = page["items"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, BTreeSet::from(["id", "email", "username", "status", "roles", "created_at", "updated_at"]));
+}
+
+#[tokio::test]
+async fn one_user_is_found_by_id() {
+    let app = TestApp::start().await;
+    let id = app.register("ada").await;
+    let admin = app.admin().await;
+    let answer = admin.get(&format!("/v1/users/{id}")).await;
+    assert!(answer.header("etag").starts_with('"'));
+    assert_eq!(answer.expect(200)["email"], "ada@example.org");
+    let me = app.nobody().log_in("ada", PASSWORD).await.get("/v1/me").await;
+    let seen = admin.get(&format!("/v1/users/{id}")).await;
+    assert_eq!((seen.header("etag"), &seen.body), (me.header("etag"), &me.body));
+    for id in ["0198c5e0-0000-7000-8000-000000000000", "1", "me", "%00", "0198c5e0000070008000000000000000", "..", "%2e%2e"] {
+        assert_problem!(admin.get(&format!("/v1/users/{id}")).await, 404, "not_found");
+    }
+    let shout = id.to_string().to_uppercase();
+    admin.get(&format!("/v1/users/{shout}")).await.expect(200);
+}
+
+/// Walks a list from page to page; between pages, `meanwhile` happens.
+async fn walk(caller: &Caller<'_>, query: &str, mut meanwhile: impl AsyncFnMut(usize)) -> Vec<String> {
+    let (mut seen, mut path, mut pages) = (Vec::new(), format!("/v1/users?{query}"), 0);
+    loop {
+        let answer = caller.get(&path).await;
+        let link = answer.headers.contains_key("link").then(|| answer.header("link").to_owned());
+        let page = answer.expect(200);
+        seen.extend(emails(&page).into_iter().map(str::to_owned));
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            assert_eq!(link, None);
+            return seen;
+        };
+        let next = format!("/v1/users?{query}&cursor={cursor}");
+        assert_eq!(link.unwrap(), format!("<{next}>; rel=\"next\""), "the link keeps the other parameters");
+        pages += 1;
+        meanwhile(pages).await;
+        path = next;
+    }
+}
+
+#[rstest]
+#[case::newest("-created_at", &["z0", "m1", "a2", "n1", "b0", "y2", "c1", "x0"])]
+#[case::oldest("created_at", &["x0", "c1", "y2", "b0", "n1", "a2", "m1", "z0"])]
+#[case::email("email", &["a2", "b0", "c1", "m1", "n1", "x0", "y2", "z0"])]
+#[case::email_descending("-email", &["z0", "y2", "x0", "n1", "m1", "c1", "b0", "a2"])]
+#[tokio::test]
+async fn h09_a_walk_meets_everybody_once_whoever_comes_and_goes(#[case] sort: &str, #[case] expected: &[&str]) {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let names = ["xx0", "cc1", "yy2", "bb0", "nn1", "aa2", "mm1", "zz0"];
+    // Some at the same moment: the id decides then, and whichever way it does, nobody is lost.
+    for (number, name) in names.iter().enumerate() {
+        if number % 3 != 1 {
+            app.clock.advance(minutes(1));
+        }
+        app.register(name).await;
+    }
+    let admin_address = "admin@vestibule.invalid";
+    for limit in [1, 2, 3, 8, 9] {
+        let walked = walk(&app.admin().await, &format!("sort={sort}&limit={limit}"), async |_| {}).await;
+        let walked: Vec<_> = walked.iter().filter(|it| *it != admin_address).collect();
+        assert_eq!(walked.len(), 8);
+        assert_eq!(walked.iter().collect::<BTreeSet<_>>().len(), 8);
+        if sort.ends_with("email") {
+            let spelled: Vec<_> = expected.iter().map(|it| format!("{}{it}@example.org", &it[..1])).collect();
+            assert_eq!(walked, spelled.iter().collect::<Vec<_>>());
+        }
+        let page = list(&admin, &format!("sort={sort}")).await;
+        let mut times: Vec<_> = page["items"].as_array().unwrap().iter().map(|it| it["created_at"].as_str().unwrap()).collect();
+        if sort == "-created_at" {
+            times.reverse();
+        }
+        assert!(sort.ends_with("email") || times.is_sorted(), "{times:?}");
+    }
+    // While somebody walks, newcomers register and the ones just seen leave; each who stays is met once.
+    let met = walk(&admin, &format!("sort={sort}&limit=2"), async |page| {
+        app.register(&format!("newcomer{page}")).await;
+        if page == 2 {
+            let leaver = app.nobody().log_in("xx0", PASSWORD).await;
+            leaver.delete("/v1/me", json!({ "current_password": PASSWORD })).await.expect(204);
+        }
+    })
+    .await;
+    let distinct: BTreeSet<_> = met.iter().collect();
+    assert_eq!(distinct.len(), met.len(), "nobody twice");
+    for name in names.iter().filter(|it| **it != "xx0") {
+        assert!(distinct.contains(&format!("{name}@example.org")), "{name} was lost under {sort}");
+    }
+}
+
+#[tokio::test]
+async fn h09_a_cursor_is_good_for_its_own_list_only() {
+    let app = TestApp::start().await;
+    crowd(&app, &["ada", "grace"]).await;
+    let admin = app.admin().await;
+    let sorts = ["created_at", "-created_at", "email", "-email"];
+    for sort in sorts {
+        let cursor = list(&admin, &format!("sort={sort}&limit=1")).await["next_cursor"].as_str().unwrap().to_owned();
+        for other in sorts.iter().filter(|it| **it != sort) {
+            let answer = refused(&admin, &format!("sort={other}&limit=1&cursor={cursor}")).await;
+            assert_eq!(answer.faults(), [("cursor", "not_allowed")]);
+        }
+        for position in 0..cursor.len() {
+            let mut tampered = cursor.clone().into_bytes();
+            tampered[position] = if tampered[position] == b'A' { b'B' } else { b'A' };
+            let tampered = String::from_utf8(tampered).unwrap();
+            assert_eq!(refused(&admin, &format!("sort={sort}&cursor={tampered}")).await.faults(), [("cursor", "not_allowed")]);
+        }
+        for bad in ["", "x", "%00", &cursor[1..], &cursor[..cursor.len() - 1], &format!("{cursor}A"), &"A".repeat(513)] {
+            assert_eq!(refused(&admin, &format!("sort={sort}&cursor={bad}")).await.faults(), [("cursor", "not_allowed")]);
+        }
+    }
+    let other = TestApp::start().await;
+    crowd(&other, &["ada", "grace"]).await;
+    let foreign = list(&other.admin().await, "limit=1").await["next_cursor"].as_str().unwrap().to_owned();
+    refused(&admin, &format!("cursor={foreign}")).await;
+}
+
+#[rstest]
+#[case("limit=0", &["limit"])]
+#[case("limit=101", &["limit"])]
+#[case("limit=x", &["limit"])]
+#[case("limit=", &["limit"])]
+#[case("limit=-1", &["limit"])]
+#[case("limit=1&limit=2", &["limit"])]
+#[case("sort=name", &["sort"])]
+#[case("sort=password_hash", &["sort"])]
+#[case("sort=email%20desc", &["sort"])]
+#[case("sort=EMAIL", &["sort"])]
+#[case("status=gone", &["status"])]
+#[case("role=%27", &["role"])]
+#[case("role=x", &["role"])]
+#[case("search=", &["search"])]
+#[case("search=%00", &["search"])]
+#[case("search=a&role=!&status=1&sort=1&cursor=!&limit=0", &["cursor", "limit", "role", "sort", "status"])]
+#[tokio::test]
+async fn h09_every_bad_parameter_is_named(#[case] query: &str, #[case] parameters: &[&str]) {
+    let app = TestApp::start().await;
+    let answer = refused(&app.admin().await, query).await;
+    let named: BTreeSet<_> = answer.faults().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(named, parameters.iter().copied().collect());
+    assert!(answer.body["errors"].as_array().unwrap().iter().all(|it| it["parameter"].is_string()));
+}
+
+#[tokio::test]
+async fn h09_a_page_has_25_items_unless_told_otherwise() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    for number in 0..26 {
+        app.register(&format!("user{number}")).await;
+    }
+    assert_eq!(emails(&list(&admin, "").await).len(), 25);
+    assert_eq!(emails(&list(&admin, "limit=100").await).len(), 27);
+    assert_eq!(emails(&list(&admin, "limit=1").await).len(), 1);
+}
+
+#[tokio::test]
+async fn a_search_finds_beginnings_in_any_case_and_nothing_else() {
+    let app = TestApp::start().await;
+    for (email, username) in [
+        ("ada@example.org", "countess"),
+        ("adam@example.org", "first"),
+        ("grace@example.org", "admiral"),
+        ("o'neil%x_y@example.org", "a_b"),
+        ("zed@example.org", "axb"),
+    ] {
+        let body = json!({ "email": email, "username": username, "password": PASSWORD });
+        app.nobody().post("/v1/accounts", body).await.expect(201);
+    }
+    let nameless = json!({ "email": "nameless@example.org", "password": PASSWORD });
+    app.nobody().post("/v1/accounts", nameless).await.expect(201);
+    let admin = app.admin().await;
+    for (search, expected) in [
+        ("ada", &["ada@example.org", "adam@example.org"][..]),
+        ("ADA", &["ada@example.org", "adam@example.org"]),
+        ("ada%40", &["ada@example.org"]),
+        ("adm", &["admin@vestibule.invalid", "grace@example.org"]),
+        ("COUNT", &["ada@example.org"]),
+        ("example", &[]),
+        ("%25", &[]),
+        ("_", &[]),
+        ("a_", &["o'neil%x_y@example.org"]),
+        ("o%27", &["o'neil%x_y@example.org"]),
+        ("o'neil%25x_", &["o'neil%x_y@example.org"]),
+        ("o_neil", &[]),
+        ("%27 OR 1=1 --", &[]),
+        ("*", &[]),
+        ("nameless", &["nameless@example.org"]),
+        ("%C3%A4", &[]),
+    ] {
+        let page = list(&admin, &format!("sort=email&search={}", search.replace(' ', "%20"))).await;
+        assert_eq!(emails(&page), expected, "{search}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_by_role_and_status_and_both() {
+    let app = TestApp::start().await;
+    app.holding("ada", &["users:read"]).await;
+    let eve = app.register("eve").await;
+    let change = Change { status: Some(Status::Disabled), ..Change::default() };
+    administration::update(&app.app, By::Operator, eve, change, None).await.unwrap();
+    let admin = app.admin().await;
+    for (query, expected) in [
+        ("role=admin", &["admin@vestibule.invalid"][..]),
+        ("role=user", &["admin@vestibule.invalid", "eve@example.org"]),
+        ("role=role-ada", &["ada@example.org"]),
+        ("role=unheard-of", &[]),
+        ("status=disabled", &["eve@example.org"]),
+        ("status=active", &["ada@example.org", "admin@vestibule.invalid"]),
+        ("status=active&role=user", &["admin@vestibule.invalid"]),
+        ("status=active&role=user&search=adm", &["admin@vestibule.invalid"]),
+        ("status=disabled&role=user&search=adm", &[]),
+    ] {
+        assert_eq!(emails(&list(&admin, &format!("sort=email&{query}")).await), expected, "{query}");
+        let walked = walk(&admin, &format!("sort=email&{query}&limit=1"), async |_| {}).await;
+        assert_eq!(walked, expected, "{query}");
+    }
+}
