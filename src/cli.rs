@@ -192,13 +192,16 @@ async fn serve(settings: Settings) -> Result<()> {
 }
 
 /// Tells where the first administrator's password is, and at a terminal the password itself.
-fn announce(file: &Path, password: Option<&str>) -> io::Result<()> {
-    let file = file.display();
+fn announce(path: &Path, password: Option<&str>) -> io::Result<()> {
+    let file = path.display();
     match password {
         Some(password) if io::stdout().is_terminal() => {
             say(format_args!("The first administrator is `admin` with the password {password} (also in {file}).\n"))
         }
         Some(_) => say(format_args!("The first administrator is `admin`; the password is in {file}.\n")),
+        None if path.exists() => {
+            say(format_args!("The password that `admin` began with is in {file}: delete it once you have set another.\n"))
+        }
         None => Ok(()),
     }
 }

@@ -102,7 +102,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
             method = %method,
             operation = operation.map(|it| it.0),
             status = response.status().as_u16(),
-            ms = took.as_secs_f64() * 1000.0,
+            duration_us = took.as_micros(),
             user = signed_in.get().map(tracing::field::display),
             "request"
         );

@@ -46,7 +46,7 @@ fn guarded_operations_say_401_and_403_and_the_permission() {
         match contract::access(operation) {
             Access::Public => assert!(!unauthorized.contains("_token"), "{method} {path}"),
             Access::Signed => {
-                assert!(unauthorized.contains("missing_token") && !forbidden.contains("insufficient"), "{method} {path}")
+                assert!(unauthorized.contains("missing_token") && !forbidden.contains("insufficient"), "{method} {path}");
             }
             Access::Permission(name) => {
                 assert!(

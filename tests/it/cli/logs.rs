@@ -41,7 +41,7 @@ fn a_request_is_one_line_that_names_it_and_tells_no_query() {
         assert_eq!(line["method"], *method);
         assert_eq!(line["operation"].as_str().unwrap_or_default(), *operation, "{line}");
         assert_eq!(line["status"], answer.status);
-        assert!(line["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
+        assert!(line["duration_us"].as_u64().is_some_and(|it| it > 0), "{line}");
         assert_eq!(line.get("user"), knows_user.then_some(&id), "{line}");
         if answer.status >= 400 {
             assert_eq!(answer.json()["request_id"], answer.header("x-request-id"));

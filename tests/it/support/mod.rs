@@ -32,7 +32,8 @@ pub struct TestApp {
     pub directory: Arc<TempDir>,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     admin_password: String,
-    _postgres: Option<Arc<TemporaryPostgres>>,
+    /// Kept running for as long as its database is used.
+    postgres: Option<Arc<TemporaryPostgres>>,
 }
 
 impl TestApp {
@@ -61,7 +62,7 @@ impl TestApp {
         postgres: Option<Arc<TemporaryPostgres>>,
     ) -> Self {
         let endpoint = Arc::new(server::endpoint(app.clone()).unwrap().boxed());
-        Self { app, clock, directory, endpoint, admin_password, _postgres: postgres }
+        Self { app, clock, directory, endpoint, admin_password, postgres }
     }
 
     /// Sends a request as it is. The answer is checked against the contract by whoever sent it.
@@ -119,7 +120,7 @@ impl TestApp {
             Arc::clone(&self.clock),
             Arc::clone(&self.directory),
             self.admin_password.clone(),
-            self._postgres.clone(),
+            self.postgres.clone(),
         )
     }
 
