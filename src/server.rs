@@ -102,7 +102,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
             method = %method,
             operation = operation.map(|it| it.0),
             status = response.status().as_u16(),
-            duration_us = took.as_micros(),
+            duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             user = signed_in.get().map(tracing::field::display),
             "request"
         );

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     assert_problem,
-    support::{PASSWORD, TestApp, caller::Caller},
+    support::{PASSWORD, TestApp, caller::Caller, clock::minutes},
 };
 
 const NOBODYS: &str = "/v1/users/0198c5e0-0000-7000-8000-000000000000";
@@ -108,6 +108,7 @@ async fn p05_a_deleted_users_names_are_free_and_inherit_nothing() {
 async fn s07_people_see_and_end_their_own_sessions_and_administrators_anybodys() {
     let app = TestApp::start().await;
     let phone = app.user("ada").await;
+    app.clock.advance(minutes(1));
     let laptop = app.nobody().log_in("ada", PASSWORD).await;
     let bob = app.user("bob").await;
     let listed = laptop.get("/v1/me/sessions").await.expect(200);

@@ -40,7 +40,7 @@ fn paths() -> BTreeMap<String, BTreeSet<Method>> {
 }
 
 fn filled(path: &str, parameter: &str) -> String {
-    path.split('/').map(|it| if it.starts_with('{') { parameter } else { it }).collect::<Vec<_>>().join("/")
+    path.replace("{id}", parameter).replace("{name}", "user")
 }
 
 /// Every operation that takes a JSON body: method, path and the names of the body's members.
@@ -153,11 +153,14 @@ async fn h02_no_refusal_repeats_a_path_a_parameter_or_a_header() {
     for (path, method, operation) in contract::operations(contract::document()) {
         let method: Method = method.to_uppercase().parse().unwrap();
         if path.contains('{') {
-            assert_untold(path, &admin.send(method.clone(), &filled(path, MARK), &[], Body::empty()).await);
+            assert_untold(
+                path,
+                &admin.send(method.clone(), &path.replace("{id}", MARK).replace("{name}", MARK), &[], Body::empty()).await,
+            );
         }
         for parameter in operation.get("parameters").and_then(Value::as_array).into_iter().flatten() {
             if let ("query", Some(name)) = (parameter["in"].as_str().unwrap(), parameter["name"].as_str()) {
-                let twice = format!("{}?{name}={MARK}&{name}={MARK}", filled(path, MARK));
+                let twice = format!("{}?{name}={MARK}&{name}={MARK}", path.replace("{id}", MARK).replace("{name}", MARK));
                 assert_untold(&twice, &admin.send(method.clone(), &twice, &[], Body::empty()).await);
             }
         }

@@ -25,7 +25,9 @@ async fn patch_if(caller: &Caller<'_>, condition: &str, body: Value) -> Answer {
 #[tokio::test]
 async fn somebody_signed_in_sees_their_account() {
     let app = TestApp::start().await;
-    let ada = app.user("ada").await;
+    app.register("ada").await;
+    app.clock.advance(minutes(1));
+    let ada = app.nobody().log_in("ada", PASSWORD).await;
     let answer = ada.get("/v1/me").await;
     assert!(answer.header("etag").starts_with('"'));
     assert_eq!(answer.header("cache-control"), "no-store");

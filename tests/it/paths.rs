@@ -5,7 +5,10 @@ use poem::{
     Body, Request,
     http::{Method, Uri},
 };
-use vestibule::api::contract;
+use vestibule::{
+    api::contract::{self, Access},
+    values::ids::UserId,
+};
 
 use crate::{
     assert_problem,
@@ -136,14 +139,18 @@ async fn a03_an_id_that_is_nobodys_or_none_is_not_found() {
     ];
     for (template, method, operation) in contract::operations(contract::document()).filter(|it| it.0.contains("{id}")) {
         let method: Method = method.to_uppercase().parse().unwrap();
-        let body = || if operation.contains_key("requestBody") { Body::from("{}") } else { Body::empty() };
-        for id in strange {
+        let has_body = operation.contains_key("requestBody");
+        let body = || if has_body { Body::from("{}") } else { Body::empty() };
+        // With a body, one that is nobody's is looked for only once the body is good.
+        for id in strange.into_iter().filter(|id| !has_body || id.parse::<UserId>().is_err()) {
             let path = template.replace("{id}", id);
             let answer = admin.send(method.clone(), &path, &[], body()).await;
             assert_eq!(answer.problem(), (404, "not_found"), "{method} {path}: {:#}", answer.body);
             // Who may not look learns nothing, not even that there is nobody.
             let answer = user.send(method.clone(), &path, &[], body()).await;
-            assert_eq!(answer.problem(), (403, "insufficient_permission"), "{method} {path}");
+            if matches!(contract::access(operation), Access::Permission(_)) {
+                assert_eq!(answer.problem(), (403, "insufficient_permission"), "{method} {path}");
+            }
         }
     }
     assert_problem!(admin.get("/v1/users/%ff").await, 404, "not_found");
