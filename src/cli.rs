@@ -185,7 +185,7 @@ async fn serve(settings: Settings) -> Result<()> {
     };
     let jobs = jobs::start(&app);
     server::serve(app.clone(), ready, stopped()?).await?;
-    drop(jobs);
+    jobs::stop(jobs, &app).await;
     app.db.close().await?;
     tracing::info!("stopped");
     Ok(())

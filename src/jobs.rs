@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use sea_orm::DbBackend;
 use tokio::{
     sync::Notify,
@@ -22,7 +23,7 @@ const REFUSALS: Duration = Duration::from_secs(5);
 /// How often room is made.
 const PURGE: Duration = Duration::from_mins(10);
 
-/// Starts everything. Dropping what it gives stops it.
+/// Starts everything. It runs until [`stop`], or until what this gives is dropped.
 #[must_use = "the jobs stop when this is dropped"]
 pub fn start(app: &App) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
@@ -34,6 +35,12 @@ pub fn start(app: &App) -> JoinSet<()> {
     jobs.spawn(write_refusals(app.clone()));
     jobs.spawn(purge(app.clone()));
     jobs
+}
+
+/// Stops everything, and writes down what would be lost.
+pub async fn stop(mut jobs: JoinSet<()>, app: &App) {
+    jobs.shutdown().await;
+    report("write refusals down", audit::write_refusals(app, app.clock.now() + TimeDelta::minutes(1)).await);
 }
 
 /// Follows the feed for ever. A poll that hangs is given up, and the next one tried: until one succeeds, what is known
@@ -77,7 +84,7 @@ async fn write_refusals(app: App) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        report("write refusals down", audit::write_refusals(&app).await);
+        report("write refusals down", audit::write_refusals(&app, app.clock.now()).await);
     }
 }
 

@@ -192,12 +192,12 @@ pub async fn list(app: &App, filter: &Filter, paging: &Paging) -> Result<Slice<a
     Ok(paging.slice(app, LIST, query.all(app.db.read()).await?, |it| it.id))
 }
 
-/// Writes down the refusals by guards whose minute is over: one event for each caller, operation and minute.
+/// Writes down the refusals by guards whose minute is over at `now`: one event for each caller, operation and minute.
 ///
 /// # Errors
 /// When the database fails; then they are lost, and the log has them.
-pub async fn write_refusals(app: &App) -> Result<()> {
-    let refusals = app.refusals.take(app.clock.now());
+pub async fn write_refusals(app: &App, now: DateTime<Utc>) -> Result<()> {
+    let refusals = app.refusals.take(now);
     if refusals.is_empty() {
         return Ok(());
     }

@@ -9,6 +9,7 @@ mod administration;
 mod audit;
 mod cli;
 mod contract;
+mod costs;
 mod docs;
 mod floors;
 mod headers;

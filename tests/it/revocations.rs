@@ -167,3 +167,35 @@ async fn d04_a_client_that_hangs_up_stops_nothing() {
         assert_problem!(caller.get("/v1/me").await, 401, "session_ended");
     }
 }
+
+#[tokio::test]
+async fn d03_a_follower_misses_nothing_that_many_writers_commit_at_once() {
+    let here = TestApp::start().await;
+    let (there, follower) = (here.replica().await, here.replica().await);
+    let mut sessions = Vec::new();
+    here.register("ada").await;
+    for _ in 0..40 {
+        sessions.push(here.nobody().log_in("ada", PASSWORD).await.token.unwrap());
+    }
+    let end = async |app: &TestApp, token: &str| {
+        app.bearer(token).delete("/v1/me/sessions/current", json!(null)).await.expect(204);
+    };
+    let writers = async {
+        let replicas = [&here, &there];
+        let ends = sessions.iter().enumerate().map(|(number, token)| end(replicas[number % 2], token));
+        futures_util::future::join_all(ends).await;
+    };
+    let follows = async {
+        loop {
+            revocations::follow(&follower.app).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = writers => {}
+        () = follows => {}
+    }
+    revocations::follow(&follower.app).await.unwrap();
+    for token in &sessions {
+        assert_problem!(follower.bearer(token).get("/v1/me").await, 401, "session_ended");
+    }
+}

@@ -122,3 +122,20 @@ fn nobody_is_explained() {
         assert_eq!(said, "vestibule: there is no such account.\n");
     }
 }
+
+#[test]
+fn what_is_taken_away_beside_a_running_server_bites_within_a_second() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    for (name, command, stdin) in
+        [("ada", "user disable ada", ""), ("bea", "user set-password bea --password-stdin", "bea prefers small boats\n")]
+    {
+        run_with(dir.path(), &format!("user create {name}@example.org --username {name} --password-stdin"), &[], PASSWORD).done();
+        let token = server.log_in(name, PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
+        assert_eq!(server.get_as(&token, "/v1/token").status, 200);
+        run_with(dir.path(), command, &[], stdin).done();
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let answer = server.get_as(&token, "/v1/token");
+        assert_eq!((answer.status, answer.json()["code"].as_str().unwrap()), (401, "session_ended"));
+    }
+}
