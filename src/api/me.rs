@@ -19,7 +19,7 @@ use super::{
 use crate::{
     app::App,
     domain::{
-        accounts::{self, Change},
+        accounts::{self, Names},
         revocations::Which,
         sessions,
     },
@@ -108,8 +108,8 @@ impl Me {
         body: Body<MyChange>,
     ) -> Reply<Tagged<User>, UpdateMe> {
         let MyChange { name, username, email, current_password } = body.0;
-        let change = Change { email, username: username.0, name: name.0, current_password };
-        Ok(tagged(accounts::update(&app, &caller, change, if_match.0.as_ref()).await?))
+        let names = Names { email, username: username.0, name: name.0 };
+        Ok(tagged(accounts::update(&app, &caller, names, current_password.as_ref(), if_match.0.as_ref()).await?))
     }
 
     /// Close my account.

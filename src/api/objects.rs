@@ -1,5 +1,6 @@
 //! The objects that several operations answer with, as API.md names them.
 
+use chrono::{DurationRound, TimeDelta};
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
 
@@ -129,7 +130,7 @@ impl Session {
         Self {
             id: row.id.into(),
             created_at: Time(row.created_at),
-            last_used_at: Time(row.last_used_at),
+            last_used_at: Time(row.last_used_at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(row.last_used_at)),
             expires_at: Time(expires_at),
             address: row.address,
             user_agent: row.user_agent,

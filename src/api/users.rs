@@ -19,7 +19,7 @@ use super::{
 use crate::{
     app::App,
     domain::{
-        accounts::NewAccount,
+        accounts::{Names, NewAccount},
         administration::{self, By, Change},
         sessions,
         users::{self, Filter, Sort},
@@ -216,7 +216,7 @@ impl Users {
         body: Body<UserChange>,
     ) -> Reply<Tagged<User>, UpdateUser> {
         let UserChange { email, username, name, status } = body.0;
-        let change = Change { email, username: username.0, name: name.0, status: status.map(Into::into) };
+        let change = Change { names: Names { email, username: username.0, name: name.0 }, status: status.map(Into::into) };
         Ok(tagged(administration::update(&app, By::Caller(&caller), id.0, change, if_match.0.as_ref()).await?))
     }
 

@@ -48,17 +48,30 @@ pub struct NewAccount {
     pub roles: Vec<RoleName>,
 }
 
-/// What an owner changes of their account. `None` leaves a member alone; `Some(None)` clears it.
+/// What an account is called. `None` leaves a member alone; `Some(None)` clears it.
 #[derive(Default)]
-pub struct Change {
-    /// A new address; it needs the current password.
+pub struct Names {
+    /// A new address.
     pub email: Option<Email>,
     /// A new username, or none.
     pub username: Option<Option<Username>>,
     /// A new name, or none.
     pub name: Option<Option<Name>>,
-    /// Proof that the owner is asking.
-    pub current_password: Option<Password>,
+}
+
+impl Names {
+    /// Writes them into a row that is about to be saved.
+    pub(super) fn write(self, row: &mut user::ActiveModel) {
+        if let Some(email) = self.email {
+            row.email = Set(email.into());
+        }
+        if let Some(username) = self.username {
+            row.username = Set(username.map(String::from));
+        }
+        if let Some(name) = self.name {
+            row.name = Set(name.map(String::from));
+        }
+    }
 }
 
 /// Makes an account for somebody who asks for one.
@@ -134,13 +147,19 @@ pub async fn read(app: &App, caller: &Caller) -> Result<User> {
     users::read(app, caller.user()).await.map_err(|err| if matches!(err, Error::NotFound) { Error::SessionEnded } else { err })
 }
 
-/// Changes the caller's own account.
+/// Changes the caller's own account. A new address takes the current password as proof that the owner is asking.
 ///
 /// # Errors
 /// [`Error::PreconditionFailed`] when `condition` names another state; [`Error::EmailTaken`],
 /// [`Error::UsernameTaken`]; a fault of `/current_password` when a new address comes without the right one.
-pub async fn update(app: &App, caller: &Caller, change: Change, condition: Option<&IfMatch>) -> Result<User> {
-    let proof = match (&change.email, &change.current_password) {
+pub async fn update(
+    app: &App,
+    caller: &Caller,
+    names: Names,
+    current_password: Option<&Password>,
+    condition: Option<&IfMatch>,
+) -> Result<User> {
+    let proof = match (&names.email, current_password) {
         (None, _) => None,
         (Some(_), None) => {
             return Err(Fault::at("/current_password", Invalid::new("required", "A new e-mail address needs it.")).into());
@@ -157,15 +176,7 @@ pub async fn update(app: &App, caller: &Caller, change: Change, condition: Optio
     }
     let before = Profile::from(user.clone());
     let mut row = user.clone().into_active_model();
-    if let Some(email) = change.email {
-        row.email = Set(email.into());
-    }
-    if let Some(username) = change.username {
-        row.username = Set(username.map(String::from));
-    }
-    if let Some(name) = change.name {
-        row.name = Set(name.map(String::from));
-    }
+    names.write(&mut row);
     let after = save(app, &tx, user, row).await?;
     if after.revision != before.revision {
         let event = Event::on_user(Kind::AccountUpdated, &after).with(difference(&before, &after));

@@ -7,7 +7,7 @@ use sea_orm::{ActiveValue::Set, DatabaseTransaction, IntoActiveModel, ModelTrait
 use serde_json::json;
 
 use super::{
-    accounts::{self, NewAccount},
+    accounts::{self, Names, NewAccount},
     audit::{self, Actor, Event, Kind},
     caller::{Caller, Standing, lock_administration},
     credentials,
@@ -24,10 +24,7 @@ use crate::{
     },
     error::{Error, Fault, Result},
     live::role_map::RoleMap,
-    values::{
-        Invalid, email::Email, ids::UserId, name::Name, password::NewPassword, permission::Grants, revision::IfMatch,
-        role_name::RoleName, username::Username,
-    },
+    values::{Invalid, ids::UserId, password::NewPassword, permission::Grants, revision::IfMatch, role_name::RoleName},
 };
 
 /// On whose authority something is done.
@@ -82,16 +79,12 @@ impl Authority {
     }
 }
 
-/// What an administrator changes of an account. `None` leaves a member alone; `Some(None)` clears it.
+/// What an administrator changes of an account.
 #[derive(Default)]
 pub struct Change {
-    /// A new address.
-    pub email: Option<Email>,
-    /// A new username, or none.
-    pub username: Option<Option<Username>>,
-    /// A new name, or none.
-    pub name: Option<Option<Name>>,
-    /// Whether the account may be used.
+    /// What it is called.
+    pub names: Names,
+    /// Whether it may be used; `None` leaves that alone.
     pub status: Option<Status>,
 }
 
@@ -126,15 +119,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
         return Err(Error::PreconditionFailed);
     }
     let mut row = before.clone().into_active_model();
-    if let Some(email) = change.email {
-        row.email = Set(email.into());
-    }
-    if let Some(username) = change.username {
-        row.username = Set(username.map(String::from));
-    }
-    if let Some(name) = change.name {
-        row.name = Set(name.map(String::from));
-    }
+    change.names.write(&mut row);
     if let Some(status) = change.status {
         row.status = Set(status);
     }

@@ -1,6 +1,6 @@
 //! Sessions: who is signed in, and for how long. Log-in begins one; every access token dies with it.
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
     QueryOrder, QuerySelect,
@@ -74,7 +74,7 @@ async fn begin(app: &App, origin: &Origin, checked: user::Model, upgrade: Option
         user_id: Set(user.id),
         client_id: Set(tokens::CLIENT.to_owned()),
         created_at: Set(now),
-        last_used_at: Set(now.trunc_subsecs(0)),
+        last_used_at: Set(now),
         expires_at: Set(now + app.settings.sessions.max_ttl),
         address: Set(origin.address.map(|it| it.to_string())),
         user_agent: Set(origin.user_agent.clone()),

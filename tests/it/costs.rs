@@ -59,7 +59,7 @@ async fn round(app: &TestApp, token: &str) -> Duration {
         let request = Request::builder().uri_str("/v1/token").header(header::AUTHORIZATION, format!("Bearer {token}")).finish();
         assert_eq!(app.raw(request).await.status(), 200);
     }
-    System.uptime() - began
+    System.uptime().saturating_sub(began)
 }
 
 /// The memory of this process that is in use, in bytes.
