@@ -234,7 +234,11 @@ fn log(settings: &Settings) -> Result<()> {
         LogFormat::Json => false,
         LogFormat::Auto => io::stderr().is_terminal(),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal());
     // It would tell on standard error that standard error is gone, and panic over it, in the middle of a request.
     let log = log.log_internal_errors(false);
     let set = if text { log.try_init() } else { log.json().flatten_event(true).try_init() };

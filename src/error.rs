@@ -111,7 +111,7 @@ pub enum Place {
     /// A JSON pointer into the body (RFC 6901).
     Pointer(Cow<'static, str>),
     /// The name of a query parameter.
-    Parameter(&'static str),
+    Parameter(Cow<'static, str>),
 }
 
 impl Fault {
@@ -121,9 +121,8 @@ impl Fault {
     }
 
     /// What is wrong with the query parameter `name`.
-    #[must_use]
-    pub fn parameter(name: &'static str, invalid: Invalid) -> Self {
-        Self { place: Place::Parameter(name), code: invalid.code, detail: invalid.detail }
+    pub fn parameter(name: impl Into<Cow<'static, str>>, invalid: Invalid) -> Self {
+        Self { place: Place::Parameter(name.into()), code: invalid.code, detail: invalid.detail }
     }
 }
 

@@ -161,11 +161,13 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
             && settings.cors.origins.iter().any(|it| it.as_str().as_bytes() == web_origin.as_bytes())
         {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, web_origin.clone());
-            headers
-                .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, if-match"));
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static("authorization, content-type, if-match, if-none-match"),
+            );
             headers.insert(
                 header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("etag, link, location, retry-after, x-request-id"),
+                HeaderValue::from_static("etag, link, location, retry-after, www-authenticate, x-request-id"),
             );
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
             if let Some(allow) = headers.get(header::ALLOW).cloned() {

@@ -162,7 +162,7 @@ impl Audit {
         /// How many items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<AuditEventPage>, ListAuditEvents> {
-        let mut faults = Faults::default();
+        let mut faults = Faults::of(request);
         let filter = Filter {
             actor: faults.take(actor),
             subject: faults.take(subject),

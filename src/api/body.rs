@@ -57,6 +57,9 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
         .into_bytes_limit(LIMIT)
         .await
         .map_err(|err| unread(&err))?;
+    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as it is, without a content encoding."));
+    }
     match request.headers().get(header::CONTENT_TYPE) {
         Some(given) if given.to_str().is_ok_and(is_json) => {}
         None if bytes.is_empty() => return Err(malformed("This operation needs a JSON body.")),
@@ -93,9 +96,11 @@ fn unread(err: &ReadBodyError) -> Problem {
     }
 }
 
-/// `application/json`, with or without a charset; JSON is UTF-8 whatever the charset says (RFC 8259 section 8.1).
+/// `application/json`, in no other charset than JSON's own (RFC 8259 section 8.1).
 fn is_json(media_type: &str) -> bool {
-    media_type.split(';').next().is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json"))
+    let mut parts = media_type.split(';').map(|it| it.trim().to_ascii_lowercase());
+    let foreign = |it: String| it.strip_prefix("charset=").is_some_and(|charset| charset.trim_matches('"') != "utf-8");
+    parts.next().is_some_and(|it| it == "application/json") && !parts.any(foreign)
 }
 
 /// The compiled schema of `T`, made at its first use.
@@ -152,6 +157,7 @@ fn named(pointer: &str) -> String {
     names.join("/")
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text looks like a member's or a parameter's name, so that repeating it tells nothing.
+pub(super) fn is_name(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-')
 }

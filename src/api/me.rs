@@ -149,7 +149,7 @@ impl Me {
         /// How many items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<SessionPage>, ListMySessions> {
-        let paging = paging(cursor, limit)?;
+        let paging = paging(request, cursor, limit)?;
         let page = sessions::list(&app, caller.user(), &paging).await?.map(|it| Session::seen_from(caller.session(), it));
         Ok(Page::new(request, page, |items, next_cursor| SessionPage { items, next_cursor }))
     }
@@ -162,10 +162,11 @@ impl Me {
         &self,
         caller: Signed,
         app: Data<&App>,
+        request: &Request,
         /// Whether the session of this request goes on.
         except_current: Param<bool>,
     ) -> Reply<NoContent, EndMySessions> {
-        let mut faults = Faults::default();
+        let mut faults = Faults::of(request);
         let except_current = faults.take(except_current).unwrap_or_default();
         faults.none()?;
         let which = if except_current { Which::Except(caller.session()) } else { Which::All };

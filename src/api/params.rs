@@ -8,6 +8,7 @@ use poem_openapi::{
     types::ParseFromParameter,
 };
 
+use super::{body, contract};
 use crate::{
     domain::paging::Paging,
     error::{Error, Fault, Result},
@@ -55,10 +56,21 @@ impl<'a, T: ParseFromParameter + 'static> ApiExtractor<'a> for Param<T> {
 }
 
 /// The faults of several parameters.
-#[derive(Default)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
+    /// Begins with those that the operation does not have: a misspelt filter would otherwise be no filter at all.
+    pub fn of(request: &Request) -> Self {
+        let known = contract::parameters(request.method(), request.uri().path());
+        let query: Vec<(String, String)> = request.params().unwrap_or_default();
+        let unknown = query.into_iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str()));
+        let fault = |name: String| {
+            let name = if body::is_name(&name) { name } else { String::new() };
+            Fault::parameter(name, Invalid::new("unknown_parameter", "This operation has no such parameter."))
+        };
+        Self(unknown.map(fault).collect())
+    }
+
     /// The parameter's value, unless it is absent or bad.
     pub fn take<T>(&mut self, param: Param<T>) -> Option<T> {
         param.0.unwrap_or_else(|fault| {
@@ -85,8 +97,8 @@ impl Faults {
 ///
 /// # Errors
 /// [`Error::Invalid`] with what is wrong with them.
-pub fn paging(cursor: Param<Cursor>, limit: Param<Limit>) -> Result<Paging> {
-    let mut faults = Faults::default();
+pub fn paging(request: &Request, cursor: Param<Cursor>, limit: Param<Limit>) -> Result<Paging> {
+    let mut faults = Faults::of(request);
     let paging = faults.paging(cursor, limit);
     faults.none()?;
     Ok(paging)

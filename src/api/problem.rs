@@ -274,7 +274,7 @@ impl From<Fault> for FaultBody {
     fn from(fault: Fault) -> Self {
         let (pointer, parameter) = match fault.place {
             Place::Pointer(pointer) => (Some(pointer.into_owned()), None),
-            Place::Parameter(name) => (None, Some(name.to_owned())),
+            Place::Parameter(name) => (None, Some(name.into_owned())),
         };
         Self { pointer, parameter, code: fault.code.to_owned(), detail: fault.detail.into_owned() }
     }

@@ -147,7 +147,7 @@ impl Roles {
         /// How many items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<RolePage>, ListRoles> {
-        let page = roles::list(&app, &paging(cursor, limit)?).await?.map(Role::from);
+        let page = roles::list(&app, &paging(request, cursor, limit)?).await?.map(Role::from);
         Ok(Page::new(request, page, |items, next_cursor| RolePage { items, next_cursor }))
     }
 

@@ -163,7 +163,7 @@ impl Users {
         /// How many items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<UserPage>, ListUsers> {
-        let mut faults = Faults::default();
+        let mut faults = Faults::of(request);
         let filter = Filter { search: faults.take(search), role: faults.take(role), status: faults.take(status).map(Into::into) };
         let sort = faults.take(sort).map(Sort::from).unwrap_or_default();
         let paging = faults.paging(cursor, limit);
@@ -273,7 +273,7 @@ impl Users {
         /// How many items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<SessionPage>, ListUserSessions> {
-        let paging = paging(cursor, limit)?;
+        let paging = paging(request, cursor, limit)?;
         let page = sessions::list_of(&app, id.0, &paging).await?.map(|it| Session::seen_from(caller.session(), it));
         Ok(Page::new(request, page, |items, next_cursor| SessionPage { items, next_cursor }))
     }

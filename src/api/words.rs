@@ -89,7 +89,7 @@ words! {
     Name = "string" "person-name" { min_length: 1, max_length: 100, example: "Ada Lovelace".into() };
     Password = "string" "password" { min_length: 1, max_length: 1024, example: EXAMPLE_PASSWORD.into() };
     NewPassword = "string" "new-password" { min_length: 8, max_length: 1024, example: EXAMPLE_PASSWORD.into() };
-    RoleName = "string" "role-name" { min_length: 2, max_length: 32, pattern: "^[a-z0-9_-]+$".into(), example: "user".into() };
+    RoleName = "string" "role-name" { min_length: 2, max_length: 32, pattern: "^[a-z0-9_-]+$".into(), example: "clerk".into() };
     Identifier = "string" "identifier" { min_length: 1, max_length: 254, example: "ada@example.org".into() };
     UserId = "string" "uuid" { min_length: 36, max_length: 36 };
     SessionRef = "string" "session-reference" { min_length: 7, max_length: 36 };
@@ -98,7 +98,7 @@ words! {
     SubjectId = "string" "subject-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9._-]+$".into() };
     Search = "string" "search" { min_length: 1, max_length: 254 };
     Cursor = "string" "cursor" { min_length: 1, max_length: 512, pattern: "^[A-Za-z0-9_-]+$".into() };
-    IfMatch = "string" "if-match" { min_length: 1, max_length: 1024 };
+    IfMatch = "string" "if-match" { max_length: 1024 };
     Limit = "integer" "int32" { minimum: 1.0, maximum: 100.0, default: 25.into() };
 }
 

@@ -24,6 +24,7 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
+    live::revocations::KEPT,
     values::{
         identifier::Identifier,
         ids::{SessionId, UserId},
@@ -180,14 +181,15 @@ pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<()> {
     taken.commit(app, tx).await
 }
 
-/// Deletes sessions that nobody used in time. They were over before: this only makes room.
+/// Deletes sessions that were over long ago. A row is kept for as long as a token of the session may live, whatever the
+/// settings were: ending the session revokes what it finds.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn purge(app: &App) -> Result<()> {
-    let now = app.clock.now();
-    let unused = session::COLUMN.last_used_at.lte(now - app.settings.sessions.idle_ttl);
-    let over = Condition::any().add(session::COLUMN.expires_at.lte(now)).add(unused);
+    let long_ago = app.clock.now() - KEPT;
+    let unused = session::COLUMN.last_used_at.lte(long_ago - app.settings.sessions.idle_ttl);
+    let over = Condition::any().add(session::COLUMN.expires_at.lte(long_ago)).add(unused);
     let tx = app.db.write().await?;
     session::Entity::delete_many().filter(over).exec(&tx).await?;
     Ok(tx.commit().await?)

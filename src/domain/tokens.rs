@@ -55,10 +55,12 @@ pub fn issue(
     roles: Vec<String>,
     session: &session::Model,
 ) -> Result<AccessToken> {
-    let until = session.expires_at.min(now + app.settings.tokens.access_ttl);
+    let settings = &app.settings;
+    let unused = session.last_used_at + settings.sessions.idle_ttl;
+    let until = (now + settings.tokens.access_ttl).min(session.expires_at).min(unused);
     let claims = Claims {
         iss: app.issuer.clone(),
-        aud: Audience::One(app.settings.tokens.audience.clone()),
+        aud: Audience::One(settings.tokens.audience.clone()),
         sub: user.id,
         client_id: session.client_id.clone(),
         sid: session.id,

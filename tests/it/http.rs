@@ -264,6 +264,7 @@ async fn h03_a_body_is_json_or_refused() {
             "application/merge-patch+json",
             "text/json",
             "application/json, text/plain",
+            "application/json; charset=utf-16",
             "json",
             "*/*",
             "",
@@ -273,6 +274,8 @@ async fn h03_a_body_is_json_or_refused() {
             let answer = admin.send(method.clone(), &path, &[("content-type", media_type)], "{}".into()).await;
             assert_eq!(answer.problem(), (415, "unsupported_media_type"), "{method} {path} {media_type}");
         }
+        let packed = [JSON, ("content-encoding", "gzip")];
+        assert_problem!(admin.send(method.clone(), &path, &packed, "{}".into()).await, 415, "unsupported_media_type");
         let answer = admin.send(method.clone(), &path, &[], "{}".into()).await;
         assert_eq!(answer.problem(), (415, "unsupported_media_type"), "{method} {path} without a type");
         let answer = admin.send(method.clone(), &path, &[], Body::empty()).await;

@@ -353,3 +353,19 @@ async fn a_right_password_that_comes_twice_at_once_begins_two_sessions() {
     assert_ne!(both.0.expect(201)["session_id"], both.1.expect(201)["session_id"]);
     assert_eq!(app.rows().await["sessions"], 2);
 }
+
+#[tokio::test]
+async fn t07_a_token_lives_no_longer_than_its_session_unused() {
+    let app = TestApp::start_with(|settings| settings.sessions.idle_ttl = Duration::from_mins(1)).await;
+    let (admin, id) = (app.admin().await, app.register("ada").await);
+    let begun = app.nobody().post("/v1/sessions", json!({ "identifier": "ada", "password": PASSWORD })).await.expect(201);
+    assert_eq!(begun["expires_in"], 60);
+    let ada = app.bearer(begun["access_token"].as_str().unwrap());
+    app.clock.advance(Duration::from_secs(59));
+    // Making room takes nothing away that ending the session would have to revoke.
+    vestibule::domain::sessions::purge(&app.app).await.unwrap();
+    admin.delete(&format!("/v1/users/{id}/sessions"), json!(null)).await.expect(204);
+    assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
+    app.clock.advance(Duration::from_secs(1));
+    assert_problem!(ada.get("/v1/me").await, 401, "expired_token");
+}

@@ -271,3 +271,14 @@ async fn a_list_is_filtered_by_role_and_status_and_both() {
         assert_eq!(walked, expected, "{query}");
     }
 }
+
+#[tokio::test]
+async fn a_misspelt_parameter_is_refused_instead_of_being_no_filter() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let refused = assert_problem!(admin.get("/v1/users?stauts=disabled&limit=0&%3Cb%3E=1").await, 422, "validation_failed");
+    assert_eq!(refused.faults(), [("stauts", "unknown_parameter"), ("", "unknown_parameter"), ("limit", "not_allowed")]);
+    let refused = admin.delete("/v1/me/sessions?except_curent=true", json!(null)).await;
+    assert_problem!(refused, 422, "validation_failed");
+    admin.get("/v1/me").await.expect(200);
+}

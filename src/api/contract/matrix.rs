@@ -10,7 +10,7 @@ const HEAD: &str = "| operation | route | public | signed in | permission | `use
 #[must_use]
 pub fn render() -> String {
     let tags = document()["tags"].as_array().into_iter().flatten().filter_map(|tag| tag["name"].as_str());
-    let mut matrix = String::from(include_str!("access.md"));
+    let mut matrix = String::from(include_str!("matrix.md"));
     for tag in tags {
         matrix.extend(["\n## ", tag, "\n\n", HEAD]);
         matrix.extend(operations(document()).filter(|(.., operation)| operation["tags"][0] == tag).map(row));

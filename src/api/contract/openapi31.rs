@@ -38,6 +38,11 @@ pub(super) fn finish(mut document: Value) -> Value {
         if let Some(body) = operation.get_mut("requestBody") {
             collect_references(body, &mut requested);
         }
+        for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(example) = parameter["schema"]["examples"].get(0).cloned() {
+                parameter["example"] = example;
+            }
+        }
         for (status, response) in operation.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten() {
             describe(status, response);
         }
@@ -47,6 +52,9 @@ pub(super) fn finish(mut document: Value) -> Value {
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| met.iter().position(|name| *name == tag["name"]));
     }
+    for (name, example) in examples() {
+        document["components"]["schemas"][name]["examples"] = json!([example]);
+    }
     while let Some(name) = requested.pop() {
         if let Some(schema) = document["components"]["schemas"].get_mut(&name)
             && close(schema)
@@ -55,6 +63,21 @@ pub(super) fn finish(mut document: Value) -> Value {
         }
     }
     document
+}
+
+/// Requests that work as they stand, where the examples of their members, taken together, would not: *Execute* sends them.
+fn examples() -> [(&'static str, Value); 6] {
+    [
+        ("MyChange", json!({ "name": "Ada King" })),
+        ("NewUser", json!({ "email": "grace@example.org", "username": "grace", "password": "nine grey gulls at noon" })),
+        ("UserChange", json!({ "name": "Grace Hopper" })),
+        ("RoleSetting", json!({ "roles": ["clerk", "user"] })),
+        (
+            "NewRole",
+            json!({ "name": "clerk", "description": "Those at the counter.", "permissions": ["users:read", "billing:refund"] }),
+        ),
+        ("RoleDraft", json!({ "description": "Those at the counter.", "permissions": ["users:read"] })),
+    ]
 }
 
 /// 3.0 spellings that poem-openapi emits, in 3.1's.
@@ -122,6 +145,25 @@ fn collect_references(value: &Value, names: &mut Vec<String>) {
     }
 }
 
+/// A problem of this code as a caller might see it.
+fn problem_example(status: &str, title: &Value, code: &str) -> Value {
+    let mut problem = json!({
+        "type": format!("urn:problem-type:vestibule:{code}"),
+        "title": title,
+        "status": status.parse::<u16>().unwrap_or_default(),
+        "code": code,
+        "request_id": "019b76da-a800-7000-8000-5d2c8e6f1a3b",
+    });
+    if code == Code::InsufficientPermission.name() {
+        problem["required_permission"] = json!("users:read");
+        problem["granted_by"] = json!(["admin"]);
+    }
+    if code == Code::ValidationFailed.name() {
+        problem["errors"] = json!([{ "pointer": "/email", "code": "format", "detail": "An e-mail address needs an @." }]);
+    }
+    problem
+}
+
 /// Gives a response the headers its status always has, and a description where it has none.
 fn describe(status: &str, response: &mut Value) {
     let header = |about: &str, of: &str| json!({ "description": about, "required": true, "schema": { "type": of } });
@@ -129,9 +171,13 @@ fn describe(status: &str, response: &mut Value) {
         let reason = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
         response["description"] = reason.unwrap_or("Response").into();
     }
-    let guarded = response["content"][problem::MEDIA_TYPE]["schema"]["allOf"][1]["properties"]["code"]["enum"]
-        .as_array()
-        .is_some_and(|codes| codes.contains(&json!(Code::InsufficientPermission.name())));
+    let codes = response["content"][problem::MEDIA_TYPE]["schema"]["allOf"][1]["properties"]["code"]["enum"].clone();
+    let codes = codes.as_array().map(Vec::as_slice).unwrap_or_default();
+    if let Some(code) = codes.first().and_then(Value::as_str) {
+        let title = response["description"].clone();
+        response["content"][problem::MEDIA_TYPE]["example"] = problem_example(status, &title, code);
+    }
+    let guarded = codes.contains(&json!(Code::InsufficientPermission.name()));
     let headers = &mut response["headers"];
     if headers.is_null() {
         *headers = json!({});
