@@ -109,16 +109,18 @@ impl App {
         let feed = Feed::default();
         let poll = feed.begin(clock.uptime());
         let revocations = Revocations::default();
-        let mut seen = 0;
-        for row in revocation::after(db.read(), 0).await? {
-            seen = row.seq;
-            if let Some(revocation) = Revocation::of(&row) {
-                revocations.apply(revocation, row.expires_at);
+        loop {
+            let rows = revocation::after(db.read(), feed.seen()).await?;
+            let Some(last) = rows.last() else { break };
+            feed.advance(last.seq);
+            for row in rows.iter().filter(|row| row.expires_at > clock.now()) {
+                if let Some(revocation) = Revocation::of(row) {
+                    revocations.apply(revocation, row.expires_at);
+                }
             }
         }
-        revocations.sweep(clock.now());
         let roles = RoleMap::load(db.read()).await?;
-        feed.succeed(&poll, seen);
+        feed.succeed(&poll);
         let stored = user::Entity::password_hash_prefixes(db.read()).await?;
         let dearest = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
 

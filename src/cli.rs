@@ -183,9 +183,17 @@ async fn serve(settings: Settings) -> Result<()> {
         _ = say(format_args!("Vestibule listens on {address}. Try it: {address}/docs\n"));
         _ = announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };
-    let jobs = jobs::start(&app);
-    server::serve(app.clone(), ready, stopped()?).await?;
+    let mut jobs = jobs::start(&app);
+    let (stopped, mut job_ended) = (stopped()?, false);
+    let until = async {
+        tokio::select! {
+            () = stopped => {}
+            _ = jobs.join_next() => job_ended = true,
+        }
+    };
+    server::serve(app.clone(), ready, until).await?;
     jobs::stop(jobs, &app).await;
+    ensure!(!job_ended, "a background job ended, so this process can no longer follow revocations");
     app.db.close().await?;
     tracing::info!("stopped");
     Ok(())

@@ -14,10 +14,15 @@ use crate::{
     app::App,
     domain::{audit, revocations, sessions},
     error::Result,
+    live::feed::MOST_SKEW,
 };
 
 /// How often the feed is read, whether or not something woke us.
 const POLL: Duration = Duration::from_millis(250);
+/// How long a poll may take before it is given up.
+const GIVE_UP: Duration = Duration::from_secs(2);
+/// How often the clocks are compared.
+const CLOCKS: Duration = Duration::from_secs(5);
 /// How often refusals are written down.
 const REFUSALS: Duration = Duration::from_secs(5);
 /// How often room is made.
@@ -32,6 +37,7 @@ pub fn start(app: &App) -> JoinSet<()> {
         jobs.spawn(listen(app.clone(), Arc::clone(&woken)));
     }
     jobs.spawn(follow(app.clone(), woken));
+    jobs.spawn(compare_clocks(app.clone()));
     jobs.spawn(write_refusals(app.clone()));
     jobs.spawn(purge(app.clone()));
     jobs
@@ -48,7 +54,7 @@ pub async fn stop(mut jobs: JoinSet<()>, app: &App) {
 async fn follow(app: App, woken: Arc<Notify>) {
     let mut complained = false;
     loop {
-        let poll = timeout(Duration::from_secs(2), revocations::follow(&app)).await;
+        let poll = timeout(GIVE_UP, revocations::follow(&app)).await;
         let failure = match poll {
             Ok(Ok(())) => None,
             Ok(Err(err)) => Some(err.to_string()),
@@ -76,6 +82,19 @@ async fn listen(app: App, woken: Arc<Notify>) {
             }
         }
         sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn compare_clocks(app: App) {
+    let mut ticks = interval(CLOCKS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // Where the database does not answer, the follower says so.
+        _ = timeout(GIVE_UP, revocations::compare_clocks(&app)).await;
+        if app.feed.skew() > MOST_SKEW {
+            tracing::warn!(skew_ms = %app.feed.skew().as_millis(), "this machine's clock and the database's differ");
+        }
     }
 }
 

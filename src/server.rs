@@ -135,7 +135,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
     fn note_refusal(&self, problem: &Problem, operation: Option<OperationId>, signed_in: &SignedIn, address: Option<IpAddr>) {
         if let (Some(permission), Some(operation), Some(user)) = (problem.lacking(), operation, signed_in.get()) {
             let minute = self.app.clock.now();
-            self.app.refusals.note(Refusal { user: *user, operation: operation.0, permission, address, minute });
+            self.app.refusals.note(Refusal { user: *user, operation: operation.0, permission, minute }, address);
         }
     }
 

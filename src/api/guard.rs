@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{caller::Caller, tokens},
+    domain::{administration::By, caller::Caller, tokens},
     error::{Error, Result},
     values::permission::Permission,
 };
@@ -42,6 +42,13 @@ fn caller(request: &Request) -> Result<Caller> {
     let caller = tokens::verify(app, token.trim_start_matches(' '), origin::of(request))?;
     SignedIn::note(request, caller.user());
     Ok(caller)
+}
+
+impl<P: Permission> Allowed<P> {
+    /// On whose authority, and by virtue of which permission, the domain acts. It asks for both again in its transaction.
+    pub fn authority(&self) -> By<'_> {
+        By::Caller(&self.0, P::NAME)
+    }
 }
 
 impl<'a> ApiExtractor<'a> for Signed {

@@ -9,7 +9,7 @@ use super::{
     problem::refusals,
     reply::{Json, Reply},
 };
-use crate::{app::App, error::Error};
+use crate::{app::App, error::Error, live::feed::MOST_SKEW};
 
 refusals! {
     /// `readHealth` and `readVersion`.
@@ -57,11 +57,13 @@ impl Service {
 
     /// Can it serve?
     ///
-    /// 503 while the database does not answer, or what is known of revocations is too old to let anybody in.
+    /// 503 while the database does not answer, what is known of revocations is too old to let anybody in, or this
+    /// machine's clock and the database's are over 2 s apart.
     #[oai(path = "/readyz", method = "get", operation_id = "readReadiness")]
     async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, ReadReadiness> {
         app.db.read().execute_unprepared("SELECT 1").await.map_err(Error::Unavailable)?;
-        if !app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
+        let is_fresh = app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness);
+        if !is_fresh || app.feed.skew() > MOST_SKEW {
             return Err(Error::AuthorizationStale.into());
         }
         Ok(Json(Health { status: State::Ok }))

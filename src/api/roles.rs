@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{
-        administration::By,
-        roles::{self, Draft},
-    },
+    domain::roles::{self, Draft},
     values::{
         description::Description,
         permission::{self, PermissionName, ReadRoles, WriteRoles},
@@ -169,7 +166,7 @@ impl Roles {
     ) -> Reply<Created<Role>, CreateRole> {
         let NewRole { name, description, permissions } = body.0;
         let draft = Draft { description, permissions: permissions.into_iter().collect() };
-        let role = roles::create(&app, By::Caller(&caller), &name, draft).await?;
+        let role = roles::create(&app, caller.authority(), &name, draft).await?;
         Ok(Created(role.into(), format!("/v1/roles/{name}")))
     }
 
@@ -186,7 +183,7 @@ impl Roles {
     ) -> Reply<Json<Role>, ReplaceRole> {
         let RoleDraft { description, permissions } = body.0;
         let draft = Draft { description, permissions: permissions.into_iter().collect() };
-        Ok(Json(roles::replace(&app, By::Caller(&caller), &name.0, draft).await?.into()))
+        Ok(Json(roles::replace(&app, caller.authority(), &name.0, draft).await?.into()))
     }
 
     /// Delete a role.
@@ -194,7 +191,7 @@ impl Roles {
     /// Only one that nobody holds.
     #[oai(path = "/roles/:name", method = "delete", operation_id = "deleteRole")]
     async fn delete(&self, caller: Allowed<WriteRoles>, app: Data<&App>, name: Path<RoleName>) -> Reply<NoContent, DeleteRole> {
-        roles::delete(&app, By::Caller(&caller), &name.0).await?;
+        roles::delete(&app, caller.authority(), &name.0).await?;
         Ok(NoContent)
     }
 

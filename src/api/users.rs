@@ -20,7 +20,7 @@ use crate::{
     app::App,
     domain::{
         accounts::{Names, NewAccount},
-        administration::{self, By, Change},
+        administration::{self, Change},
         sessions,
         users::{self, Filter, Sort},
     },
@@ -196,7 +196,7 @@ impl Users {
         }
         let roles = roles.unwrap_or_else(|| vec![RoleName::user()]);
         let new = NewAccount { email, username, name, password, roles };
-        let user = administration::create(&app, By::Caller(&caller), new).await?;
+        let user = administration::create(&app, caller.authority(), new).await?;
         let location = format!("/v1/users/{}", user.profile.id);
         Ok(Created(user.into(), location))
     }
@@ -217,7 +217,7 @@ impl Users {
     ) -> Reply<Tagged<User>, UpdateUser> {
         let UserChange { email, username, name, status } = body.0;
         let change = Change { names: Names { email, username: username.0, name: name.0 }, status: status.map(Into::into) };
-        Ok(tagged(administration::update(&app, By::Caller(&caller), id.0, change, if_match.0.as_ref()).await?))
+        Ok(tagged(administration::update(&app, caller.authority(), id.0, change, if_match.0.as_ref()).await?))
     }
 
     /// Delete a user.
@@ -225,7 +225,7 @@ impl Users {
     /// Its sessions end. Its names are free again, and whoever takes them inherits nothing.
     #[oai(path = "/users/:id", method = "delete", operation_id = "deleteUser")]
     async fn delete(&self, caller: Allowed<DeleteUsers>, app: Data<&App>, id: Path<UserId>) -> Reply<NoContent, DeleteUser> {
-        administration::delete(&app, By::Caller(&caller), id.0).await?;
+        administration::delete(&app, caller.authority(), id.0).await?;
         Ok(NoContent)
     }
 
@@ -240,7 +240,7 @@ impl Users {
         id: Path<UserId>,
         body: Body<PasswordSetting>,
     ) -> Reply<NoContent, SetUserPassword> {
-        administration::set_password(&app, By::Caller(&caller), id.0, &body.0.new_password).await?;
+        administration::set_password(&app, caller.authority(), id.0, &body.0.new_password).await?;
         Ok(NoContent)
     }
 
@@ -255,7 +255,7 @@ impl Users {
         id: Path<UserId>,
         body: Body<RoleSetting>,
     ) -> Reply<Tagged<User>, SetUserRoles> {
-        Ok(tagged(administration::set_roles(&app, By::Caller(&caller), id.0, &body.0.roles).await?))
+        Ok(tagged(administration::set_roles(&app, caller.authority(), id.0, &body.0.roles).await?))
     }
 
     /// List a user's sessions.
@@ -286,7 +286,7 @@ impl Users {
         app: Data<&App>,
         id: Path<UserId>,
     ) -> Reply<NoContent, EndUserSessions> {
-        administration::end_sessions(&app, By::Caller(&caller), id.0).await?;
+        administration::end_sessions(&app, caller.authority(), id.0).await?;
         Ok(NoContent)
     }
 }

@@ -167,7 +167,7 @@ pub async fn update(
         (Some(_), Some(password)) => Some(prove(app, caller, password).await?),
     };
     let tx = app.db.write().await?;
-    let Standing { user, roles } = caller.again(&tx).await?;
+    let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
     if proof.is_some_and(|proved| user.password_hash != proved.password_hash) {
         return Err(wrong_password());
     }
@@ -196,7 +196,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
         .map_err(|it| Fault::at("/new_password", it))?;
     let hash = credentials::hash(app, new).await?;
     let tx = app.db.write().await?;
-    let Standing { user, .. } = caller.again(&tx).await?;
+    let Standing { user, .. } = caller.again(&tx, app.clock.now()).await?;
     if user.password_hash != proved.password_hash {
         return Err(wrong_password());
     }
@@ -226,7 +226,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()>
     let proved = prove(app, caller, current).await?;
     let tx = app.db.write().await?;
     lock_administration(&tx).await?;
-    let Standing { user, roles } = caller.again(&tx).await?;
+    let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
     if user.password_hash != proved.password_hash {
         return Err(wrong_password());
     }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, IntoActiveModel, ModelTrait};
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, IntoActiveModel, ModelTrait};
 use serde_json::json;
 
 use super::{
@@ -24,14 +25,21 @@ use crate::{
     },
     error::{Error, Fault, Result},
     live::role_map::RoleMap,
-    values::{Invalid, ids::UserId, password::NewPassword, permission::Grants, revision::IfMatch, role_name::RoleName},
+    values::{
+        Invalid,
+        ids::UserId,
+        password::NewPassword,
+        permission::{AssignRoles, Grants, Permission},
+        revision::IfMatch,
+        role_name::RoleName,
+    },
 };
 
 /// On whose authority something is done.
 #[derive(Clone, Copy)]
 pub enum By<'a> {
-    /// Somebody who is signed in.
-    Caller(&'a Caller),
+    /// Somebody who is signed in, by virtue of this permission.
+    Caller(&'a Caller, &'static str),
     /// Whoever has a shell on the server.
     Operator,
 }
@@ -46,13 +54,18 @@ pub(super) struct Authority {
 
 impl By<'_> {
     /// Reads the authority's standing again, and keeps it from changing until the transaction ends.
-    pub(super) async fn stand(self, tx: &DatabaseTransaction) -> Result<Authority> {
+    ///
+    /// # Errors
+    /// [`Error::InsufficientPermission`] when the permission was lost since the guard let them in;
+    /// [`Error::SessionEnded`], [`Error::StaleToken`].
+    pub(super) async fn stand(self, tx: &DatabaseTransaction, now: DateTime<Utc>) -> Result<Authority> {
         lock_administration(tx).await?;
         let map = RoleMap::load(tx).await?;
         Ok(match self {
             Self::Operator => Authority { actor: Actor::operator(), origin: Origin::default(), grants: Grants::Everything, map },
-            Self::Caller(caller) => {
-                let Standing { user, roles } = caller.again(tx).await?;
+            Self::Caller(caller, permission) => {
+                let Standing { user, roles } = caller.again(tx, now).await?;
+                map.require(&roles, permission)?;
                 Authority { actor: caller.actor(&user), origin: caller.origin.clone(), grants: map.grants(&roles), map }
             }
         })
@@ -94,16 +107,28 @@ pub struct Change {
 /// [`Error::EscalationDenied`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::Overloaded`], or a fault of
 /// `/password` or `/roles`.
 pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
+    // Once before hashing, so that who may not learns nothing of the account and costs nothing; once where it counts.
+    may_create(&by.stand(&app.db.write().await?, app.clock.now()).await?, app.db.read(), &new.roles).await?;
     let hash = accounts::hash_for(app, &new).await?;
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
-    let roles = existing(&tx, &new.roles).await?;
-    authority.must_hold(&roles)?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
+    let roles = may_create(&authority, &tx, &new.roles).await?;
     let user = accounts::insert(app, &tx, new, hash).await?;
     let event = Event::on_user(Kind::UserCreated, &user).with(json!({ "roles": roles }));
     audit::record(&tx, user.created_at, &authority.origin, authority.actor, event).await?;
     tx.commit().await?;
     Ok(User { profile: user.into(), roles })
+}
+
+/// The roles of a new account, if the authority may give them: others than `user` take `roles:assign` as well.
+async fn may_create(authority: &Authority, db: &impl ConnectionTrait, roles: &[RoleName]) -> Result<Vec<String>> {
+    let roles = existing(db, roles).await?;
+    if roles != [RoleName::USER] && !authority.grants.allows(AssignRoles::NAME) {
+        let granted_by = authority.map.granting(AssignRoles::NAME);
+        return Err(Error::InsufficientPermission { required: AssignRoles::NAME, granted_by });
+    }
+    authority.must_hold(&roles)?;
+    Ok(roles)
 }
 
 /// Changes an account. Disabling it ends its sessions.
@@ -113,7 +138,7 @@ pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
 /// [`Error::UsernameTaken`]; [`Error::PreconditionFailed`] when `condition` names another state.
 pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition: Option<&IfMatch>) -> Result<User> {
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
     let (before, roles) = authority.target(&tx, id).await?;
     if condition.is_some_and(|it| !it.allows(before.revision)) {
         return Err(Error::PreconditionFailed);
@@ -142,12 +167,16 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
 /// # Errors
 /// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::Overloaded`], or a fault of `/new_password`.
 pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) -> Result<()> {
-    let known = users::read(app, id).await?.profile;
+    // Once before hashing, and once more where it counts.
+    let (known, _) = {
+        let tx = app.db.write().await?;
+        by.stand(&tx, app.clock.now()).await?.target(&tx, id).await?
+    };
     new.fits(app.settings.password.min_length, &known.email, known.username.as_deref())
         .map_err(|it| Fault::at("/new_password", it))?;
     let hash = credentials::hash(app, new).await?;
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
     let (user, _) = authority.target(&tx, id).await?;
     let now = app.clock.now();
     audit::record(&tx, now, &authority.origin, authority.actor, Event::on_user(Kind::UserPasswordSet, &user)).await?;
@@ -162,7 +191,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
 /// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`].
 pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
     let (user, roles) = authority.target(&tx, id).await?;
     let now = app.clock.now();
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
@@ -179,7 +208,7 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 /// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`], or a fault of `/roles`.
 pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) -> Result<User> {
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
     let (user, before) = authority.target(&tx, id).await?;
     let after = existing(&tx, names).await?;
     authority.must_hold(&after)?;
@@ -204,7 +233,7 @@ pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) ->
 /// [`Error::NotFound`], [`Error::EscalationDenied`].
 pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
     let (user, _) = authority.target(&tx, id).await?;
     audit::record(&tx, app.clock.now(), &authority.origin, authority.actor, Event::on_user(Kind::UserSessionsEnded, &user))
         .await?;
@@ -215,8 +244,8 @@ pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 ///
 /// # Errors
 /// A fault of `/roles/N` for each that does not exist.
-async fn existing(tx: &DatabaseTransaction, names: &[RoleName]) -> Result<Vec<String>> {
-    let known = role::Entity::names(tx).await?;
+async fn existing(db: &impl ConnectionTrait, names: &[RoleName]) -> Result<Vec<String>> {
+    let known = role::Entity::names(db).await?;
     let faults: Vec<_> = (0..)
         .zip(names)
         .filter(|(_, name)| !known.contains(name.as_str()))

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     entity::{audit_event, json::JsonText, user},
     error::Result,
-    live::refusals::Refusal,
+    live::refusals::{Count, Refusal},
     values::{
         ids::{EventId, SessionId, UserId},
         query::SubjectId,
@@ -202,15 +202,18 @@ pub async fn write_refusals(app: &App, now: DateTime<Utc>) -> Result<()> {
         return Ok(());
     }
     let tx = app.db.write().await?;
-    for (Refusal { user, operation, permission, address, minute }, count) in refusals {
+    for (Refusal { user, operation, permission, minute }, Count { times, address }) in refusals {
         let Some(user) = user::Entity::find_by_id(user).one(&tx).await? else { continue };
         let origin = Origin { address, ..Origin::default() };
-        let details = json!({ "operation": operation, "permission": permission, "count": count });
+        let details = json!({ "operation": operation, "permission": permission, "count": times });
         let event = Event::on_user(Kind::AccessRefused, &user).with(details);
         record(&tx, minute, &origin, Actor::account(&user, None), event).await?;
     }
     Ok(tx.commit().await?)
 }
+
+/// How many events are deleted at once.
+const AT_ONCE: u64 = 2_000;
 
 /// Deletes events older than `audit.retention`.
 ///
@@ -218,7 +221,17 @@ pub async fn write_refusals(app: &App, now: DateTime<Utc>) -> Result<()> {
 /// When the database fails.
 pub async fn purge(app: &App) -> Result<()> {
     let oldest = EventId::first_of(app.clock.now() - app.settings.audit.retention);
-    let tx = app.db.write().await?;
-    audit_event::Entity::delete_many().filter(audit_event::COLUMN.id.lt(oldest)).exec(&tx).await?;
-    Ok(tx.commit().await?)
+    // A few at a time, so that nobody else who writes waits for long.
+    loop {
+        let tx = app.db.write().await?;
+        let old = audit_event::Entity::find().select_only().column(audit_event::Column::Id);
+        let old = old.filter(audit_event::COLUMN.id.lt(oldest)).limit(AT_ONCE);
+        let some: Vec<EventId> = old.into_tuple().all(&tx).await?;
+        let deleted = some.len() as u64;
+        audit_event::Entity::delete_many().filter(audit_event::COLUMN.id.is_in(some)).exec(&tx).await?;
+        tx.commit().await?;
+        if deleted < AT_ONCE {
+            return Ok(());
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 
 use super::{audit::Actor, origin::Origin};
@@ -53,10 +54,7 @@ impl Caller {
     /// # Errors
     /// [`Error::InsufficientPermission`], with the roles that would do.
     pub fn require(&self, permission: &'static str) -> Result<()> {
-        if self.roles.allows(&self.claims.roles, permission) {
-            return Ok(());
-        }
-        Err(Error::InsufficientPermission { required: permission, granted_by: self.roles.granting(permission) })
+        self.roles.require(&self.claims.roles, permission)
     }
 
     /// Everything the caller's roles grant by name: for the built-in administrator each of Vestibule's own
@@ -82,10 +80,10 @@ impl Caller {
     /// # Errors
     /// [`Error::SessionEnded`] when the session or the account is gone, or the account disabled; [`Error::StaleToken`]
     /// when its roles were assigned anew since the token was issued.
-    pub async fn again(&self, tx: &DatabaseTransaction) -> Result<Standing> {
+    pub async fn again(&self, tx: &DatabaseTransaction, now: DateTime<Utc>) -> Result<Standing> {
         let user = user::Entity::locked(tx, self.user()).await?.ok_or(Error::SessionEnded)?;
         let session = session::Entity::of(user.id).filter(session::COLUMN.id.eq(self.session())).one(tx).await?;
-        if user.status == Status::Disabled || session.is_none() {
+        if user.status == Status::Disabled || session.is_none_or(|it| it.expires_at <= now) {
             return Err(Error::SessionEnded);
         }
         if user.epoch != self.claims.epoch {

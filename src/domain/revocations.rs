@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     },
     error::{Error, Result},
     live::{
-        revocations::{KEPT, Revocation},
+        revocations::{KEPT, MARGIN, Revocation},
         role_map::RoleMap,
     },
     values::ids::{SessionId, UserId},
@@ -25,6 +25,8 @@ use crate::{
 
 /// The key of the advisory lock under which PostgreSQL numbers the feed.
 const FEED_LOCK: i64 = 0x5645_5354_4642;
+/// How many rows one statement names: databases limit its variables, and an account may have any number of sessions.
+const AT_ONCE: usize = 1_000;
 /// The channel on which PostgreSQL wakes whoever follows the feed.
 pub const CHANNEL: &str = "vestibule_revocations";
 
@@ -55,13 +57,15 @@ impl Taken {
     /// When the commit fails. Its outcome is unknown then, so nobody is let in before the feed was read again.
     pub async fn commit(self, app: &App, tx: DatabaseTransaction) -> Result<()> {
         let now = app.clock.now();
-        let expires_at = now + KEPT;
+        let expires_at = now + KEPT + MARGIN;
         if !self.0.is_empty() {
             if tx.get_database_backend() == DbBackend::Postgres {
                 tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({FEED_LOCK}); NOTIFY {CHANNEL}")).await?;
             }
-            let rows = self.0.iter().map(|it| row(*it, now, expires_at));
-            revocation::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+            for some in self.0.chunks(AT_ONCE) {
+                let rows = some.iter().map(|it| row(*it, now, expires_at));
+                revocation::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+            }
         }
         let unless_known = |_: &Error| {
             if !self.0.is_empty() {
@@ -116,8 +120,10 @@ pub async fn end_sessions(tx: &DatabaseTransaction, user: UserId, which: Which) 
         Which::Except(session) => theirs.filter(session::COLUMN.id.ne(session)),
         Which::Only(session) => theirs.filter(session::COLUMN.id.eq(session)),
     };
-    let ids: Vec<SessionId> = sessions.all(tx).await?.into_iter().map(|it| it.id).collect();
-    session::Entity::delete_many().filter(session::COLUMN.id.is_in(ids.iter().copied())).exec(tx).await?;
+    let ids: Vec<SessionId> = sessions.select_only().column(session::Column::Id).into_tuple().all(tx).await?;
+    for some in ids.chunks(AT_ONCE) {
+        session::Entity::delete_many().filter(session::COLUMN.id.is_in(some.iter().copied())).exec(tx).await?;
+    }
     Ok(Taken(ids.into_iter().map(Revocation::Session).collect()))
 }
 
@@ -134,39 +140,65 @@ pub fn change_roles() -> Taken {
 /// Reads the role map again. One at a time, so that no older map replaces a newer one.
 async fn reload_roles(app: &App) -> Result<()> {
     let _turn = app.reloading.lock().await;
-    app.roles.store(Arc::new(RoleMap::load(app.db.read()).await?));
+    app.roles.store(Arc::new(RoleMap::load(app.db.feed()).await?));
     Ok(())
 }
 
 /// Reads what came into the feed since the last time, by whichever process.
 ///
 /// # Errors
-/// When the database fails, or is a standby that may lag behind: then nothing was learnt.
+/// When the database fails, or is a standby that may lag behind. What was read until then is known all the same.
 pub async fn follow(app: &App) -> Result<()> {
     let uptime = app.clock.uptime();
     let poll = app.feed.begin(uptime);
-    let db = app.db.read();
+    let db = app.db.feed();
     if db.get_database_backend() == DbBackend::Postgres && is_standby(db).await? {
         return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
     }
-    let rows = revocation::after(db, app.feed.seen()).await?;
-    for row in &rows {
-        if let Some(revocation) = Revocation::of(row) {
-            app.revocations.apply(revocation, row.expires_at);
+    // Rows are purged after an hour: whoever slept so long may have missed that a role was changed.
+    let mut roles_changed = app.feed.age(uptime) > KEPT / 2;
+    loop {
+        let rows = revocation::after(db, app.feed.seen()).await?;
+        for row in &rows {
+            if let Some(revocation) = Revocation::of(row) {
+                app.revocations.apply(revocation, row.expires_at);
+            }
+        }
+        roles_changed |= rows.iter().any(|row| row.kind == Kind::RolesChanged);
+        if roles_changed {
+            // Before the rows are done with: if this fails, they are read again.
+            reload_roles(app).await?;
+            roles_changed = false;
+        }
+        app.feed.advance(rows.last().map_or(0, |row| row.seq));
+        if (rows.len() as u64) < revocation::PAGE {
+            app.feed.succeed(&poll);
+            return Ok(());
         }
     }
-    // Rows are purged after an hour: whoever slept so long may have missed that a role was changed.
-    if rows.iter().any(|row| row.kind == Kind::RolesChanged) || app.feed.age(uptime) > KEPT / 2 {
-        reload_roles(app).await?;
-    }
-    app.feed.succeed(&poll, rows.last().map_or(0, |row| row.seq));
-    Ok(())
 }
 
 async fn is_standby(db: &impl ConnectionTrait) -> Result<bool> {
-    let statement = sea_orm::Statement::from_string(DbBackend::Postgres, "SELECT pg_is_in_recovery() AS standby");
+    let statement = Statement::from_string(DbBackend::Postgres, "SELECT pg_is_in_recovery() AS standby");
     let row = db.query_one_raw(statement).await?;
     Ok(row.is_none_or(|row| row.try_get("", "standby").unwrap_or(true)))
+}
+
+/// Compares this machine's clock with PostgreSQL's, by which other replicas' tokens are judged. SQLite has no other clock.
+///
+/// # Errors
+/// When the database fails.
+pub async fn compare_clocks(app: &App) -> Result<()> {
+    let db = app.db.feed();
+    if db.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let statement = Statement::from_string(DbBackend::Postgres, "SELECT clock_timestamp() AS now");
+    let theirs: Option<DateTime<Utc>> = db.query_one_raw(statement).await?.and_then(|row| row.try_get("", "now").ok());
+    if let Some(theirs) = theirs {
+        app.feed.note_skew((app.clock.now() - theirs).abs().to_std().unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// Forgets revocations that no living token can ask about, in memory and in the feed.

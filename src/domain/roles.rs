@@ -80,7 +80,7 @@ fn with_permissions(row: role::Model, map: &RoleMap) -> Role {
 /// [`Error::RoleExists`], [`Error::EscalationDenied`].
 pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
     authority.must_cover(&Grants::These(draft.permissions.clone()))?;
     let now = app.clock.now();
     let row = role::ActiveModel {
@@ -95,7 +95,8 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
         _ => err.into(),
     })?;
     let permissions = grant(&tx, name, draft.permissions).await?;
-    let event = Event::on_role(Kind::RoleCreated, name.as_str()).with(json!({ "permissions": permissions }));
+    let details = json!({ "description": row.description, "permissions": permissions });
+    let event = Event::on_role(Kind::RoleCreated, name.as_str()).with(details);
     audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
     revocations::change_roles().commit(app, tx).await?;
     Ok(Role { row, permissions })
@@ -107,16 +108,20 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
 /// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::EscalationDenied`].
 pub async fn replace(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
     let (row, before) = editable(&tx, name).await?;
     authority.must_cover(&before.grants().union(Grants::These(draft.permissions.clone())))?;
     let now = app.clock.now();
+    let was = json!({ "description": row.description, "permissions": before.0 });
     let mut row = row.into_active_model();
     row.description = Set(draft.description.map(String::from));
     row.updated_at = Set(now);
     let row = row.update(&tx).await?;
     let permissions = grant(&tx, name, draft.permissions).await?;
-    let event = Event::on_role(Kind::RoleReplaced, name.as_str()).with(json!({ "before": before.0, "after": permissions }));
+    let event = Event::on_role(Kind::RoleReplaced, name.as_str()).with(json!({
+        "before": was,
+        "after": { "description": row.description, "permissions": permissions },
+    }));
     audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
     revocations::change_roles().commit(app, tx).await?;
     Ok(Role { row, permissions })
@@ -128,7 +133,7 @@ pub async fn replace(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Re
 /// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::RoleInUse`], [`Error::EscalationDenied`].
 pub async fn delete(app: &App, by: By<'_>, name: &RoleName) -> Result<()> {
     let tx = app.db.write().await?;
-    let authority = by.stand(&tx).await?;
+    let authority = by.stand(&tx, app.clock.now()).await?;
     let (row, before) = editable(&tx, name).await?;
     authority.must_cover(&before.grants())?;
     if user_role::Entity::find().filter(user_role::COLUMN.role.eq(name.as_str())).count(&tx).await? > 0 {

@@ -33,6 +33,10 @@ use crate::{
     },
 };
 
+/// How often a password is checked again because the account changed meanwhile: another log-in may have upgraded the
+/// hash of the very same password.
+const TRIES: usize = 3;
+
 /// What a client gets when a session begins.
 pub struct Begun {
     /// The session.
@@ -49,23 +53,28 @@ pub struct Begun {
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
 /// to who knows the password; [`Error::Overloaded`].
 pub async fn log_in(app: &App, origin: &Origin, identifier: &Identifier, password: &Password) -> Result<Begun> {
-    let found = users::by_identifier(app, identifier).await?;
-    let verdict = credentials::check(app, found.as_ref().and_then(|it| it.password_hash.as_ref()), password).await?;
-    match (found, verdict) {
-        (Some(checked), Verdict::Right { upgrade }) => begin(app, origin, checked, upgrade).await,
-        (found, _) => refuse(app, origin, found.as_ref(), Error::InvalidCredentials).await,
+    for _ in 0..TRIES {
+        let found = users::by_identifier(app, identifier).await?;
+        let verdict = credentials::check(app, found.as_ref().and_then(|it| it.password_hash.as_ref()), password).await?;
+        let (Some(checked), Verdict::Right { upgrade }) = (&found, verdict) else {
+            return refuse(app, origin, found.as_ref(), Error::InvalidCredentials).await;
+        };
+        if let Some(begun) = begin(app, origin, checked, upgrade).await? {
+            return Ok(begun);
+        }
     }
+    refuse(app, origin, None, Error::InvalidCredentials).await
 }
 
-/// Begins the session if the account is still what it was when its password was checked: an account that was
-/// disabled, or whose password was changed, during the hashing wins.
-async fn begin(app: &App, origin: &Origin, checked: user::Model, upgrade: Option<PasswordHash>) -> Result<Begun> {
+/// Begins the session if the account is still what it was when its password was checked, `None` if it is not: an account
+/// whose password or roles were changed during the hashing is looked at anew.
+async fn begin(app: &App, origin: &Origin, checked: &user::Model, upgrade: Option<PasswordHash>) -> Result<Option<Begun>> {
     let tx = app.db.write().await?;
     let now = app.clock.now();
-    let user = match user::Entity::locked(&tx, checked.id).await? {
-        Some(user) if user.password_hash == checked.password_hash => user,
-        _ => return refuse_in(tx, now, origin, Some(&checked), Error::InvalidCredentials).await,
-    };
+    let Some(user) = user::Entity::locked(&tx, checked.id).await? else { return Ok(None) };
+    if user.password_hash != checked.password_hash || user.epoch != checked.epoch {
+        return Ok(None);
+    }
     if user.status == Status::Disabled {
         return refuse_in(tx, now, origin, Some(&user), Error::AccountDisabled).await;
     }
@@ -88,7 +97,7 @@ async fn begin(app: &App, origin: &Origin, checked: user::Model, upgrade: Option
     remember_log_in(&tx, now, user, upgrade).await?;
     tx.commit().await?;
     let idle_for = app.settings.sessions.idle_ttl.min(app.settings.sessions.max_ttl).as_secs();
-    Ok(Begun { session: session.id, access, idle_for: i64::try_from(idle_for).unwrap_or(i64::MAX) })
+    Ok(Some(Begun { session: session.id, access, idle_for: i64::try_from(idle_for).unwrap_or(i64::MAX) }))
 }
 
 async fn remember_log_in(
@@ -171,7 +180,7 @@ pub async fn list_of(app: &App, user: UserId, paging: &Paging) -> Result<Slice<S
 /// [`Error::NotFound`] when the one named is not theirs.
 pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<()> {
     let tx = app.db.write().await?;
-    let Standing { user, .. } = caller.again(&tx).await?;
+    let Standing { user, .. } = caller.again(&tx, app.clock.now()).await?;
     let taken = revocations::end_sessions(&tx, user.id, which).await?;
     if taken.is_empty() && matches!(which, Which::Only(_)) {
         return Err(Error::NotFound);

@@ -2,8 +2,8 @@
 
 use crate::values::ids::{SessionId, UserId};
 use chrono::{DateTime, Utc};
-use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, QuerySelect};
 
 /// Something was taken away. There are no relations: a row outlives what it speaks of.
 #[sea_orm::model]
@@ -39,10 +39,13 @@ pub enum Kind {
     RolesChanged,
 }
 
-/// Everything that came after number `seq`, in order.
+/// How many rows [`after`] gives at most.
+pub const PAGE: u64 = 5_000;
+
+/// What came after number `seq`, in order: the first [`PAGE`] of it.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn after<C: ConnectionTrait>(conn: &C, seq: i64) -> Result<Vec<Model>, DbErr> {
-    Entity::find().filter(COLUMN.seq.gt(seq)).order_by_asc(COLUMN.seq).all(conn).await
+    Entity::find().filter(COLUMN.seq.gt(seq)).order_by_asc(COLUMN.seq).limit(PAGE).all(conn).await
 }

@@ -39,6 +39,7 @@ const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
 pub struct Database {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
+    feed: DatabaseConnection,
 }
 
 /// What can go wrong with the database as a whole. No message repeats the URL: it may hold a password.
@@ -99,6 +100,12 @@ impl Database {
     #[must_use]
     pub fn read(&self) -> &DatabaseConnection {
         &self.reader
+    }
+
+    /// For following the feed of revocations: a connection of its own, so that no slow list keeps it waiting.
+    #[must_use]
+    pub fn feed(&self) -> &DatabaseConnection {
+        &self.feed
     }
 
     /// Begins a transaction that will write. Dropped without `commit`, it is rolled back.
@@ -179,6 +186,7 @@ impl Database {
     /// Whatever the database says.
     pub async fn close(&self) -> Result<(), DbErr> {
         // The last to leave folds SQLite's write-ahead log into the file, and must be allowed to write.
+        self.feed.close_by_ref().await?;
         self.reader.close_by_ref().await?;
         self.writer.close_by_ref().await
     }
@@ -226,12 +234,13 @@ async fn open_sqlite(path: &Path) -> Result<Database, Error> {
     })
     .await?;
     drop(turn);
-    let reader = open_pool("sqlite://", SQLITE_READERS, move |pool| {
-        let options = options.clone().pragma("query_only", "ON");
-        pool.map_sqlx_sqlite_opts(move |_| options.clone())
-    })
-    .await?;
-    Ok(Database { reader, writer })
+    let options = options.pragma("query_only", "ON");
+    let readers = async |connections| {
+        let options = options.clone();
+        open_pool("sqlite://", connections, move |pool| pool.map_sqlx_sqlite_opts(move |_| options.clone())).await
+    };
+    let (reader, feed) = (readers(SQLITE_READERS).await?, readers(1).await?);
+    Ok(Database { reader, writer, feed })
 }
 
 /// Turning the write-ahead log on needs a lock that SQLite does not wait for, so first starts take turns.
@@ -270,9 +279,12 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, Error> {
 }
 
 async fn open_postgres(options: PgConnectOptions) -> Result<Database, Error> {
-    let both =
-        open_pool("postgres://", POSTGRES_CONNECTIONS, move |pool| pool.map_sqlx_postgres_opts(move |_| options.clone())).await?;
-    Ok(Database { reader: both.clone(), writer: both })
+    let pool = async |connections| {
+        let options = options.clone();
+        open_pool("postgres://", connections, move |pool| pool.map_sqlx_postgres_opts(move |_| options.clone())).await
+    };
+    let (both, feed) = (pool(POSTGRES_CONNECTIONS).await?, pool(1).await?);
+    Ok(Database { reader: both.clone(), writer: both, feed })
 }
 
 /// The true options come through `configure`, not through the URL: SeaORM puts the latter into errors and trace spans.

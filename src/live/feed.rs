@@ -6,6 +6,9 @@ use std::{
     time::Duration,
 };
 
+/// How far this machine's clock and the database's may be apart before the service is not ready.
+pub const MOST_SKEW: Duration = Duration::from_secs(2);
+
 /// Where this process stands. A poll begins, reads what came after [`Feed::seen`], and succeeds or does not.
 ///
 /// What is known is current as of the *start* of the last good poll. Whoever could not take a change over into memory
@@ -17,6 +20,7 @@ pub struct Feed {
     needed: AtomicU64,
     good: AtomicU64,
     good_since: AtomicU64,
+    skew: AtomicU64,
 }
 
 /// A poll under way.
@@ -31,22 +35,37 @@ impl Feed {
         Poll { number: self.polls.fetch_add(1, Ordering::SeqCst) + 1, began: uptime }
     }
 
-    /// The poll has read and applied everything up to the row `seen`.
-    pub fn succeed(&self, poll: &Poll, seen: i64) {
+    /// Everything up to the row `seen` has been applied.
+    pub fn advance(&self, seen: i64) {
         self.seen.fetch_max(seen, Ordering::SeqCst);
+    }
+
+    /// The poll has read and applied everything there was.
+    pub fn succeed(&self, poll: &Poll) {
         self.good_since.fetch_max(millis(poll.began), Ordering::SeqCst);
         self.good.fetch_max(poll.number, Ordering::SeqCst);
     }
 
     /// A change may be committed that is not in memory: what is known counts again after the next whole poll.
     pub fn distrust(&self) {
-        self.needed.store(self.polls.load(Ordering::SeqCst) + 1, Ordering::SeqCst);
+        self.needed.fetch_max(self.polls.load(Ordering::SeqCst) + 1, Ordering::SeqCst);
     }
 
     /// The number of the last row that was applied.
     #[must_use]
     pub fn seen(&self) -> i64 {
         self.seen.load(Ordering::SeqCst)
+    }
+
+    /// How far this machine's clock and the database's are apart, as last compared.
+    #[must_use]
+    pub fn skew(&self) -> Duration {
+        Duration::from_millis(self.skew.load(Ordering::SeqCst))
+    }
+
+    /// Notes how far the clocks are apart.
+    pub fn note_skew(&self, skew: Duration) {
+        self.skew.store(millis(skew), Ordering::SeqCst);
     }
 
     /// How old what is known is, at this uptime.
@@ -78,7 +97,8 @@ mod tests {
     fn d03_knowledge_is_as_old_as_the_start_of_the_last_good_poll() {
         let feed = Feed::default();
         let poll = feed.begin(at(100));
-        feed.succeed(&poll, 7);
+        feed.advance(7);
+        feed.succeed(&poll);
         assert_eq!((feed.seen(), feed.age(at(103))), (7, at(3)));
         assert!(feed.is_fresh(at(105), at(5)) && !feed.is_fresh(at(106), at(5)));
     }
@@ -88,11 +108,11 @@ mod tests {
         let feed = Feed::default();
         let under_way = feed.begin(at(1));
         feed.distrust();
-        feed.succeed(&under_way, 1);
+        feed.succeed(&under_way);
         assert!(!feed.is_fresh(at(1), at(5)));
         let later = feed.begin(at(1));
         assert!(!feed.is_fresh(at(1), at(5)));
-        feed.succeed(&later, 1);
+        feed.succeed(&later);
         assert!(feed.is_fresh(at(1), at(5)));
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    mem,
     net::IpAddr,
     sync::{Mutex, PoisonError},
 };
@@ -24,34 +23,59 @@ pub struct Refusal {
     pub operation: &'static str,
     /// The permission that was missing.
     pub permission: &'static str,
-    /// The address of the first of them.
-    pub address: Option<IpAddr>,
     /// The beginning of the minute.
     pub minute: DateTime<Utc>,
 }
 
 /// The refusals of this and the last minutes, with their counts.
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<Refusal, u64>>);
+pub struct Refusals(Mutex<HashMap<Refusal, Count>>);
+
+/// How often, and from where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// How many there were.
+    pub times: u64,
+    /// The address of the first of them.
+    pub address: Option<IpAddr>,
+}
 
 impl Refusals {
     /// Counts one more. `refusal.minute` may be any time within the minute.
-    pub fn note(&self, mut refusal: Refusal) {
+    pub fn note(&self, mut refusal: Refusal, address: Option<IpAddr>) {
         refusal.minute = refusal.minute.duration_trunc(TimeDelta::minutes(1)).unwrap_or(refusal.minute);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() < MOST || counts.contains_key(&refusal) {
-            *counts.entry(refusal).or_default() += 1;
+            counts.entry(refusal).or_insert(Count { times: 0, address }).times += 1;
         } else {
             tracing::warn!(user = %refusal.user, operation = refusal.operation, "too many refusals to write down");
         }
     }
 
     /// Takes out those whose minute is over at `now`.
-    pub fn take(&self, now: DateTime<Utc>) -> Vec<(Refusal, u64)> {
+    pub fn take(&self, now: DateTime<Utc>) -> Vec<(Refusal, Count)> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (over, going_on) = mem::take(&mut *counts).into_iter().partition(|(it, _)| it.minute + TimeDelta::minutes(1) <= now);
-        *counts = going_on;
-        let over: HashMap<_, _> = over;
-        over.into_iter().collect()
+        counts.extract_if(|it, _| it.minute + TimeDelta::minutes(1) <= now).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_who_changes_address_is_one_caller() {
+        let refusals = Refusals::default();
+        let now = DateTime::UNIX_EPOCH;
+        let user = UserId::new(now);
+        let refusal = |minute| Refusal { user, operation: "listUsers", permission: "users:read", minute };
+        for last in 1..=200 {
+            refusals.note(refusal(now + TimeDelta::milliseconds(100)), Some([192, 0, 2, last].into()));
+        }
+        refusals.note(refusal(now + TimeDelta::minutes(1)), None);
+        assert_eq!(refusals.take(now + TimeDelta::seconds(59)), []);
+        let first = Count { times: 200, address: Some([192, 0, 2, 1].into()) };
+        assert_eq!(refusals.take(now + TimeDelta::seconds(60)), [(refusal(now), first)]);
+        assert_eq!(refusals.take(now + TimeDelta::minutes(2)).len(), 1);
     }
 }

@@ -14,6 +14,9 @@ use crate::{
 /// How long a revocation is kept: no access token lives longer, whatever today's setting (REQUIREMENTS T08).
 pub const KEPT: Duration = Duration::from_hours(1);
 
+/// How much longer a revocation is kept than a token may live: clocks differ by some seconds.
+pub const MARGIN: Duration = Duration::from_mins(1);
+
 /// Something that was taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {

@@ -6,6 +6,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{
     entity::role_permission,
+    error::Error,
     values::{
         permission::{self, Grants, PermissionName},
         role_name::RoleName,
@@ -34,6 +35,17 @@ impl RoleMap {
     #[must_use]
     pub fn allows(&self, roles: &[String], permission: &str) -> bool {
         roles.iter().filter_map(|role| self.0.get(role)).any(|grants| grants.allows(permission))
+    }
+
+    /// Goes on only if one of `roles` grants `permission`.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientPermission`], with the roles that would do.
+    pub fn require(&self, roles: &[String], permission: &'static str) -> Result<(), Error> {
+        if self.allows(roles, permission) {
+            return Ok(());
+        }
+        Err(Error::InsufficientPermission { required: permission, granted_by: self.granting(permission) })
     }
 
     /// All that `roles` grant together.

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use poem::{Body, Request, http::Method};
-use sea_orm::{EntityTrait, PaginatorTrait};
+use sea_orm::{ActiveValue::Set, EntityTrait, PaginatorTrait};
 use serde_json::json;
-use vestibule::{domain::revocations, entity::revocation, values::ids::UserId};
+use vestibule::{
+    domain::revocations,
+    entity::{revocation, session},
+    values::ids::{SessionId, UserId},
+};
 
 use crate::{
     assert_problem,
@@ -198,4 +202,45 @@ async fn d03_a_follower_misses_nothing_that_many_writers_commit_at_once() {
     for token in &sessions {
         assert_problem!(follower.bearer(token).get("/v1/me").await, 401, "session_ended");
     }
+}
+
+#[tokio::test]
+async fn s07_any_number_of_sessions_ends_at_once() {
+    let app = TestApp::start().await;
+    let (admin, ada) = (app.admin().await, app.user("ada").await);
+    let (id, now) = (id_of(&ada).await, app.app.clock.now());
+    let tx = app.app.db.write().await.unwrap();
+    for _ in 0..7 {
+        let session = || session::ActiveModel {
+            id: Set(SessionId::new(now)),
+            user_id: Set(id),
+            client_id: Set("vestibule".into()),
+            created_at: Set(now),
+            last_used_at: Set(now),
+            expires_at: Set(now + chrono::TimeDelta::days(1)),
+            address: Set(None),
+            user_agent: Set(None),
+        };
+        session::Entity::insert_many((0..1_000).map(|_| session())).exec_without_returning(&tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    admin.patch(&format!("/v1/users/{id}"), json!({ "status": "disabled" })).await.expect(200);
+    assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
+    assert_eq!(app.app.revocations.len(), 7_001);
+    let replica = app.replica().await;
+    assert_eq!(replica.app.revocations.len(), 7_001);
+}
+
+#[tokio::test]
+async fn a_permission_lost_on_one_replica_changes_nothing_through_another() {
+    let here = TestApp::start().await;
+    let there = here.replica().await;
+    let (admin, ada) = (here.admin().await, here.user("ada").await);
+    let deleter = here.holding("deleter", &["users:delete"]).await;
+    revocations::follow(&there.app).await.unwrap();
+    admin.put("/v1/roles/role-deleter", json!({ "permissions": [] })).await.expect(200);
+    let there = there.bearer(deleter.token.as_deref().unwrap());
+    let path = format!("/v1/users/{}", id_of(&ada).await);
+    assert_problem!(there.delete(&path, json!(null)).await, 403, "insufficient_permission");
+    ada.get("/v1/me").await.expect(200);
 }
