@@ -2,7 +2,7 @@
 //!
 //! Four floors; each imports only what is below it (`tests/it/floors.rs` sees to that):
 //!
-//! - [`api`]: the door. HTTP in, HTTP out; the only floor that knows poem.
+//! - [`api`]: the door. HTTP in, HTTP out; beside [`server`] the only one that knows poem.
 //! - [`domain`]: the rules. What the product does, one transaction an operation.
 //! - [`entity`]: the rows. One file per table.
 //! - [`values`]: the words. Parsed once, pure.

@@ -20,11 +20,11 @@ use uuid::Uuid;
 use crate::{
     api::{
         self, contract,
-        origin::{SignedIn, user_agent},
         problem::Problem,
+        source::{SignedIn, user_agent},
     },
     app::App,
-    domain::origin::Origin,
+    domain::source::Source,
     error::Error,
     live::refusals::Refusal,
     values::ids,
@@ -67,7 +67,7 @@ fn explain(listen: SocketAddr, err: &io::Error) -> anyhow::Error {
     }
 }
 
-/// Stands before the routes: gives each request its id and origin, runs it, and finishes its answer.
+/// Stands before the routes: gives each request its id and source, runs it, and finishes its answer.
 struct Front<E> {
     routes: Arc<E>,
     app: App,
@@ -80,21 +80,21 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         let began = self.app.clock.uptime();
         let id = ids::v7(self.app.clock.now());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let web_origin = request.headers().get(header::ORIGIN).cloned();
+        let origin = request.headers().get(header::ORIGIN).cloned();
         let signed_in = SignedIn::default();
         request.set_data(self.app.clone());
         request.set_data(signed_in.clone());
         let peer = request.remote_addr().as_socket_addr().map(SocketAddr::ip);
         let address = peer.map(|it| client(it, request.headers(), &self.app.settings.server.trusted_proxies));
-        let origin = Origin { request_id: Some(id), address, user_agent: user_agent(&request) };
-        request.set_data(origin.clone());
+        let source = Source { request_id: Some(id), address, user_agent: user_agent(&request) };
+        request.set_data(source.clone());
 
         let (answer, operation) = self.answer(request, &method, &path).await;
         if let Err(problem) = &answer {
-            self.note_refusal(problem, operation, &signed_in, origin.address);
+            self.note_refusal(problem, operation, &signed_in, source.address);
         }
         let mut response = answer.unwrap_or_else(|problem| problem.render(&id.to_string()));
-        self.finish(&mut response, id, web_origin.as_ref());
+        self.finish(&mut response, id, origin.as_ref());
 
         let took = self.app.clock.uptime().saturating_sub(began);
         tracing::info!(
@@ -140,7 +140,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
     }
 
     /// What every answer carries. An answer that is not said to be public is nobody's to keep.
-    fn finish(&self, response: &mut Response, id: Uuid, web_origin: Option<&HeaderValue>) {
+    fn finish(&self, response: &mut Response, id: Uuid, origin: Option<&HeaderValue>) {
         let settings = &self.app.settings;
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
@@ -157,10 +157,10 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
         if !settings.cors.origins.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        if let Some(web_origin) = web_origin
-            && settings.cors.origins.iter().any(|it| it.as_str().as_bytes() == web_origin.as_bytes())
+        if let Some(origin) = origin
+            && settings.cors.origins.iter().any(|it| it.as_str().as_bytes() == origin.as_bytes())
         {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, web_origin.clone());
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 HeaderValue::from_static("authorization, content-type, if-match, if-none-match"),

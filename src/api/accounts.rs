@@ -7,9 +7,9 @@ use super::{
     Tag,
     body::Body,
     objects::User,
-    origin,
     problem::refusals,
     reply::{Created, Reply},
+    source,
 };
 use crate::{
     app::App,
@@ -45,10 +45,10 @@ impl Accounts {
     ///
     /// Makes an account with the role `user`. Roles and status cannot be chosen here.
     #[oai(path = "/accounts", method = "post", operation_id = "registerAccount")]
-    async fn register(&self, app: Data<&App>, origin: origin::From, body: Body<Registration>) -> Reply<Created<User>, Register> {
+    async fn register(&self, app: Data<&App>, source: source::From, body: Body<Registration>) -> Reply<Created<User>, Register> {
         let Registration { email, password, username, name } = body.0;
         let new = NewAccount { email, username, name, password: Some(password), roles: vec![RoleName::user()] };
-        let user = accounts::register(&app, &origin.0, new).await?;
+        let user = accounts::register(&app, &source.0, new).await?;
         Ok(Created(user.into(), "/v1/me".into()))
     }
 }

@@ -7,8 +7,8 @@ use poem::{Request, RequestBody, http::header};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::{
-    origin::{self, SignedIn},
     problem::Problem,
+    source::{self, SignedIn},
 };
 use crate::{
     app::App,
@@ -39,7 +39,7 @@ fn caller(request: &Request) -> Result<Caller> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Error::MissingToken);
     }
-    let caller = tokens::verify(app, token.trim_start_matches(' '), origin::of(request))?;
+    let caller = tokens::verify(app, token.trim_start_matches(' '), source::of(request))?;
     SignedIn::note(request, caller.user());
     Ok(caller)
 }

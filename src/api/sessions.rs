@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::{
     Tag,
     body::Body,
-    origin,
     problem::refusals,
     reply::{Issued, Reply},
+    source,
 };
 use crate::{
     app::App,
@@ -88,9 +88,9 @@ impl Sessions {
     ///
     /// Begins a session. An unknown account and a wrong password are answered alike, and take as long.
     #[oai(path = "/sessions", method = "post", operation_id = "logIn")]
-    async fn log_in(&self, app: Data<&App>, origin: origin::From, body: Body<Credentials>) -> Reply<Issued<Tokens>, LogIn> {
+    async fn log_in(&self, app: Data<&App>, source: source::From, body: Body<Credentials>) -> Reply<Issued<Tokens>, LogIn> {
         let Credentials { identifier, password, transport: None | Some(Transport::Body) } = body.0;
-        let begun = sessions::log_in(&app, &origin.0, &identifier, &password).await?;
+        let begun = sessions::log_in(&app, &source.0, &identifier, &password).await?;
         Ok(Issued(begun.into()))
     }
 }

@@ -10,8 +10,8 @@ use super::{
     audit::{self, Actor, Event, Kind},
     caller::{Caller, Standing, lock_administration},
     credentials::{self, Verdict},
-    origin::Origin,
     revocations::{self, Which},
+    source::Source,
     users::{self, User},
 };
 use crate::{
@@ -79,7 +79,7 @@ impl Names {
 /// # Errors
 /// [`Error::RegistrationClosed`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::Overloaded`], or a fault of
 /// the password.
-pub async fn register(app: &App, origin: &Origin, new: NewAccount) -> Result<User> {
+pub async fn register(app: &App, source: &Source, new: NewAccount) -> Result<User> {
     if !app.settings.registration.open {
         return Err(Error::RegistrationClosed);
     }
@@ -87,7 +87,7 @@ pub async fn register(app: &App, origin: &Origin, new: NewAccount) -> Result<Use
     let tx = app.db.write().await?;
     let user = insert(app, &tx, new, hash).await?;
     let actor = Actor::account(&user, None);
-    audit::record(&tx, user.created_at, origin, actor, Event::on_user(Kind::AccountRegistered, &user)).await?;
+    audit::record(&tx, user.created_at, source, actor, Event::on_user(Kind::AccountRegistered, &user)).await?;
     let roles = user_role::Entity::of(&tx, user.id).await?;
     tx.commit().await?;
     Ok(User { profile: user.into(), roles })
@@ -180,7 +180,7 @@ pub async fn update(
     let after = save(app, &tx, user, row).await?;
     if after.revision != before.revision {
         let event = Event::on_user(Kind::AccountUpdated, &after).with(difference(&before, &after));
-        audit::record(&tx, after.updated_at, &caller.origin, caller.actor(&after), event).await?;
+        audit::record(&tx, after.updated_at, &caller.source, caller.actor(&after), event).await?;
     }
     tx.commit().await?;
     Ok(User { profile: after.into(), roles })
@@ -201,7 +201,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
         return Err(wrong_password());
     }
     let now = app.clock.now();
-    audit::record(&tx, now, &caller.origin, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
+    audit::record(&tx, now, &caller.source, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
     let taken = revocations::end_sessions(&tx, user.id, Which::Except(caller.session())).await?;
     set_password_hash(&tx, user, hash).await?;
     taken.commit(app, tx).await
@@ -232,7 +232,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()>
     }
     let now = app.clock.now();
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
-    audit::record(&tx, now, &caller.origin, caller.actor(&user), event).await?;
+    audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
     let taken = revocations::end_sessions(&tx, user.id, Which::All).await?;
     user.delete(&tx).await?;
     users::keep_an_administrator(&tx, &roles).await?;
@@ -247,7 +247,7 @@ async fn prove(app: &App, caller: &Caller, password: &Password) -> Result<user::
     }
     let tx = app.db.write().await?;
     let event = Event::on_user(Kind::PasswordRefused, &user);
-    audit::record(&tx, app.clock.now(), &caller.origin, caller.actor(&user), event).await?;
+    audit::record(&tx, app.clock.now(), &caller.source, caller.actor(&user), event).await?;
     tx.commit().await?;
     Err(wrong_password())
 }

@@ -12,8 +12,8 @@ use super::{
     audit::{self, Actor, Event, Kind},
     caller::{Caller, Standing, lock_administration},
     credentials,
-    origin::Origin,
     revocations::{self, Which},
+    source::Source,
     users::{self, User},
 };
 use crate::{
@@ -47,7 +47,7 @@ pub enum By<'a> {
 /// An authority as it stands inside the transaction of the change.
 pub(super) struct Authority {
     pub(super) actor: Actor,
-    pub(super) origin: Origin,
+    pub(super) source: Source,
     grants: Grants,
     map: RoleMap,
 }
@@ -62,11 +62,11 @@ impl By<'_> {
         lock_administration(tx).await?;
         let map = RoleMap::load(tx).await?;
         Ok(match self {
-            Self::Operator => Authority { actor: Actor::operator(), origin: Origin::default(), grants: Grants::Everything, map },
+            Self::Operator => Authority { actor: Actor::operator(), source: Source::default(), grants: Grants::Everything, map },
             Self::Caller(caller, permission) => {
                 let Standing { user, roles } = caller.again(tx, now).await?;
                 map.require(&roles, permission)?;
-                Authority { actor: caller.actor(&user), origin: caller.origin.clone(), grants: map.grants(&roles), map }
+                Authority { actor: caller.actor(&user), source: caller.source.clone(), grants: map.grants(&roles), map }
             }
         })
     }
@@ -115,7 +115,7 @@ pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
     let roles = may_create(&authority, &tx, &new.roles).await?;
     let user = accounts::insert(app, &tx, new, hash).await?;
     let event = Event::on_user(Kind::UserCreated, &user).with(json!({ "roles": roles }));
-    audit::record(&tx, user.created_at, &authority.origin, authority.actor, event).await?;
+    audit::record(&tx, user.created_at, &authority.source, authority.actor, event).await?;
     tx.commit().await?;
     Ok(User { profile: user.into(), roles })
 }
@@ -156,7 +156,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     }
     if after.revision != before.revision {
         let event = Event::on_user(Kind::UserUpdated, &after).with(accounts::difference(&before.into(), &after));
-        audit::record(&tx, after.updated_at, &authority.origin, authority.actor, event).await?;
+        audit::record(&tx, after.updated_at, &authority.source, authority.actor, event).await?;
     }
     taken.commit(app, tx).await?;
     Ok(User { profile: after.into(), roles })
@@ -179,7 +179,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
     let authority = by.stand(&tx, app.clock.now()).await?;
     let (user, _) = authority.target(&tx, id).await?;
     let now = app.clock.now();
-    audit::record(&tx, now, &authority.origin, authority.actor, Event::on_user(Kind::UserPasswordSet, &user)).await?;
+    audit::record(&tx, now, &authority.source, authority.actor, Event::on_user(Kind::UserPasswordSet, &user)).await?;
     let taken = revocations::end_sessions(&tx, id, Which::All).await?;
     accounts::set_password_hash(&tx, user, hash).await?;
     taken.commit(app, tx).await
@@ -195,7 +195,7 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let (user, roles) = authority.target(&tx, id).await?;
     let now = app.clock.now();
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
-    audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
+    audit::record(&tx, now, &authority.source, authority.actor, event).await?;
     let taken = revocations::end_sessions(&tx, id, Which::All).await?;
     user.delete(&tx).await?;
     users::keep_an_administrator(&tx, &roles).await?;
@@ -222,7 +222,7 @@ pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) ->
     let user = accounts::save(app, &tx, user, row).await?;
     users::keep_an_administrator(&tx, &before).await?;
     let event = Event::on_user(Kind::UserRolesSet, &user).with(json!({ "before": before, "after": after }));
-    audit::record(&tx, user.updated_at, &authority.origin, authority.actor, event).await?;
+    audit::record(&tx, user.updated_at, &authority.source, authority.actor, event).await?;
     revocations::make_stale(&user).commit(app, tx).await?;
     Ok(User { profile: user.into(), roles: after })
 }
@@ -235,7 +235,7 @@ pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let tx = app.db.write().await?;
     let authority = by.stand(&tx, app.clock.now()).await?;
     let (user, _) = authority.target(&tx, id).await?;
-    audit::record(&tx, app.clock.now(), &authority.origin, authority.actor, Event::on_user(Kind::UserSessionsEnded, &user))
+    audit::record(&tx, app.clock.now(), &authority.source, authority.actor, Event::on_user(Kind::UserSessionsEnded, &user))
         .await?;
     revocations::end_sessions(&tx, id, Which::All).await?.commit(app, tx).await
 }

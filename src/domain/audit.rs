@@ -6,8 +6,8 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, Ent
 use serde_json::{Value, json};
 
 use super::{
-    origin::Origin,
     paging::{Paging, Slice},
+    source::Source,
 };
 use crate::{
     app::App,
@@ -131,7 +131,7 @@ impl Event {
 ///
 /// # Errors
 /// When the database fails: then the change fails too.
-pub async fn record(tx: &DatabaseTransaction, now: DateTime<Utc>, origin: &Origin, actor: Actor, event: Event) -> Result<()> {
+pub async fn record(tx: &DatabaseTransaction, now: DateTime<Utc>, source: &Source, actor: Actor, event: Event) -> Result<()> {
     let (subject_type, (subject_id, subject_name)) =
         event.subject.map_or((None, (None, None)), |(kind, id, name)| (Some(kind.to_owned()), (Some(id), name)));
     let row = audit_event::ActiveModel {
@@ -143,9 +143,9 @@ pub async fn record(tx: &DatabaseTransaction, now: DateTime<Utc>, origin: &Origi
         subject_type: Set(subject_type),
         subject_id: Set(subject_id),
         subject_name: Set(subject_name),
-        address: Set(origin.address.map(|it| it.to_string())),
+        address: Set(source.address.map(|it| it.to_string())),
         session_id: Set(actor.session),
-        request_id: Set(origin.request_id),
+        request_id: Set(source.request_id),
         details: Set(JsonText(event.details)),
     };
     audit_event::Entity::insert(row).exec_without_returning(tx).await?;
@@ -204,10 +204,10 @@ pub async fn write_refusals(app: &App, now: DateTime<Utc>) -> Result<()> {
     let tx = app.db.write().await?;
     for (Refusal { user, operation, permission, minute }, Count { times, address }) in refusals {
         let Some(user) = user::Entity::find_by_id(user).one(&tx).await? else { continue };
-        let origin = Origin { address, ..Origin::default() };
+        let source = Source { address, ..Source::default() };
         let details = json!({ "operation": operation, "permission": permission, "count": times });
         let event = Event::on_user(Kind::AccessRefused, &user).with(details);
-        record(&tx, minute, &origin, Actor::account(&user, None), event).await?;
+        record(&tx, minute, &source, Actor::account(&user, None), event).await?;
     }
     Ok(tx.commit().await?)
 }

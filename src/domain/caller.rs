@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 
-use super::{audit::Actor, origin::Origin};
+use super::{audit::Actor, source::Source};
 use crate::{
     entity::{
         role, session,
@@ -27,7 +27,7 @@ pub struct Caller {
     pub(super) claims: Arc<Claims>,
     pub(super) roles: Arc<RoleMap>,
     /// Where the request comes from.
-    pub origin: Origin,
+    pub source: Source,
 }
 
 impl Caller {

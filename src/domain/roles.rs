@@ -97,7 +97,7 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
     let permissions = grant(&tx, name, draft.permissions).await?;
     let details = json!({ "description": row.description, "permissions": permissions });
     let event = Event::on_role(Kind::RoleCreated, name.as_str()).with(details);
-    audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
+    audit::record(&tx, now, &authority.source, authority.actor, event).await?;
     revocations::change_roles().commit(app, tx).await?;
     Ok(Role { row, permissions })
 }
@@ -122,7 +122,7 @@ pub async fn replace(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Re
         "before": was,
         "after": { "description": row.description, "permissions": permissions },
     }));
-    audit::record(&tx, now, &authority.origin, authority.actor, event).await?;
+    audit::record(&tx, now, &authority.source, authority.actor, event).await?;
     revocations::change_roles().commit(app, tx).await?;
     Ok(Role { row, permissions })
 }
@@ -141,7 +141,7 @@ pub async fn delete(app: &App, by: By<'_>, name: &RoleName) -> Result<()> {
     }
     row.delete(&tx).await?;
     let event = Event::on_role(Kind::RoleDeleted, name.as_str()).with(json!({ "permissions": before.0 }));
-    audit::record(&tx, app.clock.now(), &authority.origin, authority.actor, event).await?;
+    audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
     revocations::change_roles().commit(app, tx).await
 }
 

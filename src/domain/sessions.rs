@@ -10,9 +10,9 @@ use super::{
     audit::{self, Actor, Event, Kind},
     caller::{Caller, Standing},
     credentials::{self, Verdict},
-    origin::Origin,
     paging::{Paging, Slice},
     revocations::{self, Which},
+    source::Source,
     tokens::{self, AccessToken},
     users,
 };
@@ -52,23 +52,23 @@ pub struct Begun {
 /// # Errors
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
 /// to who knows the password; [`Error::Overloaded`].
-pub async fn log_in(app: &App, origin: &Origin, identifier: &Identifier, password: &Password) -> Result<Begun> {
+pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<Begun> {
     for _ in 0..TRIES {
         let found = users::by_identifier(app, identifier).await?;
         let verdict = credentials::check(app, found.as_ref().and_then(|it| it.password_hash.as_ref()), password).await?;
         let (Some(checked), Verdict::Right { upgrade }) = (&found, verdict) else {
-            return refuse(app, origin, found.as_ref(), Error::InvalidCredentials).await;
+            return refuse(app, source, found.as_ref(), Error::InvalidCredentials).await;
         };
-        if let Some(begun) = begin(app, origin, checked, upgrade).await? {
+        if let Some(begun) = begin(app, source, checked, upgrade).await? {
             return Ok(begun);
         }
     }
-    refuse(app, origin, None, Error::InvalidCredentials).await
+    refuse(app, source, None, Error::InvalidCredentials).await
 }
 
 /// Begins the session if the account is still what it was when its password was checked, `None` if it is not: an account
 /// whose password or roles were changed during the hashing is looked at anew.
-async fn begin(app: &App, origin: &Origin, checked: &user::Model, upgrade: Option<PasswordHash>) -> Result<Option<Begun>> {
+async fn begin(app: &App, source: &Source, checked: &user::Model, upgrade: Option<PasswordHash>) -> Result<Option<Begun>> {
     let tx = app.db.write().await?;
     let now = app.clock.now();
     let Some(user) = user::Entity::locked(&tx, checked.id).await? else { return Ok(None) };
@@ -76,7 +76,7 @@ async fn begin(app: &App, origin: &Origin, checked: &user::Model, upgrade: Optio
         return Ok(None);
     }
     if user.status == Status::Disabled {
-        return refuse_in(tx, now, origin, Some(&user), Error::AccountDisabled).await;
+        return refuse_in(tx, now, source, Some(&user), Error::AccountDisabled).await;
     }
     let roles = user_role::Entity::of(&tx, user.id).await?;
     let session = session::Entity::insert(session::ActiveModel {
@@ -86,14 +86,14 @@ async fn begin(app: &App, origin: &Origin, checked: &user::Model, upgrade: Optio
         created_at: Set(now),
         last_used_at: Set(now),
         expires_at: Set(now + app.settings.sessions.max_ttl),
-        address: Set(origin.address.map(|it| it.to_string())),
-        user_agent: Set(origin.user_agent.clone()),
+        address: Set(source.address.map(|it| it.to_string())),
+        user_agent: Set(source.user_agent.clone()),
     })
     .exec_with_returning(&tx)
     .await?;
     let access = tokens::issue(app, now, &user, roles, &session)?;
     let actor = Actor::account(&user, Some(session.id));
-    audit::record(&tx, now, origin, actor, Event::on_user(Kind::LoggedIn, &user)).await?;
+    audit::record(&tx, now, source, actor, Event::on_user(Kind::LoggedIn, &user)).await?;
     remember_log_in(&tx, now, user, upgrade).await?;
     tx.commit().await?;
     let idle_for = app.settings.sessions.idle_ttl.min(app.settings.sessions.max_ttl).as_secs();
@@ -117,22 +117,22 @@ async fn remember_log_in(
     Ok(())
 }
 
-async fn refuse<T>(app: &App, origin: &Origin, user: Option<&user::Model>, why: Error) -> Result<T> {
+async fn refuse<T>(app: &App, source: &Source, user: Option<&user::Model>, why: Error) -> Result<T> {
     let tx = app.db.write().await?;
-    refuse_in(tx, app.clock.now(), origin, user, why).await
+    refuse_in(tx, app.clock.now(), source, user, why).await
 }
 
 /// Leaves a trace of a failed log-in. What was given as identifier is not kept: it may be a password.
 async fn refuse_in<T>(
     tx: DatabaseTransaction,
     now: DateTime<Utc>,
-    origin: &Origin,
+    source: &Source,
     user: Option<&user::Model>,
     why: Error,
 ) -> Result<T> {
     let event = user.map_or_else(|| Event::of(Kind::LogInFailed), |user| Event::on_user(Kind::LogInFailed, user));
     let disabled = matches!(why, Error::AccountDisabled);
-    audit::record(&tx, now, origin, Actor::NOBODY, event.with(serde_json::json!({ "disabled": disabled }))).await?;
+    audit::record(&tx, now, source, Actor::NOBODY, event.with(serde_json::json!({ "disabled": disabled }))).await?;
     tx.commit().await?;
     Err(why)
 }
@@ -186,7 +186,7 @@ pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<()> {
         return Err(Error::NotFound);
     }
     let event = Event::on_user(Kind::SessionEnded, &user).with(serde_json::json!({ "sessions": taken.sessions() }));
-    audit::record(&tx, app.clock.now(), &caller.origin, caller.actor(&user), event).await?;
+    audit::record(&tx, app.clock.now(), &caller.source, caller.actor(&user), event).await?;
     taken.commit(app, tx).await
 }
 

@@ -7,7 +7,7 @@ use super::{
     audit::{self, Actor, Event, Kind},
     caller::lock_administration,
     credentials,
-    origin::Origin,
+    source::Source,
 };
 use crate::{
     app::App,
@@ -48,7 +48,7 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
     }
     let user = accounts::insert(app, &tx, new, Some(hash)).await?;
     let event = Event::on_user(Kind::UserCreated, &user).with(serde_json::json!({ "roles": [RoleName::ADMIN, RoleName::USER] }));
-    audit::record(&tx, user.created_at, &Origin::default(), Actor::operator(), event).await?;
+    audit::record(&tx, user.created_at, &Source::default(), Actor::operator(), event).await?;
     // The file first: an account whose password nobody knows would be worse than a password without account.
     write_secret(&app.settings.data_dir.join(PASSWORD_FILE), &password).map_err(Error::internal)?;
     tx.commit().await?;

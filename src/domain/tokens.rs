@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{caller::Caller, origin::Origin};
+use super::{caller::Caller, source::Source};
 use crate::{
     app::App,
     entity::{session, user},
@@ -80,7 +80,7 @@ pub fn issue(
 /// In this order: [`Error::InvalidToken`] unless it is authentic, [`Error::ExpiredToken`], [`Error::SessionEnded`],
 /// [`Error::StaleToken`]. [`Error::AuthorizationStale`] when nothing is known against the token, but what is known is too
 /// old to let anybody in.
-pub fn verify(app: &App, token: &str, origin: Origin) -> Result<Caller> {
+pub fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if token.len() > LONGEST {
         return Err(Error::InvalidToken);
     }
@@ -100,7 +100,7 @@ pub fn verify(app: &App, token: &str, origin: Origin) -> Result<Caller> {
     if !app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
         return Err(Error::AuthorizationStale);
     }
-    Ok(Caller { claims, roles: app.roles.load_full(), origin })
+    Ok(Caller { claims, roles: app.roles.load_full(), source })
 }
 
 /// What is checked once a token: form, signature, and that it is one of ours. Why it fails is nobody's business.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use poem::{FromRequest, Request, RequestBody, http::header};
 
-use crate::{domain::origin::Origin, values::ids::UserId};
+use crate::{domain::source::Source, values::ids::UserId};
 
 /// Who turned out to be calling, for the log line. A guard notes it.
 #[derive(Clone, Default)]
@@ -26,12 +26,12 @@ impl SignedIn {
 }
 
 /// What the server noted about a request when it arrived, with the client's own words for itself.
-pub fn of(request: &Request) -> Origin {
-    request.data::<Origin>().cloned().unwrap_or_default()
+pub fn of(request: &Request) -> Source {
+    request.data::<Source>().cloned().unwrap_or_default()
 }
 
-/// Extracts the [`Origin`] in a public operation; guards carry it inside the caller.
-pub struct From(pub Origin);
+/// Extracts the [`Source`] in a public operation; guards carry it inside the caller.
+pub struct From(pub Source);
 
 impl<'a> FromRequest<'a> for From {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {

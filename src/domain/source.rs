@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// The outside facts of one request. Commands on the server's own machine have none of them.
 #[derive(Debug, Clone, Default)]
-pub struct Origin {
+pub struct Source {
     /// The id that the answer and the log line carry too.
     pub request_id: Option<Uuid>,
     /// The client's address, as far as the proxies in between are ours.
