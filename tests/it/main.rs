@@ -9,7 +9,6 @@ mod administration;
 mod audit;
 mod cli;
 mod contract;
-mod costs;
 mod docs;
 mod floors;
 mod headers;
