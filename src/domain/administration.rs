@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, IntoActiveModel, ModelTrait};
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, IntoActiveModel, ModelTrait};
 use serde_json::json;
 
 use super::{
@@ -53,22 +52,24 @@ pub(super) struct Authority {
 }
 
 impl By<'_> {
-    /// Reads the authority's standing again, and keeps it from changing until the transaction ends.
+    /// Begins a transaction, reads the authority's standing again in it, and keeps that from changing until it ends.
     ///
     /// # Errors
     /// [`Error::InsufficientPermission`] when the permission was lost since the guard let them in;
     /// [`Error::SessionEnded`], [`Error::StaleToken`].
-    pub(super) async fn stand(self, tx: &DatabaseTransaction, now: DateTime<Utc>) -> Result<Authority> {
-        lock_administration(tx).await?;
-        let map = RoleMap::load(tx).await?;
-        Ok(match self {
+    pub(super) async fn begin(self, app: &App) -> Result<(DatabaseTransaction, Authority)> {
+        let tx = app.db.write().await?;
+        lock_administration(&tx).await?;
+        let map = RoleMap::load(&tx).await?;
+        let authority = match self {
             Self::Operator => Authority { actor: Actor::operator(), source: Source::default(), grants: Grants::Everything, map },
             Self::Caller(caller, permission) => {
-                let Standing { user, roles } = caller.again(tx, now).await?;
+                let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
                 map.require(&roles, permission)?;
                 Authority { actor: caller.actor(&user), source: caller.source.clone(), grants: map.grants(&roles), map }
             }
-        })
+        };
+        Ok((tx, authority))
     }
 }
 
@@ -108,10 +109,12 @@ pub struct Change {
 /// `/password` or `/roles`.
 pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
     // Once before hashing, so that who may not learns nothing of the account and costs nothing; once where it counts.
-    may_create(&by.stand(&app.db.write().await?, app.clock.now()).await?, app.db.read(), &new.roles).await?;
+    {
+        let (tx, authority) = by.begin(app).await?;
+        may_create(&authority, &tx, &new.roles).await?;
+    }
     let hash = accounts::hash_for(app, &new).await?;
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     let roles = may_create(&authority, &tx, &new.roles).await?;
     let user = accounts::insert(app, &tx, new, hash).await?;
     let event = Event::on_user(Kind::UserCreated, &user).with(json!({ "roles": roles }));
@@ -121,11 +124,10 @@ pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
 }
 
 /// The roles of a new account, if the authority may give them: others than `user` take `roles:assign` as well.
-async fn may_create(authority: &Authority, db: &impl ConnectionTrait, roles: &[RoleName]) -> Result<Vec<String>> {
-    let roles = existing(db, roles).await?;
+async fn may_create(authority: &Authority, tx: &DatabaseTransaction, roles: &[RoleName]) -> Result<Vec<String>> {
+    let roles = existing(tx, roles).await?;
     if roles != [RoleName::USER] && !authority.grants.allows(AssignRoles::NAME) {
-        let granted_by = authority.map.granting(AssignRoles::NAME);
-        return Err(Error::InsufficientPermission { required: AssignRoles::NAME, granted_by });
+        return Err(authority.map.lacking(AssignRoles::NAME));
     }
     authority.must_hold(&roles)?;
     Ok(roles)
@@ -137,8 +139,7 @@ async fn may_create(authority: &Authority, db: &impl ConnectionTrait, roles: &[R
 /// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`], [`Error::EmailTaken`],
 /// [`Error::UsernameTaken`]; [`Error::PreconditionFailed`] when `condition` names another state.
 pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition: Option<&IfMatch>) -> Result<User> {
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     let (before, roles) = authority.target(&tx, id).await?;
     if condition.is_some_and(|it| !it.allows(before.revision)) {
         return Err(Error::PreconditionFailed);
@@ -169,14 +170,13 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
 pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) -> Result<()> {
     // Once before hashing, and once more where it counts.
     let (known, _) = {
-        let tx = app.db.write().await?;
-        by.stand(&tx, app.clock.now()).await?.target(&tx, id).await?
+        let (tx, authority) = by.begin(app).await?;
+        authority.target(&tx, id).await?
     };
     new.fits(app.settings.password.min_length, &known.email, known.username.as_deref())
         .map_err(|it| Fault::at("/new_password", it))?;
     let hash = credentials::hash(app, new).await?;
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     let (user, _) = authority.target(&tx, id).await?;
     let now = app.clock.now();
     audit::record(&tx, now, &authority.source, authority.actor, Event::on_user(Kind::UserPasswordSet, &user)).await?;
@@ -190,8 +190,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
 /// # Errors
 /// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`].
 pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     let (user, roles) = authority.target(&tx, id).await?;
     let now = app.clock.now();
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
@@ -207,8 +206,7 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 /// # Errors
 /// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`], or a fault of `/roles`.
 pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) -> Result<User> {
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     let (user, before) = authority.target(&tx, id).await?;
     let after = existing(&tx, names).await?;
     authority.must_hold(&after)?;
@@ -232,8 +230,7 @@ pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) ->
 /// # Errors
 /// [`Error::NotFound`], [`Error::EscalationDenied`].
 pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     let (user, _) = authority.target(&tx, id).await?;
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, Event::on_user(Kind::UserSessionsEnded, &user))
         .await?;
@@ -244,8 +241,8 @@ pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 ///
 /// # Errors
 /// A fault of `/roles/N` for each that does not exist.
-async fn existing(db: &impl ConnectionTrait, names: &[RoleName]) -> Result<Vec<String>> {
-    let known = role::Entity::names(db).await?;
+async fn existing(tx: &DatabaseTransaction, names: &[RoleName]) -> Result<Vec<String>> {
+    let known = role::Entity::names(tx).await?;
     let faults: Vec<_> = (0..)
         .zip(names)
         .filter(|(_, name)| !known.contains(name.as_str()))

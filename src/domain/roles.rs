@@ -79,8 +79,7 @@ fn with_permissions(row: role::Model, map: &RoleMap) -> Role {
 /// # Errors
 /// [`Error::RoleExists`], [`Error::EscalationDenied`].
 pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     authority.must_cover(&Grants::These(draft.permissions.clone()))?;
     let now = app.clock.now();
     let row = role::ActiveModel {
@@ -107,8 +106,7 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
 /// # Errors
 /// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::EscalationDenied`].
 pub async fn replace(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     let (row, before) = editable(&tx, name).await?;
     authority.must_cover(&before.grants().union(Grants::These(draft.permissions.clone())))?;
     let now = app.clock.now();
@@ -132,8 +130,7 @@ pub async fn replace(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Re
 /// # Errors
 /// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::RoleInUse`], [`Error::EscalationDenied`].
 pub async fn delete(app: &App, by: By<'_>, name: &RoleName) -> Result<()> {
-    let tx = app.db.write().await?;
-    let authority = by.stand(&tx, app.clock.now()).await?;
+    let (tx, authority) = by.begin(app).await?;
     let (row, before) = editable(&tx, name).await?;
     authority.must_cover(&before.grants())?;
     if user_role::Entity::find().filter(user_role::COLUMN.role.eq(name.as_str())).count(&tx).await? > 0 {

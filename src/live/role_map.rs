@@ -42,10 +42,13 @@ impl RoleMap {
     /// # Errors
     /// [`Error::InsufficientPermission`], with the roles that would do.
     pub fn require(&self, roles: &[String], permission: &'static str) -> Result<(), Error> {
-        if self.allows(roles, permission) {
-            return Ok(());
-        }
-        Err(Error::InsufficientPermission { required: permission, granted_by: self.granting(permission) })
+        if self.allows(roles, permission) { Ok(()) } else { Err(self.lacking(permission)) }
+    }
+
+    /// What somebody is told who lacks `permission`.
+    #[must_use]
+    pub fn lacking(&self, permission: &'static str) -> Error {
+        Error::InsufficientPermission { required: permission, granted_by: self.granting(permission) }
     }
 
     /// All that `roles` grant together.
@@ -55,8 +58,7 @@ impl RoleMap {
     }
 
     /// The roles that grant `permission`, sorted.
-    #[must_use]
-    pub fn granting(&self, permission: &str) -> Vec<String> {
+    fn granting(&self, permission: &str) -> Vec<String> {
         self.0.iter().filter(|(_, grants)| grants.allows(permission)).map(|(role, _)| role.clone()).collect()
     }
 
