@@ -11,11 +11,16 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use vestibule_migration::{Migrator, MigratorTrait};
 
+mod group;
 #[cfg(test)]
 mod tests;
+
+use group::Group;
+pub use group::Inside;
 
 /// How long a request waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,6 +45,7 @@ pub struct Database {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
     feed: DatabaseConnection,
+    group: Arc<Group>,
 }
 
 /// What can go wrong with the database as a whole. No message repeats the URL: it may hold a password.
@@ -240,7 +246,7 @@ async fn open_sqlite(path: &Path) -> Result<Database, Error> {
         open_pool("sqlite://", connections, move |pool| pool.map_sqlx_sqlite_opts(move |_| options.clone())).await
     };
     let (reader, feed) = (readers(SQLITE_READERS).await?, readers(1).await?);
-    Ok(Database { reader, writer, feed })
+    Ok(Database { reader, writer, feed, group: Arc::default() })
 }
 
 /// Turning the write-ahead log on needs a lock that SQLite does not wait for, so first starts take turns.
@@ -284,7 +290,7 @@ async fn open_postgres(options: PgConnectOptions) -> Result<Database, Error> {
         open_pool("postgres://", connections, move |pool| pool.map_sqlx_postgres_opts(move |_| options.clone())).await
     };
     let (both, feed) = (pool(POSTGRES_CONNECTIONS).await?, pool(1).await?);
-    Ok(Database { reader: both.clone(), writer: both, feed })
+    Ok(Database { reader: both.clone(), writer: both, feed, group: Arc::default() })
 }
 
 /// The true options come through `configure`, not through the URL: SeaORM puts the latter into errors and trace spans.
