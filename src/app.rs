@@ -63,6 +63,8 @@ pub struct Inner {
     pub issuer: String,
     /// The key of the password digest.
     pub pepper: hmac::Key,
+    /// The root of the refresh tokens' MACs.
+    pub refresh_root: hmac::Key,
     /// The key of the page cursors' MACs.
     pub cursor_key: hmac::Key,
     /// The highest bcrypt cost among the settings and the stored hashes: what every password check costs.
@@ -102,6 +104,7 @@ impl App {
         let tx = db.write().await?;
         let vault = Vault::open(&settings, &tx, clock.now()).await?;
         let pepper = hmac::Key::new(hmac::HMAC_SHA384, &vault.secret("pepper").await?);
+        let refresh_root = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("refresh").await?);
         let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("cursors").await?);
         let keys = vault.key_ring(&settings).await?;
         tx.commit().await?;
@@ -135,6 +138,7 @@ impl App {
             verified: VerifiedTokens::default(),
             issuer: settings.issuer(),
             pepper,
+            refresh_root,
             cursor_key,
             dearest_cost: AtomicU32::new(dearest),
             db,

@@ -36,6 +36,15 @@ pub enum Error {
     /// The password was right, but an administrator has disabled the account.
     #[error("This account is disabled.")]
     AccountDisabled,
+    /// No refresh token, or one that is not genuine, expired, spent, or of a session that has ended: one answer for all.
+    #[error("The refresh token is not valid.")]
+    InvalidRefreshToken,
+    /// A refresh token in the body and one in a cookie, or two cookies, so that it is unclear which is meant.
+    #[error("Send exactly one refresh token: in the body or in one cookie.")]
+    AmbiguousRefreshToken,
+    /// A request for or with a cookie that a page of another site may have sent.
+    #[error("This request seems to come from another site.")]
+    CsrfRejected,
     /// `registration.open` is off.
     #[error("Registration is closed.")]
     RegistrationClosed,

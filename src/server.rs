@@ -161,6 +161,8 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
             && settings.cors.origins.iter().any(|it| it.as_str().as_bytes() == origin.as_bytes())
         {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            // For the cookie of the refresh token: a page must be able to send it, and only to us.
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 HeaderValue::from_static("authorization, content-type, if-match, if-none-match"),

@@ -46,23 +46,44 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Body<T> {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
+        let value = read(request, body).await?;
+        Ok(Self(value.ok_or_else(|| malformed("This operation needs a JSON body."))?))
+    }
+}
+
+/// A request object that may be left out together with the whole body.
+pub struct OptionalBody<T>(pub Option<T>);
+
+impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for OptionalBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Body::<T>::request_meta().map(|meta| MetaRequest { required: false, ..meta })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
         Ok(Self(read(request, body).await?))
     }
 }
 
-async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<T, Problem> {
-    let bytes = body
-        .take()
-        .map_err(|_| malformed("The body was read twice."))?
-        .into_bytes_limit(LIMIT)
-        .await
-        .map_err(|err| unread(&err))?;
+/// What the body holds; `None` where there is no body.
+async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<Option<T>, Problem> {
+    let body = body.take().map_err(|_| malformed("The body was read twice."))?;
+    let bytes = body.into_bytes_limit(LIMIT).await.map_err(|err| unread(&err))?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     if request.headers().get(header::CONTENT_ENCODING).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as it is, without a content encoding."));
     }
     match request.headers().get(header::CONTENT_TYPE) {
         Some(given) if given.to_str().is_ok_and(is_json) => {}
-        None if bytes.is_empty() => return Err(malformed("This operation needs a JSON body.")),
         _ => return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as application/json.")),
     }
     let value = json::strict(&bytes).map_err(|err| malformed(err.to_string()))?;
@@ -82,6 +103,7 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
     }
     // What satisfies the schema parses, unless the two disagree: then the fault is ours, and its text stays here.
     T::parse_from_json(Some(value))
+        .map(Some)
         .map_err(|_| Error::internal(anyhow::anyhow!("{} satisfied its schema and does not parse", type_name::<T>())).into())
 }
 

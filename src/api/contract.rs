@@ -28,7 +28,8 @@ use super::{
 pub const SCHEME: &str = "BearerAuth";
 
 /// Operations anybody may call: the only ones without a guard. [`check`] refuses any other.
-pub const PUBLIC: &[&str] = &["registerAccount", "logIn", "readJwks", "readHealth", "readReadiness", "readVersion"];
+pub const PUBLIC: &[&str] =
+    &["registerAccount", "logIn", "refreshSession", "readJwks", "readHealth", "readReadiness", "readVersion"];
 
 /// Wraps the APIs so that the document says who may call each operation and every code it can answer.
 pub struct Documented<T>(pub T);

@@ -9,11 +9,12 @@ use poem_openapi::{
 use super::{
     Tag,
     body::Body,
+    cookie,
     guard::Signed,
     objects::{Session, SessionPage, User, tagged},
     params::{Faults, Param, paging},
     problem::refusals,
-    reply::{NoContent, Page, Reply, Tagged},
+    reply::{NoContent, Page, Reply, Tagged, WithCookie},
     words::Clearable,
 };
 use crate::{
@@ -176,14 +177,20 @@ impl Me {
 
     /// End one of my sessions.
     ///
-    /// `current` is the session of this request: logging out.
+    /// `current` is the session of this request: logging out. A cookie with its refresh token is taken away.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "endMySession")]
-    async fn end_session(&self, caller: Signed, app: Data<&App>, id: Path<SessionRef>) -> Reply<NoContent, EndMySession> {
+    async fn end_session(
+        &self,
+        caller: Signed,
+        app: Data<&App>,
+        request: &Request,
+        id: Path<SessionRef>,
+    ) -> Reply<WithCookie<NoContent>, EndMySession> {
         let session = match id.0 {
             SessionRef::Current => caller.session(),
             SessionRef::Id(session) => session,
         };
         sessions::end(&app, &caller, Which::Only(session)).await?;
-        Ok(NoContent)
+        Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, session)))
     }
 }

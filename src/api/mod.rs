@@ -5,6 +5,7 @@ pub mod audit;
 pub mod body;
 pub mod cache;
 pub mod contract;
+pub mod cookie;
 pub mod docs;
 pub mod guard;
 pub mod health;

@@ -2,7 +2,7 @@
 
 use poem::{
     IntoResponse, Request, Response,
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
 };
 use poem_openapi::{
     ApiResponse,
@@ -46,13 +46,7 @@ fn json<T: ToJSON>(status: StatusCode, body: &T, header: Option<(HeaderName, &st
 }
 
 fn meta<T: ToJSON>(status: u16, header: Option<(&str, &str, bool)>) -> MetaResponses {
-    let headers = header.map(|(name, about, required)| MetaHeader {
-        name: name.into(),
-        description: Some(about.into()),
-        required,
-        deprecated: false,
-        schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))),
-    });
+    let headers = header.map(|(name, about, required)| documented(name, about, required));
     let content = vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }];
     let response = MetaResponse {
         description: "",
@@ -62,6 +56,16 @@ fn meta<T: ToJSON>(status: u16, header: Option<(&str, &str, bool)>) -> MetaRespo
         headers: headers.into_iter().collect(),
     };
     MetaResponses { responses: vec![response] }
+}
+
+fn documented(name: &str, about: &str, required: bool) -> MetaHeader {
+    MetaHeader {
+        name: name.into(),
+        description: Some(about.into()),
+        required,
+        deprecated: false,
+        schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))),
+    }
 }
 
 /// Each reply with a JSON body: its status, and the header its second field fills.
@@ -92,6 +96,32 @@ replies! {
     Created = CREATED, |it| Some((header::LOCATION, it.1.as_str())), Some(("Location", "Where the new resource is.", true));
     Issued = CREATED, |_it| None, None;
     Page = OK, |it| it.1.as_deref().map(|link| (header::LINK, link)), Some(("Link", "The next page, as `rel=\"next\"`.", false));
+}
+
+/// Another reply, and the cookie it sets or takes away (RFC 6265 section 4.1), if any.
+pub struct WithCookie<R>(pub R, pub Option<HeaderValue>);
+
+impl<R: IntoResponse> IntoResponse for WithCookie<R> {
+    fn into_response(self) -> Response {
+        let mut response = self.0.into_response();
+        if let Some(cookie) = self.1 {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+}
+
+impl<R: ApiResponse> ApiResponse for WithCookie<R> {
+    fn meta() -> MetaResponses {
+        let mut meta = R::meta();
+        let cookie = || documented("Set-Cookie", "The refresh token, where it travels in a cookie.", false);
+        meta.responses.iter_mut().for_each(|response| response.headers.push(cookie()));
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        R::register(registry);
+    }
 }
 
 impl IntoResponse for NoContent {

@@ -1,25 +1,34 @@
-//! Sessions: log-in.
+//! Sessions: log-in and refresh.
 
-use poem::web::Data;
+use poem::{Request, web::Data};
 use poem_openapi::{Enum, Object, OpenApi};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{
     Tag,
-    body::Body,
+    body::{Body, OptionalBody},
+    cookie,
     problem::refusals,
-    reply::{Issued, Reply},
+    reply::{Issued, Json, Reply, WithCookie},
     source,
 };
 use crate::{
     app::App,
-    domain::sessions::{self, Begun},
+    config::Settings,
+    domain::{
+        refresh::{self, Granted},
+        sessions,
+    },
+    error::{Error, Result},
     values::{identifier::Identifier, password::Password},
 };
 
 refusals! {
     /// `logIn`.
-    LogIn: InvalidCredentials AccountDisabled ValidationFailed Overloaded;
+    LogIn: InvalidCredentials AccountDisabled CsrfRejected ValidationFailed Overloaded;
+    /// `refreshSession`.
+    RefreshSession: InvalidRefreshToken CsrfRejected ValidationFailed;
 }
 
 /// Who wants to log in, and the proof.
@@ -35,15 +44,27 @@ struct Credentials {
 }
 
 /// How the refresh token travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 enum Transport {
-    /// In the body.
+    /// In bodies: the client keeps it.
+    #[default]
     Body,
+    /// In a cookie that no script can read, to this service alone: a browser keeps it.
+    Cookie,
+}
+
+/// The refresh token to be exchanged.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct Refreshing {
+    /// The one handed out last.
+    #[oai(validator(min_length = 1, max_length = 8192))]
+    refresh_token: String,
 }
 
 /// What a session hands out.
-#[derive(Debug, Object)]
+#[derive(Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Tokens {
     /// Send it as `Authorization: Bearer …`.
@@ -54,6 +75,9 @@ struct Tokens {
     /// How long the access token is good for, in seconds.
     #[oai(validator(minimum(value = "1"), maximum(value = "3600")))]
     expires_in: i64,
+    /// Exchange it with `refreshSession`, once, for the next access token. Absent where it travels in a cookie.
+    #[oai(validator(max_length = 128))]
+    refresh_token: Option<String>,
     /// How long the session lives unless it is used again, in seconds.
     refresh_expires_in: i64,
     /// Names the session.
@@ -67,15 +91,31 @@ enum TokenType {
     Bearer,
 }
 
-impl From<Begun> for Tokens {
-    fn from(begun: Begun) -> Self {
-        Self {
-            access_token: begun.access.token,
-            token_type: TokenType::Bearer,
-            expires_in: begun.access.expires_in,
-            refresh_expires_in: begun.idle_for,
-            session_id: begun.session.into(),
-        }
+/// The answer to whoever was granted tokens, and the cookie that it needs.
+fn hand_out<R>(settings: &Settings, granted: Granted, transport: Transport, reply: fn(Tokens) -> R) -> Result<WithCookie<R>> {
+    let Granted { session, access, refresh_token, refresh_expires_in } = granted;
+    let (refresh_token, cookie) = match transport {
+        Transport::Body => (Some(refresh_token.to_string()), None),
+        Transport::Cookie => (None, Some(cookie::holding(settings, &refresh_token, refresh_expires_in)?)),
+    };
+    let tokens = Tokens {
+        access_token: access.token,
+        token_type: TokenType::Bearer,
+        expires_in: access.expires_in,
+        refresh_token,
+        refresh_expires_in,
+        session_id: session.into(),
+    };
+    Ok(WithCookie(reply(tokens), cookie))
+}
+
+/// The one refresh token of a request, and how it came.
+fn presented(request: &Request, settings: &Settings, body: Option<Refreshing>) -> Result<(Zeroizing<String>, Transport)> {
+    match (body.map(|it| Zeroizing::new(it.refresh_token)), cookie::presented(request, settings)?) {
+        (Some(_), Some(_)) => Err(Error::AmbiguousRefreshToken),
+        (Some(token), None) => Ok((token, Transport::Body)),
+        (None, Some(token)) => Ok((token, Transport::Cookie)),
+        (None, None) => Err(Error::InvalidRefreshToken),
     }
 }
 
@@ -88,9 +128,37 @@ impl Sessions {
     ///
     /// Begins a session. An unknown account and a wrong password are answered alike, and take as long.
     #[oai(path = "/sessions", method = "post", operation_id = "logIn")]
-    async fn log_in(&self, app: Data<&App>, source: source::From, body: Body<Credentials>) -> Reply<Issued<Tokens>, LogIn> {
-        let Credentials { identifier, password, transport: None | Some(Transport::Body) } = body.0;
-        let begun = sessions::log_in(&app, &source.0, &identifier, &password).await?;
-        Ok(Issued(begun.into()))
+    async fn log_in(
+        &self,
+        app: Data<&App>,
+        source: source::From,
+        request: &Request,
+        body: Body<Credentials>,
+    ) -> Reply<WithCookie<Issued<Tokens>>, LogIn> {
+        let Credentials { identifier, password, transport } = body.0;
+        let transport = transport.unwrap_or_default();
+        if transport == Transport::Cookie {
+            cookie::must_be_ours(request, &app.settings)?;
+        }
+        let granted = sessions::log_in(&app, &source.0, &identifier, &password).await?;
+        Ok(hand_out(&app.settings, granted, transport, Issued)?)
+    }
+
+    /// Refresh.
+    ///
+    /// Exchanges the refresh token for a new access token and the next refresh token. Send it in the body, or send no body
+    /// where it is in the cookie. Try again when the answer is lost: the token that you have stays good until the next one is
+    /// used. Whoever uses a spent one ends the session, for then two hold it.
+    #[oai(path = "/sessions/refresh", method = "post", operation_id = "refreshSession")]
+    async fn refresh(
+        &self,
+        app: Data<&App>,
+        source: source::From,
+        request: &Request,
+        body: OptionalBody<Refreshing>,
+    ) -> Reply<WithCookie<Json<Tokens>>, RefreshSession> {
+        let (token, transport) = presented(request, &app.settings, body.0)?;
+        let granted = refresh::exchange(&app, &source.0, &token).await?;
+        Ok(hand_out(&app.settings, granted, transport, Json)?)
     }
 }

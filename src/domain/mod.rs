@@ -6,6 +6,7 @@ pub mod audit;
 pub mod caller;
 pub mod credentials;
 pub mod paging;
+pub mod refresh;
 pub mod revocations;
 pub mod roles;
 pub mod sessions;

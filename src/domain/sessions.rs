@@ -11,10 +11,10 @@ use super::{
     caller::{Caller, Standing},
     credentials::{self, Verdict},
     paging::{Paging, Slice},
+    refresh::{self, Granted},
     revocations::{self, Which},
     source::Source,
-    tokens::{self, AccessToken},
-    users,
+    tokens, users,
 };
 use crate::{
     app::App,
@@ -37,30 +37,20 @@ use crate::{
 /// hash of the very same password.
 const TRIES: usize = 3;
 
-/// What a client gets when a session begins.
-pub struct Begun {
-    /// The session.
-    pub session: SessionId,
-    /// Its first access token.
-    pub access: AccessToken,
-    /// How long the session lives if it is not used, in seconds.
-    pub idle_for: i64,
-}
-
 /// Begins a session for whoever knows the password.
 ///
 /// # Errors
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
 /// to who knows the password; [`Error::Overloaded`].
-pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<Begun> {
+pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<Granted> {
     for _ in 0..TRIES {
         let found = users::by_identifier(app, identifier).await?;
         let verdict = credentials::check(app, found.as_ref().and_then(|it| it.password_hash.as_ref()), password).await?;
         let (Some(checked), Verdict::Right { upgrade }) = (&found, verdict) else {
             return refuse(app, source, found.as_ref(), Error::InvalidCredentials).await;
         };
-        if let Some(begun) = begin(app, source, checked, upgrade).await? {
-            return Ok(begun);
+        if let Some(granted) = begin(app, source, checked, upgrade).await? {
+            return Ok(granted);
         }
     }
     refuse(app, source, None, Error::InvalidCredentials).await
@@ -68,7 +58,7 @@ pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, passwor
 
 /// Begins the session if the account is still what it was when its password was checked, `None` if it is not: an account
 /// whose password or roles were changed during the hashing is looked at anew.
-async fn begin(app: &App, source: &Source, checked: &user::Model, upgrade: Option<PasswordHash>) -> Result<Option<Begun>> {
+async fn begin(app: &App, source: &Source, checked: &user::Model, upgrade: Option<PasswordHash>) -> Result<Option<Granted>> {
     let tx = app.db.write().await?;
     let now = app.clock.now();
     let Some(user) = user::Entity::locked(&tx, checked.id).await? else { return Ok(None) };
@@ -88,16 +78,18 @@ async fn begin(app: &App, source: &Source, checked: &user::Model, upgrade: Optio
         expires_at: Set(now + app.settings.sessions.max_ttl),
         address: Set(source.address.map(|it| it.to_string())),
         user_agent: Set(source.user_agent.clone()),
+        refresh_secret: Set(refresh::secret()?),
+        current: Set(1),
+        parent: Set(None),
     })
     .exec_with_returning(&tx)
     .await?;
-    let access = tokens::issue(app, now, &user, roles, &session)?;
+    let granted = refresh::grant(app, now, &user, roles, &session)?;
     let actor = Actor::account(&user, Some(session.id));
     audit::record(&tx, now, source, actor, Event::on_user(Kind::LoggedIn, &user)).await?;
     remember_log_in(&tx, now, user, upgrade).await?;
     tx.commit().await?;
-    let idle_for = app.settings.sessions.idle_ttl.min(app.settings.sessions.max_ttl).as_secs();
-    Ok(Some(Begun { session: session.id, access, idle_for: i64::try_from(idle_for).unwrap_or(i64::MAX) }))
+    Ok(Some(granted))
 }
 
 async fn remember_log_in(
@@ -162,7 +154,7 @@ pub async fn list(app: &App, user: UserId, paging: &Paging) -> Result<Slice<Sess
         query = query.filter(session::COLUMN.id.lt(id));
     }
     let page = paging.slice(app, LIST, query.all(app.db.read()).await?, |it| it.id);
-    Ok(page.map(|row| Session { expires_at: row.expires_at.min(row.last_used_at + idle), row }))
+    Ok(page.map(|row| Session { expires_at: row.ends_at(idle), row }))
 }
 
 /// One page of the living sessions of some account.

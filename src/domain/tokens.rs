@@ -56,8 +56,7 @@ pub fn issue(
     session: &session::Model,
 ) -> Result<AccessToken> {
     let settings = &app.settings;
-    let unused = session.last_used_at + settings.sessions.idle_ttl;
-    let until = (now + settings.tokens.access_ttl).min(session.expires_at).min(unused);
+    let until = (now + settings.tokens.access_ttl).min(session.ends_at(settings.sessions.idle_ttl));
     let claims = Claims {
         iss: app.issuer.clone(),
         aud: Audience::One(settings.tokens.audience.clone()),

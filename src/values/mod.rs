@@ -12,6 +12,7 @@ pub mod password;
 pub mod password_hash;
 pub mod permission;
 pub mod query;
+pub mod refresh_token;
 pub mod revision;
 pub mod role_name;
 pub mod username;

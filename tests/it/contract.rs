@@ -44,7 +44,7 @@ fn guarded_operations_say_401_and_403_and_the_permission() {
         };
         let (unauthorized, forbidden) = (codes("401"), codes("403"));
         match contract::access(operation) {
-            Access::Public => assert!(!unauthorized.contains("_token"), "{method} {path}"),
+            Access::Public => assert!(!unauthorized.contains("missing_token"), "{method} {path}"),
             Access::Signed => {
                 assert!(unauthorized.contains("missing_token") && !forbidden.contains("insufficient"), "{method} {path}");
             }

@@ -222,6 +222,9 @@ async fn s07_any_number_of_sessions_ends_at_once() {
             expires_at: Set(now + chrono::TimeDelta::days(1)),
             address: Set(None),
             user_agent: Set(None),
+            refresh_secret: Set(vec![7; 32]),
+            current: Set(1),
+            parent: Set(None),
         };
         session::Entity::insert_many((0..1_000).map(|_| session())).exec_without_returning(&tx).await.unwrap();
     }

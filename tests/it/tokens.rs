@@ -680,10 +680,10 @@ async fn t11_a_shared_secret_signs_and_is_never_published() {
 #[tokio::test]
 async fn t14_a_public_operation_ignores_authorization() {
     let app = TestApp::start().await;
-    let ada = app.user("ada").await;
+    let ada = app.client("ada").await;
     app.clock.advance(minutes(16));
-    assert_problem!(ada.get("/v1/me").await, 401, "expired_token");
-    let expired = format!("Bearer {}", ada.token.unwrap());
+    assert_problem!(ada.caller().get("/v1/me").await, 401, "expired_token");
+    let expired = format!("Bearer {}", ada.access);
     for (number, headers) in [
         vec![("authorization", expired.as_str())],
         vec![("authorization", "Bearer garbage")],
@@ -701,6 +701,7 @@ async fn t14_a_public_operation_ignores_authorization() {
             }
             let (body, status) = match path {
                 "/v1/sessions" => (json!({ "identifier": "ada", "password": PASSWORD }), 201),
+                "/v1/sessions/refresh" => (json!({ "refresh_token": ada.refresh }), 200),
                 "/v1/accounts" => (json!({ "email": format!("user{number}@example.org"), "password": PASSWORD }), 201),
                 _ => (Value::Null, 200),
             };

@@ -4,6 +4,7 @@
 pub mod binary;
 pub mod caller;
 pub mod checked;
+pub mod client;
 pub mod clock;
 pub mod inside;
 #[path = "../../../src/live/database/tests/postgres.rs"]

@@ -177,6 +177,9 @@ fn session_of(user: &user::Model) -> session::Model {
         expires_at: noon() + TimeDelta::days(90),
         address: Some("192.0.2.1".into()),
         user_agent: None,
+        refresh_secret: vec![7; 32],
+        current: 1,
+        parent: None,
     }
 }
 

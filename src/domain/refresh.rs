@@ -1,0 +1,213 @@
+//! Refresh: a session goes on. Its refresh token is exchanged for the next one. A reply that was lost costs nothing;
+//! a spent token that comes back means that two hold the session, so it ends.
+//!
+//! A session knows the serial to be used next, `current`, and the one it was given out for, its `parent`:
+//!
+//! | presented | answer |
+//! |---|---|
+//! | `current` | the next one |
+//! | `parent`, within `sessions.replay_window` | `current` again: another tab, or a request tried twice |
+//! | `parent`, later | `current` was never used, so it may never have arrived: it is void, and another given out |
+//! | any other that is genuine | 401, and the session ends |
+//! | one not given out yet | 401: a backup was restored, and the session is older than its owner |
+//! | not genuine, or of a session that has ended | 401, the very same |
+
+use std::time::Duration;
+
+use aws_lc_rs::{hmac, rand};
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{DatabaseTransaction, EntityTrait};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{
+    audit::{self, Actor, Event, Kind},
+    revocations::{self, Which},
+    source::Source,
+    tokens::{self, AccessToken},
+};
+use crate::{
+    app::App,
+    entity::{
+        session,
+        user::{self, Status},
+        user_role,
+    },
+    error::{Error, Result},
+    values::{
+        ids::SessionId,
+        refresh_token::{MAC_LEN, RefreshToken},
+    },
+};
+
+/// What a client gets when a session begins or goes on.
+pub struct Granted {
+    /// The session.
+    pub session: SessionId,
+    /// An access token.
+    pub access: AccessToken,
+    /// The refresh token to be used next.
+    pub refresh_token: Zeroizing<String>,
+    /// How long the session lives if it is not used again, in seconds.
+    pub refresh_expires_in: i64,
+}
+
+/// Signs and seals what a session hands out at `now`.
+///
+/// # Errors
+/// When signing fails.
+pub(super) fn grant(
+    app: &App,
+    now: DateTime<Utc>,
+    user: &user::Model,
+    roles: Vec<String>,
+    session: &session::Model,
+) -> Result<Granted> {
+    Ok(Granted {
+        session: session.id,
+        access: tokens::issue(app, now, user, roles, session)?,
+        refresh_token: Zeroizing::new(token(app, session).to_string()),
+        refresh_expires_in: (session.ends_at(app.settings.sessions.idle_ttl) - now).num_seconds(),
+    })
+}
+
+/// Exchanges a refresh token for an access token and the refresh token to be used next.
+///
+/// # Errors
+/// [`Error::InvalidRefreshToken`], whatever is wrong with it.
+pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Granted> {
+    let token: RefreshToken = presented.parse().map_err(|_| Error::InvalidRefreshToken)?;
+    // Before anybody has to wait for us: what is not genuine costs one read.
+    let session = session::Entity::find_by_id(token.session).one(app.db.read()).await?.ok_or(Error::InvalidRefreshToken)?;
+    if !is_genuine(app, &session, &token) {
+        return Err(Error::InvalidRefreshToken);
+    }
+    let (inside, from) = (app.clone(), source.clone());
+    let rotated = app.db.write_together(move |tx| Box::pin(async move { rotate(&inside, tx, &from, session, token).await }));
+    match rotated.await? {
+        Found::Standing { now, user, roles, session } => grant(app, now, &user, roles, &session),
+        Found::Nothing => Err(Error::InvalidRefreshToken),
+        Found::Misplaced(kind) => {
+            refuse(app, source, &token, kind).await?;
+            Err(Error::InvalidRefreshToken)
+        }
+    }
+}
+
+/// What became of a genuine token.
+enum Found {
+    /// The session stands, with its present serial.
+    Standing { now: DateTime<Utc>, user: Box<user::Model>, roles: Vec<String>, session: Box<session::Model> },
+    /// The session has ended.
+    Nothing,
+    /// The token should not be in use any more, or not yet.
+    Misplaced(Kind),
+}
+
+/// What a serial is to its session.
+enum Place {
+    Current,
+    /// Its successor was given out just now.
+    Replayed,
+    /// Its successor was given out, and never used since.
+    Doubted,
+    Spent,
+    Ahead,
+}
+
+fn place(session: &session::Model, serial: i64, now: DateTime<Utc>, replay_window: Duration) -> Place {
+    if serial == session.current {
+        Place::Current
+    } else if serial > session.current {
+        Place::Ahead
+    } else if session.parent != Some(serial) {
+        Place::Spent
+    } else if now < session.last_used_at + replay_window {
+        Place::Replayed
+    } else {
+        Place::Doubted
+    }
+}
+
+/// Moves a session on, if the token is one that may. `read` was read before the transaction.
+async fn rotate(
+    app: &App,
+    tx: &DatabaseTransaction,
+    source: &Source,
+    read: session::Model,
+    token: RefreshToken,
+) -> Result<Found> {
+    let now = app.clock.now();
+    // The user first, as everybody does who ends sessions: then these rows stay as they are read here.
+    let user = user::Entity::locked(tx, read.user_id).await?.filter(|it| it.status == Status::Active);
+    let session = session::Entity::find_by_id(read.id).one(tx).await?;
+    let (Some(user), Some(mut session)) = (user, session) else { return Ok(Found::Nothing) };
+    // Tokens count in whole seconds: none lives shorter.
+    if session.ends_at(app.settings.sessions.idle_ttl) < now + TimeDelta::seconds(1) {
+        return Ok(Found::Nothing);
+    }
+    let place = place(&session, token.serial, now, app.settings.sessions.replay_window);
+    match place {
+        Place::Spent => return Ok(Found::Misplaced(Kind::RefreshReused)),
+        Place::Ahead => return Ok(Found::Misplaced(Kind::RefreshAhead)),
+        Place::Replayed => {}
+        Place::Current | Place::Doubted => {
+            if !session::Entity::rotate(tx, &session, token.serial, now).await? {
+                return Err(Error::Unavailable(sea_orm::DbErr::RecordNotUpdated));
+            }
+            session = session::Model { current: session.current + 1, parent: Some(token.serial), last_used_at: now, ..session };
+        }
+    }
+    if matches!(place, Place::Doubted) {
+        let event = Event::on_user(Kind::RefreshDoubted, &user);
+        audit::record(tx, now, source, Actor::account(&user, Some(session.id)), event).await?;
+    }
+    let roles = user_role::Entity::of(tx, user.id).await?;
+    Ok(Found::Standing { now, user: Box::new(user), roles, session: Box::new(session) })
+}
+
+/// Leaves a trace of a token that should not be in use, and ends the session if it is spent: somebody else holds it too.
+async fn refuse(app: &App, source: &Source, token: &RefreshToken, kind: Kind) -> Result<()> {
+    let tx = app.db.write().await?;
+    let Some(session) = session::Entity::find_by_id(token.session).one(&tx).await? else { return Ok(()) };
+    let Some(user) = user::Entity::locked(&tx, session.user_id).await? else { return Ok(()) };
+    let mut ended = revocations::Taken::default();
+    if kind == Kind::RefreshReused {
+        ended = revocations::end_sessions(&tx, user.id, Which::Only(session.id)).await?;
+        if ended.is_empty() {
+            return Ok(());
+        }
+    }
+    let event = Event::on_user(kind, &user).with(json!({ "presented": token.serial, "current": session.current }));
+    let actor = Actor { session: Some(session.id), ..Actor::NOBODY };
+    audit::record(&tx, app.clock.now(), source, actor, event).await?;
+    ended.commit(app, tx).await
+}
+
+/// A new session's part of the proof in its refresh tokens.
+///
+/// # Errors
+/// When the system has no randomness.
+pub(super) fn secret() -> Result<Vec<u8>> {
+    let mut secret = vec![0; MAC_LEN];
+    rand::fill(&mut secret).map_err(|_| Error::internal(anyhow::anyhow!("no randomness")))?;
+    Ok(secret)
+}
+
+/// A session's present token. It is the same whenever it is asked for.
+fn token(app: &App, session: &session::Model) -> RefreshToken {
+    let message = RefreshToken::message(session.id, session.current);
+    let mut mac = [0; MAC_LEN];
+    mac.copy_from_slice(hmac::sign(&mac_key(app, session), &message).as_ref());
+    RefreshToken { session: session.id, serial: session.current, mac }
+}
+
+fn is_genuine(app: &App, session: &session::Model, token: &RefreshToken) -> bool {
+    let message = RefreshToken::message(token.session, token.serial);
+    hmac::verify(&mac_key(app, session), &message, &token.mac).is_ok()
+}
+
+/// A key for each session, which neither a copy of the database alone nor the master key alone gives away.
+fn mac_key(app: &App, session: &session::Model) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&app.refresh_root, &session.refresh_secret).as_ref())
+}

@@ -1,0 +1,98 @@
+//! Refresh tokens as they are written: which session, which of its serials, and the proof that we gave it out.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use uuid::Uuid;
+
+use super::{Invalid, ids::SessionId};
+
+/// What every refresh token begins with, so that people and secret scanners know one.
+const PREFIX: &str = "vrt_";
+/// The length of the proof, in bytes: HMAC-SHA-256.
+pub const MAC_LEN: usize = 32;
+
+/// A refresh token: `vrt_` and 75 characters of base64url. Whether it is genuine is not known here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// Which of the session's tokens it is: 1 is the log-in's, each refresh gives out the next.
+    pub serial: i64,
+    /// The proof over both.
+    pub mac: [u8; MAC_LEN],
+}
+
+impl RefreshToken {
+    /// What the proof is over.
+    #[must_use]
+    pub fn message(session: SessionId, serial: i64) -> [u8; 24] {
+        let mut message = [0; 24];
+        message[..16].copy_from_slice(Uuid::from(session).as_bytes());
+        message[16..].copy_from_slice(&serial.to_be_bytes());
+        message
+    }
+}
+
+impl fmt::Display for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = [0; 24 + MAC_LEN];
+        bytes[..24].copy_from_slice(&Self::message(self.session, self.serial));
+        bytes[24..].copy_from_slice(&self.mac);
+        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+impl FromStr for RefreshToken {
+    type Err = Invalid;
+
+    fn from_str(raw: &str) -> Result<Self, Invalid> {
+        let invalid = || Invalid::new("format", "Is not a refresh token.");
+        let bytes = raw.strip_prefix(PREFIX).and_then(|it| URL_SAFE_NO_PAD.decode(it).ok()).ok_or_else(invalid)?;
+        let (session, rest) = bytes.split_first_chunk::<16>().ok_or_else(invalid)?;
+        let (serial, mac) = rest.split_first_chunk::<8>().ok_or_else(invalid)?;
+        Ok(Self {
+            session: Uuid::from_bytes(*session).into(),
+            serial: i64::from_be_bytes(*serial),
+            mac: mac.try_into().map_err(|_| invalid())?,
+        })
+    }
+}
+
+/// Without the proof: with it, whoever reads a log could refresh.
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RefreshToken({}, {}, hidden)", self.session, self.serial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_token_survives_its_text_and_has_no_other_spelling(session: u128, serial: i64, mac: [u8; MAC_LEN], at in 0usize..79) {
+            let token = RefreshToken { session: Uuid::from_u128(session).into(), serial, mac };
+            let text = token.to_string();
+            prop_assert_eq!(text.len(), 79);
+            prop_assert_eq!(text.parse::<RefreshToken>(), Ok(token));
+            let shown = format!("{token:?}");
+            prop_assert!(!shown.contains(&text[40..]));
+            let mut other = text.into_bytes();
+            other[at] = if other[at] == b'A' { b'B' } else { b'A' };
+            prop_assert_ne!(String::from_utf8(other).unwrap().parse::<RefreshToken>(), Ok(token));
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        for raw in
+            ["", "vrt_", "vrt_AAAA", "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln", &format!("vrt_{}", "A".repeat(76)), &"A".repeat(75)]
+        {
+            assert!(raw.parse::<RefreshToken>().is_err(), "{raw}");
+        }
+    }
+}

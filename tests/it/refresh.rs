@@ -1,0 +1,363 @@
+//! Refresh: a session goes on, a lost answer costs nothing, and two who hold one session are found out.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sea_orm::{ConnectionTrait, EntityTrait};
+use serde_json::{Value, json};
+use vestibule::entity::session;
+
+use crate::{
+    assert_problem,
+    support::{PASSWORD, TestApp, caller::Answer, client::Client, clock::minutes},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_hours(24);
+/// Longer than a token just spent is answered with the same successor.
+const LATER: Duration = Duration::from_secs(10);
+
+fn kinds(events: &[vestibule::entity::audit_event::Model]) -> Vec<&str> {
+    events.iter().map(|it| it.kind.as_str()).filter(|it| it.starts_with("session.refresh")).collect()
+}
+
+#[tokio::test]
+async fn a_session_goes_on_from_token_to_token() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    for round in 0..5 {
+        let before = ada.clone();
+        app.clock.advance(minutes(14));
+        let answer = ada.refresh().await;
+        assert_eq!(answer.header("cache-control"), "no-store", "S10");
+        let tokens = answer.expect(200);
+        assert_eq!(tokens["expires_in"], 900);
+        assert_eq!(tokens["refresh_expires_in"], 30 * 24 * 3600);
+        assert_eq!(tokens["token_type"], "Bearer");
+        assert_eq!(tokens["session_id"], before.session);
+        assert!(ada.refresh != before.refresh && ada.access != before.access, "round {round}");
+        ada.caller().get("/v1/me").await.expect(200);
+        before.caller().get("/v1/me").await.expect(200);
+    }
+    let token = ada.caller().get("/v1/token").await.expect(200);
+    assert_eq!((&token["issued_at"], &token["expires_at"]), (&json!("2026-01-01T01:10:00Z"), &json!("2026-01-01T01:25:00Z")));
+    let list = ada.caller().get("/v1/me/sessions").await.expect(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert_eq!(list["items"][0]["last_used_at"], "2026-01-01T01:10:00Z");
+    assert_eq!(app.rows().await["sessions"], 1, "one row a session, whatever its age");
+    assert!(kinds(&app.events().await).is_empty());
+}
+
+#[tokio::test]
+async fn s02_fifty_refreshes_at_once_get_the_same_successor() {
+    let app = TestApp::start().await;
+    let ada = app.client("ada").await;
+    let answers = join_all((0..50).map(|_| ada.refresh_and_lose())).await;
+    let tokens: Vec<Value> = answers.into_iter().map(|it| it.expect(200)["refresh_token"].clone()).collect();
+    assert!(tokens.iter().all(|it| *it == tokens[0]), "{tokens:?}");
+    assert_ne!(tokens[0], ada.refresh);
+    app.refresh(tokens[0].as_str().unwrap()).await.expect(200);
+}
+
+#[tokio::test]
+async fn s03_whoever_lost_the_answer_asks_again() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    let lost = ada.refresh_and_lose().await.expect(200);
+    app.clock.advance(Duration::from_secs(9));
+    let again = ada.refresh_and_lose().await.expect(200);
+    assert_eq!(again["refresh_token"], lost["refresh_token"], "the identical one");
+    assert_ne!(again["access_token"], lost["access_token"], "a fresh one");
+    assert!(kinds(&app.events().await).is_empty());
+
+    app.clock.advance(SECOND);
+    let doubted = ada.refresh_and_lose().await.expect(200);
+    assert_ne!(doubted["refresh_token"], lost["refresh_token"], "the first one is void");
+    let event = app.event("session.refresh_doubted").await;
+    assert_eq!(event.session_id.unwrap().to_string(), ada.session);
+
+    // As long as nothing arrives, it may ask as often as it likes, days later too.
+    app.clock.advance(SECOND);
+    assert_eq!(ada.refresh_and_lose().await.expect(200)["refresh_token"], doubted["refresh_token"]);
+    for _ in 0..3 {
+        app.clock.advance(20 * DAY);
+        ada.refresh_and_lose().await.expect(200);
+    }
+    ada.refresh().await.expect(200);
+    ada.refresh().await.expect(200);
+    ada.caller().get("/v1/me").await.expect(200);
+}
+
+/// Two hold one session; whoever comes second with what the other has spent ends it for both.
+async fn is_found_out(app: &TestApp, spent: Answer, holders: &[&Client<'_>]) {
+    let mut refused = assert_problem!(spent, 401, "invalid_refresh_token");
+    for holder in holders {
+        assert_problem!(holder.caller().get("/v1/me").await, 401, "session_ended");
+        let mut answer = assert_problem!(holder.refresh_and_lose().await, 401, "invalid_refresh_token");
+        for body in [&mut answer.body, &mut refused.body] {
+            body.as_object_mut().unwrap().remove("request_id");
+        }
+        assert_eq!(answer.body, refused.body);
+    }
+    assert_eq!(app.rows().await["sessions"], 0);
+    let event = app.event("session.refresh_reused").await;
+    assert_eq!(event.session_id.unwrap().to_string(), holders[0].session);
+    assert_eq!(event.subject_name.as_deref(), Some("ada"));
+    assert_eq!(event.actor_id, None, "nobody knows which of them it was");
+}
+
+#[tokio::test]
+async fn s04_a_spent_token_ends_the_session_for_the_thief_and_the_owner() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    let thief = ada.clone();
+    ada.refresh().await.expect(200);
+    ada.refresh().await.expect(200);
+    app.clock.advance(minutes(1));
+    is_found_out(&app, thief.refresh_and_lose().await, &[&ada, &thief]).await;
+}
+
+#[tokio::test]
+async fn s04_a_thief_who_is_faster_is_found_out_when_the_owner_comes() {
+    let app = TestApp::start().await;
+    let ada = app.client("ada").await;
+    let mut thief = ada.clone();
+    thief.refresh().await.expect(200);
+    thief.refresh().await.expect(200);
+    is_found_out(&app, ada.refresh_and_lose().await, &[&ada, &thief]).await;
+}
+
+#[tokio::test]
+async fn s04_a_successor_that_was_void_counts_as_spent() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    let mut thief = ada.clone();
+    thief.refresh().await.expect(200);
+    app.clock.advance(LATER);
+    ada.refresh().await.expect(200);
+    is_found_out(&app, thief.refresh_and_lose().await, &[&ada, &thief]).await;
+}
+
+#[tokio::test]
+async fn without_a_replay_window_every_lost_answer_is_doubted() {
+    let app = TestApp::start_with(|settings| settings.sessions.replay_window = Duration::ZERO).await;
+    let ada = app.client("ada").await;
+    let first = ada.refresh_and_lose().await.expect(200);
+    let second = ada.refresh_and_lose().await.expect(200);
+    assert_ne!(first["refresh_token"], second["refresh_token"]);
+    app.event("session.refresh_doubted").await;
+}
+
+#[tokio::test]
+async fn a_restored_backup_refuses_what_it_does_not_know_and_ends_nothing() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    let old = ada.clone();
+    ada.refresh().await.expect(200);
+    ada.refresh().await.expect(200);
+    let tx = app.app.db.write().await.unwrap();
+    tx.execute_unprepared("UPDATE sessions SET current = 1, parent = NULL").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_problem!(ada.refresh().await, 401, "invalid_refresh_token");
+    app.event("session.refresh_ahead").await;
+    old.refresh_and_lose().await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_not_genuine_is_refused_alike_and_leaves_no_trace() {
+    let (app, other) = (TestApp::start().await, TestApp::start().await);
+    let (ada, grace) = (app.client("ada").await, app.client("grace").await);
+    let foreign = other.client("ada").await;
+    let rows = app.rows().await;
+    let good = ada.refresh.as_str();
+    let mut tokens: Vec<String> = ["", "x", "null", "vrt_", &good[4..], &good.to_uppercase(), &format!("{good}A")]
+        .iter()
+        .skip(1)
+        .map(ToString::to_string)
+        .chain([foreign.refresh.clone(), ada.access.clone(), foreign.access, "A".repeat(8192)])
+        .collect();
+    // Another's session, another serial, another proof: each with the rest of a good token.
+    tokens.push(format!("{}{}", &grace.refresh[..20], &good[20..]));
+    for at in [30, 35, 40, 60, 78] {
+        let mut bent = good.to_owned().into_bytes();
+        bent[at] = if bent[at] == b'A' { b'Q' } else { b'A' };
+        tokens.push(String::from_utf8(bent).unwrap());
+    }
+    let mut bodies = Vec::new();
+    for token in tokens {
+        let mut answer = assert_problem!(app.refresh(&token).await, 401, "invalid_refresh_token");
+        answer.body.as_object_mut().unwrap().remove("request_id");
+        bodies.push(answer.body);
+    }
+    let mut answer = assert_problem!(
+        app.nobody().send(poem::http::Method::POST, "/v1/sessions/refresh", &[], poem::Body::empty()).await,
+        401,
+        "invalid_refresh_token"
+    );
+    answer.body.as_object_mut().unwrap().remove("request_id");
+    bodies.push(answer.body);
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{bodies:#?}");
+    assert_eq!(app.rows().await, rows);
+    ada.refresh_and_lose().await.expect(200);
+}
+
+#[tokio::test]
+async fn bad_bodies_are_told_as_everywhere() {
+    let app = TestApp::start().await;
+    let refresh = |body: Value| async { app.nobody().post("/v1/sessions/refresh", body).await };
+    let refused = |answer: Answer| assert_problem!(answer, 422, "validation_failed");
+    assert_eq!(refused(refresh(json!({})).await).faults(), [("/refresh_token", "required")]);
+    assert_eq!(refused(refresh(json!({ "refresh_token": null })).await).faults(), [("/refresh_token", "type")]);
+    assert_eq!(
+        refused(refresh(json!({ "refreshToken": "x", "refresh_token": "" })).await).faults(),
+        [("/refreshToken", "unknown_member"), ("/refresh_token", "too_short")]
+    );
+    assert_eq!(refused(refresh(json!({ "refresh_token": "x".repeat(8193) })).await).faults(), [("/refresh_token", "too_long")]);
+}
+
+#[tokio::test]
+async fn t10_neither_token_passes_for_the_other() {
+    let app = TestApp::start().await;
+    let ada = app.client("ada").await;
+    assert_problem!(app.bearer(&ada.refresh).get("/v1/me").await, 401, "invalid_token");
+    assert_problem!(app.refresh(&ada.access).await, 401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn s06_an_unused_session_ends_whatever_the_purge_does() {
+    let app = TestApp::start().await;
+    let (mut ada, grace) = (app.client("ada").await, app.client("grace").await);
+    app.clock.advance(29 * DAY);
+    ada.refresh().await.expect(200);
+    app.clock.advance(DAY);
+    assert_problem!(grace.refresh_and_lose().await, 401, "invalid_refresh_token");
+    ada.refresh().await.expect(200);
+    app.clock.advance(Duration::from_secs(30 * 24 * 3600 - 1));
+    let last = ada.refresh().await.expect(200);
+    assert_eq!(last["expires_in"], 900);
+    assert_eq!(app.rows().await["sessions"], 2, "nobody has purged");
+    assert!(kinds(&app.events().await).is_empty());
+}
+
+#[tokio::test]
+async fn s06_no_session_lives_for_ever() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    for _ in 0..4 {
+        app.clock.advance(20 * DAY);
+        ada.refresh().await.expect(200);
+    }
+    app.clock.advance(9 * DAY + minutes(24 * 60 - 5));
+    let last = ada.refresh().await.expect(200);
+    assert_eq!((&last["expires_in"], &last["refresh_expires_in"]), (&json!(300), &json!(300)), "S10: no longer than the session");
+    app.clock.advance(Duration::from_millis(299_500));
+    assert_problem!(ada.refresh().await, 401, "invalid_refresh_token");
+    ada.caller().get("/v1/me").await.expect(200);
+    app.clock.advance(Duration::from_millis(500));
+    assert_problem!(ada.refresh().await, 401, "invalid_refresh_token");
+    assert_problem!(ada.caller().get("/v1/me").await, 401, "expired_token");
+}
+
+#[tokio::test]
+async fn s07_whatever_ends_a_session_ends_its_refreshes() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    for (number, way) in ["log out", "all", "password", "set password", "disable", "delete", "end", "close"].iter().enumerate() {
+        let name = format!("user{number}");
+        let ada = app.client(&name).await;
+        let id = ada.caller().get("/v1/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+        let user = format!("/v1/users/{id}");
+        let new = "another horse battery staple";
+        match *way {
+            "log out" => ada.caller().delete("/v1/me/sessions/current", json!(null)).await.expect(204),
+            "all" => ada.caller().delete("/v1/me/sessions", json!(null)).await.expect(204),
+            "password" => {
+                let change = json!({ "current_password": PASSWORD, "new_password": new });
+                Client::log_in(&app, &name).await.caller().put("/v1/me/password", change).await.expect(204)
+            }
+            "set password" => admin.put(&format!("{user}/password"), json!({ "new_password": new })).await.expect(204),
+            "disable" => admin.patch(&user, json!({ "status": "disabled" })).await.expect(200),
+            "delete" => admin.delete(&user, json!(null)).await.expect(204),
+            "end" => admin.delete(&format!("{user}/sessions"), json!(null)).await.expect(204),
+            _ => ada.caller().delete("/v1/me", json!({ "current_password": PASSWORD })).await.expect(204),
+        };
+        assert_problem!(ada.refresh_and_lose().await, 401, "invalid_refresh_token");
+        assert_problem!(ada.caller().get("/v1/token").await, 401, "session_ended");
+        if *way == "disable" {
+            admin.patch(&user, json!({ "status": "active" })).await.expect(200);
+            assert_problem!(ada.refresh_and_lose().await, 401, "invalid_refresh_token");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_own_password_was_changed_goes_on() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    let change = json!({ "current_password": PASSWORD, "new_password": "another horse battery staple" });
+    ada.caller().put("/v1/me/password", change).await.expect(204);
+    ada.refresh().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_refresh_brings_the_roles_that_were_assigned_meanwhile() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    let me = ada.caller().get("/v1/me").await.expect(200);
+    let roles = format!("/v1/users/{}/roles", me["id"].as_str().unwrap());
+    app.admin().await.put(&roles, json!({ "roles": ["admin", "user"] })).await.expect(200);
+    assert_problem!(ada.caller().get("/v1/users").await, 401, "stale_token");
+    ada.refresh().await.expect(200);
+    ada.caller().get("/v1/users").await.expect(200);
+}
+
+#[tokio::test]
+async fn s08_a_restart_neither_revives_nor_forgets() {
+    let app = TestApp::start().await;
+    let (mut ada, gone) = (app.client("ada").await, app.client("grace").await);
+    let before = ada.clone();
+    ada.refresh().await.expect(200);
+    gone.caller().delete("/v1/me/sessions/current", json!(null)).await.expect(204);
+    let restarted = app.replica().await;
+    assert_problem!(restarted.refresh(&gone.refresh).await, 401, "invalid_refresh_token");
+    assert_problem!(restarted.bearer(&gone.access).get("/v1/me").await, 401, "session_ended");
+    let again = restarted.refresh(&before.refresh).await.expect(200);
+    assert_eq!(again["refresh_token"], ada.refresh, "the very token that was given out before");
+    restarted.refresh(&ada.refresh).await.expect(200);
+}
+
+#[tokio::test]
+async fn s05_no_refresh_that_races_with_a_log_out_gives_anything_that_works_afterwards() {
+    let app = TestApp::start().await;
+    app.register("ada").await;
+    for _ in 0..5 {
+        let ada = Client::log_in(&app, "ada").await;
+        let refreshes = join_all((0..50).map(|_| ada.refresh_and_lose()));
+        let caller = ada.caller();
+        let (answers, ended) = tokio::join!(refreshes, caller.delete("/v1/me/sessions/current", json!(null)));
+        ended.expect(204);
+        for answer in answers {
+            if answer.status == 200 {
+                let late = Client::new(&app, &answer.body);
+                assert_problem!(late.caller().get("/v1/me").await, 401, "session_ended");
+                assert_problem!(late.refresh_and_lose().await, 401, "invalid_refresh_token");
+            } else {
+                assert_problem!(answer, 401, "invalid_refresh_token");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p10_the_database_holds_no_refresh_token_and_no_two_sessions_share_a_secret() {
+    let app = TestApp::start().await;
+    let (ada, grace) = (app.client("ada").await, app.client("grace").await);
+    let rows = session::Entity::find().all(app.app.db.read()).await.unwrap();
+    assert_ne!(rows[0].refresh_secret, rows[1].refresh_secret);
+    assert!(rows.iter().all(|it| it.refresh_secret.len() == 32));
+    for token in [ada.refresh, grace.refresh] {
+        let token: vestibule::values::refresh_token::RefreshToken = token.parse().unwrap();
+        assert!(rows.iter().all(|it| it.refresh_secret != token.mac));
+    }
+}
