@@ -4,6 +4,7 @@ mod accounts;
 mod contract;
 mod http;
 mod keys;
+mod kills;
 mod logs;
 mod migrations;
 mod secrets;

@@ -14,6 +14,7 @@ mod docs;
 mod floors;
 mod headers;
 mod health;
+mod histories;
 mod http;
 mod laws;
 mod me;

@@ -48,15 +48,37 @@ async fn a_session_goes_on_from_token_to_token() {
     assert!(kinds(&app.events().await).is_empty());
 }
 
-#[tokio::test]
-async fn s02_fifty_refreshes_at_once_get_the_same_successor() {
+/// All at once, on as many threads as there are.
+async fn fifty_times(client: &Client<'_>) -> Vec<Answer> {
+    join_all((0..50).map(|_| client.refresh_and_lose())).await
+}
+
+async fn fifty_at_once(rounds: usize) {
     let app = TestApp::start().await;
-    let ada = app.client("ada").await;
-    let answers = join_all((0..50).map(|_| ada.refresh_and_lose())).await;
-    let tokens: Vec<Value> = answers.into_iter().map(|it| it.expect(200)["refresh_token"].clone()).collect();
-    assert!(tokens.iter().all(|it| *it == tokens[0]), "{tokens:?}");
-    assert_ne!(tokens[0], ada.refresh);
-    app.refresh(tokens[0].as_str().unwrap()).await.expect(200);
+    let mut ada = app.client("ada").await;
+    for round in 0..rounds {
+        let answers = fifty_times(&ada).await;
+        let tokens: Vec<Value> = answers.into_iter().map(|it| it.expect(200)["refresh_token"].clone()).collect();
+        assert!(tokens.iter().all(|it| *it == tokens[0]), "{tokens:?}");
+        assert_ne!(tokens[0], ada.refresh);
+        ada.refresh().await.expect(200);
+        assert_eq!(ada.refresh, tokens[0]);
+        let rows = session::Entity::find().all(app.app.db.read()).await.unwrap();
+        let chain: Vec<_> = rows.iter().map(|it| (it.parent, it.current)).collect();
+        let parent = i64::try_from(round).unwrap() + 1;
+        assert_eq!(chain, [(Some(parent), parent + 1)], "exactly one successor");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s02_fifty_refreshes_at_once_get_the_same_successor() {
+    fifty_at_once(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: .ci/run lets them come two hundred times"]
+async fn long_s02_fifty_refreshes_at_once_get_the_same_successor_every_time() {
+    fifty_at_once(200).await;
 }
 
 #[tokio::test]
@@ -327,26 +349,65 @@ async fn s08_a_restart_neither_revives_nor_forgets() {
     restarted.refresh(&ada.refresh).await.expect(200);
 }
 
-#[tokio::test]
-async fn s05_no_refresh_that_races_with_a_log_out_gives_anything_that_works_afterwards() {
-    let app = TestApp::start().await;
-    app.register("ada").await;
-    for _ in 0..5 {
-        let ada = Client::log_in(&app, "ada").await;
-        let refreshes = join_all((0..50).map(|_| ada.refresh_and_lose()));
-        let caller = ada.caller();
-        let (answers, ended) = tokio::join!(refreshes, caller.delete("/v1/me/sessions/current", json!(null)));
-        ended.expect(204);
-        for answer in answers {
-            if answer.status == 200 {
-                let late = Client::new(&app, &answer.body);
-                assert_problem!(late.caller().get("/v1/me").await, 401, "session_ended");
-                assert_problem!(late.refresh_and_lose().await, 401, "invalid_refresh_token");
-            } else {
-                assert_problem!(answer, 401, "invalid_refresh_token");
+/// What takes a session away while it is refreshed.
+#[derive(Debug, Clone, Copy)]
+enum Revoking {
+    LogOut,
+    Disable,
+    SetPassword,
+}
+
+/// Fifty refreshes race with what revokes them. Once that has answered, nothing that any of them got works.
+async fn race(app: &TestApp, revoking: Revoking) {
+    let (ada, admin) = (Client::log_in(app, "ada").await, app.admin().await);
+    let caller = ada.caller();
+    let user = format!("/v1/users/{}", caller.get("/v1/me").await.expect(200)["id"].as_str().unwrap());
+    let revoke = async {
+        match revoking {
+            Revoking::LogOut => caller.delete("/v1/me/sessions/current", json!(null)).await.expect(204),
+            Revoking::Disable => admin.patch(&user, json!({ "status": "disabled" })).await.expect(200),
+            Revoking::SetPassword => {
+                admin.put(&format!("{user}/password"), json!({ "new_password": PASSWORD })).await.expect(204)
             }
         }
+    };
+    let (answers, _) = tokio::join!(fifty_times(&ada), revoke);
+    let mut late = vec![ada.clone()];
+    for answer in answers {
+        if answer.status == 200 {
+            late.push(Client::new(app, &answer.body));
+        } else {
+            assert_problem!(answer, 401, "invalid_refresh_token");
+        }
     }
+    for client in late {
+        assert_problem!(client.caller().get("/v1/me").await, 401, "session_ended");
+        assert_problem!(client.refresh_and_lose().await, 401, "invalid_refresh_token");
+    }
+    if let Revoking::Disable = revoking {
+        admin.patch(&user, json!({ "status": "active" })).await.expect(200);
+    }
+}
+
+async fn races(rounds: usize) {
+    let app = TestApp::start().await;
+    app.register("ada").await;
+    for _ in 0..rounds {
+        for revoking in [Revoking::LogOut, Revoking::Disable, Revoking::SetPassword] {
+            race(&app, revoking).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_no_refresh_that_races_with_what_revokes_it_gives_anything_that_works_afterwards() {
+    races(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: .ci/run lets them race a hundred times"]
+async fn long_s05_no_refresh_that_races_with_what_revokes_it_ever_gives_anything_that_works_afterwards() {
+    races(100).await;
 }
 
 #[tokio::test]

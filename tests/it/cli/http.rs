@@ -50,10 +50,8 @@ impl Server {
 
     /// The status, or none when the server goes away before it answers.
     pub fn try_register(&self, email: &str, password: &str) -> Option<u16> {
-        let body = json!({ "email": email, "password": password }).to_string();
-        let request = Request::post(format!("{}/v1/accounts", self.url)).header("content-type", "application/json");
-        let sent = agent().run(request.body(body).unwrap());
-        sent.ok().map(|answer| answer.status().as_u16())
+        let body = json!({ "email": email, "password": password });
+        try_post(&format!("{}/v1/accounts", self.url), &body).map(|(status, _)| status)
     }
 
     pub fn log_in(&self, identifier: &str, password: &str) -> Answer {
@@ -71,6 +69,13 @@ impl Server {
             None => read(agent().run(request.body(()).unwrap())),
         }
     }
+}
+
+/// Status and body, or none when the server goes away before it has answered.
+pub fn try_post(url: &str, body: &Value) -> Option<(u16, Value)> {
+    let request = Request::post(url).header("content-type", "application/json");
+    let (head, mut body) = agent().run(request.body(body.to_string()).unwrap()).ok()?.into_parts();
+    Some((head.status.as_u16(), serde_json::from_str(&body.read_to_string().ok()?).ok()?))
 }
 
 fn agent() -> Agent {

@@ -1,0 +1,332 @@
+//! Random histories of sessions against a small model: no fork, no double exchange, revoked stays revoked, nothing comes
+//! back to life, one chain a session (rows S01, S03 to S06, S08).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use sea_orm::EntityTrait;
+use serde_json::{Value, json};
+use vestibule::{
+    domain::{
+        administration::{self, By, Change},
+        revocations, sessions,
+    },
+    entity::{session, user::Status},
+    live::clock::Clock,
+    values::ids::{SessionId, UserId},
+};
+
+use crate::support::{PASSWORD, TestApp, caller::Answer};
+
+const PEOPLE: [&str; 2] = ["ada", "bob"];
+const IDLE: TimeDelta = TimeDelta::days(30);
+const LONGEST: TimeDelta = TimeDelta::days(90);
+const REPLAY: TimeDelta = TimeDelta::seconds(10);
+
+/// What happens next. Sessions are numbers, counted round.
+#[derive(Debug, Clone)]
+enum Step {
+    LogIn {
+        person: usize,
+    },
+    /// Its client refreshes with the token that it holds; `lost` if the answer does not arrive.
+    Refresh {
+        session: usize,
+        lost: bool,
+    },
+    /// Somebody presents a token from so many before the newest.
+    Again {
+        session: usize,
+        back: i64,
+    },
+    LogOut {
+        session: usize,
+    },
+    Disable {
+        person: usize,
+    },
+    Enable {
+        person: usize,
+    },
+    SetRoles {
+        person: usize,
+        more: bool,
+    },
+    Wait {
+        seconds: u64,
+    },
+    Restart,
+    Purge,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let session = || 0..8_usize;
+    let person = || 0..PEOPLE.len();
+    const DAY: u64 = 24 * 3600;
+    prop_oneof![
+        3 => person().prop_map(|person| Step::LogIn { person }),
+        8 => (session(), any::<bool>()).prop_map(|(session, lost)| Step::Refresh { session, lost }),
+        4 => (session(), 0..4_i64).prop_map(|(session, back)| Step::Again { session, back }),
+        1 => session().prop_map(|session| Step::LogOut { session }),
+        1 => person().prop_map(|person| Step::Disable { person }),
+        2 => person().prop_map(|person| Step::Enable { person }),
+        1 => (person(), any::<bool>()).prop_map(|(person, more)| Step::SetRoles { person, more }),
+        6 => prop::sample::select(vec![1, 4, 9, 10, 11, 300, 899, 900, DAY, 29 * DAY, 30 * DAY - 1, 30 * DAY])
+            .prop_map(|seconds| Step::Wait { seconds }),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Purge),
+    ]
+}
+
+/// What the model knows of an access token.
+struct Access {
+    token: String,
+    expires: i64,
+    epoch: u32,
+}
+
+/// What the model knows of a session.
+struct Session {
+    id: SessionId,
+    person: usize,
+    began_at: DateTime<Utc>,
+    used_at: DateTime<Utc>,
+    ended: bool,
+    current: i64,
+    parent: Option<i64>,
+    /// Every refresh token that was ever given out, by its serial.
+    tokens: BTreeMap<i64, String>,
+    /// The serial that its client holds.
+    held: i64,
+    access: Vec<Access>,
+}
+
+impl Session {
+    fn ends_at(&self) -> DateTime<Utc> {
+        (self.began_at + LONGEST).min(self.used_at + IDLE)
+    }
+}
+
+struct World {
+    app: TestApp,
+    ids: Vec<UserId>,
+    active: [bool; 2],
+    more: [bool; 2],
+    epochs: [u32; 2],
+    sessions: Vec<Session>,
+}
+
+impl World {
+    async fn begin() -> Self {
+        let app = TestApp::start().await;
+        let mut ids = Vec::new();
+        for name in PEOPLE {
+            ids.push(app.register(name).await);
+        }
+        let role = json!({ "name": "more", "permissions": ["billing:refund"] });
+        app.admin().await.post("/v1/roles", role).await.expect(201);
+        Self { app, ids, active: [true; 2], more: [false; 2], epochs: [0; 2], sessions: Vec::new() }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.app.clock.now()
+    }
+
+    async fn take(&mut self, step: &Step) {
+        let at = |number: usize| if self.sessions.is_empty() { None } else { Some(number % self.sessions.len()) };
+        match *step {
+            Step::LogIn { person } => self.log_in(person).await,
+            Step::Refresh { session, lost } => {
+                if let Some(at) = at(session) {
+                    let held = self.sessions[at].held;
+                    if let Some(next) = self.present(at, held).await.filter(|_| !lost) {
+                        self.sessions[at].held = next;
+                    }
+                }
+            }
+            Step::Again { session, back } => {
+                if let Some(at) = at(session) {
+                    let serial = (self.sessions[at].current - back).max(1);
+                    self.present(at, serial).await;
+                }
+            }
+            Step::LogOut { session } => {
+                if let Some(at) = at(session) {
+                    self.log_out(at).await;
+                }
+            }
+            Step::Disable { person } => {
+                self.set_status(person, Status::Disabled).await;
+                self.active[person] = false;
+                self.sessions.iter_mut().filter(|it| it.person == person).for_each(|it| it.ended = true);
+            }
+            Step::Enable { person } => {
+                self.set_status(person, Status::Active).await;
+                self.active[person] = true;
+            }
+            Step::SetRoles { person, more } => {
+                let names: Vec<_> =
+                    if more { &["user", "more"][..] } else { &["user"] }.iter().map(|it| it.parse().unwrap()).collect();
+                administration::set_roles(&self.app.app, By::Operator, self.ids[person], &names).await.unwrap();
+                self.epochs[person] += u32::from(self.more[person] != more);
+                self.more[person] = more;
+            }
+            Step::Wait { seconds } => self.app.clock.advance(Duration::from_secs(seconds)),
+            Step::Restart => self.app = self.app.replica().await,
+            Step::Purge => {
+                sessions::purge(&self.app.app).await.unwrap();
+                revocations::purge(&self.app.app).await.unwrap();
+            }
+        }
+    }
+
+    async fn set_status(&self, person: usize, status: Status) {
+        let change = Change { status: Some(status), ..Change::default() };
+        administration::update(&self.app.app, By::Operator, self.ids[person], change, None).await.unwrap();
+    }
+
+    async fn log_in(&mut self, person: usize) {
+        let body = json!({ "identifier": PEOPLE[person], "password": PASSWORD });
+        let answer = self.app.nobody().post("/v1/sessions", body).await;
+        if !self.active[person] {
+            assert_eq!(answer.problem(), (403, "account_disabled"));
+            return;
+        }
+        let (tokens, now) = (answer.expect(201), self.now());
+        self.sessions.push(Session {
+            id: tokens["session_id"].as_str().unwrap().parse().unwrap(),
+            person,
+            began_at: now,
+            used_at: now,
+            ended: false,
+            current: 1,
+            parent: None,
+            tokens: BTreeMap::new(),
+            held: 1,
+            access: Vec::new(),
+        });
+        self.granted(self.sessions.len() - 1, &tokens);
+    }
+
+    /// Presents a serial, and compares with what the model says. The serial that was given out, if any.
+    async fn present(&mut self, at: usize, serial: i64) -> Option<i64> {
+        let now = self.now();
+        let session = &mut self.sessions[at];
+        let answer = self.app.refresh(&session.tokens[&serial]).await;
+        if session.ended || session.ends_at() - now < TimeDelta::seconds(1) {
+            return refused(&answer);
+        }
+        if serial == session.current || (session.parent == Some(serial) && now - session.used_at >= REPLAY) {
+            (session.parent, session.current, session.used_at) = (Some(serial), session.current + 1, now);
+        } else if session.parent != Some(serial) {
+            session.ended = true;
+            return refused(&answer);
+        }
+        self.granted(at, &answer.expect(200));
+        Some(self.sessions[at].current)
+    }
+
+    /// The tokens are of the session's present serial: the known one, or one that never was before.
+    fn granted(&mut self, at: usize, tokens: &Value) {
+        let (now, refresh) = (self.now(), tokens["refresh_token"].as_str().unwrap().to_owned());
+        let known = self.sessions.iter().flat_map(|it| it.tokens.values()).any(|it| *it == refresh);
+        let session = &mut self.sessions[at];
+        assert_eq!(tokens["session_id"], session.id.to_string());
+        match session.tokens.get(&session.current) {
+            Some(before) => assert_eq!(refresh, *before, "a fork"),
+            None => assert!(!known, "a token of another serial or session"),
+        }
+        session.tokens.insert(session.current, refresh);
+        assert_eq!(tokens["refresh_expires_in"], (session.ends_at() - now).num_seconds());
+        let life = tokens["expires_in"].as_i64().unwrap();
+        assert_eq!(life, (now + TimeDelta::minutes(15)).min(session.ends_at()).timestamp() - now.timestamp());
+        let token = tokens["access_token"].as_str().unwrap().to_owned();
+        session.access.push(Access { token, expires: now.timestamp() + life, epoch: self.epochs[session.person] });
+    }
+
+    async fn log_out(&mut self, at: usize) {
+        let Some(newest) = self.sessions[at].access.last() else { return };
+        let expected = self.standing(&self.sessions[at], newest);
+        let answer = self.app.bearer(&newest.token).delete("/v1/me/sessions/current", json!(null)).await;
+        if let Some(code) = expected {
+            assert_eq!(answer.problem(), (401, code));
+        } else {
+            answer.expect(204);
+            self.sessions[at].ended = true;
+        }
+    }
+
+    /// What a guard must say of an access token; `None` if it lets it in.
+    fn standing(&self, session: &Session, access: &Access) -> Option<&'static str> {
+        if self.now().timestamp() >= access.expires {
+            Some("expired_token")
+        } else if session.ended {
+            Some("session_ended")
+        } else if access.epoch < self.epochs[session.person] {
+            Some("stale_token")
+        } else {
+            None
+        }
+    }
+
+    /// Every token that was ever handed out stands as the model says, and each session is one row with one chain.
+    async fn check(&self) {
+        for session in &self.sessions {
+            for access in session.access.iter().rev().take(4) {
+                let answer = self.app.bearer(&access.token).get("/v1/token").await;
+                match self.standing(session, access) {
+                    Some(code) => assert_eq!(answer.problem(), (401, code)),
+                    None => _ = answer.expect(200),
+                }
+            }
+            let row = session::Entity::find_by_id(session.id).one(self.app.app.db.read()).await.unwrap();
+            match row {
+                Some(row) => {
+                    assert!(!session.ended, "an ended session is there again");
+                    assert_eq!((row.current, row.parent), (session.current, session.parent));
+                }
+                None => assert!(session.ended || session.ends_at() <= self.now(), "a living session is gone"),
+            }
+        }
+    }
+}
+
+fn refused(answer: &Answer) -> Option<i64> {
+    assert_eq!(answer.problem(), (401, "invalid_refresh_token"), "{:#}", answer.body);
+    None
+}
+
+fn live(steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::begin().await;
+        for step in steps {
+            world.take(step).await;
+            world.check().await;
+        }
+    });
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_shrink_iters: 300, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(32))]
+
+    #[test]
+    fn s01_no_history_forks_a_session_or_revives_one(steps in prop::collection::vec(step(), 1..60)) {
+        live(&steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    #[ignore = "long: .ci/run lives two hundred longer ones"]
+    fn long_s01_no_longer_history_does_either(steps in prop::collection::vec(step(), 1..120)) {
+        live(&steps);
+    }
+}
