@@ -70,6 +70,18 @@ fn live_through(dir: &Path, server: &Server) -> Vec<String> {
     let close = json!({ "current_password": operators }).to_string();
     let bea = log_in("bea@example.org", operators);
     assert_eq!(server.send(Method::DELETE, "/v1/me", &bea, Some(close)).status, 204);
+    let refresh =
+        |tokens: &Value| server.post("/v1/sessions/refresh", &json!({ "refresh_token": tokens["refresh_token"] })).json();
+    let first = server.log_in("dvorak@example.org", unicode).json();
+    let second = refresh(&first);
+    let third = refresh(&second);
+    assert_eq!(refresh(&first)["code"], "invalid_refresh_token");
+    secrets.extend([first, second, third].map(|it| it["refresh_token"].as_str().unwrap().to_owned()));
+    let body = json!({ "identifier": "dvorak@example.org", "password": unicode, "transport": "cookie" });
+    let answer = server.post("/v1/sessions", &body);
+    let cookie = answer.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
+    assert!(cookie.starts_with("vrt_"), "{cookie}");
+    secrets.push(cookie);
     secrets.extend(issued);
     secrets
 }
