@@ -56,8 +56,8 @@ impl Database {
     /// fail but for what is nobody's fault: an error rolls all of them back.
     ///
     /// # Errors
-    /// That of `work`; [`Error::Unavailable`] when another part of the transaction failed. Nothing is changed then,
-    /// unless it was the commit that failed, whose outcome is unknown.
+    /// That of `work`; [`Error::Unavailable`] when the transaction failed, or another's part of it. Nothing is changed
+    /// then, unless it was the commit that failed, whose outcome is unknown.
     pub async fn write_together<T, W>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
@@ -79,10 +79,11 @@ impl Database {
             })
         });
         let committed = self.in_turn(part).await;
-        match kept.try_recv() {
-            Ok(Ok(done)) => committed.map(|()| done).map_err(Error::Unavailable),
-            Ok(Err(err)) => Err(err),
-            Err(_) => Err(committed.map_or_else(Error::from, |()| Error::internal(anyhow::anyhow!("a part was not done")))),
+        match (kept.try_recv(), committed) {
+            (Ok(Ok(done)), Ok(())) => Ok(done),
+            (Ok(Err(err)), _) => Err(err),
+            (_, Err(err)) => Err(Error::Unavailable(err)),
+            (Err(_), Ok(())) => Err(Error::internal(anyhow::anyhow!("a part of the transaction was not done"))),
         }
     }
 

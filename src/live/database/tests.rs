@@ -1,5 +1,6 @@
 //! What opening, writing and migrating promise, on both databases.
 
+mod group;
 mod places;
 mod postgres;
 mod rows;
