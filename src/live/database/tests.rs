@@ -6,7 +6,9 @@ mod postgres;
 mod rows;
 
 use super::*;
+use crate::entity::session;
 use places::{Place, is_sqlite};
+use sea_orm::EntityTrait;
 use std::process::Command;
 
 #[tokio::test]
@@ -79,6 +81,33 @@ async fn a_migration_can_be_undone_while_nothing_is_released() {
         Migrator::down(&tx, None).await.unwrap();
         Migrator::up(&tx, None).await.unwrap();
         tx.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sessions_from_before_there_were_refresh_tokens_go_on_without_one() {
+    for place in Place::each().await {
+        let db = place.open().await;
+        let tx = db.write().await.unwrap();
+        Migrator::up(&tx, Some(1)).await.unwrap();
+        let id = if is_sqlite(&db) { "X'0198c5e000007000800000000000000a'" } else { "'0198c5e0-0000-7000-8000-00000000000a'" };
+        let now = "'2026-11-22T12:00:00+00:00'";
+        tx.execute_unprepared(&format!(
+            "INSERT INTO users (id, email, status, epoch, revision, created_at, updated_at) \
+             VALUES ({id}, 'ada@example.org', 'active', 0, 0, {now}, {now})"
+        ))
+        .await
+        .unwrap();
+        tx.execute_unprepared(&format!(
+            "INSERT INTO sessions (id, user_id, client_id, created_at, last_used_at, expires_at) \
+             VALUES ({id}, {id}, 'vestibule', {now}, {now}, {now})"
+        ))
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        db.migrate().await.unwrap();
+        let session = session::Entity::find().one(db.read()).await.unwrap().unwrap();
+        assert_eq!((session.refresh_secret, session.current, session.parent), (Vec::new(), 1, None));
     }
 }
 
