@@ -15,6 +15,7 @@ mod headers;
 mod health;
 mod http;
 mod laws;
+mod limits;
 mod me;
 mod paths;
 mod readme;
