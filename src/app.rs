@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Settings,
@@ -57,6 +58,8 @@ pub struct Inner {
     pub reloading: Mutex<()>,
     /// Refusals by guards that are not in the audit trail yet.
     pub refusals: Refusals,
+    /// Cancelled when the process has been told to stop.
+    pub stopping: CancellationToken,
     /// Tokens whose signature was checked before.
     pub verified: VerifiedTokens,
     /// `iss` of every token.
@@ -128,13 +131,15 @@ impl App {
         let dearest = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
 
         Ok(Self(Arc::new(Inner {
-            hasher: Hasher::start(settings.password.threads()).context("no threads for hashing passwords")?,
+            hasher: Hasher::start(settings.password.threads(), settings.password.max_wait)
+                .context("no threads for hashing passwords")?,
             keys: ArcSwap::from_pointee(keys),
             roles: ArcSwap::from_pointee(roles),
             revocations,
             feed,
             reloading: Mutex::default(),
             refusals: Refusals::default(),
+            stopping: CancellationToken::new(),
             verified: VerifiedTokens::default(),
             issuer: settings.issuer(),
             pepper,

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -187,11 +188,14 @@ async fn serve(settings: Settings) -> Result<()> {
     let (stopped, mut job_ended) = (stopped()?, false);
     let until = async {
         tokio::select! {
-            () = stopped => {}
-            _ = jobs.join_next() => job_ended = true,
+            notice = stopped => notice,
+            _ = jobs.join_next() => {
+                job_ended = true;
+                Duration::ZERO
+            }
         }
     };
-    server::serve(app.clone(), ready, until).await?;
+    server::serve(app.clone(), server::Limits::of_this_process(), ready, until).await?;
     jobs::stop(jobs, &app).await;
     ensure!(!job_ended, "a background job ended, so this process can no longer follow revocations");
     app.db.close().await?;
@@ -222,15 +226,19 @@ fn say(text: impl Display) -> io::Result<()> {
     }
 }
 
-/// Ready when the process is asked to stop: SIGINT or SIGTERM.
-fn stopped() -> io::Result<impl Future<Output = ()>> {
+/// How long connections are still accepted after SIGTERM, which comes while others may still be sent our way.
+const NOTICE: Duration = Duration::from_secs(1);
+
+/// Ready when the process is asked to stop, by SIGINT or SIGTERM; tells how long connections are still accepted.
+fn stopped() -> io::Result<impl Future<Output = Duration>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        let notice = tokio::select! {
+            _ = interrupt.recv() => Duration::ZERO,
+            _ = terminate.recv() => NOTICE,
+        };
         tracing::info!("stopping");
+        notice
     })
 }
 

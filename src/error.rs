@@ -83,9 +83,15 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The caller hung up before the work was begun; nobody reads this.
+    #[error("The caller has gone.")]
+    CallerGone,
     /// The database cannot be reached or did not answer in time.
     #[error("The service is temporarily unavailable. Try again shortly.")]
     Unavailable(#[source] DbErr),
+    /// The service cannot serve at this moment; why, in words, the first reason first.
+    #[error("Not ready: {}.", .0.iter().map(|it| it.sentence()).collect::<Vec<_>>().join("; "))]
+    NotReady(Vec<Unready>),
     /// This process has not heard of revocations for too long, and refuses rather than guess.
     #[error("The service cannot tell at this moment whether your access still stands. Try again shortly.")]
     AuthorizationStale,
@@ -101,6 +107,30 @@ pub enum Error {
     /// Anything unforeseen: logged whole, told as nothing.
     #[error("Something went wrong on our side.")]
     Internal(#[source] anyhow::Error),
+}
+
+/// Why the service is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unready {
+    /// It was told to stop.
+    Stopping,
+    /// The database does not answer.
+    Database,
+    /// What is known of revocations is too old to let anybody in.
+    Revocations,
+    /// This machine's clock and the database's are too far apart.
+    Clock,
+}
+
+impl Unready {
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Stopping => "the service is stopping",
+            Self::Database => "the database does not answer",
+            Self::Revocations => "what is known of revocations is too old",
+            Self::Clock => "this machine's clock and the database's are over 2 s apart",
+        }
+    }
 }
 
 /// One bad member or parameter of a request.

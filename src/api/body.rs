@@ -4,6 +4,7 @@
 use std::{
     any::{TypeId, type_name},
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -74,6 +75,9 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for OptionalBody<T> {
 
 /// What the body holds; `None` where there is no body.
 async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<Option<T>, Problem> {
+    if announced(request).is_some_and(|length| length > LIMIT as u64) {
+        return Err(too_large()); // before a client that waits for "100 Continue" is told to go on
+    }
     let body = body.take().map_err(|_| malformed("The body was read twice."))?;
     let bytes = body.into_bytes_limit(LIMIT).await.map_err(|err| unread(&err))?;
     if bytes.is_empty() {
@@ -107,13 +111,25 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
         .map_err(|_| Error::internal(anyhow::anyhow!("{} satisfied its schema and does not parse", type_name::<T>())).into())
 }
 
+/// How long the body will be, if the client says so.
+fn announced(request: &Request) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large() -> Problem {
+    Problem::new(Code::PayloadTooLarge, "The body is larger than 64 KiB.")
+}
+
 fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
     Problem::new(Code::MalformedRequest, detail)
 }
 
 fn unread(err: &ReadBodyError) -> Problem {
     match err {
-        ReadBodyError::PayloadTooLarge => Problem::new(Code::PayloadTooLarge, "The body is larger than 64 KiB."),
+        ReadBodyError::PayloadTooLarge => too_large(),
+        ReadBodyError::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+            Problem::new(Code::RequestTimeout, "The body did not arrive in time.")
+        }
         _ => malformed("The body did not arrive whole."),
     }
 }

@@ -77,8 +77,9 @@ impl<T: OpenApi> OpenApi for Documented<T> {
 /// States in one operation what its guard demands, and every code that follows from it.
 fn complete(operation: &mut MetaOperation) {
     let mut codes = vec![Code::MalformedRequest, Code::TooManyRequests, Code::Internal, Code::Unavailable];
+    codes.extend([Code::UriTooLong, Code::HeadersTooLarge]);
     if operation.request.is_some() {
-        codes.extend([Code::PayloadTooLarge, Code::UnsupportedMediaType]);
+        codes.extend([Code::RequestTimeout, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
     }
     // A guard leaves a marker: its permission, or `SIGNED`.
     if let Some(guard) = operation.security.first().and_then(|it| it.keys().next().copied()) {

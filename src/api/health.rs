@@ -2,14 +2,20 @@
 
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi};
-use sea_orm::ConnectionTrait;
+use sea_orm::EntityTrait;
 
 use super::{
     Tag,
     problem::refusals,
     reply::{Json, Reply},
 };
-use crate::{app::App, error::Error, live::feed::MOST_SKEW};
+use crate::{
+    app::App,
+    entity::role,
+    error::{Error, Unready},
+    live::feed::MOST_SKEW,
+    values::role_name::RoleName,
+};
 
 refusals! {
     /// `readHealth` and `readVersion`.
@@ -57,14 +63,21 @@ impl Service {
 
     /// Can it serve?
     ///
-    /// 503 while the database does not answer, what is known of revocations is too old to let anybody in, or this
-    /// machine's clock and the database's are over 2 s apart.
+    /// 503 while the service is stopping, the database does not answer, what is known of revocations is too old to let
+    /// anybody in, or this machine's clock and the database's are over 2 s apart; `detail` says which of these.
     #[oai(path = "/readyz", method = "get", operation_id = "readReadiness")]
     async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, ReadReadiness> {
-        app.db.read().execute_unprepared("SELECT 1").await.map_err(Error::Unavailable)?;
-        let is_fresh = app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness);
-        if !is_fresh || app.feed.skew() > MOST_SKEW {
-            return Err(Error::AuthorizationStale.into());
+        // A row that is always there: SQLite answers `SELECT 1` without a look at the file.
+        let database = role::Entity::find_by_id(RoleName::ADMIN).one(app.db.read()).await;
+        let checks = [
+            (Unready::Stopping, !app.stopping.is_cancelled()),
+            (Unready::Database, database.is_ok()),
+            (Unready::Revocations, app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
+            (Unready::Clock, app.feed.skew() <= MOST_SKEW),
+        ];
+        let failed: Vec<_> = checks.into_iter().filter(|(_, passed)| !passed).map(|(what, _)| what).collect();
+        if !failed.is_empty() {
+            return Err(Error::NotReady(failed).into());
         }
         Ok(Json(Health { status: State::Ok }))
     }

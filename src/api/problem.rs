@@ -16,7 +16,7 @@ use poem_openapi::{
 };
 
 use super::REALM;
-use crate::error::{Error, Fault, Place};
+use crate::error::{Error, Fault, Place, Unready};
 
 /// The media type of every problem (RFC 9457 section 3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -59,6 +59,7 @@ codes! {
     CsrfRejected = 403 "csrf_rejected",
     NotFound = 404 "not_found",
     MethodNotAllowed = 405 "method_not_allowed",
+    RequestTimeout = 408 "request_timeout",
     EmailTaken = 409 "email_taken",
     UsernameTaken = 409 "username_taken",
     LastAdmin = 409 "last_admin",
@@ -67,9 +68,11 @@ codes! {
     RoleInUse = 409 "role_in_use",
     PreconditionFailed = 412 "precondition_failed",
     PayloadTooLarge = 413 "payload_too_large",
+    UriTooLong = 414 "uri_too_long",
     UnsupportedMediaType = 415 "unsupported_media_type",
     ValidationFailed = 422 "validation_failed",
     TooManyRequests = 429 "too_many_requests",
+    HeadersTooLarge = 431 "headers_too_large",
     Internal = 500 "internal",
     Overloaded = 503 "overloaded",
     Unavailable = 503 "unavailable",
@@ -188,7 +191,9 @@ impl Problem {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(wait) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+            // Rounded up, for whoever comes back a moment too early is refused again.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
         }
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             response.headers_mut().insert(header::ALLOW, allow);
@@ -250,8 +255,13 @@ impl From<Error> for Problem {
             Error::PreconditionFailed => Code::PreconditionFailed,
             Error::Invalid(_) => Code::ValidationFailed,
             Error::Overloaded { .. } => Code::Overloaded,
+            Error::CallerGone => Code::RequestTimeout,
             Error::Unavailable(_) => Code::Unavailable,
             Error::AuthorizationStale => Code::AuthorizationStale,
+            Error::NotReady(why) => match why.first() {
+                Some(Unready::Revocations | Unready::Clock) => Code::AuthorizationStale,
+                _ => Code::Unavailable,
+            },
             Error::RoleExists => Code::RoleExists,
             Error::RoleBuiltIn => Code::RoleBuiltIn,
             Error::RoleInUse => Code::RoleInUse,
@@ -262,7 +272,7 @@ impl From<Error> for Problem {
             Error::Invalid(faults) => problem.errors = faults,
             Error::InsufficientPermission { required, granted_by } => problem.lacking = Some((required, granted_by)),
             Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),
-            Error::AuthorizationStale => problem.retry_after = Some(SHORTLY),
+            Error::AuthorizationStale | Error::NotReady(_) => problem.retry_after = Some(SHORTLY),
             Error::Unavailable(cause) => {
                 tracing::warn!(%cause, "database is away");
                 problem.retry_after = Some(SHORTLY);

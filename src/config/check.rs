@@ -35,6 +35,7 @@ impl Settings {
         seconds("sessions.max_ttl", self.sessions.max_ttl, 1..=3_650 * DAY);
         seconds("sessions.replay_window", self.sessions.replay_window, 0..=60);
         seconds("revocation.max_staleness", self.revocation.max_staleness, 1..=60);
+        seconds("password.max_wait", self.password.max_wait, 0..=60);
         seconds("audit.retention", self.audit.retention, DAY..=36_500 * DAY);
 
         if self.sessions.max_ttl < self.sessions.idle_ttl {

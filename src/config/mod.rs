@@ -183,6 +183,9 @@ pub struct Password {
     /// The number of threads that hash, 1 to 64; see [`Password::threads`].
     #[serde(with = "written", default)]
     pub hash_threads: Option<usize>,
+    /// How long a password may wait for its turn to be hashed, 0 to 60 seconds.
+    #[serde(with = "written")]
+    pub max_wait: Duration,
 }
 
 impl Password {

@@ -124,6 +124,11 @@ pub const REFERENCE: &[Setting] = &[
         "(one for each core, 64 at most)",
         "Threads that hash passwords, 1 to 64. They are apart from the rest, so that a storm of log-ins does not slow other requests.",
     ),
+    open(
+        "password.max_wait",
+        "2",
+        "Seconds, 0 to 60, that a password may wait for its turn to be hashed. What would wait longer is turned away at once (503), for people who wait longer try again and make it worse.",
+    ),
     open("registration.open", "true", "Whether anybody may register; otherwise only administrators make accounts."),
     open(
         "throttle.enabled",

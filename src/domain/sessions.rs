@@ -43,6 +43,7 @@ const TRIES: usize = 3;
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
 /// to who knows the password; [`Error::Overloaded`].
 pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<Granted> {
+    app.hasher.has_room()?;
     for _ in 0..TRIES {
         let found = users::by_identifier(app, identifier).await?;
         let verdict = credentials::check(app, found.as_ref().and_then(|it| it.password_hash.as_ref()), password).await?;

@@ -1,79 +1,186 @@
-//! Password hashing, away from the async threads: a few threads of its own behind a short queue, so that a storm
-//! of log-ins is shed instead of slowing down everybody else.
+//! Password hashing, away from the async threads: a few threads of its own that yield to everybody else, behind a queue
+//! that is as long as can be served in time, so that a storm of log-ins is shed and slows nobody down.
 
 use std::{
+    collections::VecDeque,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
+use super::clock::{Clock, System};
 use crate::error::{Error, Result};
 
-/// Jobs that may wait for each thread. At the default cost a job takes some 200 ms: a wait of about 2 s.
-const QUEUE_PER_THREAD: usize = 8;
+/// How long a job is taken to last before one was measured: a hash of the default cost.
+const FIRST_GUESS: Duration = Duration::from_millis(200);
+/// The least that a job is taken to last. It bounds the queue where hashes cost next to nothing.
+const LEAST: Duration = Duration::from_millis(1);
+/// The last of a moving average's jobs counts for one in so many.
+const MEMORY: u32 = 8;
+/// The lowest priority there is. A hash needs a processor for so long that without it whoever only verifies a token
+/// would wait for many of them.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 19;
 
-type Job = Box<dyn FnOnce() + Send>;
+tokio::task_local! {
+    /// Cancelled when nobody waits any more for what the present task does. A task that has none is always waited for.
+    pub static CALLER_GONE: CancellationToken;
+}
 
 /// The threads and their queue. Dropping it lets the threads finish what is queued and end.
-pub struct Hasher {
-    queue: mpsc::SyncSender<Job>,
-    waiting: Arc<AtomicUsize>,
+pub struct Hasher(Arc<Shared>);
+
+struct Shared {
+    threads: usize,
+    max_wait: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    queue: VecDeque<Job>,
+    running: usize,
+    average: Duration,
+    closed: bool,
+}
+
+struct Job {
+    /// When it has waited for too long. The time of the machine: threads work while a test's clock stands still.
+    deadline: Duration,
+    work: Box<dyn FnOnce(Turn) + Send>,
+}
+
+/// Whether a job's turn came in time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    InTime,
+    TooLate,
 }
 
 impl Hasher {
-    /// Starts `threads` threads.
+    /// Starts `threads` threads; a job waits for one of them no longer than `max_wait`.
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn start(threads: usize) -> std::io::Result<Self> {
-        let (queue, jobs) = mpsc::sync_channel::<Job>(threads * QUEUE_PER_THREAD);
-        let jobs = Arc::new(Mutex::new(jobs));
+    pub fn start(threads: usize, max_wait: Duration) -> io::Result<Self> {
+        let state = State { queue: VecDeque::new(), running: 0, average: FIRST_GUESS, closed: false };
+        let shared = Arc::new(Shared { threads, max_wait, state: Mutex::new(state), changed: Condvar::new() });
         for number in 0..threads {
-            let jobs = Arc::clone(&jobs);
+            let shared = Arc::clone(&shared);
             thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
-                loop {
-                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(job) = job else { break };
-                    // A job that panics drops its answer, which its caller sees; the thread goes on.
-                    _ = catch_unwind(AssertUnwindSafe(job));
-                }
+                yield_to_others();
+                shared.work();
             })?;
         }
-        Ok(Self { queue, waiting: Arc::default() })
+        Ok(Self(shared))
     }
 
-    /// Does `work` on one of the threads. Work whose caller has gone meanwhile is skipped.
+    /// Goes on only if a job that came now would be done in time. Asked before anything else is done for it.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when the queue is full: nothing was done.
+    /// [`Error::Overloaded`].
+    pub fn has_room(&self) -> Result<()> {
+        self.0.room_in(&self.0.state())
+    }
+
+    /// Does `work` on one of the threads. Work whose caller has gone meanwhile is skipped; so is work whose turn comes
+    /// too late while other work waits.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when it cannot be done in time, [`Error::CallerGone`]: nothing was done.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Arc::clone(&self.waiting);
-        let job = move || {
-            waiting.fetch_sub(1, Ordering::Relaxed);
+        let overloaded = self.0.overloaded();
+        let work = move |turn| {
             if !answer.is_closed() {
-                _ = answer.send(work());
+                _ = answer.send(if turn == Turn::InTime { Ok(work()) } else { Err(overloaded) });
             }
         };
-        // Counted before it is queued: a thread may take it at once.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.queue.try_send(Box::new(job)).map_err(|_| {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            Error::Overloaded { retry_after: Duration::from_secs(2) }
-        })?;
-        answered.await.map_err(|_| Error::internal(anyhow::anyhow!("a hashing job panicked")))
+        self.0.push(Box::new(work))?;
+        let gone = CALLER_GONE.try_with(CancellationToken::clone).unwrap_or_default();
+        tokio::select! {
+            biased;
+            answer = answered => answer.map_err(|_| Error::internal(anyhow::anyhow!("a hashing job panicked")))?,
+            () = gone.cancelled() => Err(Error::CallerGone),
+        }
     }
 
     /// How many jobs wait for a thread.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.0.state().queue.len()
+    }
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.0.state().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By then all that may wait now has been done.
+    fn overloaded(&self) -> Error {
+        Error::Overloaded { retry_after: self.max_wait }
+    }
+
+    /// Refuses a job whose turn would come too late, as far as the average of the last jobs tells.
+    fn room_in(&self, state: &State) -> Result<()> {
+        let ahead = (state.queue.len() + state.running + 1).saturating_sub(self.threads);
+        let wait = state.average.max(LEAST).as_secs_f64() * ahead as f64 / self.threads as f64;
+        if ahead > 0 && wait > self.max_wait.as_secs_f64() { Err(self.overloaded()) } else { Ok(()) }
+    }
+
+    fn push(&self, work: Box<dyn FnOnce(Turn) + Send>) -> Result<()> {
+        let mut state = self.state();
+        self.room_in(&state)?;
+        state.queue.push_back(Job { deadline: System.uptime() + self.max_wait, work });
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// What each thread does until the end.
+    fn work(&self) {
+        let mut state = self.state();
+        loop {
+            let Some(Job { deadline, work }) = state.queue.pop_front() else {
+                if state.closed {
+                    return;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let began = System.uptime();
+            // A late job is skipped for the sake of those behind it.
+            let turn = if began <= deadline || state.queue.is_empty() { Turn::InTime } else { Turn::TooLate };
+            state.running += 1;
+            drop(state);
+            // A job that panics drops its answer, which its caller sees; the thread goes on.
+            _ = catch_unwind(AssertUnwindSafe(|| work(turn)));
+            let took = System.uptime().saturating_sub(began);
+            state = self.state();
+            state.running -= 1;
+            if turn == Turn::InTime {
+                state.average = (state.average * (MEMORY - 1) + took) / MEMORY;
+            }
+        }
+    }
+}
+
+/// On Linux a thread has a priority of its own. Where it has none, hashes compete with the rest.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    if let Err(err) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::warn!(%err, "passwords are hashed at normal priority, and slow other requests down");
     }
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod contract;
+mod crowds;
 mod http;
 mod keys;
 mod kills;

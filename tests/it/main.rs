@@ -17,6 +17,7 @@ mod health;
 mod histories;
 mod http;
 mod laws;
+mod limits;
 mod me;
 mod paths;
 mod readme;

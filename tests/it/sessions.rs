@@ -295,6 +295,44 @@ async fn a_storm_of_log_ins_is_shed_and_slows_nobody_else() {
     log_in(&app, "ada", PASSWORD).await.expect(201);
 }
 
+#[tokio::test]
+async fn whoever_hangs_up_is_not_hashed_for() {
+    let app = TestApp::with_one_hasher().await;
+    app.register("ada").await;
+    let (rows, hold) = (app.rows().await, app.hold_hasher().await);
+    let log_in = log_in(&app, "ada", PASSWORD);
+    let hung_up = tokio::time::timeout(Duration::from_millis(200), log_in).await;
+    assert!(hung_up.is_err() && app.app.hasher.waiting() == 1);
+    drop(hold);
+    app.until_idle().await;
+    app.app.hasher.run(|| ()).await.unwrap(); // whatever was before this is done
+    assert_eq!(app.rows().await, rows);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn hashing_yields_to_everything_else() {
+    let app = TestApp::start().await;
+    let nice = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
+    assert_eq!((app.app.hasher.run(nice).await.unwrap(), nice()), (19, 0));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_hash_where_nobody_may() {
+    let app = TestApp::start_with(|settings| {
+        settings.password.hash_threads = Some(1);
+        settings.password.max_wait = Duration::ZERO;
+    })
+    .await;
+    app.register("ada").await;
+    let hold = app.hold_hasher().await;
+    let answer = assert_problem!(log_in(&app, "ada", PASSWORD).await, 503, "overloaded");
+    assert_eq!(answer.header("retry-after"), "1");
+    drop(hold);
+    app.until_free().await;
+    log_in(&app, "ada", PASSWORD).await.expect(201);
+}
+
 /// The processor time that the one hashing thread has used.
 async fn hashing_time(app: &TestApp) -> Duration {
     let thread_time = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -18,7 +18,11 @@ const START: Duration = Duration::from_mins(1);
 
 /// The binary, about to run in `dir` with the settings of `env`. The cheapest hashes a start allows, any free port.
 pub fn command(dir: &Path, env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(BINARY);
+    like(Command::new(BINARY), dir, env)
+}
+
+/// Another command that comes to run the binary, in the same surroundings.
+pub fn like(mut command: Command, dir: &Path, env: &[(&str, &str)]) -> Command {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().to_ascii_uppercase().starts_with("VESTIBULE_") {
             command.env_remove(name);
@@ -58,7 +62,12 @@ impl Server {
     /// # Panics
     /// With what it printed, when it does not come to listen.
     pub fn start(dir: &Path, env: &[(&str, &str)]) -> Self {
-        let mut child = command(dir, env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(command(dir, env))
+    }
+
+    /// As [`Self::start`], by a command made by [`like`].
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, log) = (Printed::default(), Printed::default());
         let (tell, told) = mpsc::channel();
         let readers = vec![

@@ -42,8 +42,8 @@ impl TestApp {
     /// From here on every password is too many.
     pub async fn fill_hasher(&self) -> Hold {
         let hold = self.hold_hasher().await;
-        for queued in 1..=8 {
-            let app = self.app.clone();
+        while self.app.hasher.has_room().is_ok() {
+            let (app, queued) = (self.app.clone(), self.app.hasher.waiting() + 1);
             tokio::spawn(async move { app.hasher.run(|| ()).await });
             self.until_waiting(queued).await;
         }
@@ -53,6 +53,13 @@ impl TestApp {
     /// Goes on when so many passwords wait to be hashed.
     pub async fn until_waiting(&self, count: usize) {
         while self.app.hasher.waiting() < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Goes on when a password would be hashed at once.
+    pub async fn until_free(&self) {
+        while self.app.hasher.has_room().is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod inside;
 #[path = "../../../src/live/database/tests/postgres.rs"]
 mod postgres;
+pub mod wire;
 
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,

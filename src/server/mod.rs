@@ -1,37 +1,44 @@
-//! The server: what every answer has in common, and listening until told to stop.
+//! The server: what every answer has in common, and serving until told to stop.
+
+mod client;
+mod connection;
+mod listen;
 
 use std::{
     future::Future,
-    io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Once},
     time::Duration,
 };
 
-use ipnet::IpNet;
+use anyhow::bail;
 use poem::{
-    Endpoint, Request, Response, Result, Server,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    listener::{Acceptor, Listener, TcpListener},
+    Endpoint, EndpointExt, Request, Response, Result,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
 };
 use poem_openapi::OperationId;
+use tokio::{task::JoinSet, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
+
+pub use self::{connection::Patience, listen::Limits};
 
 use crate::{
     api::{
         self, contract,
-        problem::Problem,
+        problem::{Code, Problem},
         source::{SignedIn, user_agent},
     },
     app::App,
     domain::source::Source,
     error::Error,
-    live::refusals::Refusal,
+    live::{hasher::CALLER_GONE, refusals::Refusal},
     values::ids,
 };
 
-/// How long requests under way may go on after the signal to stop.
-const GRACE: Duration = Duration::from_secs(8);
+/// The longest address of a request, and the longest header, in bytes.
+const LONGEST_URI: usize = 8 * 1024;
+const LONGEST_HEADER: usize = 16 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -41,36 +48,45 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// When the contract leaves an operation open that should not be.
 pub fn endpoint(app: App) -> anyhow::Result<impl Endpoint<Output = Response>> {
     contract::check()?;
-    Ok(Front { routes: Arc::new(api::routes()), app })
+    Ok(Front { routes: Arc::new(api::routes()), app, warned: Once::new() })
 }
 
-/// Listens on `server.listen` until `stop` is ready, then lets requests under way finish.
+/// Listens on `server.listen` until `stop` is ready. From then on `/readyz` says so; connections are still accepted for
+/// as long as `stop` tells, so that whoever spreads the load can turn elsewhere; then requests under way finish.
 ///
 /// # Errors
-/// When the address cannot be listened on.
-pub async fn serve(app: App, ready: impl FnOnce(&str), stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let listen = app.settings.server.listen;
-    let endpoint = endpoint(app)?;
-    let acceptor = TcpListener::bind(listen).into_acceptor().await.map_err(|err| explain(listen, &err))?;
-    let address = acceptor.local_addr().first().and_then(|it| it.as_socket_addr().copied()).unwrap_or(listen);
+/// When an address cannot be listened on.
+pub async fn serve(
+    app: App,
+    limits: Limits,
+    ready: impl FnOnce(&str),
+    stop: impl Future<Output = Duration>,
+) -> anyhow::Result<()> {
+    let listener = listen::bind(app.settings.server.listen, "VESTIBULE_SERVER__LISTEN").await?;
+    let address = listener.local_addr()?;
+    let endpoint = Arc::new(endpoint(app.clone())?.boxed());
+    let closing = CancellationToken::new();
+    let mut doors = JoinSet::new();
+    doors.spawn(listen::run(listener, endpoint, limits, TaskTracker::new(), closing.clone()));
     ready(&format!("http://{address}"));
-    Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(endpoint, stop, Some(GRACE)).await?;
-    Ok(())
-}
-
-fn explain(listen: SocketAddr, err: &io::Error) -> anyhow::Error {
-    match err.kind() {
-        io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{listen} is taken by another process; choose another address with VESTIBULE_SERVER__LISTEN")
+    tokio::select! {
+        notice = stop => {
+            app.stopping.cancel();
+            sleep(notice).await;
         }
-        _ => anyhow::anyhow!("cannot listen on {listen}: {err}"),
+        _ = doors.join_next() => bail!("a listener ended"),
     }
+    closing.cancel();
+    doors.join_all().await;
+    Ok(())
 }
 
 /// Stands before the routes: gives each request its id and source, runs it, and finishes its answer.
 struct Front<E> {
     routes: Arc<E>,
     app: App,
+    /// Of forwarded addresses that are not believed.
+    warned: Once,
 }
 
 impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
@@ -85,7 +101,11 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         request.set_data(self.app.clone());
         request.set_data(signed_in.clone());
         let peer = request.remote_addr().as_socket_addr().map(SocketAddr::ip);
-        let address = peer.map(|it| client(it, request.headers(), &self.app.settings.server.trusted_proxies));
+        let proxies = &self.app.settings.server.trusted_proxies;
+        if let Some(peer) = peer.filter(|it| client::is_stranger_who_forwards(*it, request.headers(), proxies)) {
+            self.warn_of_stranger(peer);
+        }
+        let address = peer.map(|it| client::address(it, request.headers(), proxies));
         let source = Source { request_id: Some(id), address, user_agent: user_agent(&request) };
         request.set_data(source.clone());
 
@@ -114,11 +134,17 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
     /// Runs a request in a task of its own: a client that hangs up stops nothing between commit and memory, and a
     /// handler that panics takes nobody with it.
     async fn answer(&self, request: Request, method: &Method, path: &str) -> (Result<Response, Problem>, Option<OperationId>) {
+        if let Some(problem) = too_large(&request) {
+            return (Err(problem), None);
+        }
         if let Some(early) = preflight(method, path) {
             return (early, None);
         }
         let routes = Arc::clone(&self.routes);
-        match tokio::spawn(async move { routes.call(request).await }).await {
+        // Whoever waits for the answer drops this when they go.
+        let gone = CancellationToken::new();
+        let _waiting = gone.clone().drop_guard();
+        match tokio::spawn(CALLER_GONE.scope(gone, async move { routes.call(request).await })).await {
             Ok(Ok(response)) => {
                 let operation = response.data::<OperationId>().copied();
                 (Ok(response), operation)
@@ -137,6 +163,14 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
             let minute = self.app.clock.now();
             self.app.refusals.note(Refusal { user: *user, operation: operation.0, permission, minute }, address);
         }
+    }
+
+    /// Says once that somebody's forwarded addresses are not believed: if it is a proxy of ours that was not declared, all
+    /// its clients are one to us.
+    fn warn_of_stranger(&self, peer: IpAddr) {
+        self.warned.call_once(|| {
+            tracing::warn!(%peer, "X-Forwarded-For came from an address that is none of server.trusted_proxies, and is not believed");
+        });
     }
 
     /// What every answer carries. An answer that is not said to be public is nobody's to keep.
@@ -179,22 +213,15 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
     }
 }
 
-/// The client's address: the peer's, unless the peer is a proxy of ours; then the last address it forwards that is
-/// not one of ours too. Everything before that one is the client's own invention.
-fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
-    let is_ours = |address: &IpAddr| proxies.iter().any(|net| net.contains(address));
-    // A client may put bytes that are no text before what the proxy adds to the same line.
-    let lines = headers.get_all("x-forwarded-for").iter().map(|it| String::from_utf8_lossy(it.as_bytes()));
-    let forwarded = lines.collect::<Vec<_>>().join(",");
-    // A socket that takes both families shows an IPv4 peer as `::ffff:…`, which no IPv4 network holds.
-    let mut client = peer.to_canonical();
-    for hop in forwarded.rsplit(',') {
-        match hop.trim().parse::<IpAddr>() {
-            Ok(hop) if is_ours(&client) => client = hop.to_canonical(),
-            _ => break,
-        }
+/// What is refused for its size before anything looks at it; hyper has refused what is larger still.
+fn too_large(request: &Request) -> Option<Problem> {
+    let uri = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
+    if uri > LONGEST_URI {
+        return Some(Problem::new(Code::UriTooLong, "The address is longer than 8 KiB."));
     }
-    client
+    // With the colon, the space and the end of each line.
+    let header: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    (header > LONGEST_HEADER).then(|| Problem::new(Code::HeadersTooLarge, "The headers are longer than 16 KiB."))
 }
 
 /// OPTIONS says which methods a path has, and TRACE is refused everywhere, before any handler.
@@ -218,7 +245,6 @@ fn allow(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use poem::endpoint::make_sync;
-    use rstest::rstest;
 
     use super::*;
     use crate::{config::Settings, live::clock::System};
@@ -232,7 +258,7 @@ mod tests {
             assert_ne!(request.uri().path(), "/panic", "hunter2 is on the stack");
             Response::builder().body("alive")
         });
-        let front = Front { routes: Arc::new(routes), app };
+        let front = Front { routes: Arc::new(routes), app, warned: Once::new() };
         for _ in 0..3 {
             let answer = front.get_response(Request::builder().uri_str("/panic").finish()).await;
             assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -244,32 +270,5 @@ mod tests {
             let answer = front.get_response(Request::builder().uri_str("/fine").finish()).await;
             assert_eq!((answer.status(), answer.into_body().into_string().await.unwrap().as_str()), (StatusCode::OK, "alive"));
         }
-    }
-
-    #[rstest]
-    #[case::nobody_is_trusted("203.0.113.9", &["198.51.100.1"], &[], "203.0.113.9")]
-    #[case::a_stranger("203.0.113.9", &["198.51.100.1"], &["10.0.0.0/8"], "203.0.113.9")]
-    #[case::our_proxy("10.0.0.1", &["198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
-    #[case::nothing_forwarded("10.0.0.1", &[], &["10.0.0.0/8"], "10.0.0.1")]
-    #[case::what_the_client_invented("10.0.0.1", &["1.1.1.1, 127.0.0.1, 198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
-    #[case::in_another_line("10.0.0.1", &["1.1.1.1", "198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
-    #[case::two_proxies("10.0.0.1", &["1.1.1.1, 198.51.100.1,10.0.0.2"], &["10.0.0.0/8"], "198.51.100.1")]
-    #[case::garbage("10.0.0.1", &["198.51.100.1, unknown"], &["10.0.0.0/8"], "10.0.0.1")]
-    #[case::garbage_before("10.0.0.1", &["\u{e9}, 198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
-    #[case::empty("10.0.0.1", &[""], &["10.0.0.0/8"], "10.0.0.1")]
-    #[case::a_socket_of_both_families("::ffff:10.0.0.1", &["::ffff:198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
-    #[case::ipv6("fd00::1", &["2001:db8::7"], &["fd00::/8"], "2001:db8::7")]
-    fn h07_a_forwarded_address_is_believed_from_our_proxies_alone(
-        #[case] peer: IpAddr,
-        #[case] forwarded: &[&str],
-        #[case] proxies: &[&str],
-        #[case] expected: IpAddr,
-    ) {
-        let mut headers = HeaderMap::new();
-        for line in forwarded {
-            headers.append("x-forwarded-for", HeaderValue::from_bytes(line.as_bytes()).unwrap());
-        }
-        let proxies: Vec<_> = proxies.iter().map(|it| it.parse().unwrap()).collect();
-        assert_eq!(client(peer, &headers, &proxies), expected);
     }
 }

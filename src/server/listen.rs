@@ -1,0 +1,122 @@
+//! Listening: connections are accepted as long as there is room for them, and finished when the server stops.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use poem::{Response, endpoint::BoxEndpoint};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::connection::{self, Patience};
+
+/// More connections than this wait until another one ends, whatever the operating system allows.
+const MOST_CONNECTIONS: u64 = 10_000;
+/// Descriptors for everything but connections: the database, the log, files.
+const OTHER_DESCRIPTORS: u64 = 64;
+/// How long accepting rests when the operating system gives no connection, unless one of ours ends before.
+const REST: Duration = Duration::from_millis(100);
+/// How long requests under way may go on once no more are accepted.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// What clients may ask of a listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long each is waited for.
+    pub patience: Patience,
+    /// How many connections there may be at once.
+    pub connections: usize,
+}
+
+impl Limits {
+    /// The limits of a server that may use all the descriptors the operating system allows it.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let descriptors = raise_descriptors();
+        let connections = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(descriptors / 4).min(MOST_CONNECTIONS);
+        Self { patience: Patience::default(), connections: usize::try_from(connections).unwrap_or(usize::MAX) }
+    }
+}
+
+/// Raises the limit on descriptors to what may be had; many systems begin with 1,024, for programs of another age.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(u64::MAX).min(MOST_CONNECTIONS + OTHER_DESCRIPTORS);
+    let now = limit.current.unwrap_or(u64::MAX);
+    if now < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }).is_ok() { wanted } else { now }
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// With a sentence that names `setting`, which chooses the address.
+pub(super) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|err| match err.kind() {
+        io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{address} is taken by another process; choose another address with {setting}")
+        }
+        _ => anyhow::anyhow!("cannot listen on {address}: {err}"),
+    })
+}
+
+/// Serves what comes in until `closing`, then lets the requests under way finish, for [`GRACE`] at most.
+pub(super) async fn run(
+    listener: TcpListener,
+    endpoint: Arc<BoxEndpoint<'static, Response>>,
+    limits: Limits,
+    connections: TaskTracker,
+    closing: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let ended = Arc::new(Notify::new());
+    let mut failures = 0_u32;
+    let serve = |(socket, peer), place| {
+        let (endpoint, ended, closing) = (Arc::clone(&endpoint), Arc::clone(&ended), closing.clone());
+        connections.spawn(async move {
+            connection::serve(socket, peer, endpoint, limits.patience, closing).await;
+            drop(place);
+            ended.notify_one();
+        });
+    };
+    let accept = async {
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            match listener.accept().await {
+                Ok(accepted) => serve(accepted, place),
+                Err(err) if is_the_clients(&err) => {}
+                Err(err) => {
+                    failures += 1;
+                    // Ever more seldom: it may go on for long, and on and off.
+                    if failures.is_power_of_two() {
+                        tracing::warn!(%err, failures, "cannot accept connections");
+                    }
+                    // Out of descriptors: the next try would fail as well, and at once.
+                    _ = timeout(REST, ended.notified()).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = closing.cancelled() => {}
+        () = accept => {}
+    }
+    // Those who were connected already, as far as they can tell.
+    while let Ok(Ok(accepted)) = timeout(Duration::ZERO, listener.accept()).await {
+        serve(accepted, None);
+    }
+    drop(listener);
+    connections.close();
+    tokio::select! {
+        () = connections.wait() => {}
+        () = sleep(GRACE) => tracing::warn!(connections = connections.len(), "some requests were not finished in time"),
+    }
+}
+
+/// Whether the fault is with the one client, which has gone before it was accepted.
+fn is_the_clients(err: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(err.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,176 @@
+//! Crowds at the real binary: slow clients, large uploads, too few descriptors, and the end of it all under load
+//! (rows H04, H05 and H11).
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use super::empty_directory;
+use crate::support::binary::{self, Server, signal};
+
+fn connect(server: &Server) -> TcpStream {
+    let client = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client
+}
+
+/// A number of `/proc/<id>/status`, such as `VmRSS`, in KiB.
+fn status(server: &Server, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// The processor time a server has used.
+fn processor_time(server: &Server) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", server.id())).unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10) // Linux shows hundredths of a second
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long the real server really takes")]
+fn h05_two_thousand_slow_clients_slow_nobody_else() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    let slow: Vec<_> = (0..2_000)
+        .map(|number| {
+            let mut client = connect(&server);
+            let begun = if number % 2 == 0 {
+                "GET /healthz HTTP/1.1\r\nX:"
+            } else {
+                "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            };
+            client.write_all(begun.as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    let mut times: Vec<_> = (0..100)
+        .map(|_| {
+            let began = Instant::now();
+            assert_eq!(server.get("/healthz").status, 200);
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    assert!(times[50] < Duration::from_millis(100), "{:?} is the median", times[50]);
+    assert_eq!(slow.len(), 2_000);
+}
+
+#[test]
+fn h04_a_hundred_uploads_of_60_mb_at_once_take_no_memory() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(server.get("/readyz").status, 200);
+    let before = status(&server, "VmHWM");
+    let refused = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..100 {
+            let (mut client, refused) = (connect(&server), &refused);
+            scope.spawn(move || {
+                let length = if number % 2 == 0 { "Content-Length: 60000000" } else { "Transfer-Encoding: chunked" };
+                let head = format!("POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n");
+                client.write_all(head.as_bytes()).unwrap();
+                let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+                // As a naive client does: it sends all it has, and only then looks for an answer.
+                let sent = (0..60_000_000 / chunk.len()).try_for_each(|_| client.write_all(&chunk));
+                let mut answer = String::new();
+                _ = client.read_to_string(&mut answer);
+                assert!(answer.starts_with("HTTP/1.1 413"), "{sent:?} {answer:?}");
+                refused.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    assert_eq!(refused.into_inner(), 100);
+    let grown = status(&server, "VmHWM").saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB more than before"); // 100 bodies of 60 MB are 5,700 MiB
+}
+
+#[test]
+fn h05_out_of_descriptors_it_rests_and_is_back_at_once() {
+    let dir = empty_directory();
+    let server = {
+        // Without any connection it uses some twenty.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"ulimit -n 22; exec "$0""#, binary::BINARY]);
+        Server::spawn(binary::like(shell, dir.path(), &[]))
+    };
+    let mut clients = Vec::new();
+    while clients.len() < 30 {
+        clients.push(connect(&server)); // the operating system takes them in, the server may not
+    }
+    thread::sleep(Duration::from_millis(500));
+    assert!(server.log.text().contains("cannot accept connections"), "{}", server.log.text());
+    // Who is connected is served.
+    let first = &mut clients[0];
+    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let before = processor_time(&server);
+    thread::sleep(Duration::from_secs(1));
+    let used = processor_time(&server) - before;
+    assert!(used < Duration::from_millis(300), "{used:?} of a second");
+    clients.truncate(1);
+    assert_eq!(server.get("/readyz").status, 200);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn h11_under_load_sigterm_loses_no_request_that_was_taken() {
+    let dir = empty_directory();
+    let server = Arc::new(Server::start(dir.path(), &[]));
+    assert_eq!(server.register("ada@example.org", "ada likes tall ships").status, 201);
+    let (answered, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let body = json!({ "identifier": "ada@example.org", "password": "ada likes tall ships" }).to_string();
+    let head = "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    let log_in = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (server, answered, stop, log_in) =
+                (Arc::clone(&server), Arc::clone(&answered), Arc::clone(&stop), log_in.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let Ok(mut client) = TcpStream::connect(server.url.strip_prefix("http://").unwrap()) else { return };
+                    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                    client.write_all(log_in.as_bytes()).unwrap();
+                    // From here on the request is on its way; the machine may refuse it only by not accepting it.
+                    let mut answer = [0; 12];
+                    match client.read_exact(&mut answer) {
+                        Ok(()) => assert!(matches!(&answer, b"HTTP/1.1 201" | b"HTTP/1.1 503"), "{answer:?}"),
+                        Err(err) if err.kind() == ErrorKind::ConnectionReset => return,
+                        Err(err) => panic!("no answer: {err}"),
+                    }
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    while answered.load(Ordering::Relaxed) < 10 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    signal("TERM", server.id());
+    while !server.log.text().contains("stopping") {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(server.get("/readyz").told(), (503, "unavailable".into()));
+    let at_the_signal = answered.load(Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert!(answered.load(Ordering::Relaxed) > at_the_signal);
+    stop.store(true, Ordering::Relaxed);
+    assert!(Arc::into_inner(server).unwrap().stop().success());
+}

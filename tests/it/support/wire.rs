@@ -1,0 +1,92 @@
+//! Bytes on a wire: an app that really listens, and clients that say what no HTTP library would.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    time::timeout,
+};
+use vestibule::server::{self, Limits, Patience};
+
+use super::TestApp;
+
+/// Longer than anything takes that is not stuck.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits that are over soon. What a test does not wait for is as long as in earnest.
+pub fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits { patience: Patience::default(), connections: 100 };
+    change(&mut limits);
+    limits
+}
+
+/// An app that listens until this is dropped.
+pub struct Listening {
+    pub address: SocketAddr,
+    _stop: oneshot::Sender<()>,
+    _app: TestApp,
+}
+
+impl Listening {
+    pub async fn start(limits: Limits) -> Self {
+        let test_app = TestApp::start_with(|settings| settings.server.listen = "127.0.0.1:0".parse().unwrap()).await;
+        let ((stop, stopped), (tell, told)) = (oneshot::channel::<()>(), oneshot::channel());
+        let app = test_app.app.clone();
+        tokio::spawn(async move {
+            let ready = |url: &str| tell.send(url.strip_prefix("http://").unwrap().parse().unwrap()).unwrap();
+            let stop = async {
+                _ = stopped.await;
+                Duration::ZERO
+            };
+            server::serve(app, limits, ready, stop).await.unwrap();
+        });
+        Self { address: told.await.unwrap(), _stop: stop, _app: test_app }
+    }
+
+    pub async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.unwrap())
+    }
+}
+
+/// A connection.
+pub struct Client(pub TcpStream);
+
+impl Client {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// One answer, head and body: its status line, and all of it.
+    pub async fn answer(&mut self) -> (u16, String) {
+        let mut answer = Vec::new();
+        loop {
+            let mut part = [0; 4096];
+            let read = timeout(PATIENCE, self.0.read(&mut part)).await.expect("an answer").unwrap_or(0);
+            answer.extend_from_slice(&part[..read]);
+            let text = String::from_utf8_lossy(&answer);
+            let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                let length = head.lines().find_map(|it| it.strip_prefix("content-length: ")).map_or(0, |it| it.parse().unwrap());
+                body.len() >= length
+            });
+            if whole || read == 0 {
+                let status = text.split(' ').nth(1).and_then(|it| it.parse().ok()).unwrap_or(0);
+                return (status, text.into_owned());
+            }
+        }
+    }
+
+    /// What still comes until the server closes.
+    pub async fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        _ = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the end of the connection");
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    /// Whether the server has not closed after so long.
+    pub async fn is_open_after(&mut self, wait: Duration) -> bool {
+        timeout(wait, self.0.read(&mut [0])).await.is_err()
+    }
+}
