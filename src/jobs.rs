@@ -1,4 +1,4 @@
-//! What runs by itself: follow the feed of revocations, write refusals down, make room.
+//! What runs by itself: follow the feed of revocations, write refusals down, turn keys over, make room.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     app::App,
-    domain::{audit, revocations, sessions},
+    domain::{audit, keys, revocations, sessions},
     error::Result,
     live::feed::MOST_SKEW,
 };
@@ -28,6 +28,9 @@ const REFUSALS: Duration = Duration::from_secs(5);
 /// How often room is made.
 const PURGE: Duration = Duration::from_mins(10);
 
+/// How often it is asked whether a new signing key is due. When one signs, the clock decides.
+const KEYS: Duration = Duration::from_mins(5);
+
 /// Starts everything. It runs until [`stop`], or until what this gives is dropped.
 #[must_use = "the jobs stop when this is dropped"]
 pub fn start(app: &App) -> JoinSet<()> {
@@ -39,6 +42,7 @@ pub fn start(app: &App) -> JoinSet<()> {
     jobs.spawn(follow(app.clone(), woken));
     jobs.spawn(compare_clocks(app.clone()));
     jobs.spawn(write_refusals(app.clone()));
+    jobs.spawn(turn_keys_over(app.clone()));
     jobs.spawn(purge(app.clone()));
     jobs
 }
@@ -104,6 +108,15 @@ async fn write_refusals(app: App) {
     loop {
         ticks.tick().await;
         report("write refusals down", audit::write_refusals(&app, app.clock.now()).await);
+    }
+}
+
+async fn turn_keys_over(app: App) {
+    let mut ticks = interval(KEYS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        report("turn signing keys over", keys::turn_over(&app).await);
     }
 }
 

@@ -6,6 +6,7 @@ pub mod body;
 pub mod cache;
 pub mod contract;
 pub mod docs;
+pub mod form;
 pub mod guard;
 pub mod health;
 pub mod keys;

@@ -63,6 +63,7 @@ codes! {
     RoleExists = 409 "role_exists",
     RoleBuiltIn = 409 "role_built_in",
     RoleInUse = 409 "role_in_use",
+    RotationPending = 409 "rotation_pending",
     PreconditionFailed = 412 "precondition_failed",
     PayloadTooLarge = 413 "payload_too_large",
     UnsupportedMediaType = 415 "unsupported_media_type",
@@ -251,6 +252,7 @@ impl From<Error> for Problem {
             Error::RoleExists => Code::RoleExists,
             Error::RoleBuiltIn => Code::RoleBuiltIn,
             Error::RoleInUse => Code::RoleInUse,
+            Error::RotationPending | Error::SecretIsYours => Code::RotationPending,
             Error::Internal(_) => Code::Internal,
         };
         let mut problem = Self::new(code, err.to_string());

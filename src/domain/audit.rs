@@ -57,6 +57,9 @@ kinds! {
     RoleCreated "role.created",
     RoleReplaced "role.replaced",
     RoleDeleted "role.deleted",
+    KeyRotated "key.rotated",
+    KeyRevoked "key.revoked",
+    MasterKeyChanged "master_key.changed",
     AccessRefused "access.refused",
 }
 
@@ -118,6 +121,12 @@ impl Event {
     #[must_use]
     pub fn on_role(kind: Kind, name: &str) -> Self {
         Self { subject: Some(("role", name.to_owned(), None)), ..Self::of(kind) }
+    }
+
+    /// Something that was done to a signing key.
+    #[must_use]
+    pub fn on_key(kind: Kind, kid: &str) -> Self {
+        Self { subject: Some(("key", kid.to_owned(), None)), ..Self::of(kind) }
     }
 
     /// Adds what changed; a JSON object without secrets.

@@ -14,6 +14,8 @@ mod floors;
 mod headers;
 mod health;
 mod http;
+mod introspection;
+mod keys;
 mod laws;
 mod me;
 mod paths;
