@@ -125,8 +125,8 @@ impl Event {
 
     /// Something that was done to a signing key.
     #[must_use]
-    pub fn on_key(kind: Kind, kid: &str) -> Self {
-        Self { subject: Some(("key", kid.to_owned(), None)), ..Self::of(kind) }
+    pub fn on_key(kind: Kind, id: &str) -> Self {
+        Self { subject: Some(("key", id.to_owned(), None)), ..Self::of(kind) }
     }
 
     /// Adds what changed; a JSON object without secrets.

@@ -2,9 +2,9 @@
 //! a moment at which a crash would lose both.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -52,7 +52,7 @@ impl KeyFile {
         self.0.with_extension("key.old")
     }
 
-    fn new(&self) -> PathBuf {
+    fn proposed(&self) -> PathBuf {
         self.0.with_extension("key.new")
     }
 
@@ -74,7 +74,7 @@ impl KeyFile {
     /// The key that is to take its place, if one was written whole.
     #[must_use]
     pub fn read_proposed(&self) -> Option<MasterKey> {
-        config::parse_master_key(Zeroizing::new(fs::read_to_string(self.new()).ok()?).trim())
+        config::parse_master_key(Zeroizing::new(fs::read_to_string(self.proposed()).ok()?).trim())
     }
 
     /// Writes the first key.
@@ -92,7 +92,7 @@ impl KeyFile {
     pub fn propose(&self, key: &MasterKey) -> Result<()> {
         let old = self.old();
         ensure!(!old.exists(), "{} is still here: move it to the backups it belongs to, or delete it, first", old.display());
-        write_secret(&self.new(), &Zeroizing::new(BASE64.encode(**key)))?;
+        write_secret(&self.proposed(), &Zeroizing::new(BASE64.encode(**key)))?;
         self.sync()
     }
 
@@ -108,7 +108,7 @@ impl KeyFile {
         if self.0.exists() {
             rename(&self.0, &self.old())?;
         }
-        rename(&self.new(), &self.0)?;
+        rename(&self.proposed(), &self.0)?;
         self.sync()
     }
 
@@ -126,6 +126,7 @@ impl KeyFile {
 pub fn write_secret(path: &Path, text: &str) -> Result<()> {
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.set_permissions(Permissions::from_mode(0o600))?; // one that was there before may be open to others
         writeln!(file, "{text}")?;
         file.sync_all()
     };

@@ -141,8 +141,8 @@ pub async fn rewrap(tx: &DatabaseTransaction, old: &Sealer, new: &Sealer) -> Res
 pub fn make_key(sealer: &Sealer, algorithm: Algorithm) -> Result<(Key, Vec<u8>)> {
     let pkcs8 = Key::generate(algorithm)?;
     let key = Key::private(algorithm, &pkcs8)?;
-    let sealed = sealer.seal(SIGNING_KEY, &key.id, &pkcs8);
-    Ok((key, sealed))
+    let private = sealer.seal(SIGNING_KEY, &key.id, &pkcs8);
+    Ok((key, private))
 }
 
 /// All keys that were not revoked, and the ids of those that `sealer` does not open. What the ring in use holds already

@@ -79,7 +79,7 @@ async fn a_form_is_read_strictly_where_it_counts_and_openly_elsewhere() {
         assert_eq!(send(&admin, &form).await.expect(200)["active"], true, "{form}");
     }
     for form in [
-        "".to_owned(),
+        String::new(),
         "token".to_owned(),
         "token=".to_owned(),
         "Token=x".to_owned(),

@@ -83,7 +83,8 @@ async fn a_migration_can_be_undone_while_nothing_is_released() {
 
 #[tokio::test]
 async fn the_feed_goes_on_where_it_was_when_it_learns_another_word() {
-    const INSERT: &str = "INSERT INTO revocations (kind, created_at, expires_at) VALUES ('roles_changed', '2026-01-01', '2026-01-02')";
+    const INSERT: &str =
+        "INSERT INTO revocations (kind, created_at, expires_at) VALUES ('roles_changed', '2026-01-01', '2026-01-02')";
     let (kept, emptied) = (Place::each().await, Place::each().await);
     for (place, purged) in kept.iter().map(|it| (it, false)).chain(emptied.iter().map(|it| (it, true))) {
         let db = place.open().await;
@@ -107,7 +108,8 @@ async fn the_feed_goes_on_where_it_was_when_it_learns_another_word() {
 
 /// What SQLite says of the feed's columns.
 async fn columns_of(tx: &DatabaseTransaction) -> Vec<String> {
-    let columns = "SELECT cid || name || type || \"notnull\" || pk || coalesce(dflt_value, '') FROM pragma_table_info('revocations')";
+    let columns =
+        "SELECT cid || name || type || \"notnull\" || pk || coalesce(dflt_value, '') FROM pragma_table_info('revocations')";
     if tx.get_database_backend() == DbBackend::Sqlite { texts(tx, columns).await } else { Vec::new() }
 }
 
