@@ -46,7 +46,7 @@ fn rebuilt(kinds: &str) -> String {
             "kind" text NOT NULL CHECK ("kind" IN ({kinds})),
             "session_id" uuid_text NULL,
             "user_id" uuid_text NULL,
-            "least_epoch" bigint NULL,
+            "least_epoch" integer NULL,
             "created_at" timestamp_with_timezone_text NOT NULL,
             "expires_at" timestamp_with_timezone_text NOT NULL
         );
