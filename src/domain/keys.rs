@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::Algorithm;
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, EntityTrait, IntoActiveModel, ModelTrait, QueryOrder, QuerySelect,
+};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
@@ -139,12 +141,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
 
     let rest = signing_key::Entity::unrevoked(&tx).await?;
     match (before, rest.iter().find(|it| it.is_next(now)), fresh) {
-        // Nothing follows the key that signs any more.
-        (Status::Next, ..) => {
-            if let Some(signer) = signer(rest.iter(), now) {
-                change(&tx, signer, |row| row.retires_at = Set(None)).await?;
-            }
-        }
+        (Status::Next, ..) => keep_signer(&tx, &rest, now).await?,
         (Status::Active, Some(next), _) => change(&tx, next, |row| row.activates_at = Set(now)).await?,
         (Status::Active, None, Some(fresh)) => _ = follow_up(app, &tx, fresh, now, now).await?,
         _ => {}
@@ -168,40 +165,20 @@ async fn change(tx: &DatabaseTransaction, row: &Model, how: impl FnOnce(&mut sig
 /// When the database fails, or the master key was changed.
 pub async fn turn_over(app: &App) -> Result<()> {
     let now = app.clock.now();
-    match fresh_if_due(app, now).await? {
-        Some(fresh) => {
-            let tx = app.db.write().await?;
-            lock_administration(&tx).await?;
-            // Again, for another replica may have made it meanwhile.
-            let rows = signing_key::Entity::unrevoked(&tx).await?;
-            if let Some(activates_at) = due(app, &rows, now) {
-                let row = follow_up(app, &tx, fresh, now, activates_at).await?;
-                tracing::info!(kid = row.kid, algorithm = row.algorithm, %activates_at, "made a signing key");
-                if rows.is_empty() {
-                    tx.commit().await?;
-                } else {
-                    audit::record(&tx, now, &Source::default(), Actor::NOBODY, rotated(&row)).await?;
-                    revocations::change_keys().commit(app, tx).await?;
-                }
-            }
-        }
-        None if algorithm(app).is_none() => {
-            // The operator's secret signs in place of all of them.
-            let tx = app.db.write().await?;
-            signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
-            tx.commit().await?;
-        }
-        None => {}
+    let rows = signing_key::Entity::unrevoked(app.db.read()).await?;
+    if due(app, &rows, now).is_some()
+        && let Some(fresh) = fresh(app).await?
+    {
+        make_if_due(app, fresh, now).await?;
     }
     let tx = app.db.write().await?;
+    if algorithm(app).is_none() {
+        // The operator's secret signs in place of all of them.
+        signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
+    }
     signing_key::Entity::delete_dead(&tx, now, now - KEPT_AFTER).await?;
     tx.commit().await?;
     revocations::reload_keys(app).await
-}
-
-async fn fresh_if_due(app: &App, now: DateTime<Utc>) -> Result<Option<Fresh>> {
-    let rows = signing_key::Entity::unrevoked(app.db.read()).await?;
-    if due(app, &rows, now).is_some() { fresh(app).await } else { Ok(None) }
 }
 
 /// From when on a new key is to sign, if one is due.
@@ -210,12 +187,41 @@ fn due(app: &App, rows: &[Model], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if rows.iter().all(|it| it.retires_at.is_some()) {
         return Some(now);
     }
-    if rows.iter().any(|it| it.is_next(now)) {
-        return None;
+    let is_other = |it: &Model| it.algorithm.parse() != Ok(algorithm);
+    let due = match rows.iter().find(|it| it.is_next(now)) {
+        // One that is about to sign does so already where a clock is ahead of ours.
+        Some(next) => is_other(next) && next.activates_at > now + MARGIN,
+        None => signer(rows.iter(), now).is_some_and(|it| is_other(it) || it.activates_at + OLDEST <= now),
+    };
+    due.then(|| now + AHEAD)
+}
+
+async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>) -> Result<()> {
+    let tx = app.db.write().await?;
+    lock_administration(&tx).await?;
+    // Again, for another replica may have made it meanwhile.
+    let rows = signing_key::Entity::unrevoked(&tx).await?;
+    let Some(activates_at) = due(app, &rows, now) else { return Ok(()) };
+    if let Some(next) = rows.iter().find(|it| it.is_next(now)) {
+        // Of an algorithm that is not set any more, and it has signed nothing.
+        next.clone().delete(&tx).await?;
+        keep_signer(&tx, &rows, now).await?;
     }
-    let signer = signer(rows.iter(), now)?;
-    let is_other = signer.algorithm.parse() != Ok(algorithm);
-    (is_other || signer.activates_at + OLDEST <= now).then(|| now + AHEAD)
+    let row = follow_up(app, &tx, fresh, now, activates_at).await?;
+    tracing::info!(kid = row.kid, algorithm = row.algorithm, %activates_at, "made a signing key");
+    if rows.is_empty() {
+        return Ok(tx.commit().await?);
+    }
+    audit::record(&tx, now, &Source::default(), Actor::NOBODY, rotated(&row)).await?;
+    revocations::change_keys().commit(app, tx).await
+}
+
+/// Nothing follows the key that signs any more.
+async fn keep_signer(tx: &DatabaseTransaction, rows: &[Model], now: DateTime<Utc>) -> Result<()> {
+    match signer(rows.iter(), now) {
+        Some(signer) => change(tx, signer, |row| row.retires_at = Set(None)).await,
+        None => Ok(()),
+    }
 }
 
 /// A key just made: itself, and its sealed private half.

@@ -294,6 +294,31 @@ async fn another_algorithm_begins_with_a_key_that_verifiers_know() {
 }
 
 #[tokio::test]
+async fn an_algorithm_set_by_mistake_is_taken_back_before_it_signs() {
+    let app = TestApp::start().await;
+    app.register("ada").await;
+    let before = ada(&app).await;
+    let mistaken = app.replica_with(signing(Algorithm::Es256)).await;
+    keys::turn_over(&mistaken.app).await.unwrap();
+    app.clock.advance(minutes(5));
+    let corrected = app.replica_with(signing(Algorithm::EdDsa)).await;
+    keys::turn_over(&corrected.app).await.unwrap();
+    assert_eq!(statuses(&corrected).await, ["next", "active"]);
+    corrected.clock.advance(minutes(5));
+    assert_eq!(kid(&ada(&corrected).await), kid(&before));
+    corrected.clock.advance(minutes(5));
+    let keys = corrected.admin().await.get("/v1/signing-keys").await.expect(200);
+    assert_eq!((&keys["items"][0]["algorithm"], &keys["items"][0]["status"]), (&json!("EdDSA"), &json!("active")));
+    // About to sign, a key stays: where a clock is ahead, it does so already.
+    keys::turn_over(&mistaken.app).await.unwrap();
+    corrected.clock.advance(minutes(9));
+    keys::turn_over(&corrected.app).await.unwrap();
+    corrected.clock.advance(minutes(1));
+    let keys = corrected.admin().await.get("/v1/signing-keys").await.expect(200);
+    assert_eq!((&keys["items"][0]["algorithm"], &keys["items"][0]["status"]), (&json!("ES256"), &json!("active")));
+}
+
+#[tokio::test]
 async fn a_secret_of_the_operators_own_is_neither_listed_nor_rotated() {
     let app = TestApp::start_with(signing(Algorithm::Hs256)).await;
     let admin = app.admin().await;
