@@ -27,7 +27,6 @@ const CLOCKS: Duration = Duration::from_secs(5);
 const REFUSALS: Duration = Duration::from_secs(5);
 /// How often room is made.
 const PURGE: Duration = Duration::from_mins(10);
-
 /// How often it is asked whether a new signing key is due. When one signs, the clock decides.
 const KEYS: Duration = Duration::from_mins(5);
 

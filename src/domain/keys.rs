@@ -37,7 +37,7 @@ use crate::{
 /// replicas that hear of the key late, and for clocks.
 pub const AHEAD: Duration = Duration::from_mins(10);
 /// How long a key signs before another follows it by itself.
-pub const OLDEST: Duration = Duration::from_hours(90 * 24);
+const OLDEST: Duration = Duration::from_hours(90 * 24);
 /// How long after it last signed a key is kept: no token lives longer, whatever the settings were.
 const KEPT_AFTER: Duration = KEPT.saturating_add(MARGIN);
 /// How many keys a list shows.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, Statement,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
 };
 
 use crate::{
@@ -160,17 +160,12 @@ async fn reload_roles(app: &App) -> Result<()> {
 /// When the database fails.
 pub(super) async fn reload_keys(app: &App) -> Result<()> {
     let _turn = app.reloading.lock().await;
-    let (ring, closed) = vault::key_ring(app.db.feed(), &app.sealer, &app.keys.load()).await.map_err(unless_away)?;
+    let (ring, closed) = vault::key_ring(app.db.feed(), &app.sealer, &app.keys.load()).await?;
     for kid in closed {
         tracing::error!(kid, "a signing key does not open: the master key was changed, so restart this server");
     }
     app.keys.store(Arc::new(ring));
     Ok(())
-}
-
-/// The database's failures as such; any other is unforeseen.
-fn unless_away(err: anyhow::Error) -> Error {
-    err.downcast::<DbErr>().map_or_else(Error::Internal, Error::from)
 }
 
 /// Reads what came into the feed since the last time, by whichever process.

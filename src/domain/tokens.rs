@@ -101,7 +101,7 @@ pub fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if !app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
         return Err(Error::AuthorizationStale);
     }
-    Ok(Caller { claims, roles: app.roles.load_full(), source })
+    Ok(Caller { key_id, claims, roles: app.roles.load_full(), source })
 }
 
 /// Who an access token speaks for, for somebody else who asks (RFC 7662); `None` for one that no guard would let in.

@@ -1,5 +1,7 @@
 //! The vault: what lies in the database sealed under the master key.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -7,7 +9,6 @@ use chrono::{DateTime, Utc};
 use jsonwebtoken::Algorithm;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 use secrecy::ExposeSecret;
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::{
@@ -145,25 +146,24 @@ pub fn make_key(sealer: &Sealer, algorithm: Algorithm) -> Result<(Key, Vec<u8>)>
     Ok((key, private))
 }
 
-/// All keys that were not revoked, and the ids of those that `sealer` does not open. What the ring in use holds already
-/// is not opened again: a process goes on with it after the master key was changed.
+/// All keys that were not revoked, and the ids of those that cannot be opened. What the ring in use holds already is not
+/// opened again: a process goes on with it after the master key was changed.
 ///
 /// # Errors
-/// When the database fails, or holds a key that cannot be used.
-pub async fn key_ring(conn: &impl ConnectionTrait, sealer: &Sealer, in_use: &KeyRing) -> Result<(KeyRing, Vec<String>)> {
+/// Whatever the database says.
+pub async fn key_ring(conn: &impl ConnectionTrait, sealer: &Sealer, in_use: &KeyRing) -> Result<(KeyRing, Vec<String>), DbErr> {
     let (mut keys, mut closed) = (Vec::new(), Vec::new());
     for row in signing_key::Entity::unrevoked(conn).await? {
-        let key = match (in_use.opened(&row.kid), sealer.open(SIGNING_KEY, &row.kid, &row.private_key)) {
-            (Some(key), _) => key,
-            (None, Ok(pkcs8)) => Arc::new(Key::private(row.algorithm.parse()?, &pkcs8)?),
-            (None, Err(_)) => {
-                closed.push(row.kid);
-                continue;
-            }
-        };
-        keys.push((row, key));
+        match in_use.opened(&row.kid).or_else(|| open_key(sealer, &row).ok().map(Arc::new)) {
+            Some(key) => keys.push((row, key)),
+            None => closed.push(row.kid),
+        }
     }
     Ok((KeyRing::new(keys, in_use.shared()), closed))
+}
+
+fn open_key(sealer: &Sealer, row: &signing_key::Model) -> Result<Key> {
+    Ok(Key::private(row.algorithm.parse()?, &sealer.open(SIGNING_KEY, &row.kid, &row.private_key)?)?)
 }
 
 /// 24 random characters of `[A-Za-z0-9_-]`: 144 bits.

@@ -369,6 +369,19 @@ async fn an_administrator_who_was_just_demoted_revokes_no_key() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_revoked_key_changes_nothing_through_a_replica_that_has_not_heard() {
+    let here = TestApp::start().await;
+    let there = here.replica().await;
+    let (ada, thief) = (here.register("ada").await, here.admin().await);
+    revoke(&here, &kid(&thief)).await;
+    let thief = there.bearer(thief.token.as_deref().unwrap());
+    thief.get("/v1/me").await.expect(200);
+    assert_problem!(thief.delete(&format!("/v1/users/{ada}"), Value::Null).await, 401, "invalid_token");
+    assert_problem!(thief.patch("/v1/me", json!({ "name": "Thief" })).await, 401, "invalid_token");
+    here.admin().await.get(&format!("/v1/users/{ada}")).await.expect(200);
+}
+
+#[tokio::test]
 async fn after_the_master_key_was_changed_a_running_server_goes_on_but_makes_no_key() {
     let app = TestApp::start().await;
     app.register("ada").await;
