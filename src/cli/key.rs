@@ -30,7 +30,8 @@ pub(super) enum Key {
     Rotate,
     /// Refuse a signing key's tokens at once; another key signs instead
     Revoke {
-        /// The key's id
+        /// The key's id, which may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
         kid: KeyId,
     },
     /// Seal everything under a new master key: a random one, where it lies in `master.key`

@@ -85,7 +85,9 @@ fn keys_turned_over_at_a_terminal_reach_the_running_server() {
     assert!(!published(&server).contains(&old));
     assert_eq!(server.log_in("admin", &initial_password(dir.path())).status, 201);
     assert!(run(dir.path(), "key list").done().contains(&format!("{old} EdDSA revoked\n")));
-    assert_eq!(run(dir.path(), "key revoke unknown").refused(1), "vestibule: There is no such resource.\n");
+    for unknown in ["unknown", "-r", "--help-me"] {
+        assert_eq!(run(dir.path(), &format!("key revoke {unknown}")).refused(1), "vestibule: There is no such resource.\n");
+    }
 }
 
 /// Starts a server, and finds everything that is sealed.
