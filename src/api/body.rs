@@ -53,7 +53,7 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Body<T> {
 }
 
 async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<T, Problem> {
-    let bytes = bytes(request, body, MEDIA_TYPE).await?;
+    let bytes = bytes(request, body, MEDIA_TYPE).await?.ok_or_else(|| malformed("This operation needs a JSON body."))?;
     let value = json::strict(&bytes).map_err(|err| malformed(err.to_string()))?;
     let mut faults: Vec<Fault> = json::nul_pointers(&value)
         .into_iter()
@@ -74,20 +74,18 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
         .map_err(|_| Error::internal(anyhow::anyhow!("{} satisfied its schema and does not parse", type_name::<T>())).into())
 }
 
-/// The body, if it is of this media type and not too large.
-pub(super) async fn bytes(request: &Request, body: &mut RequestBody, media_type: &str) -> Result<Vec<u8>, Problem> {
-    let bytes = body
-        .take()
-        .map_err(|_| malformed("The body was read twice."))?
-        .into_bytes_limit(LIMIT)
-        .await
-        .map_err(|err| unread(&err))?;
+/// The body, if it is of this media type and not too large; `None` where there is none.
+pub(super) async fn bytes(request: &Request, body: &mut RequestBody, media_type: &str) -> Result<Option<Vec<u8>>, Problem> {
+    let body = body.take().map_err(|_| malformed("The body was read twice."))?;
+    let bytes = body.into_bytes_limit(LIMIT).await.map_err(|err| unread(&err))?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     if request.headers().get(header::CONTENT_ENCODING).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as it is, without a content encoding."));
     }
     match request.headers().get(header::CONTENT_TYPE) {
-        Some(given) if given.to_str().is_ok_and(|it| is(media_type, it)) => Ok(bytes.into()),
-        None if bytes.is_empty() => Err(malformed(format!("This operation needs a body, as {media_type}."))),
+        Some(given) if given.to_str().is_ok_and(|it| is(media_type, it)) => Ok(Some(bytes.into())),
         _ => Err(Problem::new(Code::UnsupportedMediaType, format!("Send the body as {media_type}."))),
     }
 }

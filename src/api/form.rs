@@ -43,7 +43,7 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Form<T> {
 }
 
 async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<T, Problem> {
-    let bytes = body::bytes(request, body, MEDIA_TYPE).await?;
+    let bytes = body::bytes(request, body, MEDIA_TYPE).await?.ok_or_else(|| malformed("This operation needs a form."))?;
     let schema = contract::schema_of::<T>();
     let known = &schema["components"]["schemas"][T::name().as_ref()]["properties"];
     let mut form = Map::new();
