@@ -1,6 +1,6 @@
 //! What runs by itself: follow the feed of revocations, write refusals down, turn keys over, make room.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use sea_orm::DbBackend;
@@ -132,6 +132,6 @@ async fn purge(app: App) {
 
 fn report(what: &str, result: Result<()>) {
     if let Err(err) = result {
-        tracing::warn!(%err, "cannot {what}");
+        tracing::warn!(%err, cause = err.source().map(tracing::field::display), "cannot {what}");
     }
 }

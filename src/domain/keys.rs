@@ -178,7 +178,8 @@ pub async fn turn_over(app: &App) -> Result<()> {
     }
     signing_key::Entity::delete_dead(&tx, now, now - KEPT_AFTER).await?;
     tx.commit().await?;
-    revocations::reload_keys(app).await
+    revocations::reload_keys(app).await?;
+    if vault::opens(&app.sealer, app.db.read()).await? { Ok(()) } else { Err(master_key_changed()) }
 }
 
 /// From when on a new key is to sign, if one is due.
@@ -245,12 +246,16 @@ async fn follow_up(
 ) -> Result<Model> {
     // Sealed under a master key that is no longer the database's, nobody could open it after the next start.
     if !vault::opens(&app.sealer, tx).await? {
-        return Err(Error::internal(anyhow::anyhow!("the master key was changed since this server started: restart it")));
+        return Err(master_key_changed());
     }
     signing_key::Entity::retire(tx, activates_at + KEPT_AFTER).await?;
     let row = key.row(sealed, now, activates_at);
     signing_key::Entity::insert(row.clone().into_active_model()).exec_without_returning(tx).await?;
     Ok(row)
+}
+
+fn master_key_changed() -> Error {
+    Error::internal(anyhow::anyhow!("the master key was changed since this server started: restart it"))
 }
 
 fn rotated(row: &Model) -> Event {
