@@ -8,28 +8,31 @@ use std::{
     sync::{Arc, atomic::AtomicU32},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
+use sea_orm::{EntityTrait, QuerySelect};
+use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Settings,
-    entity::{revocation, user},
+    entity::{revocation, role, user},
     live::{
         clock::Clock,
         database::Database,
         feed::Feed,
         hasher::Hasher,
-        key_ring::KeyRing,
+        key_ring::{Key, KeyRing},
         refusals::Refusals,
         revocations::{Revocation, Revocations},
         role_map::RoleMap,
-        vault::Vault,
+        seal::Sealer,
+        vault::{self, Vault},
         verified::VerifiedTokens,
     },
-    values::password_hash::PasswordHash,
+    values::{password_hash::PasswordHash, role_name::RoleName},
 };
 
 /// A running Vestibule.
@@ -48,13 +51,15 @@ pub struct Inner {
     pub hasher: Hasher,
     /// The keys that sign and verify access tokens.
     pub keys: ArcSwap<KeyRing>,
+    /// Seals new signing keys, and opens those that other processes make.
+    pub sealer: Sealer,
     /// What each role grants.
     pub roles: ArcSwap<RoleMap>,
     /// What was taken away from tokens that still live.
     pub revocations: Revocations,
     /// How far the feed of revocations was followed, and how fresh that is.
     pub feed: Feed,
-    /// Held while the role map is read again.
+    /// Held while the role map or the key ring is read again.
     pub reloading: Mutex<()>,
     /// Refusals by guards that are not in the audit trail yet.
     pub refusals: Refusals,
@@ -105,11 +110,13 @@ impl App {
         db.migrate().await?;
 
         let tx = db.write().await?;
+        // Replicas that start at once make one set of secrets.
+        role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(&tx).await?;
         let vault = Vault::open(&settings, &tx, clock.now()).await?;
         let pepper = hmac::Key::new(hmac::HMAC_SHA384, &vault.secret("pepper").await?);
         let refresh_root = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("refresh").await?);
         let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("cursors").await?);
-        let keys = vault.key_ring(&settings).await?;
+        let sealer = vault.into_sealer();
         tx.commit().await?;
 
         let feed = Feed::default();
@@ -126,6 +133,14 @@ impl App {
             }
         }
         let roles = RoleMap::load(db.read()).await?;
+        let shared = settings.signing.secret.as_ref().map(|it| Key::shared(it.expose_secret().as_bytes())).transpose()?;
+        let empty = KeyRing::new(Vec::new(), shared.map(Arc::new));
+        let (keys, closed) = vault::key_ring(db.read(), &sealer, &empty).await?;
+        ensure!(
+            closed.is_empty(),
+            "the master key opens the secrets in this database, but not the signing key {}",
+            closed.join(", ")
+        );
         feed.succeed(&poll);
         let stored = user::Entity::password_hash_prefixes(db.read()).await?;
         let dearest = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
@@ -134,6 +149,7 @@ impl App {
             hasher: Hasher::start(settings.password.threads(), settings.password.max_wait)
                 .context("no threads for hashing passwords")?,
             keys: ArcSwap::from_pointee(keys),
+            sealer,
             roles: ArcSwap::from_pointee(roles),
             revocations,
             feed,

@@ -1,5 +1,7 @@
 //! The command line. A bare `vestibule` serves.
 
+mod key;
+
 use std::{
     env,
     fmt::Display,
@@ -25,7 +27,7 @@ use crate::{
     domain::{
         accounts::NewAccount,
         administration::{self, By, Change},
-        setup, users,
+        keys, setup, users,
     },
     entity::user::{self, Status},
     error::Error,
@@ -68,6 +70,9 @@ enum Command {
     /// Make and change accounts, without a running server
     #[command(subcommand)]
     User(User),
+    /// Turn signing keys over, and change the master key, beside a running server or without one
+    #[command(subcommand)]
+    Key(key::Key),
     /// Look at the settings
     #[command(subcommand)]
     Config(Config),
@@ -166,6 +171,7 @@ async fn work(command: Command, settings: Settings) -> Result<()> {
         Command::Serve => serve(settings).await,
         Command::Migrate(command) => migrate(&command, &settings).await,
         Command::User(command) => user(command, settings).await,
+        Command::Key(command) => key::run(command, settings).await,
         Command::Openapi { .. } | Command::Config(_) => Ok(()),
     }
 }
@@ -174,6 +180,7 @@ async fn serve(settings: Settings) -> Result<()> {
     log(&settings)?;
     let data_dir = settings.data_dir.clone();
     let app = App::open(settings, Arc::new(clock::System)).await?;
+    keys::turn_over(&app).await.map_err(explain)?;
     let password = setup::first_administrator(&app).await?;
     if !users::any_administrator(app.db.read()).await? {
         tracing::warn!("nobody is an administrator; make one: vestibule user create EMAIL --role admin");

@@ -104,6 +104,12 @@ pub enum Error {
     /// Somebody holds the role.
     #[error("Somebody holds this role; take it from them first.")]
     RoleInUse,
+    /// A new signing key is published already and waits for its time.
+    #[error("The next signing key is published already; it signs once every verifier can know it.")]
+    RotationPending,
+    /// Tokens are signed with a secret of the operator's own (HS256).
+    #[error("Tokens are signed with signing.secret, which only its owner can change.")]
+    SecretIsYours,
     /// Anything unforeseen: logged whole, told as nothing.
     #[error("Something went wrong on our side.")]
     Internal(#[source] anyhow::Error),

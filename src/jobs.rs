@@ -1,6 +1,6 @@
-//! What runs by itself: follow the feed of revocations, write refusals down, make room.
+//! What runs by itself: follow the feed of revocations, write refusals down, turn keys over, make room.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use sea_orm::DbBackend;
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     app::App,
-    domain::{audit, revocations, sessions},
+    domain::{audit, keys, revocations, sessions},
     error::Result,
     live::feed::MOST_SKEW,
 };
@@ -27,6 +27,8 @@ const CLOCKS: Duration = Duration::from_secs(5);
 const REFUSALS: Duration = Duration::from_secs(5);
 /// How often room is made.
 const PURGE: Duration = Duration::from_mins(10);
+/// How often it is asked whether a new signing key is due. When one signs, the clock decides.
+const KEYS: Duration = Duration::from_mins(5);
 
 /// Starts everything. It runs until [`stop`], or until what this gives is dropped.
 #[must_use = "the jobs stop when this is dropped"]
@@ -39,6 +41,7 @@ pub fn start(app: &App) -> JoinSet<()> {
     jobs.spawn(follow(app.clone(), woken));
     jobs.spawn(compare_clocks(app.clone()));
     jobs.spawn(write_refusals(app.clone()));
+    jobs.spawn(turn_keys_over(app.clone()));
     jobs.spawn(purge(app.clone()));
     jobs
 }
@@ -107,6 +110,15 @@ async fn write_refusals(app: App) {
     }
 }
 
+async fn turn_keys_over(app: App) {
+    let mut ticks = interval(KEYS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        report("turn signing keys over", keys::turn_over(&app).await);
+    }
+}
+
 async fn purge(app: App) {
     let mut ticks = interval(PURGE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,6 +132,6 @@ async fn purge(app: App) {
 
 fn report(what: &str, result: Result<()>) {
     if let Err(err) = result {
-        tracing::warn!(%err, "cannot {what}");
+        tracing::warn!(%err, cause = err.source().map(tracing::field::display), "cannot {what}");
     }
 }

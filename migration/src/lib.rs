@@ -8,6 +8,7 @@ pub use sea_orm_migration::MigratorTrait;
 
 mod m20261122_000001_first;
 mod m20261125_000002_refresh;
+mod m20261125_000003_keys;
 
 /// All changes, oldest first.
 pub struct Migrator;
@@ -15,7 +16,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_first::Migration), Box::new(m20261125_000002_refresh::Migration)]
+        vec![
+            Box::new(m20261122_000001_first::Migration),
+            Box::new(m20261125_000002_refresh::Migration),
+            Box::new(m20261125_000003_keys::Migration),
+        ]
     }
 }
 

@@ -15,6 +15,7 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, Registry},
     types::ParseFromJSON,
 };
+use serde_json::Value;
 
 use super::{
     contract,
@@ -26,6 +27,7 @@ use crate::{
     values::{Invalid, json},
 };
 
+const MEDIA_TYPE: &str = "application/json";
 /// The largest body that is read, in bytes.
 pub const LIMIT: usize = 64 * 1024;
 
@@ -42,7 +44,7 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Body<T> {
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }];
+        let content = vec![MetaMediaType { content_type: MEDIA_TYPE, schema: T::schema_ref() }];
         Some(MetaRequest { description: None, content, required: true })
     }
 
@@ -75,28 +77,14 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for OptionalBody<T> {
 
 /// What the body holds; `None` where there is no body.
 async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<Option<T>, Problem> {
-    if announced(request).is_some_and(|length| length > LIMIT as u64) {
-        return Err(too_large()); // before a client that waits for "100 Continue" is told to go on
-    }
-    let body = body.take().map_err(|_| malformed("The body was read twice."))?;
-    let bytes = body.into_bytes_limit(LIMIT).await.map_err(|err| unread(&err))?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as it is, without a content encoding."));
-    }
-    match request.headers().get(header::CONTENT_TYPE) {
-        Some(given) if given.to_str().is_ok_and(is_json) => {}
-        _ => return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as application/json.")),
-    }
+    let Some(bytes) = bytes(request, body, MEDIA_TYPE).await? else { return Ok(None) };
     let value = json::strict(&bytes).map_err(|err| malformed(err.to_string()))?;
     let mut faults: Vec<Fault> = json::nul_pointers(&value)
         .into_iter()
         .map(|it| Fault::at(named(&it), Invalid::new("not_allowed", "Must not hold the character NUL.")))
         .collect();
     if faults.is_empty() {
-        faults = validator::<T>().iter_errors(&value).flat_map(|err| faults_of(&err)).collect();
+        faults = self::faults::<T>(&value);
     }
     if !faults.is_empty() {
         // The schema's limits and a word's parser can find the same fault; the parser's sentence comes first.
@@ -120,7 +108,31 @@ fn too_large() -> Problem {
     Problem::new(Code::PayloadTooLarge, "The body is larger than 64 KiB.")
 }
 
-fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+/// The body, if it is of this media type and not too large; `None` where there is none.
+pub(super) async fn bytes(request: &Request, body: &mut RequestBody, media_type: &str) -> Result<Option<Vec<u8>>, Problem> {
+    if announced(request).is_some_and(|length| length > LIMIT as u64) {
+        return Err(too_large()); // before a client that waits for "100 Continue" is told to go on
+    }
+    let body = body.take().map_err(|_| malformed("The body was read twice."))?;
+    let bytes = body.into_bytes_limit(LIMIT).await.map_err(|err| unread(&err))?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as it is, without a content encoding."));
+    }
+    match request.headers().get(header::CONTENT_TYPE) {
+        Some(given) if given.to_str().is_ok_and(|it| is(media_type, it)) => Ok(Some(bytes.into())),
+        _ => Err(Problem::new(Code::UnsupportedMediaType, format!("Send the body as {media_type}."))),
+    }
+}
+
+/// What keeps a value from satisfying the schema of `T`.
+pub(super) fn faults<T: ParseFromJSON + 'static>(value: &Value) -> Vec<Fault> {
+    validator::<T>().iter_errors(value).flat_map(|err| faults_of(&err)).collect()
+}
+
+pub(super) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
     Problem::new(Code::MalformedRequest, detail)
 }
 
@@ -134,11 +146,11 @@ fn unread(err: &ReadBodyError) -> Problem {
     }
 }
 
-/// `application/json`, in no other charset than JSON's own (RFC 8259 section 8.1).
-fn is_json(media_type: &str) -> bool {
+/// Whether this is the media type wanted, in no other charset than UTF-8 (RFC 8259 section 8.1).
+fn is(wanted: &str, media_type: &str) -> bool {
     let mut parts = media_type.split(';').map(|it| it.trim().to_ascii_lowercase());
     let foreign = |it: String| it.strip_prefix("charset=").is_some_and(|charset| charset.trim_matches('"') != "utf-8");
-    parts.next().is_some_and(|it| it == "application/json") && !parts.any(foreign)
+    parts.next().is_some_and(|it| it == wanted) && !parts.any(foreign)
 }
 
 /// The compiled schema of `T`, made at its first use.

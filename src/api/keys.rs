@@ -1,18 +1,39 @@
-//! Signing keys: the public halves, for services that verify access tokens themselves.
+//! Signing keys: the public halves, for services that verify access tokens themselves, and the keys' lives, for
+//! whoever may turn them over.
 
 use poem::{IntoResponse, Request, Response, web::Data};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    ApiResponse, Enum, Object, OpenApi,
+    param::Path,
     registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
     types::Type,
 };
 
-use super::{Tag, cache, problem::refusals, reply::Reply};
-use crate::app::App;
+use super::{
+    Tag, cache,
+    guard::Allowed,
+    problem::refusals,
+    reply::{Issued, Json, NoContent, Reply},
+    words::Time,
+};
+use crate::{
+    app::App,
+    domain::keys,
+    values::{
+        key_id::KeyId,
+        permission::{ReadKeys, RotateKeys},
+    },
+};
 
 refusals! {
     /// `readJwks`.
     ReadJwks:;
+    /// `listSigningKeys`.
+    ListKeys:;
+    /// `rotateSigningKey`.
+    RotateKey: RotationPending;
+    /// `revokeSigningKey`.
+    RevokeKey: NotFound;
 }
 
 /// The media type of a JWK set (RFC 7517 section 8.5.2).
@@ -98,6 +119,72 @@ impl ApiResponse for PublicKeys {
     }
 }
 
+/// Where a signing key stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename = "SigningKeyStatus", rename_all = "snake_case")]
+enum Status {
+    /// It is published, and will sign from `activates_at` on.
+    Next,
+    /// It signs.
+    Active,
+    /// It signs no more, and is kept until its last token is dead.
+    Retiring,
+    /// Its tokens are refused.
+    Revoked,
+}
+
+impl From<keys::Status> for Status {
+    fn from(status: keys::Status) -> Self {
+        match status {
+            keys::Status::Next => Self::Next,
+            keys::Status::Active => Self::Active,
+            keys::Status::Retiring => Self::Retiring,
+            keys::Status::Revoked => Self::Revoked,
+        }
+    }
+}
+
+/// A key that signs access tokens, will, or did.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct SigningKey {
+    /// Names it, here, in the key set and in the header of its tokens.
+    #[oai(validator(max_length = 64))]
+    kid: String,
+    /// The `alg` of its tokens.
+    #[oai(validator(max_length = 8))]
+    algorithm: String,
+    /// Where it stands.
+    status: Status,
+    /// When it was made and published.
+    created_at: Time,
+    /// From when on it signs.
+    activates_at: Option<Time>,
+    /// From when on none of its tokens can be alive; absent until another key follows it.
+    retires_at: Option<Time>,
+}
+
+impl From<keys::SigningKey> for SigningKey {
+    fn from(keys::SigningKey { row, status }: keys::SigningKey) -> Self {
+        Self {
+            kid: row.kid,
+            algorithm: row.algorithm,
+            status: status.into(),
+            created_at: Time(row.created_at),
+            activates_at: Some(Time(row.activates_at)),
+            retires_at: row.retires_at.map(Time),
+        }
+    }
+}
+
+/// All signing keys: they fit one page.
+#[derive(Debug, Object)]
+struct SigningKeyPage {
+    /// The keys by `activates_at`, the last first; empty while an HS256 secret signs.
+    #[oai(validator(max_items = 100))]
+    items: Vec<SigningKey>,
+}
+
 /// The operations on signing keys.
 pub struct Keys;
 
@@ -108,6 +195,35 @@ impl Keys {
     /// With them any service verifies access tokens by itself (RFC 7517). Keep the set for as long as `Cache-Control` says.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "readJwks")]
     async fn jwks(&self, request: &Request, app: Data<&App>) -> Reply<PublicKeys, ReadJwks> {
-        Ok(PublicKeys(cache::respond(request, MEDIA_TYPE, CACHE_CONTROL, app.keys.load().jwks())))
+        Ok(PublicKeys(cache::respond(request, MEDIA_TYPE, CACHE_CONTROL, app.keys.load().jwks(app.clock.now()))))
+    }
+
+    /// List signing keys.
+    ///
+    /// Those in use, and those revoked within the hour.
+    #[oai(path = "/v1/signing-keys", method = "get", operation_id = "listSigningKeys")]
+    async fn list(&self, _caller: Allowed<ReadKeys>, app: Data<&App>) -> Reply<Json<SigningKeyPage>, ListKeys> {
+        let items = keys::list(&app).await?.into_iter().map(SigningKey::from).collect();
+        Ok(Json(SigningKeyPage { items }))
+    }
+
+    /// Rotate the signing key.
+    ///
+    /// A new key is published at once, and signs ten minutes later, when every verifier can know it. The one before is
+    /// kept until its last token is dead. Where an HS256 secret signs, only its owner can change it: that is refused too.
+    #[oai(path = "/v1/signing-keys", method = "post", operation_id = "rotateSigningKey")]
+    async fn rotate(&self, caller: Allowed<RotateKeys>, app: Data<&App>) -> Reply<Issued<SigningKey>, RotateKey> {
+        Ok(Issued(keys::rotate(&app, caller.authority()).await?.into()))
+    }
+
+    /// Revoke a signing key.
+    ///
+    /// For emergencies: all its tokens are refused at once, perhaps the caller's own too, and people log in or refresh
+    /// again. If it was the key that signs, another one does so from this moment on, and services that verify tokens
+    /// themselves cannot know that one before they read the key set again.
+    #[oai(path = "/v1/signing-keys/:kid", method = "delete", operation_id = "revokeSigningKey")]
+    async fn revoke(&self, caller: Allowed<RotateKeys>, app: Data<&App>, kid: Path<KeyId>) -> Reply<NoContent, RevokeKey> {
+        keys::revoke(&app, caller.authority(), &kid.0).await?;
+        Ok(NoContent)
     }
 }

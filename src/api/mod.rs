@@ -7,6 +7,7 @@ pub mod cache;
 pub mod contract;
 pub mod cookie;
 pub mod docs;
+pub mod form;
 pub mod guard;
 pub mod health;
 pub mod keys;

@@ -66,6 +66,7 @@ codes! {
     RoleExists = 409 "role_exists",
     RoleBuiltIn = 409 "role_built_in",
     RoleInUse = 409 "role_in_use",
+    RotationPending = 409 "rotation_pending",
     PreconditionFailed = 412 "precondition_failed",
     PayloadTooLarge = 413 "payload_too_large",
     UriTooLong = 414 "uri_too_long",
@@ -265,6 +266,7 @@ impl From<Error> for Problem {
             Error::RoleExists => Code::RoleExists,
             Error::RoleBuiltIn => Code::RoleBuiltIn,
             Error::RoleInUse => Code::RoleInUse,
+            Error::RotationPending | Error::SecretIsYours => Code::RotationPending,
             Error::Internal(_) => Code::Internal,
         };
         let mut problem = Self::new(code, err.to_string());

@@ -1,20 +1,29 @@
 //! Access tokens: what one says.
 
 use chrono::DateTime;
+use poem::web::Data;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
 use super::{
     Tag,
-    guard::Signed,
+    form::Form,
+    guard::{Allowed, Signed},
     problem::refusals,
     reply::{Json, Reply},
     words::Time,
+};
+use crate::{
+    app::App,
+    domain::{caller::Caller, tokens},
+    values::permission::IntrospectTokens,
 };
 
 refusals! {
     /// `readToken`.
     ReadToken:;
+    /// `introspectToken`.
+    IntrospectToken:;
 }
 
 /// What the presented access token says, and what its roles grant at this moment.
@@ -37,6 +46,66 @@ struct Token {
     expires_at: Time,
 }
 
+/// Whose token to look at.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct IntrospectionRequest {
+    /// The access token. Any other, a refresh token too, is not active.
+    #[oai(validator(min_length = 1, max_length = 8192))]
+    token: String,
+}
+
+/// What an access token says, if a guard would let it in at this moment; else `active` alone (RFC 7662 section 2.2).
+#[derive(Debug, Default, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct Introspection {
+    /// Whether a guard would let it in.
+    active: bool,
+    /// Who issued it: this service.
+    #[oai(validator(max_length = 255))]
+    iss: Option<String>,
+    /// The user.
+    sub: Option<Uuid>,
+    /// For whom it is.
+    #[oai(validator(max_length = 255))]
+    aud: Option<String>,
+    /// The application.
+    #[oai(validator(max_length = 64))]
+    client_id: Option<String>,
+    /// From when on it is refused, in seconds since 1970.
+    exp: Option<i64>,
+    /// When it was issued, in seconds since 1970.
+    iat: Option<i64>,
+    /// Names this token.
+    jti: Option<Uuid>,
+    /// Always `Bearer`.
+    #[oai(validator(max_length = 8))]
+    token_type: Option<String>,
+    /// The permissions that its roles grant at this moment, sorted, with a space between them.
+    scope: Option<String>,
+    /// The names of the roles.
+    roles: Option<Vec<String>>,
+}
+
+impl Introspection {
+    fn of(caller: &Caller, audience: &str) -> Self {
+        let claims = caller.claims();
+        Self {
+            active: true,
+            iss: Some(claims.iss.clone()),
+            sub: Some(claims.sub.into()),
+            aud: Some(audience.to_owned()),
+            client_id: Some(claims.client_id.clone()),
+            exp: Some(claims.exp),
+            iat: Some(claims.iat),
+            jti: Some(claims.jti),
+            token_type: Some("Bearer".into()),
+            scope: Some(caller.permissions().join(" ")),
+            roles: Some(claims.roles.clone()),
+        }
+    }
+}
+
 /// The operations on access tokens.
 pub struct Tokens;
 
@@ -55,6 +124,22 @@ impl Tokens {
             issued_at: at(claims.iat),
             expires_at: at(claims.exp),
         }))
+    }
+
+    /// Ask whether a token is valid.
+    ///
+    /// For services that must know at once when something is taken away, and do not verify tokens themselves (RFC 7662).
+    /// Other parameters are ignored.
+    #[oai(path = "/tokens/introspect", method = "post", operation_id = "introspectToken")]
+    async fn introspect(
+        &self,
+        _caller: Allowed<IntrospectTokens>,
+        app: Data<&App>,
+        form: Form<IntrospectionRequest>,
+    ) -> Reply<Json<Introspection>, IntrospectToken> {
+        let found = tokens::introspect(&app, &form.0.token)?;
+        let audience = &app.settings.tokens.audience;
+        Ok(Json(found.map_or_else(Introspection::default, |it| Introspection::of(&it, audience))))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::values::{
     email::Email,
     identifier::Identifier,
     ids::{SessionRef, UserId},
+    key_id::KeyId,
     name::Name,
     password::{NewPassword, Password},
     permission::PermissionName,
@@ -95,6 +96,7 @@ words! {
     SessionRef = "string" "session-reference" { min_length: 7, max_length: 36 };
     Description = "string" "description" { min_length: 1, max_length: 300, example: "Those who give money back.".into() };
     PermissionName = "string" "permission" { min_length: 3, max_length: 64, pattern: "^[a-z0-9._-]+:[a-z0-9._-]+$".into(), example: "users:read".into() };
+    KeyId = "string" "key-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9_-]+$".into() };
     SubjectId = "string" "subject-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9._-]+$".into() };
     Search = "string" "search" { min_length: 1, max_length: 254 };
     Cursor = "string" "cursor" { min_length: 1, max_length: 512, pattern: "^[A-Za-z0-9_-]+$".into() };

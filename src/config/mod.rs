@@ -315,13 +315,18 @@ impl Settings {
     /// [`Settings::validate`].
     pub fn master_key(&self) -> Result<Option<Zeroizing<[u8; 32]>>, Error> {
         let Some(text) = &self.master_key else { return Ok(None) };
-        let text = text.expose_secret();
-        let alphabet = if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
-        let either = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-        let bytes = Zeroizing::new(GeneralPurpose::new(alphabet, either).decode(text).unwrap_or_default());
-        match <[u8; 32]>::try_from(bytes.as_slice()) {
-            Ok(key) => Ok(Some(Zeroizing::new(key))),
-            Err(_) => Err(Problem::new("master_key", "must be 32 bytes in base64.").into()),
+        match parse_master_key(text.expose_secret()) {
+            Some(key) => Ok(Some(key)),
+            None => Err(Problem::new("master_key", "must be 32 bytes in base64.").into()),
         }
     }
+}
+
+/// A master key as people write it: 32 bytes in base64, standard or URL-safe, padded or not.
+#[must_use]
+pub fn parse_master_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let alphabet = if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+    let either = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let bytes = Zeroizing::new(GeneralPurpose::new(alphabet, either).decode(text).ok()?);
+    <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Zeroizing::new)
 }

@@ -60,6 +60,9 @@ kinds! {
     RoleCreated "role.created",
     RoleReplaced "role.replaced",
     RoleDeleted "role.deleted",
+    KeyRotated "key.rotated",
+    KeyRevoked "key.revoked",
+    MasterKeyChanged "master_key.changed",
     AccessRefused "access.refused",
 }
 
@@ -121,6 +124,12 @@ impl Event {
     #[must_use]
     pub fn on_role(kind: Kind, name: &str) -> Self {
         Self { subject: Some(("role", name.to_owned(), None)), ..Self::of(kind) }
+    }
+
+    /// Something that was done to a signing key.
+    #[must_use]
+    pub fn on_key(kind: Kind, id: &str) -> Self {
+        Self { subject: Some(("key", id.to_owned(), None)), ..Self::of(kind) }
     }
 
     /// Adds what changed; a JSON object without secrets.

@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryS
 use super::{audit::Actor, source::Source};
 use crate::{
     entity::{
-        role, session,
+        role, session, signing_key,
         user::{self, Status},
         user_role,
     },
@@ -24,6 +24,8 @@ use crate::{
 /// A valid caller. Only [`super::tokens::verify`] makes one.
 #[derive(Clone)]
 pub struct Caller {
+    /// The key that signed the token.
+    pub(super) key_id: String,
     pub(super) claims: Arc<Claims>,
     pub(super) roles: Arc<RoleMap>,
     /// Where the request comes from.
@@ -75,12 +77,17 @@ pub struct Standing {
 
 impl Caller {
     /// Reads the caller's standing again inside a transaction that changes something: a just-demoted administrator
-    /// changes nothing, not even through a replica that has not heard of it.
+    /// changes nothing, not even through a replica that has not heard of it. Nor does whoever holds a revoked key.
     ///
     /// # Errors
+    /// [`Error::InvalidToken`] when the key that signed the token was revoked;
     /// [`Error::SessionEnded`] when the session or the account is gone, or the account disabled; [`Error::StaleToken`]
     /// when its roles were assigned anew since the token was issued.
     pub async fn again(&self, tx: &DatabaseTransaction, now: DateTime<Utc>) -> Result<Standing> {
+        let key = signing_key::Entity::find_by_id(&self.key_id).one(tx).await?;
+        if key.is_some_and(|it| it.revoked_at.is_some()) {
+            return Err(Error::InvalidToken);
+        }
         let user = user::Entity::locked(tx, self.user()).await?.ok_or(Error::SessionEnded)?;
         let session = session::Entity::of(user.id).filter(session::COLUMN.id.eq(self.session())).one(tx).await?;
         if user.status == Status::Disabled || session.is_none_or(|it| it.expires_at <= now) {

@@ -5,6 +5,7 @@ pub mod administration;
 pub mod audit;
 pub mod caller;
 pub mod credentials;
+pub mod keys;
 pub mod paging;
 pub mod refresh;
 pub mod revocations;

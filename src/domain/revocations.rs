@@ -19,6 +19,7 @@ use crate::{
     live::{
         revocations::{KEPT, MARGIN, Revocation},
         role_map::RoleMap,
+        vault,
     },
     values::ids::{SessionId, UserId},
 };
@@ -77,6 +78,9 @@ impl Taken {
         if self.0.contains(&Revocation::Roles) {
             reload_roles(app).await.inspect_err(unless_known)?;
         }
+        if self.0.contains(&Revocation::Keys) {
+            reload_keys(app).await.inspect_err(unless_known)?;
+        }
         Ok(())
     }
 }
@@ -86,6 +90,7 @@ fn row(revocation: Revocation, now: DateTime<Utc>, expires_at: DateTime<Utc>) ->
         Revocation::Session(session) => (Kind::SessionEnded, Some(session), None, None),
         Revocation::Tokens(user, least) => (Kind::TokensStale, None, Some(user), Some(least)),
         Revocation::Roles => (Kind::RolesChanged, None, None, None),
+        Revocation::Keys => (Kind::KeysChanged, None, None, None),
     };
     revocation::ActiveModel {
         seq: NotSet,
@@ -137,10 +142,29 @@ pub fn change_roles() -> Taken {
     Taken(vec![Revocation::Roles])
 }
 
+/// Tells everybody that a signing key was made or revoked.
+pub fn change_keys() -> Taken {
+    Taken(vec![Revocation::Keys])
+}
+
 /// Reads the role map again. One at a time, so that no older map replaces a newer one.
 async fn reload_roles(app: &App) -> Result<()> {
     let _turn = app.reloading.lock().await;
     app.roles.store(Arc::new(RoleMap::load(app.db.feed()).await?));
+    Ok(())
+}
+
+/// Reads the key ring again. One at a time, as with the role map.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn reload_keys(app: &App) -> Result<()> {
+    let _turn = app.reloading.lock().await;
+    let (ring, closed) = vault::key_ring(app.db.feed(), &app.sealer, &app.keys.load()).await?;
+    for kid in closed {
+        tracing::error!(kid, "a signing key does not open: the master key was changed, so restart this server");
+    }
+    app.keys.store(Arc::new(ring));
     Ok(())
 }
 
@@ -155,8 +179,9 @@ pub async fn follow(app: &App) -> Result<()> {
     if db.get_database_backend() == DbBackend::Postgres && is_standby(db).await? {
         return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
     }
-    // Rows are purged after an hour: whoever slept so long may have missed that a role was changed.
-    let mut roles_changed = app.feed.age(uptime) > KEPT / 2;
+    // Rows are purged after an hour: whoever slept so long may have missed that a role or a key was changed.
+    let slept = app.feed.age(uptime) > KEPT / 2;
+    let (mut roles_changed, mut keys_changed) = (slept, slept);
     loop {
         let rows = revocation::after(db, app.feed.seen()).await?;
         for row in &rows {
@@ -169,6 +194,11 @@ pub async fn follow(app: &App) -> Result<()> {
             // Before the rows are done with: if this fails, they are read again.
             reload_roles(app).await?;
             roles_changed = false;
+        }
+        keys_changed |= rows.iter().any(|row| row.kind == Kind::KeysChanged);
+        if keys_changed {
+            reload_keys(app).await?;
+            keys_changed = false;
         }
         app.feed.advance(rows.last().map_or(0, |row| row.seq));
         if (rows.len() as u64) < revocation::PAGE {

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     entity::user,
     error::{Error, Result},
-    live::vault::{random_text, write_secret},
+    live::{master_key::write_secret, vault::random_text},
     values::{password::NewPassword, role_name::RoleName},
 };
 

@@ -69,7 +69,7 @@ pub fn issue(
         roles,
         epoch: user.epoch,
     };
-    let token = app.keys.load().sign(&claims).map_err(Error::internal)?;
+    let token = app.keys.load().sign(&claims, now).map_err(Error::internal)?;
     Ok(AccessToken { token, expires_in: claims.exp - claims.iat })
 }
 
@@ -84,10 +84,11 @@ pub fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
         return Err(Error::InvalidToken);
     }
     let Verified { key_id, claims } = app.verified.get_or(token, || authenticate(app, token)).ok_or(Error::InvalidToken)?;
-    if app.keys.load().get(&key_id).is_none() {
+    let now = app.clock.now();
+    if app.keys.load().get(&key_id, now).is_none() {
         return Err(Error::InvalidToken);
     }
-    if app.clock.now().timestamp() >= claims.exp {
+    if now.timestamp() >= claims.exp {
         return Err(Error::ExpiredToken);
     }
     if app.revocations.has_ended(claims.sid) {
@@ -99,7 +100,19 @@ pub fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if !app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
         return Err(Error::AuthorizationStale);
     }
-    Ok(Caller { claims, roles: app.roles.load_full(), source })
+    Ok(Caller { key_id, claims, roles: app.roles.load_full(), source })
+}
+
+/// Who an access token speaks for, for somebody else who asks (RFC 7662); `None` for one that no guard would let in.
+///
+/// # Errors
+/// [`Error::AuthorizationStale`], as [`verify`].
+pub fn introspect(app: &App, token: &str) -> Result<Option<Caller>> {
+    match verify(app, token, Source::default()) {
+        Ok(caller) => Ok(Some(caller)),
+        Err(Error::InvalidToken | Error::ExpiredToken | Error::SessionEnded | Error::StaleToken) => Ok(None),
+        Err(err) => Err(err),
+    }
 }
 
 /// What is checked once a token: form, signature, and that it is one of ours. Why it fails is nobody's business.
@@ -109,7 +122,8 @@ fn authenticate(app: &App, token: &str) -> Option<Verified> {
     let header: Header = object(&decode(header)?)?;
     decode(signature)?;
     let keys = app.keys.load();
-    let key = keys.get(&header.kid)?;
+    let now = app.clock.now();
+    let key = keys.get(&header.kid, now)?;
     if header.typ != TYPE || header.alg != key.algorithm_name() || !key.verifies(message, signature) {
         return None;
     }
@@ -117,7 +131,7 @@ fn authenticate(app: &App, token: &str) -> Option<Verified> {
     let is_ours = claims.iss == app.issuer
         && claims.aud.holds(&app.settings.tokens.audience)
         && (1..=KEPT.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
-        && claims.iat <= app.clock.now().timestamp() + LEEWAY;
+        && claims.iat <= now.timestamp() + LEEWAY;
     is_ours.then(|| Verified { key_id: header.kid, claims: claims.into() })
 }
 

@@ -37,6 +37,8 @@ pub enum Kind {
     TokensStale,
     /// What some role grants: read the role map again.
     RolesChanged,
+    /// Which keys sign and are believed: read the key ring again.
+    KeysChanged,
 }
 
 /// How many rows [`after`] gives at most.

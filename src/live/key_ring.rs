@@ -1,6 +1,6 @@
 //! The key ring: the keys that sign and verify access tokens. The algorithm belongs to the key, never to a token.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use aws_lc_rs::{
     encoding::AsDer,
@@ -9,6 +9,7 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header,
     jwk::{Jwk, PublicKeyUse, ThumbprintHash},
@@ -16,6 +17,11 @@ use jsonwebtoken::{
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
+
+use crate::entity::{
+    json::JsonText,
+    signing_key::{self, Model},
+};
 
 /// What a token's `typ` says (RFC 9068 section 2.1).
 pub const TYPE: &str = "at+jwt";
@@ -111,6 +117,21 @@ impl Key {
         self.public.as_ref().map(|jwk| json!(jwk))
     }
 
+    /// The row of this key, whose private half is `sealed`.
+    #[must_use]
+    pub fn row(&self, sealed: Vec<u8>, created_at: DateTime<Utc>, activates_at: DateTime<Utc>) -> Model {
+        Model {
+            kid: self.id.clone(),
+            algorithm: self.algorithm_name().into(),
+            private_key: sealed,
+            public_jwk: JsonText(self.public().unwrap_or_default()),
+            created_at,
+            activates_at,
+            retires_at: None,
+            revoked_at: None,
+        }
+    }
+
     /// Whether `signature` (base64url) over `message` was made with this key.
     #[must_use]
     pub fn verifies(&self, message: &str, signature: &str) -> bool {
@@ -125,45 +146,58 @@ fn pem(der: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
 }
 
-/// All keys whose tokens may still be alive, and the one that signs.
+/// All keys whose tokens may still be alive, and the one that signs. What time makes of them is asked at each use.
+#[derive(Default)]
 pub struct KeyRing {
-    keys: HashMap<String, Key>,
-    signer: String,
-    jwks: String,
+    keys: HashMap<String, (Model, Arc<Key>)>,
+    /// The operator's own secret. Where there is one, it signs.
+    shared: Option<Arc<Key>>,
 }
 
 impl KeyRing {
-    /// A ring of these keys, in which the one named `signer` signs.
-    ///
-    /// # Errors
-    /// When `signer` is not among them.
-    pub fn new(keys: Vec<Key>, signer: String) -> Result<Self, BadKey> {
-        if !keys.iter().any(|key| key.id == signer) {
-            return Err(BadKey("no key signs".into()));
+    /// A ring of these keys, with the rows that say when each is in use.
+    #[must_use]
+    pub fn new(keys: Vec<(Model, Arc<Key>)>, shared: Option<Arc<Key>>) -> Self {
+        Self { keys: keys.into_iter().map(|it| (it.0.kid.clone(), it)).collect(), shared }
+    }
+
+    /// The key of this id, if its tokens may be good at `now`: an exact look-up in memory, nothing else.
+    #[must_use]
+    pub fn get(&self, id: &str, now: DateTime<Utc>) -> Option<&Arc<Key>> {
+        match self.keys.get(id) {
+            Some((row, key)) => row.is_trusted(now).then_some(key),
+            None => self.shared.as_ref().filter(|it| it.id == id),
         }
-        let public: Vec<_> = keys.iter().filter_map(Key::public).collect();
-        let jwks = json!({ "keys": public }).to_string();
-        Ok(Self { keys: keys.into_iter().map(|key| (key.id.clone(), key)).collect(), signer, jwks })
     }
 
-    /// The key of this id: an exact look-up in memory, nothing else.
+    /// The key of this id, whatever its time.
     #[must_use]
-    pub fn get(&self, id: &str) -> Option<&Key> {
-        self.keys.get(id)
+    pub fn opened(&self, id: &str) -> Option<Arc<Key>> {
+        self.keys.get(id).map(|(_, key)| Arc::clone(key))
     }
 
-    /// The public keys as a JWK set (RFC 7517 section 5).
+    /// The operator's own secret.
     #[must_use]
-    pub fn jwks(&self) -> &str {
-        &self.jwks
+    pub fn shared(&self) -> Option<Arc<Key>> {
+        self.shared.clone()
     }
 
-    /// Signs `claims` into a compact JWT whose header is exactly `alg`, `typ` and `kid`.
+    /// The public keys as a JWK set (RFC 7517 section 5), oldest first: all replicas spell it alike.
+    #[must_use]
+    pub fn jwks(&self, now: DateTime<Utc>) -> String {
+        let mut keys: Vec<_> = self.keys.values().filter(|(row, _)| row.is_trusted(now)).collect();
+        keys.sort_by_key(|(row, _)| (row.created_at, &row.kid));
+        let public: Vec<_> = keys.into_iter().filter_map(|(_, key)| key.public()).collect();
+        json!({ "keys": public }).to_string()
+    }
+
+    /// Signs `claims` at `now` into a compact JWT whose header is exactly `alg`, `typ` and `kid`.
     ///
     /// # Errors
-    /// When the cryptography fails.
-    pub fn sign(&self, claims: &impl Serialize) -> Result<String, BadKey> {
-        let key = self.get(&self.signer).ok_or_else(|| BadKey("no key signs".into()))?;
+    /// When no key signs, or the cryptography fails.
+    pub fn sign(&self, claims: &impl Serialize, now: DateTime<Utc>) -> Result<String, BadKey> {
+        let own = || signing_key::signer(self.keys.values().map(|(row, _)| row), now).and_then(|it| self.opened(&it.kid));
+        let key = self.shared().or_else(own).ok_or_else(|| BadKey("no key signs".into()))?;
         let mut header = Header::new(key.algorithm);
         header.typ = Some(TYPE.into());
         header.kid = Some(key.id.clone());
@@ -175,30 +209,56 @@ impl KeyRing {
 mod tests {
     use super::*;
 
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(60 * minute, 0).unwrap()
+    }
+
+    /// A key that signs from this minute on.
+    fn held(key: Key, minute: i64) -> (Model, Arc<Key>) {
+        (key.row(Vec::new(), at(0), at(minute)), Arc::new(key))
+    }
+
+    fn new() -> Key {
+        Key::private(Algorithm::EdDSA, &Key::generate(Algorithm::EdDSA).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn t12_the_clock_alone_decides_who_signs_and_who_is_believed() {
+        let (mut first, second) = (held(new(), 1), held(new(), 10));
+        first.0.retires_at = Some(at(71));
+        let ids = [first.0.kid.clone(), second.0.kid.clone()];
+        let ring = KeyRing::new(vec![first, second], None);
+        let signer = |minute| jsonwebtoken::decode_header(ring.sign(&json!({}), at(minute)).unwrap()).unwrap().kid.unwrap();
+        // At 0 this clock is behind that of whoever made the first key.
+        for (minute, signs) in [(0, 0), (1, 0), (9, 0), (10, 1), (71, 1)] {
+            assert_eq!(signer(minute), ids[signs], "minute {minute}");
+        }
+        let published = |minute| ids.each_ref().map(|id| ring.jwks(at(minute)).contains(id.as_str()));
+        assert_eq!([published(0), published(70), published(71)], [[true, true], [true, true], [false, true]]);
+        assert!(ring.get(&ids[0], at(70)).is_some() && ring.get(&ids[0], at(71)).is_none());
+    }
+
     #[test]
     fn every_algorithm_signs_what_it_verifies() {
         let generated = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256]
             .map(|algorithm| Key::private(algorithm, &Key::generate(algorithm).unwrap()).unwrap());
-        for key in generated.into_iter().chain([Key::shared(&[9; 32]).unwrap()]) {
-            let id = key.id.clone();
-            let ring = KeyRing::new(vec![key], id.clone()).unwrap();
-            let token = ring.sign(&json!({ "sub": "somebody" })).unwrap();
+        let shared = Arc::new(Key::shared(&[9; 32]).unwrap());
+        let rings = generated.into_iter().map(|key| KeyRing::new(vec![held(key, 0)], None));
+        for ring in rings.chain([KeyRing::new(Vec::new(), Some(shared))]) {
+            let token = ring.sign(&json!({ "sub": "somebody" }), at(0)).unwrap();
             let (message, signature) = token.rsplit_once('.').unwrap();
-            assert!(ring.get(&id).unwrap().verifies(message, signature));
-            assert!(!ring.get(&id).unwrap().verifies(&message[1..], signature));
+            let id = jsonwebtoken::decode_header(&token).unwrap().kid.unwrap();
+            assert!(ring.get(&id, at(0)).unwrap().verifies(message, signature));
+            assert!(!ring.get(&id, at(0)).unwrap().verifies(&message[1..], signature));
         }
     }
 
     #[test]
     fn t12_the_key_set_names_each_key_by_its_thumbprint_and_tells_no_secret() {
-        let keys: Vec<_> = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256]
-            .map(|algorithm| Key::private(algorithm, &Key::generate(algorithm).unwrap()).unwrap())
-            .into_iter()
-            .chain([Key::shared(&[9; 32]).unwrap()])
-            .collect();
-        let signer = keys[0].id.clone();
-        let ring = KeyRing::new(keys, signer).unwrap();
-        let set: serde_json::Value = serde_json::from_str(ring.jwks()).unwrap();
+        let keys = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256]
+            .map(|algorithm| held(Key::private(algorithm, &Key::generate(algorithm).unwrap()).unwrap(), 0));
+        let ring = KeyRing::new(keys.into(), Some(Arc::new(Key::shared(&[9; 32]).unwrap())));
+        let set: serde_json::Value = serde_json::from_str(&ring.jwks(at(0))).unwrap();
         let keys = set["keys"].as_array().unwrap();
         assert_eq!(keys.len(), 3, "a shared secret is never published");
         for key in keys {

@@ -5,6 +5,7 @@ pub mod database;
 pub mod feed;
 pub mod hasher;
 pub mod key_ring;
+pub mod master_key;
 pub mod refusals;
 pub mod revocations;
 pub mod role_map;

@@ -26,6 +26,8 @@ pub enum Revocation {
     Tokens(UserId, i64),
     /// What some role grants has changed.
     Roles,
+    /// A signing key was made or revoked.
+    Keys,
 }
 
 impl Revocation {
@@ -36,6 +38,7 @@ impl Revocation {
             Kind::SessionEnded => row.session_id.map(Self::Session),
             Kind::TokensStale => row.user_id.zip(row.least_epoch).map(|(user, least)| Self::Tokens(user, least)),
             Kind::RolesChanged => Some(Self::Roles),
+            Kind::KeysChanged => Some(Self::Keys),
         }
     }
 }
@@ -56,7 +59,7 @@ impl Revocations {
                 let newest = |known: &(i64, DateTime<Utc>)| (known.0.max(least), known.1.max(expires_at));
                 self.stale.pin().update_or_insert(user, newest, (least, expires_at));
             }
-            Revocation::Roles => {}
+            Revocation::Roles | Revocation::Keys => {}
         }
     }
 

@@ -7,6 +7,7 @@ pub mod email;
 pub mod identifier;
 pub mod ids;
 pub mod json;
+pub mod key_id;
 pub mod name;
 pub mod password;
 pub mod password_hash;

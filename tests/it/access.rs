@@ -19,7 +19,7 @@ struct Operation {
     id: &'static str,
     method: Method,
     path: String,
-    body: Option<Value>,
+    body: Option<(&'static str, Value)>,
     access: Access,
 }
 
@@ -28,18 +28,30 @@ impl Operation {
         let read = |(path, method, operation): (&'static str, &str, &'static Map<String, Value>)| Self {
             id: operation["operationId"].as_str().unwrap(),
             method: method.to_uppercase().parse().unwrap(),
-            // Nothing has this id, and this role cannot be changed: whoever gets in finds nothing to break.
-            path: path.replace("{id}", "0198c5e0-0000-7000-8000-000000000000").replace("{name}", "user"),
-            body: operation.get("requestBody").map(|it| example(&it["content"]["application/json"]["schema"])),
+            // Nothing has these ids, and this role cannot be changed: whoever gets in finds nothing to break.
+            path: path
+                .replace("{id}", "0198c5e0-0000-7000-8000-000000000000")
+                .replace("{kid}", "unknown")
+                .replace("{name}", "user"),
+            body: operation.get("requestBody").map(|it| {
+                let (media_type, content) = it["content"].as_object().unwrap().iter().next().unwrap();
+                (media_type.as_str(), example(&content["schema"]))
+            }),
             access: contract::access(operation),
         };
         contract::operations(contract::document()).map(read).collect()
     }
 
     async fn send(&self, caller: &Caller<'_>) -> Answer {
+        let (method, path) = (self.method.clone(), self.path.as_str());
         match &self.body {
-            Some(body) => caller.json(self.method.clone(), &self.path, body).await,
-            None => caller.send(self.method.clone(), &self.path, &[], poem::Body::empty()).await,
+            Some(("application/json", body)) => caller.json(method, path, body).await,
+            Some((media_type, form)) => {
+                let members = form.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap()));
+                let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(members).finish();
+                caller.send(method, path, &[("content-type", media_type)], form.into()).await
+            }
+            None => caller.send(method, path, &[], poem::Body::empty()).await,
         }
     }
 

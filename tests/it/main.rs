@@ -16,6 +16,8 @@ mod headers;
 mod health;
 mod histories;
 mod http;
+mod introspection;
+mod keys;
 mod laws;
 mod limits;
 mod me;

@@ -315,10 +315,11 @@ async fn t05_the_algorithm_belongs_to_the_key_that_kid_names() {
     let token = ada.token.clone().unwrap();
     // Several keys at once, as while they rotate: the test knows the shared one.
     let private = |algorithm| Key::private(algorithm, &Key::generate(algorithm).unwrap()).unwrap();
-    let keys = vec![private(Algorithm::EdDSA), private(Algorithm::ES256), Key::shared(SECRET.as_bytes()).unwrap()];
-    let ids: Vec<_> = keys.iter().map(|key| (key.id.clone(), key.algorithm_name())).collect();
-    let (shared, _) = ids.last().unwrap().clone();
-    app.app.keys.store(Arc::new(KeyRing::new(keys, shared.clone()).unwrap()));
+    let (keys, own) = ([private(Algorithm::EdDSA), private(Algorithm::ES256)], Key::shared(SECRET.as_bytes()).unwrap());
+    let ids: Vec<_> = keys.iter().chain([&own]).map(|key| (key.id.clone(), key.algorithm_name())).collect();
+    let (shared, now) = (own.id.clone(), app.app.clock.now());
+    let keys = keys.map(|key| (key.row(Vec::new(), now, now), Arc::new(key)));
+    app.app.keys.store(Arc::new(KeyRing::new(keys.into(), Some(Arc::new(own)))));
     assert_invalid("its key is gone, remembered or not", &ada.get("/v1/me").await);
 
     let claims = token.split('.').nth(1).unwrap();

@@ -35,7 +35,8 @@ pub(super) fn finish(mut document: Value) -> Value {
             operation.get("description").and_then(Value::as_str).map_or(needs.clone(), |it| format!("{it}\n\n{needs}"));
         operation.insert("description".into(), description.into());
         operation.entry("security").or_insert_with(|| json!([]));
-        if let Some(body) = operation.get_mut("requestBody") {
+        // A form is left open: unknown parameters are ignored (RFC 6749 section 3.2).
+        if let Some(body) = operation.get("requestBody").and_then(|it| it["content"].get("application/json")) {
             collect_references(body, &mut requested);
         }
         for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {

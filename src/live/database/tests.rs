@@ -112,6 +112,43 @@ async fn sessions_from_before_there_were_refresh_tokens_go_on_without_one() {
 }
 
 #[tokio::test]
+async fn the_feed_goes_on_where_it_was_when_it_learns_another_word() {
+    const INSERT: &str =
+        "INSERT INTO revocations (kind, created_at, expires_at) VALUES ('roles_changed', '2026-01-01', '2026-01-02')";
+    let (kept, emptied) = (Place::each().await, Place::each().await);
+    for (place, purged) in kept.iter().map(|it| (it, false)).chain(emptied.iter().map(|it| (it, true))) {
+        let db = place.open().await;
+        let tx = db.write().await.unwrap();
+        Migrator::up(&tx, Some(1)).await.unwrap();
+        let columns = columns_of(&tx).await;
+        for _ in 0..3 {
+            tx.execute_unprepared(INSERT).await.unwrap();
+        }
+        if purged {
+            tx.execute_unprepared("DELETE FROM revocations").await.unwrap();
+        }
+        Migrator::up(&tx, None).await.unwrap();
+        assert_eq!(columns_of(&tx).await, columns);
+        tx.execute_unprepared(&INSERT.replace("roles", "keys")).await.unwrap();
+        let seqs = texts(&tx, "SELECT CAST(seq AS text) FROM revocations ORDER BY seq").await;
+        assert_eq!(seqs, if purged { vec!["4"] } else { vec!["1", "2", "3", "4"] });
+        tx.commit().await.unwrap();
+    }
+}
+
+/// What SQLite says of the feed's columns.
+async fn columns_of(tx: &DatabaseTransaction) -> Vec<String> {
+    let columns =
+        "SELECT cid || name || type || \"notnull\" || pk || coalesce(dflt_value, '') FROM pragma_table_info('revocations')";
+    if tx.get_database_backend() == DbBackend::Sqlite { texts(tx, columns).await } else { Vec::new() }
+}
+
+async fn texts(tx: &DatabaseTransaction, sql: &str) -> Vec<String> {
+    let rows = tx.query_all_raw(sea_orm::Statement::from_string(tx.get_database_backend(), sql)).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+#[tokio::test]
 async fn an_older_program_explains_itself_to_a_newer_database() {
     for place in Place::each().await {
         let db = place.migrated().await;

@@ -69,6 +69,13 @@ impl Server {
             None => read(agent().run(request.body(()).unwrap())),
         }
     }
+
+    /// Asks about a token with another one.
+    pub fn introspect(&self, by: &str, token: &str) -> Answer {
+        let request = Request::post(format!("{}/v1/tokens/introspect", self.url)).header("authorization", format!("Bearer {by}"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        read(agent().run(request.body(format!("token={token}")).unwrap()))
+    }
 }
 
 /// Status and body, or none when the server goes away before it has answered.

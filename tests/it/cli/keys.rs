@@ -1,8 +1,8 @@
-//! The master key: lost, wrong, and from the settings.
+//! The master key: lost, wrong, from the settings, and changed. Signing keys, turned over at a terminal.
 
-use std::fs;
+use std::{fs, path::Path, thread::sleep, time::Duration};
 
-use super::{empty_directory, files, initial_password, run, run_with};
+use super::{empty_directory, files, initial_password, mode, run, run_with};
 use crate::support::binary::Server;
 
 /// 32 bytes in base64.
@@ -52,4 +52,125 @@ fn a_master_key_from_the_settings_leaves_no_file() {
     let said = run_with(dir.path(), "serve", &[("VESTIBULE_MASTER_KEY", "aGFsZiBhIGtleQ==")], "").refused(78);
     assert!(said.contains("must be 32 bytes in base64") && !said.contains("aGFsZ"), "{said}");
     assert!(Server::start(dir.path(), &[("VESTIBULE_MASTER_KEY", KEY)]).stop().success());
+}
+
+/// The ids in the key set that a server publishes, oldest first.
+fn published(server: &Server) -> Vec<String> {
+    let set = server.get("/.well-known/jwks.json").json();
+    set["keys"].as_array().unwrap().iter().map(|it| it["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn keys_turned_over_at_a_terminal_reach_the_running_server() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    let token = server.log_in("admin", &initial_password(dir.path())).json()["access_token"].as_str().unwrap().to_owned();
+    let listed = run(dir.path(), "key list").done();
+    let old = published(&server).remove(0);
+    assert!(listed.starts_with(&format!("{old} EdDSA active since 20")) && listed.lines().count() == 1, "{listed}");
+
+    let said = run(dir.path(), "key rotate").done();
+    assert!(said.contains(" EdDSA next, signs from 20"), "{said}");
+    let said = run(dir.path(), "key rotate").refused(1);
+    assert_eq!(said, "vestibule: The next signing key is published already; it signs once every verifier can know it.\n");
+    sleep(Duration::from_secs(1));
+    assert_eq!(published(&server).len(), 2);
+    assert_eq!(run(dir.path(), "key list").done().lines().count(), 2);
+    assert_eq!(server.get_as(&token, "/v1/token").status, 200);
+
+    let said = run(dir.path(), &format!("key revoke {old}")).done();
+    assert_eq!(said, format!("Revoked {old}: its tokens are refused.\n"));
+    sleep(Duration::from_secs(1));
+    assert_eq!(server.get_as(&token, "/v1/token").told(), (401, "invalid_token".into()));
+    assert!(!published(&server).contains(&old));
+    assert_eq!(server.log_in("admin", &initial_password(dir.path())).status, 201);
+    assert!(run(dir.path(), "key list").done().contains(&format!("{old} EdDSA revoked\n")));
+    for unknown in ["unknown", "-r", "--help-me"] {
+        assert_eq!(run(dir.path(), &format!("key revoke {unknown}")).refused(1), "vestibule: There is no such resource.\n");
+    }
+}
+
+/// Starts a server, and finds everything that is sealed.
+fn assert_opens(dir: &Path, env: &[(&str, &str)], kids: &[String]) {
+    let server = Server::start(dir, env);
+    assert_eq!(server.log_in("admin", &initial_password(dir)).status, 201);
+    assert_eq!(published(&server), kids);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_new_master_key_takes_the_place_of_the_old_one_wherever_it_is_interrupted() {
+    let dir = empty_directory();
+    let file = |name: &str| dir.path().join("data").join(name);
+    let text = |name: &str| fs::read_to_string(file(name)).unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let kids = published(&server);
+    assert!(server.stop().success());
+    let old = text("master.key");
+
+    // Killed before anything was sealed under the key that was written, whole or in part.
+    for proposed in [format!("{OTHER}\n"), OTHER[..9].to_owned(), String::new()] {
+        fs::write(file("master.key.new"), proposed).unwrap();
+        assert_opens(dir.path(), &[], &kids);
+        assert_eq!(text("master.key"), old);
+    }
+
+    let said = run(dir.path(), "key rewrap").done();
+    assert!(said.starts_with("Sealed everything under a new master key, which is in ./data/master.key.\n"), "{said}");
+    let new = text("master.key");
+    assert!(new != old && text("master.key.old") == old && !file("master.key.new").exists());
+    assert!(!said.contains(new.trim()) && !said.contains(old.trim()), "{said}");
+    assert_eq!((mode(&file("master.key")), mode(&file("master.key.old"))), (0o600, 0o600));
+    assert_opens(dir.path(), &[], &kids);
+
+    // Killed after that: before the first file was renamed, and before the second was.
+    fs::rename(file("master.key"), file("master.key.new")).unwrap();
+    fs::rename(file("master.key.old"), file("master.key")).unwrap();
+    assert_opens(dir.path(), &[], &kids);
+    assert_eq!((text("master.key"), text("master.key.old")), (new.clone(), old.clone()));
+    fs::rename(file("master.key"), file("master.key.new")).unwrap();
+    assert_opens(dir.path(), &[], &kids);
+    assert_eq!((text("master.key"), text("master.key.old")), (new.clone(), old.clone()));
+    assert!(!file("master.key.new").exists());
+
+    let said = run(dir.path(), "key rewrap").refused(1);
+    assert!(said.contains("master.key.old is still here: move it to the backups it belongs to"), "{said}");
+    assert_opens(dir.path(), &[], &kids);
+    let said = run_with(dir.path(), "serve", &[("VESTIBULE_MASTER_KEY", old.trim())], "").refused(1);
+    assert!(said.contains("another master key"), "{said}");
+    fs::remove_file(file("master.key.old")).unwrap();
+    run_with(dir.path(), "key rewrap --key-stdin", &[], &format!("{KEY}\n")).done();
+    assert_eq!((text("master.key").trim(), text("master.key.old")), (KEY, new));
+    assert_opens(dir.path(), &[], &kids);
+}
+
+#[test]
+fn a_master_key_from_the_settings_is_changed_for_one_from_standard_input() {
+    let dir = empty_directory();
+    let (old, new) = ([("VESTIBULE_MASTER_KEY", KEY)], [("VESTIBULE_MASTER_KEY", OTHER)]);
+    let server = Server::start(dir.path(), &old);
+    let (kids, password) = (published(&server), initial_password(dir.path()));
+    let token = server.log_in("admin", &password).json()["access_token"].as_str().unwrap().to_owned();
+
+    let said = run_with(dir.path(), "key rewrap", &old, "").refused(1);
+    assert!(said.contains("the master key is a setting, so give the new one with --key-stdin"), "{said}");
+    for wrong in ["", "\n", "aGFsZiBhIGtleQ==\n"] {
+        let said = run_with(dir.path(), "key rewrap --key-stdin", &old, wrong).refused(1);
+        assert!(said.contains("master key") && !said.contains("aGFsZ"), "{said}");
+    }
+    let said = run_with(dir.path(), "key rewrap --key-stdin", &new, OTHER).refused(1);
+    assert!(said.contains("another master key"), "{said}");
+    let said = run_with(dir.path(), "key rewrap --key-stdin", &old, OTHER).done();
+    assert!(said.starts_with("Sealed everything under the new master key.\n") && !said.contains(OTHER), "{said}");
+    assert!(!files(&dir.path().join("data")).iter().any(|it| it.starts_with("master.key")));
+
+    // The server that runs goes on with what it has in memory.
+    sleep(Duration::from_secs(1));
+    assert_eq!(server.get_as(&token, "/v1/token").status, 200);
+    assert_eq!(server.log_in("admin", &password).status, 201);
+    assert_eq!(server.get("/readyz").status, 200);
+    assert!(server.stop().success());
+    let said = run_with(dir.path(), "serve", &old, "").refused(1);
+    assert!(said.contains("another master key"), "{said}");
+    assert_opens(dir.path(), &new, &kids);
 }

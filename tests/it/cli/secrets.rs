@@ -63,6 +63,8 @@ fn live_through(dir: &Path, server: &Server) -> Vec<String> {
     assert_eq!(server.get_as(&forged, "/v1/me").status, 401);
     assert_eq!(server.get_as(&ada, "/v1/users").status, 403);
     assert_eq!(server.get_as(&admin, "/v1/users").status, 200);
+    assert_eq!(server.introspect(&admin, &ada).json()["active"], true);
+    assert_eq!(server.introspect(&admin, &forged).json()["active"], false);
     secrets.push(forged);
 
     run_with(dir, "user create bea@example.org --password-stdin", &[("VESTIBULE_LOG__LEVEL", EVERYTHING)], operators).done();

@@ -131,23 +131,16 @@ fn help_names_every_command_and_no_secret() {
 
 #[test]
 fn t11_every_algorithm_serves_and_a_shared_secret_is_never_published() {
-    let dir = empty_directory();
-    let mut published = Vec::new();
     for algorithm in ["HS256", "ES256", "RS256", "EdDSA"] {
+        let dir = empty_directory();
         let mut env = vec![("VESTIBULE_SIGNING__ALGORITHM", algorithm)];
         if algorithm == "HS256" {
             env.push(("VESTIBULE_SIGNING__SECRET", &SECRET[..32]));
         }
         let server = Server::start(dir.path(), &env);
-        let set = server.get("/.well-known/jwks.json");
-        if algorithm == "HS256" {
-            assert_eq!(set.text, r#"{"keys":[]}"#);
-        } else {
-            published.push(algorithm);
-        }
-        let algorithms: Vec<_> =
-            set.json()["keys"].as_array().unwrap().iter().map(|key| key["alg"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(algorithms, published, "keys of before still verify");
+        let set = server.get("/.well-known/jwks.json").json();
+        let published: Vec<_> = set["keys"].as_array().unwrap().iter().map(|key| key["alg"].as_str().unwrap()).collect();
+        assert_eq!(published, if algorithm == "HS256" { vec![] } else { vec![algorithm] });
         let tokens = server.log_in("admin", &super::initial_password(dir.path())).json();
         let token = tokens["access_token"].as_str().unwrap();
         assert_eq!(server.get_as(token, "/v1/me").status, 200);

@@ -20,7 +20,15 @@ use poem::{Endpoint, EndpointExt, Request, Response, endpoint::BoxEndpoint};
 use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::json;
 use tempfile::TempDir;
-use vestibule::{app::App, config::Settings, domain::setup, entity::user, live::clock::Clock, server, values::ids::UserId};
+use vestibule::{
+    app::App,
+    config::Settings,
+    domain::{keys, setup},
+    entity::user,
+    live::clock::Clock,
+    server,
+    values::ids::UserId,
+};
 
 use self::{caller::Caller, clock::TestClock, postgres::TemporaryPostgres};
 
@@ -52,6 +60,7 @@ impl TestApp {
         change(&mut settings);
         let clock = Arc::new(TestClock::default());
         let app = App::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
+        keys::turn_over(&app).await.unwrap();
         let admin_password = setup::first_administrator(&app).await.unwrap().unwrap();
         Self::around(app, clock, Arc::new(directory), admin_password, postgres)
     }
@@ -116,7 +125,14 @@ impl TestApp {
 
     /// Another process on the same data directory, which has not heard of anything since it started.
     pub async fn replica(&self) -> Self {
-        let app = App::open(self.app.settings.clone(), Arc::clone(&self.clock) as Arc<dyn Clock>).await.unwrap();
+        self.replica_with(|_| {}).await
+    }
+
+    /// Another process with settings of its own.
+    pub async fn replica_with(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.app.settings.clone();
+        change(&mut settings);
+        let app = App::open(settings, Arc::clone(&self.clock) as Arc<dyn Clock>).await.unwrap();
         Self::around(
             app,
             Arc::clone(&self.clock),
