@@ -7,6 +7,7 @@ use sea_orm_migration::seaql_migrations;
 pub use sea_orm_migration::MigratorTrait;
 
 mod m20261122_000001_first;
+mod m20261125_000004_throttle;
 
 /// All changes, oldest first.
 pub struct Migrator;
@@ -14,7 +15,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_first::Migration)]
+        vec![Box::new(m20261122_000001_first::Migration), Box::new(m20261125_000004_throttle::Migration)]
     }
 }
 

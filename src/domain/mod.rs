@@ -11,5 +11,6 @@ pub mod roles;
 pub mod sessions;
 pub mod setup;
 pub mod source;
+pub mod throttle;
 pub mod tokens;
 pub mod users;

@@ -24,5 +24,6 @@ mod roles;
 mod sessions;
 mod storage;
 mod support;
+mod throttle;
 mod tokens;
 mod users;
