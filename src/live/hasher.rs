@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,7 @@ pub struct Hasher(Arc<Shared>);
 struct Shared {
     threads: usize,
     max_wait: Duration,
+    waits: Histogram,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -50,8 +52,8 @@ struct State {
 }
 
 struct Job {
-    /// When it has waited for too long. The time of the machine: threads work while a test's clock stands still.
-    deadline: Duration,
+    /// When it came. The time of the machine: threads work while a test's clock stands still.
+    came: Duration,
     work: Box<dyn FnOnce(Turn) + Send>,
 }
 
@@ -63,13 +65,14 @@ enum Turn {
 }
 
 impl Hasher {
-    /// Starts `threads` threads; a job waits for one of them no longer than `max_wait`.
+    /// Starts `threads` threads; a job waits for one of them no longer than `max_wait`. How long each did is noted in
+    /// `waits`, in seconds.
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn start(threads: usize, max_wait: Duration) -> io::Result<Self> {
+    pub fn start(threads: usize, max_wait: Duration, waits: Histogram) -> io::Result<Self> {
         let state = State { queue: VecDeque::new(), running: 0, average: FIRST_GUESS, closed: false };
-        let shared = Arc::new(Shared { threads, max_wait, state: Mutex::new(state), changed: Condvar::new() });
+        let shared = Arc::new(Shared { threads, max_wait, waits, state: Mutex::new(state), changed: Condvar::new() });
         for number in 0..threads {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
@@ -144,7 +147,7 @@ impl Shared {
     fn push(&self, work: Box<dyn FnOnce(Turn) + Send>) -> Result<()> {
         let mut state = self.state();
         self.room_in(&state)?;
-        state.queue.push_back(Job { deadline: System.uptime() + self.max_wait, work });
+        state.queue.push_back(Job { came: System.uptime(), work });
         self.changed.notify_one();
         Ok(())
     }
@@ -153,7 +156,7 @@ impl Shared {
     fn work(&self) {
         let mut state = self.state();
         loop {
-            let Some(Job { deadline, work }) = state.queue.pop_front() else {
+            let Some(Job { came, work }) = state.queue.pop_front() else {
                 if state.closed {
                     return;
                 }
@@ -162,9 +165,11 @@ impl Shared {
             };
             let began = System.uptime();
             // A late job is skipped for the sake of those behind it.
-            let turn = if began <= deadline || state.queue.is_empty() { Turn::InTime } else { Turn::TooLate };
+            let waited = began.saturating_sub(came);
+            let turn = if waited <= self.max_wait || state.queue.is_empty() { Turn::InTime } else { Turn::TooLate };
             state.running += 1;
             drop(state);
+            self.waits.observe(waited.as_secs_f64());
             // A job that panics drops its answer, which its caller sees; the thread goes on.
             _ = catch_unwind(AssertUnwindSafe(|| work(turn)));
             let took = System.uptime().saturating_sub(began);

@@ -11,6 +11,7 @@ mod secrets;
 mod settings;
 mod starts;
 mod stops;
+mod watch;
 
 use std::{fs, path::Path, time::Duration};
 
