@@ -113,15 +113,12 @@ impl Database {
     pub fn pools(&self) -> Vec<(&'static str, usize, usize)> {
         let pools = [("reader", &self.reader), ("writer", &self.writer), ("feed", &self.feed)];
         let count = |(name, pool): (&'static str, &DatabaseConnection)| {
-            let (size, idle) = match pool.get_database_backend() {
-                DbBackend::Sqlite => {
-                    let pool = pool.get_sqlite_connection_pool();
-                    (pool.size() as usize, pool.num_idle())
-                }
-                _ => {
-                    let pool = pool.get_postgres_connection_pool();
-                    (pool.size() as usize, pool.num_idle())
-                }
+            let (size, idle) = if pool.get_database_backend() == DbBackend::Sqlite {
+                let pool = pool.get_sqlite_connection_pool();
+                (pool.size() as usize, pool.num_idle())
+            } else {
+                let pool = pool.get_postgres_connection_pool();
+                (pool.size() as usize, pool.num_idle())
             };
             (name, size.saturating_sub(idle), idle)
         };

@@ -50,13 +50,11 @@ impl Doors {
             return Ok(());
         }
         let spent = all.entry((door, network)).or_insert(Spent::NOTHING);
-        match door.budget().wait(*spent, now) {
-            Some(wait) => Err(wait),
-            None => {
-                *spent = door.budget().spend(*spent, now);
-                Ok(())
-            }
+        if let Some(wait) = door.budget().wait(*spent, now) {
+            return Err(wait);
         }
+        *spent = door.budget().spend(*spent, now);
+        Ok(())
     }
 
     /// Forgets whose tries are all forgiven.

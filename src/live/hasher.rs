@@ -65,8 +65,8 @@ enum Turn {
 }
 
 impl Hasher {
-    /// Starts `threads` threads; a job waits for one of them no longer than `max_wait`. How long each did is noted in
-    /// `waits`, in seconds.
+    /// Starts `threads` threads; a job is taken when it will wait for one of them no longer than `max_wait`. How long each
+    /// did is noted in `waits`, in seconds.
     ///
     /// # Errors
     /// When the operating system gives no thread.
@@ -92,7 +92,7 @@ impl Hasher {
     }
 
     /// Does `work` on one of the threads. Work whose caller has gone meanwhile is skipped; so is work whose turn comes
-    /// too late while other work waits.
+    /// far too late while other work waits.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when it cannot be done in time, [`Error::CallerGone`]: nothing was done.
@@ -140,8 +140,9 @@ impl Shared {
     /// Refuses a job whose turn would come too late, as far as the average of the last jobs tells.
     fn room_in(&self, state: &State) -> Result<()> {
         let ahead = (state.queue.len() + state.running + 1).saturating_sub(self.threads);
-        let wait = state.average.max(LEAST).as_secs_f64() * ahead as f64 / self.threads as f64;
-        if ahead > 0 && wait > self.max_wait.as_secs_f64() { Err(self.overloaded()) } else { Ok(()) }
+        let count = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        let wait = state.average.max(LEAST).saturating_mul(count(ahead)) / count(self.threads);
+        if wait > self.max_wait { Err(self.overloaded()) } else { Ok(()) }
     }
 
     fn push(&self, work: Box<dyn FnOnce(Turn) + Send>) -> Result<()> {
@@ -164,9 +165,10 @@ impl Shared {
                 continue;
             };
             let began = System.uptime();
-            // A late job is skipped for the sake of those behind it.
+            // A job that is far too late is skipped for the sake of those behind it. A little too late it is done: its
+            // caller has waited for it.
             let waited = began.saturating_sub(came);
-            let turn = if waited <= self.max_wait || state.queue.is_empty() { Turn::InTime } else { Turn::TooLate };
+            let turn = if waited <= self.max_wait * 3 / 2 || state.queue.is_empty() { Turn::InTime } else { Turn::TooLate };
             state.running += 1;
             drop(state);
             self.waits.observe(waited.as_secs_f64());

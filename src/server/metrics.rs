@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint, get, handler, web::Data};
+use poem::{
+    EndpointExt, Response, Route,
+    endpoint::{BoxEndpoint, make_sync},
+    get,
+};
 
 use crate::{app::App, live::metrics::Sample};
 
@@ -10,11 +14,11 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// The endpoint that tells the metrics, and nothing else.
 pub(super) fn endpoint(app: App) -> Arc<BoxEndpoint<'static, Response>> {
-    Arc::new(Route::new().at("/metrics", get(metrics)).data(app).map_to_response().boxed())
+    let metrics = make_sync(move |_| tell(&app));
+    Arc::new(Route::new().at("/metrics", get(metrics)).map_to_response().boxed())
 }
 
-#[handler]
-fn metrics(app: Data<&App>) -> Response {
+fn tell(app: &App) -> Response {
     let sample = Sample {
         hashes_waiting: app.hasher.waiting(),
         revocations: app.revocations.len(),

@@ -35,8 +35,9 @@ impl Budget {
     /// How long the next try has to wait at this moment; `None` when it need not.
     #[must_use]
     pub fn wait(&self, spent: Spent, now: DateTime<Utc>) -> Option<TimeDelta> {
-        let tries = (spent.forgiven_at - spent.last_at).as_seconds_f64() / self.forgiven_in.as_seconds_f64();
-        let beyond = tries.ceil() as i64 - self.free;
+        let unforgiven = (spent.forgiven_at - spent.last_at).num_milliseconds();
+        let one = self.forgiven_in.num_milliseconds();
+        let beyond = (unforgiven + one - 1) / one - self.free;
         if beyond <= 0 {
             return None;
         }

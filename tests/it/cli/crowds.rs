@@ -83,7 +83,7 @@ fn h04_a_hundred_uploads_of_60_mb_at_once_take_no_memory() {
                 let length = if number % 2 == 0 { "Content-Length: 60000000" } else { "Transfer-Encoding: chunked" };
                 let head = format!("POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n");
                 client.write_all(head.as_bytes()).unwrap();
-                let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+                let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000)).into_bytes();
                 // As a naive client does: it sends all it has, and only then looks for an answer.
                 let sent = (0..60_000_000 / chunk.len()).try_for_each(|_| client.write_all(&chunk));
                 let mut answer = String::new();
@@ -121,7 +121,7 @@ fn h05_out_of_descriptors_it_rests_and_is_back_at_once() {
     assert_eq!(&answer, b"HTTP/1.1 200");
     let before = processor_time(&server);
     thread::sleep(Duration::from_secs(1));
-    let used = processor_time(&server) - before;
+    let used = processor_time(&server).saturating_sub(before);
     assert!(used < Duration::from_millis(300), "{used:?} of a second");
     clients.truncate(1);
     assert_eq!(server.get("/readyz").status, 200);

@@ -3,6 +3,9 @@
 //! The server has one processor core and this program another. Requests are sent by the clock, however long the answers
 //! take. Exit 1 when an answer was wrong; times are only printed, for they depend on what else the machine does.
 
+#![expect(clippy::disallowed_methods, reason = "it measures what really happens")]
+#![expect(clippy::cast_precision_loss, reason = "it counts to some ten thousand")]
+
 mod http;
 mod server;
 
