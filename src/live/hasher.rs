@@ -98,18 +98,18 @@ impl Hasher {
     /// [`Error::Overloaded`] when it cannot be done in time, [`Error::CallerGone`]: nothing was done.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (answer, answered) = oneshot::channel();
-        let overloaded = self.0.overloaded();
+        let gone = CALLER_GONE.try_with(CancellationToken::clone).unwrap_or_default();
+        let (overloaded, hung_up) = (self.0.overloaded(), gone.clone());
         let work = move |turn| {
-            if !answer.is_closed() {
+            if !hung_up.is_cancelled() && !answer.is_closed() {
                 _ = answer.send(if turn == Turn::InTime { Ok(work()) } else { Err(overloaded) });
             }
         };
         self.0.push(Box::new(work))?;
-        let gone = CALLER_GONE.try_with(CancellationToken::clone).unwrap_or_default();
         tokio::select! {
             biased;
-            answer = answered => answer.map_err(|_| Error::internal(anyhow::anyhow!("a hashing job panicked")))?,
             () = gone.cancelled() => Err(Error::CallerGone),
+            answer = answered => answer.map_err(|_| Error::internal(anyhow::anyhow!("a hashing job panicked")))?,
         }
     }
 
