@@ -104,7 +104,7 @@ impl Attempt {
     pub async fn succeeded(&self, tx: &DatabaseTransaction, now: DateTime<Utc>) -> Result<()> {
         self.check(tx, now).await?;
         let Some(Keys { budgets: [(pair, _), ..], known }) = &self.0 else { return Ok(()) };
-        throttle::Entity::delete_by_id(pair.clone()).exec(tx).await?;
+        throttle::Entity::forgive(tx, pair).await?;
         known_network::Entity::write(tx, known_network::Model { key: known.clone(), expires_at: now + KNOWN }).await?;
         Ok(())
     }

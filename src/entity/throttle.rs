@@ -1,7 +1,7 @@
 //! What was spent of the throttle's budgets. Keys are digests: the table tells neither accounts nor addresses.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
 
 /// What was spent of one budget.
 #[sea_orm::model]
@@ -37,6 +37,17 @@ impl Entity {
         // In the order of keys, so that no two wait for each other.
         let rows = Self::find().filter(Column::Key.is_in(keys.iter().cloned())).order_by_asc(Column::Key);
         rows.lock_exclusive().all(tx).await
+    }
+
+    /// Makes a row mean nothing. It stays, for somebody may be waiting for it.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn forgive(tx: &DatabaseTransaction, key: &[u8]) -> Result<(), DbErr> {
+        let never = DateTime::UNIX_EPOCH;
+        let nothing = ActiveModel { forgiven_at: Set(never), last_at: Set(never), ..Default::default() };
+        Self::update_many().set(nothing).filter(Column::Key.eq(key)).exec(tx).await?;
+        Ok(())
     }
 
     /// Writes rows over those of the same keys.

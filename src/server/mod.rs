@@ -78,13 +78,13 @@ pub async fn serve(
     let endpoint = Arc::new(endpoint(app.clone())?.boxed());
     let closing = CancellationToken::new();
     let mut doors = JoinSet::new();
+    ready(&format!("http://{address}"));
     doors.spawn(listen::run(listener, endpoint, limits, app.metrics.connections.clone(), closing.clone()));
     if let Some(listener) = watched {
         tracing::info!(address = %listener.local_addr()?, "metrics");
         let limits = Limits { connections: WATCHERS, ..limits };
         doors.spawn(listen::run(listener, metrics::endpoint(app.clone()), limits, Gauge::default(), closing.clone()));
     }
-    ready(&format!("http://{address}"));
     tokio::select! {
         notice = stop => {
             app.stopping.cancel();

@@ -196,8 +196,12 @@ async fn p09_of_many_guesses_at_once_only_as_many_are_answered_as_one_after_the_
     });
     let answers = futures_util::future::join_all(guesses).await;
     let count = |status| answers.iter().filter(|it| it.status == status).count();
-    assert!(count(401) <= 6 && count(201) <= 1 && count(401) + count(201) + count(429) == 30, "{}", count(401));
-    assert!(count(401) == 6 || count(201) == 1);
+    assert_eq!(count(401) + count(201) + count(429), 30);
+    // The right one may have been among the first: then the mistakes so far are forgiven.
+    match count(201) {
+        0 => assert_eq!(count(401), 6),
+        _ => assert!(count(401) <= 12, "{}", count(401)),
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 use ureq::Agent;
 
-use super::{empty_directory, initial_password};
+use super::{empty_directory, initial_password, metrics_address};
 use crate::support::binary::Server;
 
 const PASSWORD: &str = "ada likes tall ships";
@@ -27,10 +27,7 @@ fn get(url: &str) -> (u16, String) {
 fn metrics_are_told_on_a_listener_of_their_own() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[("VESTIBULE_METRICS__LISTEN", "127.0.0.1:0")]);
-    let log = server.log.text();
-    let line = log.lines().find(|line| line.contains(r#""message":"metrics""#)).unwrap();
-    let line: serde_json::Value = serde_json::from_str(line).unwrap();
-    let url = format!("http://{}", line["address"].as_str().unwrap());
+    let url = format!("http://{}", metrics_address(&server));
 
     assert_eq!(server.log_in("admin", &initial_password(dir.path())).status, 201);
     assert_eq!(server.log_in("admin", "wrong").status, 401);
