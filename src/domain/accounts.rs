@@ -80,8 +80,8 @@ impl Names {
 /// Makes an account for somebody who asks for one.
 ///
 /// # Errors
-/// [`Error::RegistrationClosed`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::Overloaded`], or a fault of
-/// the password.
+/// [`Error::RegistrationClosed`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::TooManyRequests`],
+/// [`Error::Overloaded`], or a fault of the password.
 pub async fn register(app: &App, source: &Source, new: NewAccount) -> Result<User> {
     if !app.settings.registration.open {
         return Err(Error::RegistrationClosed);
@@ -193,7 +193,7 @@ pub async fn update(
 /// Changes the caller's password. This session goes on, the others end.
 ///
 /// # Errors
-/// A fault of `/current_password` or `/new_password`; [`Error::Overloaded`].
+/// A fault of `/current_password` or `/new_password`; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn change_password(app: &App, caller: &Caller, current: &Password, new: &NewPassword) -> Result<()> {
     // First, for it tells nothing of the current password, and costs no hash.
     let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
@@ -225,7 +225,7 @@ pub async fn set_password_hash(tx: &DatabaseTransaction, user: user::Model, hash
 /// Closes the caller's account: it is deleted, and its sessions end.
 ///
 /// # Errors
-/// A fault of `/current_password`; [`Error::LastAdmin`]; [`Error::Overloaded`].
+/// A fault of `/current_password`; [`Error::LastAdmin`]; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()> {
     let proof = prove(app, caller, current).await?;
     let tx = app.db.write().await?;

@@ -191,3 +191,47 @@ fn yield_to_others() {
         tracing::warn!(%err, "passwords are hashed at normal priority, and slow other requests down");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use prometheus_client::metrics::histogram::exponential_buckets;
+
+    use super::*;
+
+    const MAX_WAIT: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn what_is_far_too_late_makes_room_for_what_comes_after() {
+        let hasher = Arc::new(Hasher::start(1, MAX_WAIT, Histogram::new(exponential_buckets(1.0, 2.0, 1))).unwrap());
+        let (release, released) = mpsc::channel::<()>();
+        let run = |work: Box<dyn FnOnce() -> u8 + Send>| {
+            let hasher = Arc::clone(&hasher);
+            tokio::spawn(async move { hasher.run(work).await })
+        };
+        let queued = async |count| {
+            while hasher.waiting() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let held = run(Box::new(move || {
+            _ = released.recv();
+            1
+        }));
+        while hasher.0.state().running == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let late = run(Box::new(|| 2));
+        queued(1).await;
+        assert!(matches!(hasher.has_room(), Err(Error::Overloaded { retry_after: MAX_WAIT })), "two hashes are 400 ms");
+        tokio::time::sleep(MAX_WAIT * 2).await;
+        hasher.0.state().average = LEAST;
+        let next = run(Box::new(|| 3));
+        queued(2).await;
+        release.send(()).unwrap();
+        assert_eq!(held.await.unwrap().unwrap(), 1);
+        assert!(matches!(late.await.unwrap(), Err(Error::Overloaded { .. })));
+        assert_eq!(next.await.unwrap().unwrap(), 3);
+    }
+}

@@ -61,19 +61,32 @@ fn metrics_are_told_on_a_listener_of_their_own() {
 
 #[test]
 fn h07_a_forwarded_address_from_a_stranger_is_warned_about_once() {
+    for (proxies, warnings) in [("", 1), ("127.0.0.1", 0)] {
+        let dir = empty_directory();
+        let server = Server::start(dir.path(), &[("VESTIBULE_SERVER__TRUSTED_PROXIES", proxies)]);
+        let agent: Agent = Agent::new_with_defaults();
+        for _ in 0..3 {
+            agent.get(format!("{}/healthz", server.url)).header("x-forwarded-for", "192.0.2.1").call().unwrap();
+        }
+        let log = server.log.clone();
+        assert!(server.stop().success());
+        assert_eq!(log.text().matches("none of server.trusted_proxies").count(), warnings, "{}", log.text());
+    }
+}
+
+#[test]
+fn p09_by_default_guesses_are_slowed_down_and_the_wait_that_is_told_is_true() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
-    let agent: Agent = Agent::new_with_defaults();
-    for _ in 0..3 {
-        agent.get(format!("{}/healthz", server.url)).header("x-forwarded-for", "192.0.2.1").call().unwrap();
+    let password = initial_password(dir.path());
+    for _ in 0..6 {
+        assert_eq!(server.log_in("admin", "wrong").told(), (401, "invalid_credentials".into()));
     }
-    let log = server.log.text();
-    assert_eq!(log.matches("none of server.trusted_proxies").count(), 1, "{log}");
-    drop(server);
-
-    let server = Server::start(dir.path(), &[("VESTIBULE_SERVER__TRUSTED_PROXIES", "127.0.0.1")]);
-    agent.get(format!("{}/healthz", server.url)).header("x-forwarded-for", "192.0.2.1").call().unwrap();
-    assert!(!server.log.text().contains("trusted_proxies"));
+    let refused = server.log_in("admin", &password);
+    assert_eq!(refused.told(), (429, "too_many_requests".into()));
+    assert_eq!(refused.header("retry-after"), "1");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(server.log_in("admin", &password).status, 201);
 }
 
 /// A small disk of its own, where one may be made.
