@@ -22,9 +22,11 @@ use crate::{
     live::{
         clock::Clock,
         database::Database,
+        doors::Doors,
         feed::Feed,
         hasher::Hasher,
         key_ring::{Key, KeyRing},
+        metrics::Metrics,
         refusals::Refusals,
         revocations::{Revocation, Revocations},
         role_map::RoleMap,
@@ -47,6 +49,8 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// The database.
     pub db: Database,
+    /// What this process counts about itself.
+    pub metrics: Metrics,
     /// The threads that hash passwords.
     pub hasher: Hasher,
     /// The keys that sign and verify access tokens.
@@ -75,6 +79,10 @@ pub struct Inner {
     pub refresh_root: hmac::Key,
     /// The key of the page cursors' MACs.
     pub cursor_key: hmac::Key,
+    /// The key of the digests under which the throttle counts.
+    pub throttle_key: hmac::Key,
+    /// How often each network has knocked at doors that are open to everybody.
+    pub doors: Doors,
     /// The highest bcrypt cost among the settings and the stored hashes: what every password check costs.
     pub dearest_cost: AtomicU32,
 }
@@ -116,6 +124,7 @@ impl App {
         let pepper = hmac::Key::new(hmac::HMAC_SHA384, &vault.secret("pepper").await?);
         let refresh_root = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("refresh").await?);
         let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("cursors").await?);
+        let throttle_key = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("throttle").await?);
         let sealer = vault.into_sealer();
         tx.commit().await?;
 
@@ -145,9 +154,12 @@ impl App {
         let stored = user::Entity::password_hash_prefixes(db.read()).await?;
         let dearest = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
 
+        let metrics = Metrics::default();
+        let hasher = Hasher::start(settings.password.threads(), settings.password.max_wait, metrics.hash_waits.clone());
+
         Ok(Self(Arc::new(Inner {
-            hasher: Hasher::start(settings.password.threads(), settings.password.max_wait)
-                .context("no threads for hashing passwords")?,
+            hasher: hasher.context("no threads for hashing passwords")?,
+            metrics,
             keys: ArcSwap::from_pointee(keys),
             sealer,
             roles: ArcSwap::from_pointee(roles),
@@ -161,6 +173,8 @@ impl App {
             pepper,
             refresh_root,
             cursor_key,
+            throttle_key,
+            doors: Doors::default(),
             dearest_cost: AtomicU32::new(dearest),
             db,
             clock,

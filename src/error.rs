@@ -77,6 +77,12 @@ pub enum Error {
     /// Members or parameters that are not acceptable, all of them.
     #[error("The request has invalid members.")]
     Invalid(Vec<Fault>),
+    /// Too many tries came from there; nothing was attempted, or nobody is told what came of it.
+    #[error("There were too many tries. Wait before the next one.")]
+    TooManyRequests {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// More work is queued than can be done in time; nothing was attempted.
     #[error("The server is busy. Try again shortly.")]
     Overloaded {

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     app::App,
-    domain::{audit, keys, revocations, sessions},
+    domain::{audit, keys, revocations, sessions, throttle},
     error::Result,
     live::feed::MOST_SKEW,
 };
@@ -126,6 +126,7 @@ async fn purge(app: App) {
         ticks.tick().await;
         report("purge revocations", revocations::purge(&app).await);
         report("purge sessions", sessions::purge(&app).await);
+        report("purge the throttle", throttle::purge(&app).await);
         report("purge audit events", audit::purge(&app).await);
     }
 }

@@ -9,6 +9,7 @@ pub use sea_orm_migration::MigratorTrait;
 mod m20261122_000001_first;
 mod m20261125_000002_refresh;
 mod m20261125_000003_keys;
+mod m20261125_000004_throttle;
 
 /// All changes, oldest first.
 pub struct Migrator;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_first::Migration),
             Box::new(m20261125_000002_refresh::Migration),
             Box::new(m20261125_000003_keys::Migration),
+            Box::new(m20261125_000004_throttle::Migration),
         ]
     }
 }

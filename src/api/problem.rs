@@ -255,6 +255,7 @@ impl From<Error> for Problem {
             Error::LastAdmin => Code::LastAdmin,
             Error::PreconditionFailed => Code::PreconditionFailed,
             Error::Invalid(_) => Code::ValidationFailed,
+            Error::TooManyRequests { .. } => Code::TooManyRequests,
             Error::Overloaded { .. } => Code::Overloaded,
             Error::CallerGone => Code::RequestTimeout,
             Error::Unavailable(_) => Code::Unavailable,
@@ -273,7 +274,7 @@ impl From<Error> for Problem {
         match err {
             Error::Invalid(faults) => problem.errors = faults,
             Error::InsufficientPermission { required, granted_by } => problem.lacking = Some((required, granted_by)),
-            Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),
+            Error::TooManyRequests { retry_after } | Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),
             Error::AuthorizationStale | Error::NotReady(_) => problem.retry_after = Some(SHORTLY),
             Error::Unavailable(cause) => {
                 tracing::warn!(%cause, "database is away");

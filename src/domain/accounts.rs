@@ -1,5 +1,6 @@
 //! Accounts, as their owners see them: register, look, change, close.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveEnum, ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, ModelTrait,
     PaginatorTrait, TryIntoModel,
@@ -12,6 +13,7 @@ use super::{
     credentials::{self, Verdict},
     revocations::{self, Which},
     source::Source,
+    throttle::{self, Attempt, Target},
     users::{self, User},
 };
 use crate::{
@@ -21,6 +23,7 @@ use crate::{
         user_role,
     },
     error::{Error, Fault, Result},
+    live::doors::Door,
     values::{
         Invalid,
         email::Email,
@@ -77,12 +80,13 @@ impl Names {
 /// Makes an account for somebody who asks for one.
 ///
 /// # Errors
-/// [`Error::RegistrationClosed`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::Overloaded`], or a fault of
-/// the password.
+/// [`Error::RegistrationClosed`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::TooManyRequests`],
+/// [`Error::Overloaded`], or a fault of the password.
 pub async fn register(app: &App, source: &Source, new: NewAccount) -> Result<User> {
     if !app.settings.registration.open {
         return Err(Error::RegistrationClosed);
     }
+    throttle::pass(app, source, Door::Registration)?;
     let hash = hash_for(app, &new).await?;
     let tx = app.db.write().await?;
     let user = insert(app, &tx, new, hash).await?;
@@ -168,8 +172,8 @@ pub async fn update(
     };
     let tx = app.db.write().await?;
     let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
-    if proof.is_some_and(|proved| user.password_hash != proved.password_hash) {
-        return Err(wrong_password());
+    if let Some(proof) = proof {
+        proof.holds(&tx, app.clock.now(), &user).await?;
     }
     if condition.is_some_and(|it| !it.allows(user.revision)) {
         return Err(Error::PreconditionFailed);
@@ -189,18 +193,18 @@ pub async fn update(
 /// Changes the caller's password. This session goes on, the others end.
 ///
 /// # Errors
-/// A fault of `/current_password` or `/new_password`; [`Error::Overloaded`].
+/// A fault of `/current_password` or `/new_password`; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn change_password(app: &App, caller: &Caller, current: &Password, new: &NewPassword) -> Result<()> {
-    let proved = prove(app, caller, current).await?;
-    new.fits(app.settings.password.min_length, &proved.email, proved.username.as_deref())
+    // First, for it tells nothing of the current password, and costs no hash.
+    let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
+    new.fits(app.settings.password.min_length, &user.email, user.username.as_deref())
         .map_err(|it| Fault::at("/new_password", it))?;
+    let proof = prove(app, caller, current).await?;
     let hash = credentials::hash(app, new).await?;
     let tx = app.db.write().await?;
     let Standing { user, .. } = caller.again(&tx, app.clock.now()).await?;
-    if user.password_hash != proved.password_hash {
-        return Err(wrong_password());
-    }
     let now = app.clock.now();
+    proof.holds(&tx, now, &user).await?;
     audit::record(&tx, now, &caller.source, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
     let taken = revocations::end_sessions(&tx, user.id, Which::Except(caller.session())).await?;
     set_password_hash(&tx, user, hash).await?;
@@ -221,16 +225,14 @@ pub async fn set_password_hash(tx: &DatabaseTransaction, user: user::Model, hash
 /// Closes the caller's account: it is deleted, and its sessions end.
 ///
 /// # Errors
-/// A fault of `/current_password`; [`Error::LastAdmin`]; [`Error::Overloaded`].
+/// A fault of `/current_password`; [`Error::LastAdmin`]; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()> {
-    let proved = prove(app, caller, current).await?;
+    let proof = prove(app, caller, current).await?;
     let tx = app.db.write().await?;
     lock_administration(&tx).await?;
     let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
-    if user.password_hash != proved.password_hash {
-        return Err(wrong_password());
-    }
     let now = app.clock.now();
+    proof.holds(&tx, now, &user).await?;
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
     let taken = revocations::end_sessions(&tx, user.id, Which::All).await?;
@@ -239,15 +241,31 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()>
     taken.commit(app, tx).await
 }
 
-/// The caller's row, if `password` is theirs. Whoever changes something compares the hash again in its transaction.
-async fn prove(app: &App, caller: &Caller, password: &Password) -> Result<user::Model> {
-    let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
-    if let Verdict::Right { .. } = credentials::check(app, user.password_hash.as_ref(), password).await? {
-        return Ok(user);
+/// The caller knew the password when it was checked. Whoever changes something asks again in its transaction.
+struct Proof {
+    user: user::Model,
+    attempt: Attempt,
+}
+
+impl Proof {
+    /// Goes on if the password is still the one that was checked.
+    async fn holds(&self, tx: &DatabaseTransaction, now: DateTime<Utc>, user: &user::Model) -> Result<()> {
+        self.attempt.succeeded(tx, now).await?;
+        if user.password_hash == self.user.password_hash { Ok(()) } else { Err(wrong_password()) }
     }
-    let tx = app.db.write().await?;
+}
+
+/// Checks that `password` is the caller's.
+async fn prove(app: &App, caller: &Caller, password: &Password) -> Result<Proof> {
+    let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
+    let attempt = throttle::attempt(app, &caller.source, Target::Account(user.id)).await?;
+    if let Verdict::Right { .. } = credentials::check(app, user.password_hash.as_ref(), password).await? {
+        return Ok(Proof { user, attempt });
+    }
+    let (tx, now) = (app.db.write().await?, app.clock.now());
+    attempt.failed(&tx, now).await?;
     let event = Event::on_user(Kind::PasswordRefused, &user);
-    audit::record(&tx, app.clock.now(), &caller.source, caller.actor(&user), event).await?;
+    audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
     tx.commit().await?;
     Err(wrong_password())
 }

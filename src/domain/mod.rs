@@ -13,5 +13,6 @@ pub mod roles;
 pub mod sessions;
 pub mod setup;
 pub mod source;
+pub mod throttle;
 pub mod tokens;
 pub mod users;

@@ -24,6 +24,7 @@ use super::{
     audit::{self, Actor, Event, Kind},
     revocations::{self, Which},
     source::Source,
+    throttle,
     tokens::{self, AccessToken},
 };
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
+    live::doors::Door,
     values::{
         ids::SessionId,
         refresh_token::{MAC_LEN, RefreshToken},
@@ -74,8 +76,9 @@ pub(super) fn grant(
 /// Exchanges a refresh token for an access token and the refresh token to be used next.
 ///
 /// # Errors
-/// [`Error::InvalidRefreshToken`], whatever is wrong with it.
+/// [`Error::InvalidRefreshToken`], whatever is wrong with it; [`Error::TooManyRequests`].
 pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Granted> {
+    throttle::pass(app, source, Door::Refresh)?;
     let token: RefreshToken = presented.parse().map_err(|_| Error::InvalidRefreshToken)?;
     // Before anybody has to wait for us: what is not genuine costs one read.
     let session = session::Entity::find_by_id(token.session).one(app.db.read()).await?.ok_or(Error::InvalidRefreshToken)?;

@@ -14,6 +14,7 @@ use super::{
     refresh::{self, Granted},
     revocations::{self, Which},
     source::Source,
+    throttle::{self, Attempt, Target},
     tokens, users,
 };
 use crate::{
@@ -41,25 +42,34 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
-/// to who knows the password; [`Error::Overloaded`].
+/// to who knows the password; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<Granted> {
     app.hasher.has_room()?;
     for _ in 0..TRIES {
         let found = users::by_identifier(app, identifier).await?;
+        let target = found.as_ref().map_or(Target::Nobody(identifier), |it| Target::Account(it.id));
+        let attempt = throttle::attempt(app, source, target).await?;
         let verdict = credentials::check(app, found.as_ref().and_then(|it| it.password_hash.as_ref()), password).await?;
         let (Some(checked), Verdict::Right { upgrade }) = (&found, verdict) else {
-            return refuse(app, source, found.as_ref(), Error::InvalidCredentials).await;
+            return refuse(app, source, &attempt, found.as_ref()).await;
         };
-        if let Some(granted) = begin(app, source, checked, upgrade).await? {
+        if let Some(granted) = begin(app, source, &attempt, checked, upgrade).await? {
             return Ok(granted);
         }
     }
-    refuse(app, source, None, Error::InvalidCredentials).await
+    let attempt = throttle::attempt(app, source, Target::Nobody(identifier)).await?;
+    refuse(app, source, &attempt, None).await
 }
 
 /// Begins the session if the account is still what it was when its password was checked, `None` if it is not: an account
 /// whose password or roles were changed during the hashing is looked at anew.
-async fn begin(app: &App, source: &Source, checked: &user::Model, upgrade: Option<PasswordHash>) -> Result<Option<Granted>> {
+async fn begin(
+    app: &App,
+    source: &Source,
+    attempt: &Attempt,
+    checked: &user::Model,
+    upgrade: Option<PasswordHash>,
+) -> Result<Option<Granted>> {
     let tx = app.db.write().await?;
     let now = app.clock.now();
     let Some(user) = user::Entity::locked(&tx, checked.id).await? else { return Ok(None) };
@@ -67,8 +77,10 @@ async fn begin(app: &App, source: &Source, checked: &user::Model, upgrade: Optio
         return Ok(None);
     }
     if user.status == Status::Disabled {
+        attempt.check(&tx, now).await?;
         return refuse_in(tx, now, source, Some(&user), Error::AccountDisabled).await;
     }
+    attempt.succeeded(&tx, now).await?;
     let roles = user_role::Entity::of(&tx, user.id).await?;
     let session = session::Entity::insert(session::ActiveModel {
         id: Set(SessionId::new(now)),
@@ -110,9 +122,10 @@ async fn remember_log_in(
     Ok(())
 }
 
-async fn refuse<T>(app: &App, source: &Source, user: Option<&user::Model>, why: Error) -> Result<T> {
-    let tx = app.db.write().await?;
-    refuse_in(tx, app.clock.now(), source, user, why).await
+async fn refuse<T>(app: &App, source: &Source, attempt: &Attempt, user: Option<&user::Model>) -> Result<T> {
+    let (tx, now) = (app.db.write().await?, app.clock.now());
+    attempt.failed(&tx, now).await?;
+    refuse_in(tx, now, source, user, Error::InvalidCredentials).await
 }
 
 /// Leaves a trace of a failed log-in. What was given as identifier is not kept: it may be a password.

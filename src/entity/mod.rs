@@ -4,11 +4,13 @@
 
 pub mod audit_event;
 pub mod json;
+pub mod known_network;
 pub mod revocation;
 pub mod role;
 pub mod role_permission;
 pub mod secret;
 pub mod session;
 pub mod signing_key;
+pub mod throttle;
 pub mod user;
 pub mod user_role;

@@ -1,8 +1,8 @@
 //! The database: how it is opened, written to and migrated, alike for SQLite and PostgreSQL.
 
-use sea_orm::sqlx::ConnectOptions as _;
 use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{ConnectOptions as _, Connection as _};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -112,6 +112,23 @@ impl Database {
     #[must_use]
     pub fn feed(&self) -> &DatabaseConnection {
         &self.feed
+    }
+
+    /// Each pool's name, its connections in use, and those at rest. (PostgreSQL: one pool serves both.)
+    #[must_use]
+    pub fn pools(&self) -> Vec<(&'static str, usize, usize)> {
+        let pools = [("reader", &self.reader), ("writer", &self.writer), ("feed", &self.feed)];
+        let count = |(name, pool): (&'static str, &DatabaseConnection)| {
+            let (size, idle) = if pool.get_database_backend() == DbBackend::Sqlite {
+                let pool = pool.get_sqlite_connection_pool();
+                (pool.size() as usize, pool.num_idle())
+            } else {
+                let pool = pool.get_postgres_connection_pool();
+                (pool.size() as usize, pool.num_idle())
+            };
+            (name, size.saturating_sub(idle), idle)
+        };
+        pools.into_iter().map(count).collect()
     }
 
     /// Begins a transaction that will write. Dropped without `commit`, it is rolled back.
@@ -236,7 +253,11 @@ async fn open_sqlite(path: &Path) -> Result<Database, Error> {
         .disable_statement_logging();
     let writer = open_pool("sqlite://", 1, {
         let options = options.clone();
-        move |pool| pool.acquire_timeout(TURN_TIMEOUT).map_sqlx_sqlite_opts(move |_| options.clone())
+        move |pool| {
+            pool.acquire_timeout(TURN_TIMEOUT)
+                .map_sqlx_sqlite_opts(move |_| options.clone())
+                .map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(is_sound(connection))))
+        }
     })
     .await?;
     drop(turn);
@@ -247,6 +268,13 @@ async fn open_sqlite(path: &Path) -> Result<Database, Error> {
     };
     let (reader, feed) = (readers(SQLITE_READERS).await?, readers(1).await?);
     Ok(Database { reader, writer, feed, group: Arc::default() })
+}
+
+/// Where SQLite has ended a transaction by itself (the disk is full), sqlx believes it goes on, and would begin the next
+/// one inside of it: then whatever is committed afterwards is not. Such a connection is not used again.
+async fn is_sound(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    connection.ping().await?; // after whatever was begun
+    Ok(!connection.is_in_transaction())
 }
 
 /// Turning the write-ahead log on needs a lock that SQLite does not wait for, so first starts take turns.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,7 @@ pub struct Hasher(Arc<Shared>);
 struct Shared {
     threads: usize,
     max_wait: Duration,
+    waits: Histogram,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -50,8 +52,8 @@ struct State {
 }
 
 struct Job {
-    /// When it has waited for too long. The time of the machine: threads work while a test's clock stands still.
-    deadline: Duration,
+    /// When it came. The time of the machine: threads work while a test's clock stands still.
+    came: Duration,
     work: Box<dyn FnOnce(Turn) + Send>,
 }
 
@@ -63,13 +65,14 @@ enum Turn {
 }
 
 impl Hasher {
-    /// Starts `threads` threads; a job waits for one of them no longer than `max_wait`.
+    /// Starts `threads` threads; a job is taken when it will wait for one of them no longer than `max_wait`. How long each
+    /// did is noted in `waits`, in seconds.
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn start(threads: usize, max_wait: Duration) -> io::Result<Self> {
+    pub fn start(threads: usize, max_wait: Duration, waits: Histogram) -> io::Result<Self> {
         let state = State { queue: VecDeque::new(), running: 0, average: FIRST_GUESS, closed: false };
-        let shared = Arc::new(Shared { threads, max_wait, state: Mutex::new(state), changed: Condvar::new() });
+        let shared = Arc::new(Shared { threads, max_wait, waits, state: Mutex::new(state), changed: Condvar::new() });
         for number in 0..threads {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
@@ -89,24 +92,24 @@ impl Hasher {
     }
 
     /// Does `work` on one of the threads. Work whose caller has gone meanwhile is skipped; so is work whose turn comes
-    /// too late while other work waits.
+    /// far too late while other work waits.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when it cannot be done in time, [`Error::CallerGone`]: nothing was done.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (answer, answered) = oneshot::channel();
-        let overloaded = self.0.overloaded();
+        let gone = CALLER_GONE.try_with(CancellationToken::clone).unwrap_or_default();
+        let (overloaded, hung_up) = (self.0.overloaded(), gone.clone());
         let work = move |turn| {
-            if !answer.is_closed() {
+            if !hung_up.is_cancelled() && !answer.is_closed() {
                 _ = answer.send(if turn == Turn::InTime { Ok(work()) } else { Err(overloaded) });
             }
         };
         self.0.push(Box::new(work))?;
-        let gone = CALLER_GONE.try_with(CancellationToken::clone).unwrap_or_default();
         tokio::select! {
             biased;
-            answer = answered => answer.map_err(|_| Error::internal(anyhow::anyhow!("a hashing job panicked")))?,
             () = gone.cancelled() => Err(Error::CallerGone),
+            answer = answered => answer.map_err(|_| Error::internal(anyhow::anyhow!("a hashing job panicked")))?,
         }
     }
 
@@ -137,14 +140,15 @@ impl Shared {
     /// Refuses a job whose turn would come too late, as far as the average of the last jobs tells.
     fn room_in(&self, state: &State) -> Result<()> {
         let ahead = (state.queue.len() + state.running + 1).saturating_sub(self.threads);
-        let wait = state.average.max(LEAST).as_secs_f64() * ahead as f64 / self.threads as f64;
-        if ahead > 0 && wait > self.max_wait.as_secs_f64() { Err(self.overloaded()) } else { Ok(()) }
+        let count = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        let wait = state.average.max(LEAST).saturating_mul(count(ahead)) / count(self.threads);
+        if wait > self.max_wait { Err(self.overloaded()) } else { Ok(()) }
     }
 
     fn push(&self, work: Box<dyn FnOnce(Turn) + Send>) -> Result<()> {
         let mut state = self.state();
         self.room_in(&state)?;
-        state.queue.push_back(Job { deadline: System.uptime() + self.max_wait, work });
+        state.queue.push_back(Job { came: System.uptime(), work });
         self.changed.notify_one();
         Ok(())
     }
@@ -153,7 +157,7 @@ impl Shared {
     fn work(&self) {
         let mut state = self.state();
         loop {
-            let Some(Job { deadline, work }) = state.queue.pop_front() else {
+            let Some(Job { came, work }) = state.queue.pop_front() else {
                 if state.closed {
                     return;
                 }
@@ -161,10 +165,13 @@ impl Shared {
                 continue;
             };
             let began = System.uptime();
-            // A late job is skipped for the sake of those behind it.
-            let turn = if began <= deadline || state.queue.is_empty() { Turn::InTime } else { Turn::TooLate };
+            // A job that is far too late is skipped for the sake of those behind it. A little too late it is done: its
+            // caller has waited for it.
+            let waited = began.saturating_sub(came);
+            let turn = if waited <= self.max_wait * 3 / 2 || state.queue.is_empty() { Turn::InTime } else { Turn::TooLate };
             state.running += 1;
             drop(state);
+            self.waits.observe(waited.as_secs_f64());
             // A job that panics drops its answer, which its caller sees; the thread goes on.
             _ = catch_unwind(AssertUnwindSafe(|| work(turn)));
             let took = System.uptime().saturating_sub(began);
@@ -182,5 +189,49 @@ fn yield_to_others() {
     #[cfg(target_os = "linux")]
     if let Err(err) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
         tracing::warn!(%err, "passwords are hashed at normal priority, and slow other requests down");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use prometheus_client::metrics::histogram::exponential_buckets;
+
+    use super::*;
+
+    const MAX_WAIT: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn what_is_far_too_late_makes_room_for_what_comes_after() {
+        let hasher = Arc::new(Hasher::start(1, MAX_WAIT, Histogram::new(exponential_buckets(1.0, 2.0, 1))).unwrap());
+        let (release, released) = mpsc::channel::<()>();
+        let run = |work: Box<dyn FnOnce() -> u8 + Send>| {
+            let hasher = Arc::clone(&hasher);
+            tokio::spawn(async move { hasher.run(work).await })
+        };
+        let queued = async |count| {
+            while hasher.waiting() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let held = run(Box::new(move || {
+            _ = released.recv();
+            1
+        }));
+        while hasher.0.state().running == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let late = run(Box::new(|| 2));
+        queued(1).await;
+        assert!(matches!(hasher.has_room(), Err(Error::Overloaded { retry_after: MAX_WAIT })), "two hashes are 400 ms");
+        tokio::time::sleep(MAX_WAIT * 2).await;
+        hasher.0.state().average = LEAST;
+        let next = run(Box::new(|| 3));
+        queued(2).await;
+        release.send(()).unwrap();
+        assert_eq!(held.await.unwrap().unwrap(), 1);
+        assert!(matches!(late.await.unwrap(), Err(Error::Overloaded { .. })));
+        assert_eq!(next.await.unwrap().unwrap(), 3);
     }
 }

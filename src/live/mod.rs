@@ -2,10 +2,12 @@
 
 pub mod clock;
 pub mod database;
+pub mod doors;
 pub mod feed;
 pub mod hasher;
 pub mod key_ring;
 pub mod master_key;
+pub mod metrics;
 pub mod refusals;
 pub mod revocations;
 pub mod role_map;

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use poem::{Response, endpoint::BoxEndpoint};
+use prometheus_client::metrics::gauge::Gauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -67,16 +68,19 @@ pub(super) async fn run(
     listener: TcpListener,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     limits: Limits,
-    connections: TaskTracker,
+    open: Gauge,
     closing: CancellationToken,
 ) {
+    let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(limits.connections));
     let ended = Arc::new(Notify::new());
     let mut failures = 0_u32;
     let serve = |(socket, peer), place| {
-        let (endpoint, ended, closing) = (Arc::clone(&endpoint), Arc::clone(&ended), closing.clone());
+        let (endpoint, ended, closing, open) = (Arc::clone(&endpoint), Arc::clone(&ended), closing.clone(), open.clone());
         connections.spawn(async move {
+            open.inc();
             connection::serve(socket, peer, endpoint, limits.patience, closing).await;
+            open.dec();
             drop(place);
             ended.notify_one();
         });

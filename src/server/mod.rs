@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod listen;
+mod metrics;
 
 use std::{
     future::Future,
@@ -17,8 +18,9 @@ use poem::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
 };
 use poem_openapi::OperationId;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{task::JoinSet, time::sleep};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::{connection::Patience, listen::Limits};
@@ -39,6 +41,11 @@ use crate::{
 /// The longest address of a request, and the longest header, in bytes.
 const LONGEST_URI: usize = 8 * 1024;
 const LONGEST_HEADER: usize = 16 * 1024;
+
+/// The operation whose outcomes are counted apart.
+const LOG_IN: &str = "logIn";
+/// Connections to `/metrics`.
+const WATCHERS: usize = 16;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -64,11 +71,20 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let listener = listen::bind(app.settings.server.listen, "VESTIBULE_SERVER__LISTEN").await?;
     let address = listener.local_addr()?;
+    let watched = match app.settings.metrics.listen {
+        Some(address) => Some(listen::bind(address, "VESTIBULE_METRICS__LISTEN").await?),
+        None => None,
+    };
     let endpoint = Arc::new(endpoint(app.clone())?.boxed());
     let closing = CancellationToken::new();
     let mut doors = JoinSet::new();
-    doors.spawn(listen::run(listener, endpoint, limits, TaskTracker::new(), closing.clone()));
     ready(&format!("http://{address}"));
+    doors.spawn(listen::run(listener, endpoint, limits, app.metrics.connections.clone(), closing.clone()));
+    if let Some(listener) = watched {
+        tracing::info!(address = %listener.local_addr()?, "metrics");
+        let limits = Limits { connections: WATCHERS, ..limits };
+        doors.spawn(listen::run(listener, metrics::endpoint(app.clone()), limits, Gauge::default(), closing.clone()));
+    }
     tokio::select! {
         notice = stop => {
             app.stopping.cancel();
@@ -110,6 +126,9 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         request.set_data(source.clone());
 
         let (answer, operation) = self.answer(request, &method, &path).await;
+        if operation.is_some_and(|it| it.0 == LOG_IN) {
+            self.app.metrics.note_log_in(answer.as_ref().map_or_else(|problem| problem.code.name(), |_| "ok"));
+        }
         if let Err(problem) = &answer {
             self.note_refusal(problem, operation, &signed_in, source.address);
         }
@@ -117,10 +136,12 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         self.finish(&mut response, id, origin.as_ref());
 
         let took = self.app.clock.uptime().saturating_sub(began);
+        let operation = operation.map(|it| it.0);
+        self.app.metrics.note_request(operation, response.status().as_u16(), took);
         tracing::info!(
             request_id = %id,
             method = %method,
-            operation = operation.map(|it| it.0),
+            operation,
             status = response.status().as_u16(),
             duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             user = signed_in.get().map(tracing::field::display),

@@ -1,5 +1,6 @@
 //! THE WORDS: what people and programs say to us, parsed once, pure, without I/O. A value that exists is valid.
 
+pub mod budget;
 mod characters;
 pub mod claims;
 pub mod description;
@@ -9,6 +10,7 @@ pub mod ids;
 pub mod json;
 pub mod key_id;
 pub mod name;
+pub mod network;
 pub mod password;
 pub mod password_hash;
 pub mod permission;

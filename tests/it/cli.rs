@@ -12,13 +12,14 @@ mod secrets;
 mod settings;
 mod starts;
 mod stops;
+mod watch;
 
 use std::{fs, path::Path, time::Duration};
 
 use sea_orm::{ConnectionTrait, Database, Statement};
 use tempfile::TempDir;
 
-use crate::support::binary;
+use crate::support::binary::{self, Server};
 
 /// What a command did.
 struct Ran {
@@ -74,6 +75,17 @@ fn mode(path: &Path) -> u32 {
 /// The first administrator's password, as the file says it.
 fn initial_password(dir: &Path) -> String {
     fs::read_to_string(dir.join("data/initial-admin-password")).unwrap().trim().to_owned()
+}
+
+/// Where a server tells its metrics, as its log says.
+fn metrics_address(server: &Server) -> String {
+    loop {
+        let log = server.log.text();
+        if let Some(line) = log.lines().find(|line| line.contains(r#""message":"metrics""#)) {
+            return serde_json::from_str::<serde_json::Value>(line).unwrap()["address"].as_str().unwrap().to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(10)); // the log is read by a thread of its own
+    }
 }
 
 /// Does something to the database behind the product's back; gives the first column of what it answers.

@@ -78,6 +78,18 @@ async fn h10_without_a_database_tokens_are_verified_and_the_rest_is_unavailable(
     assert_problem!(admin.get("/v1/users/1").await, 404, "not_found");
 }
 
+#[tokio::test]
+async fn what_is_not_ready_is_named() {
+    let app = TestApp::start().await;
+    let detail = async || app.nobody().get("/readyz").await.body["detail"].as_str().unwrap().to_owned();
+    app.clock.stall(Duration::from_secs(6));
+    assert_eq!(detail().await, "Not ready: what is known of revocations is too old.");
+    app.app.db.close().await.unwrap();
+    app.app.stopping.cancel();
+    let why = "the service is stopping; the database does not answer; what is known of revocations is too old";
+    assert_eq!(detail().await, format!("Not ready: {why}."));
+}
+
 /// On PostgreSQL nothing locks the whole database: there this story has no first sentence.
 #[tokio::test]
 async fn h10_while_another_process_writes_on_and_on_who_only_reads_is_not_disturbed() {

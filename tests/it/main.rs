@@ -29,5 +29,6 @@ mod roles;
 mod sessions;
 mod storage;
 mod support;
+mod throttle;
 mod tokens;
 mod users;

@@ -610,7 +610,7 @@ async fn t09_a_token_of_more_than_8_kib_is_not_read() {
     assert!((8_190..=8_192).contains(&longer(by).len()));
     forger.assert_taken("8 KiB", &longer(by)).await;
     forger.assert_refused("over 8 KiB", &longer(by + 1)).await;
-    forger.assert_refused("16 KiB", &longer(11_000)).await;
+    forger.assert_refused("15 KiB", &longer(10_000)).await;
     forger.assert_refused("dots", &".".repeat(8_192)).await;
 }
 

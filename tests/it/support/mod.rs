@@ -56,6 +56,8 @@ impl TestApp {
         let directory = TempDir::new().unwrap();
         let mut settings = Settings { data_dir: directory.path().join("data"), ..Settings::default() };
         settings.password.bcrypt_cost = 4;
+        // Its clock stands still, so nothing would be forgiven: only stories about the throttle turn it on.
+        settings.throttle.enabled = false;
         let postgres = database(&mut settings).await;
         change(&mut settings);
         let clock = Arc::new(TestClock::default());

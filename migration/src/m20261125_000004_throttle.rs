@@ -1,0 +1,49 @@
+//! The throttle: what was spent of its budgets, and from where each account has logged in.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let throttles = Table::create()
+            .table(Throttles::Table)
+            .col(ColumnDef::new(Throttles::Key).blob().not_null().primary_key())
+            .col(ColumnDef::new(Throttles::ForgivenAt).timestamp_with_time_zone().not_null())
+            .col(ColumnDef::new(Throttles::LastAt).timestamp_with_time_zone().not_null())
+            .to_owned();
+        let known_networks = Table::create()
+            .table(KnownNetworks::Table)
+            .col(ColumnDef::new(KnownNetworks::Key).blob().not_null().primary_key())
+            .col(ColumnDef::new(KnownNetworks::ExpiresAt).timestamp_with_time_zone().not_null())
+            .to_owned();
+        manager.create_table(throttles).await?;
+        manager.create_table(known_networks).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.drop_table(Table::drop().table(KnownNetworks::Table).to_owned()).await?;
+        manager.drop_table(Table::drop().table(Throttles::Table).to_owned()).await
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+#[derive(DeriveIden)]
+enum Throttles {
+    Table,
+    Key,
+    ForgivenAt,
+    LastAt,
+}
+
+#[derive(DeriveIden)]
+enum KnownNetworks {
+    Table,
+    Key,
+    ExpiresAt,
+}

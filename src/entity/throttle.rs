@@ -1,0 +1,63 @@
+//! What was spent of the throttle's budgets. Keys are digests: the table tells neither accounts nor addresses.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
+
+/// What was spent of one budget.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "throttles")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key: Vec<u8>,
+    /// The row means nothing beyond this.
+    pub forgiven_at: DateTime<Utc>,
+    pub last_at: DateTime<Utc>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// The rows of these keys, as far as there are any.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn of<C: ConnectionTrait>(conn: &C, keys: &[Vec<u8>]) -> Result<Vec<Model>, DbErr> {
+        Self::find().filter(Column::Key.is_in(keys.iter().cloned())).all(conn).await
+    }
+
+    /// The rows of these keys, made where they were not, and nobody else's until the transaction ends.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn locked(tx: &DatabaseTransaction, keys: &[Vec<u8>]) -> Result<Vec<Model>, DbErr> {
+        let never = DateTime::UNIX_EPOCH;
+        let rows = keys.iter().map(|key| Model { key: key.clone(), forgiven_at: never, last_at: never }.into());
+        Self::insert_many::<ActiveModel, _>(rows).on_conflict_do_nothing().exec_without_returning(tx).await?;
+        // In the order of keys, so that no two wait for each other.
+        let rows = Self::find().filter(Column::Key.is_in(keys.iter().cloned())).order_by_asc(Column::Key);
+        rows.lock_exclusive().all(tx).await
+    }
+
+    /// Makes a row mean nothing. It stays, for somebody may be waiting for it.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn forgive(tx: &DatabaseTransaction, key: &[u8]) -> Result<(), DbErr> {
+        let never = DateTime::UNIX_EPOCH;
+        let nothing = ActiveModel { forgiven_at: Set(never), last_at: Set(never), ..Default::default() };
+        Self::update_many().set(nothing).filter(Column::Key.eq(key)).exec(tx).await?;
+        Ok(())
+    }
+
+    /// Writes rows over those of the same keys.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn write(tx: &DatabaseTransaction, rows: Vec<Model>) -> Result<(), DbErr> {
+        let rows = rows.into_iter().map(ActiveModel::from);
+        let over = OnConflict::column(Column::Key).update_columns([Column::ForgivenAt, Column::LastAt]).to_owned();
+        Self::insert_many(rows).on_conflict(over).exec_without_returning(tx).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! The throttle (row P09): who guesses waits, who owns gets in, and nobody learns from it who has an account.
+
+use std::{net::SocketAddr, time::Duration};
+
+use poem::{
+    Addr, Body, Request, RequestParts,
+    http::{self, Method, uri::Scheme},
+    web::{LocalAddr, RemoteAddr},
+};
+use sea_orm::{ConnectionTrait, EntityTrait};
+use serde_json::{Value, json};
+use vestibule::{
+    domain::throttle::{self, purge},
+    entity::{known_network, throttle as rows},
+    live::doors::Door,
+};
+
+use crate::{
+    assert_problem,
+    support::{PASSWORD, TestApp, caller::Answer, checked},
+};
+
+const WRONG: &str = "wrong horse battery staple";
+const HOME: &str = "192.0.2.1";
+const ELSEWHERE: &str = "198.51.100.7";
+
+async fn throttled() -> TestApp {
+    TestApp::start_with(|settings| {
+        settings.throttle.enabled = true;
+        settings.password.hash_threads = Some(1);
+        settings.password.max_wait = Duration::from_secs(30);
+    })
+    .await
+}
+
+/// A request from an address, as somebody or nobody.
+async fn send(app: &TestApp, from: &str, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
+    let mut head = http::Request::builder().method(method.clone()).uri(path).header("content-type", "application/json");
+    if let Some(token) = token {
+        head = head.header("authorization", format!("Bearer {token}"));
+    }
+    let peer = RemoteAddr(Addr::SocketAddr(SocketAddr::new(from.parse().unwrap(), 40_000)));
+    let (head, ()) = head.body(()).unwrap().into_parts();
+    let head = RequestParts::from((head, LocalAddr::default(), peer, Scheme::HTTP));
+    let answer = app.raw(Request::from_parts(head, Body::from_string(body.to_string()))).await;
+    checked::answer(&method, path, answer).await
+}
+
+async fn log_in(app: &TestApp, from: &str, identifier: &str, password: &str) -> Answer {
+    let body = json!({ "identifier": identifier, "password": password });
+    send(app, from, Method::POST, "/v1/sessions", None, body).await
+}
+
+/// Fails until the throttle bites; gives how often.
+async fn guess(app: &TestApp, from: &str, identifier: &str) -> usize {
+    for count in 0.. {
+        let answer = log_in(app, from, identifier, WRONG).await;
+        if answer.status == 429 {
+            return count;
+        }
+        assert_problem!(answer, 401, "invalid_credentials");
+    }
+    unreachable!()
+}
+
+/// The wait that a refusal names.
+fn wait(answer: &Answer) -> Duration {
+    Duration::from_secs(answer.header("retry-after").parse().unwrap())
+}
+
+#[tokio::test]
+async fn p09_who_guesses_waits_twice_as_long_each_time_and_then_the_try_is_really_made() {
+    let app = throttled().await;
+    app.register("ada").await;
+    assert_eq!(guess(&app, HOME, "ada").await, 6);
+    for seconds in [1, 2, 4, 8, 16, 32, 64] {
+        let refused = assert_problem!(log_in(&app, HOME, "ada", PASSWORD).await, 429, "too_many_requests");
+        assert_eq!(wait(&refused), Duration::from_secs(seconds));
+        app.clock.advance(Duration::from_millis(seconds * 1_000 - 1));
+        assert_problem!(log_in(&app, HOME, "ada", PASSWORD).await, 429, "too_many_requests");
+        app.clock.advance(Duration::from_millis(1));
+        assert_problem!(log_in(&app, HOME, "ada", WRONG).await, 401, "invalid_credentials");
+    }
+    app.clock.advance(Duration::from_secs(128));
+    log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
+    assert_eq!(guess(&app, HOME, "ada").await, 6, "the owner's mistakes are forgiven");
+}
+
+#[tokio::test]
+async fn p09_nobody_is_locked_out_for_longer_than_half_an_hour() {
+    let app = throttled().await;
+    app.register("ada").await;
+    for _ in 0..40 {
+        guess(&app, HOME, "ada").await;
+        let refused = log_in(&app, HOME, "ada", WRONG).await;
+        assert!(wait(&refused) <= Duration::from_mins(30));
+        app.clock.advance(wait(&refused));
+    }
+    log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
+}
+
+#[tokio::test]
+async fn p09_every_operation_that_checks_a_password_spends_the_same_budget() {
+    let app = throttled().await;
+    app.register("ada").await;
+    let token = log_in(&app, HOME, "ada", PASSWORD).await.expect(201)["access_token"].as_str().unwrap().to_owned();
+    let change = json!({ "current_password": WRONG, "new_password": "another horse battery staple" });
+    let tries = [
+        (Method::PUT, "/v1/me/password", change),
+        (Method::PATCH, "/v1/me", json!({ "email": "new@example.org", "current_password": WRONG })),
+        (Method::DELETE, "/v1/me", json!({ "current_password": WRONG })),
+    ];
+    for (method, path, body) in &tries {
+        assert_problem!(send(&app, HOME, method.clone(), path, Some(&token), body.clone()).await, 422, "validation_failed");
+    }
+    for identifier in ["ADA", "ada@example.org", "Ada@Example.ORG"] {
+        assert_problem!(log_in(&app, HOME, identifier, WRONG).await, 401, "invalid_credentials");
+    }
+    for (method, path, body) in &tries {
+        assert_problem!(send(&app, HOME, method.clone(), path, Some(&token), body.clone()).await, 429, "too_many_requests");
+    }
+    for identifier in ["ada", "ada@example.org"] {
+        assert_problem!(log_in(&app, HOME, identifier, PASSWORD).await, 429, "too_many_requests");
+    }
+    // What needs no password goes on.
+    send(&app, HOME, Method::PATCH, "/v1/me", Some(&token), json!({ "name": "Ada" })).await.expect(200);
+}
+
+#[tokio::test]
+async fn p09_whether_there_is_an_account_shows_in_nothing() {
+    let app = throttled().await;
+    app.register("ada").await;
+    let mut stories = Vec::new();
+    for (from, identifier) in [(HOME, "ada@example.org"), (ELSEWHERE, "eve@example.org")] {
+        let mut story = Vec::new();
+        for _ in 0..9 {
+            let mut answer = log_in(&app, from, identifier, WRONG).await;
+            answer.headers.remove("x-request-id");
+            answer.body.as_object_mut().unwrap().remove("request_id");
+            story.push(format!("{answer:?}"));
+        }
+        stories.push(story);
+    }
+    assert_eq!(stories[0], stories[1]);
+}
+
+#[tokio::test]
+async fn p09_the_owner_gets_in_from_where_they_were_before_while_many_guess_elsewhere() {
+    let app = throttled().await;
+    app.register("ada").await;
+    log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
+    let mut guessers = 0..;
+    while guess(&app, &format!("203.0.113.{}", guessers.next().unwrap()), "ada").await > 0 {}
+    assert_eq!(guessers.start, 5, "the fifth network finds the account's budget spent by the others");
+    assert_problem!(log_in(&app, ELSEWHERE, "ada", PASSWORD).await, 429, "too_many_requests");
+    log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
+    // A network that is known has its own budget all the same.
+    assert_eq!(guess(&app, HOME, "ada").await, 6);
+}
+
+#[tokio::test]
+async fn p09_a_network_that_tries_many_accounts_is_slowed_down() {
+    let app = throttled().await;
+    app.register("ada").await;
+    let mut tried = 0;
+    while log_in(&app, ELSEWHERE, &format!("user{tried}"), WRONG).await.status == 401 {
+        tried += 1;
+    }
+    assert_eq!(tried, 51);
+    assert_problem!(log_in(&app, ELSEWHERE, "ada", PASSWORD).await, 429, "too_many_requests");
+    log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
+    app.clock.advance(Duration::from_secs(1));
+    log_in(&app, ELSEWHERE, "ada", PASSWORD).await.expect(201);
+    assert_problem!(log_in(&app, ELSEWHERE, "user51", WRONG).await, 401, "invalid_credentials");
+    assert_problem!(log_in(&app, ELSEWHERE, "ada", PASSWORD).await, 429, "too_many_requests");
+}
+
+#[tokio::test]
+async fn p09_of_ipv6_a_client_has_64_bits_to_itself() {
+    let app = throttled().await;
+    app.register("ada").await;
+    for host in 1..=6 {
+        assert_problem!(log_in(&app, &format!("2001:db8::{host}"), "ada", WRONG).await, 401, "invalid_credentials");
+    }
+    assert_problem!(log_in(&app, "2001:db8::7", "ada", PASSWORD).await, 429, "too_many_requests");
+    log_in(&app, "2001:db8:0:1::1", "ada", PASSWORD).await.expect(201);
+}
+
+#[tokio::test]
+async fn p09_of_many_guesses_at_once_only_as_many_are_answered_as_one_after_the_other() {
+    let app = throttled().await;
+    app.register("ada").await;
+    let guesses = (0..30).map(|number| {
+        let password = if number == 20 { PASSWORD } else { WRONG };
+        log_in(&app, HOME, "ada", password)
+    });
+    let answers = futures_util::future::join_all(guesses).await;
+    let count = |status| answers.iter().filter(|it| it.status == status).count();
+    assert_eq!(count(401) + count(201) + count(429), 30);
+    // The right one may have been among the first: then the mistakes so far are forgiven.
+    match count(201) {
+        0 => assert_eq!(count(401), 6),
+        _ => assert!(count(401) <= 12, "{}", count(401)),
+    }
+}
+
+#[tokio::test]
+async fn p09_a_restart_forgives_nothing_and_another_replica_knows() {
+    let app = throttled().await;
+    app.register("ada").await;
+    guess(&app, HOME, "ada").await;
+    let other = app.replica().await;
+    assert_problem!(log_in(&other, HOME, "ada", PASSWORD).await, 429, "too_many_requests");
+}
+
+#[tokio::test]
+async fn p09_a_refusal_is_neither_hashed_nor_written_down() {
+    let app = throttled().await;
+    app.register("ada").await;
+    guess(&app, HOME, "ada").await;
+    let (before, spent) = (app.rows().await, rows::Entity::find().all(app.app.db.read()).await.unwrap());
+    let hold = app.hold_hasher().await; // whoever needed a hash now would wait for ever
+    for _ in 0..50 {
+        assert_problem!(log_in(&app, HOME, "ada", WRONG).await, 429, "too_many_requests");
+    }
+    drop(hold);
+    assert_eq!(app.rows().await, before);
+    assert_eq!(rows::Entity::find().all(app.app.db.read()).await.unwrap(), spent);
+}
+
+#[tokio::test]
+async fn p09_who_is_turned_away_in_a_storm_has_not_tried() {
+    let app = throttled().await;
+    app.register("ada").await;
+    let busy = app.fill_hasher().await;
+    for _ in 0..20 {
+        assert_problem!(log_in(&app, HOME, "ada", WRONG).await, 503, "overloaded");
+    }
+    drop(busy);
+    app.until_idle().await;
+    assert_eq!(guess(&app, HOME, "ada").await, 6);
+}
+
+#[tokio::test]
+async fn p09_what_is_kept_tells_nothing_and_goes() {
+    let app = throttled().await;
+    let id = app.register("ada").await;
+    log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
+    guess(&app, HOME, "ada").await;
+    guess(&app, ELSEWHERE, "nobody@example.org").await;
+    let kept = format!(
+        "{:?} {:?}",
+        rows::Entity::find().all(app.app.db.read()).await.unwrap(),
+        known_network::Entity::find().all(app.app.db.read()).await.unwrap()
+    );
+    for plain in ["ada", "nobody", "192.0.2", "198.51", &id.to_string()] {
+        let bytes = format!("{:?}", plain.as_bytes());
+        assert!(!kept.contains(plain) && !kept.contains(bytes.trim_matches(['[', ']'])), "{plain}");
+    }
+    app.clock.advance(Duration::from_hours(4));
+    purge(&app.app).await.unwrap();
+    assert!(rows::Entity::find().all(app.app.db.read()).await.unwrap().is_empty());
+    assert_eq!(known_network::Entity::find().all(app.app.db.read()).await.unwrap().len(), 1);
+    app.clock.advance(Duration::from_hours(24 * 90));
+    purge(&app.app).await.unwrap();
+    assert!(known_network::Entity::find().all(app.app.db.read()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn p09_one_network_registers_so_many_and_then_waits() {
+    let app = throttled().await;
+    let register = async |from: &str, name: &str| {
+        let body = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
+        send(&app, from, Method::POST, "/v1/accounts", None, body).await
+    };
+    for number in 0..101 {
+        register(HOME, "ada").await.expect(if number == 0 { 201 } else { 409 });
+    }
+    let refused = assert_problem!(register(HOME, "bea").await, 429, "too_many_requests");
+    register(ELSEWHERE, "bea").await.expect(201);
+    app.clock.advance(wait(&refused));
+    register(HOME, "eve").await.expect(201);
+}
+
+#[tokio::test]
+async fn p09_refreshes_are_counted_by_network_too() {
+    let app = throttled().await;
+    let from =
+        |address: &str| vestibule::domain::source::Source { address: Some(address.parse().unwrap()), ..Default::default() };
+    let passed = (0..5_000).take_while(|_| throttle::pass(&app.app, &from(HOME), Door::Refresh).is_ok()).count();
+    assert_eq!(passed, 3_001);
+    throttle::pass(&app.app, &from(ELSEWHERE), Door::Refresh).unwrap();
+}
+
+#[tokio::test]
+async fn p09_the_throttle_can_be_turned_off() {
+    let app = TestApp::start().await;
+    app.register("ada").await;
+    for _ in 0..70 {
+        assert_problem!(log_in(&app, HOME, "ada", WRONG).await, 401, "invalid_credentials");
+    }
+    let tx = app.app.db.write().await.unwrap();
+    assert_eq!(tx.execute_unprepared("DELETE FROM throttles").await.unwrap().rows_affected(), 0);
+}

@@ -1,0 +1,66 @@
+//! The server in the storm: on a core of its own, in a directory of its own, with its defaults.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{self, Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// A running server. Dropped, it is killed, and its directory removed.
+pub struct Server {
+    pub address: SocketAddr,
+    child: Child,
+    directory: PathBuf,
+}
+
+impl Server {
+    pub fn start(binary: &Path) -> Result<Self> {
+        let binary = binary.canonicalize().with_context(|| format!("there is no {}", binary.display()))?;
+        let directory = env::temp_dir().join(format!("vestibule-storm-{}", process::id()));
+        fs::create_dir(&directory)?;
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0"]).arg(binary).current_dir(&directory);
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VESTIBULE_")) {
+            command.env_remove(name);
+        }
+        command.env("VESTIBULE_SERVER__LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().context("taskset of util-linux is needed")?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
+        let url = line.split("http://").nth(1).and_then(|rest| rest.split(". ").next());
+        let address = url.with_context(|| format!("the server did not start: {line}"))?.parse()?;
+        Ok(Self { address, child, directory })
+    }
+
+    /// What the first administrator logs in with.
+    pub fn credentials(&self) -> Result<String> {
+        let password = fs::read_to_string(self.directory.join("data/initial-admin-password"))?;
+        Ok(format!(r#"{{"identifier": "admin", "password": "{}"}}"#, password.trim()))
+    }
+
+    /// Its resident memory, in KiB.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    pub fn stop(mut self) -> Result<()> {
+        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+        _ = fs::remove_dir_all(&self.directory);
+    }
+}
