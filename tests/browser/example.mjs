@@ -57,7 +57,8 @@ async function open() {
 }
 
 const says = (page, text) => page.locator("[role=status]", { hasText: text }).waitFor();
-const press = (page, name) => page.getByRole("button", { name }).click();
+// Not `click`, which waits until the page is painted: a tab in the background seldom is.
+const press = (page, name) => page.getByRole("button", { name }).dispatchEvent("click");
 
 async function signIn(page, identifier, password) {
   await page.getByLabel("E-mail or username").fill(identifier);
@@ -142,8 +143,7 @@ story("an administrator who signs in gets their button, in both tabs", async () 
 story("a session that somebody ends elsewhere is over at the next click", async () => {
   await administrator.api.endMySessions({ query: { except_current: true } });
   await press(one, "Who am I?");
-  await says(one, "session of this access token has ended");
-  await one.getByRole("button", { name: "Sign in" }).waitFor();
+  await says(one, "Signed out: session_ended.");
   await says(other, "Signed out: elsewhere.");
 });
 

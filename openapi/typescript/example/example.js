@@ -20,8 +20,10 @@ function show() {
   people.hidden = !vestibule.can("users:read");
 }
 
-/** Says why an operation was refused, in the service's own words. */
-const explain = (error) => say(error.detail ?? error.title);
+/** Says why an operation was refused, in the service's own words. That nobody is signed in any more is said above. */
+function explain(error) {
+  if (error.status !== 401 || error.code === "invalid_credentials") say(error.detail ?? error.title);
+}
 
 /** Does this when the button is pressed; a network that fails is said too. */
 function when(button, act) {
