@@ -147,4 +147,29 @@ story("a session that somebody ends elsewhere is over at the next click", async 
   await says(other, "Signed out: elsewhere.");
 });
 
+story("tabs that share localStorage make one refresh between them, and a log-out is seen in both", async () => {
+  for (const page of [one, other]) {
+    await page.evaluate(async (baseUrl) => {
+      const { createVestibule } = await import("/client/index.js");
+      window.told = [];
+      window.vestibule = createVestibule({ baseUrl, storage: localStorage, onSignedOut: (why) => window.told.push(why) });
+    }, api);
+  }
+  const signIn = async (password) => (await window.vestibule.logIn({ identifier: "ada", password })).error;
+  assert.equal(await one.evaluate(signIn, PASSWORD), undefined);
+  await one.evaluate(() => {
+    const [[key, entry]] = Object.entries(localStorage);
+    localStorage.setItem(key, JSON.stringify({ ...JSON.parse(entry), access_token: "spoilt" }));
+  });
+  const refreshes = count("/v1/sessions/refresh");
+  const readMe = async () => (await window.vestibule.api.readMe()).data.username;
+  assert.deepEqual(await Promise.all([one, other, one, other].map((page) => page.evaluate(readMe))), Array(4).fill("ada"));
+  assert.equal(refreshes.length, 1);
+
+  assert.deepEqual(await one.evaluate(() => window.vestibule.logOut()), {});
+  await other.waitForFunction(() => window.told.length === 1, undefined, { polling: 50 });
+  assert.deepEqual(await Promise.all([one, other].map((page) => page.evaluate(() => window.told))), [["logged_out"], ["elsewhere"]]);
+  assert.equal(await other.evaluate(() => window.vestibule.signedIn), undefined);
+});
+
 story("nothing broke on the way", () => assert.deepEqual(faults, []));

@@ -3,7 +3,7 @@
 import { createClient, createConfig } from "./generated/client/index.js";
 import type { OwnPermission } from "./generated/permissions.gen.js";
 import { Operations } from "./generated/sdk.gen.js";
-import type { Credentials, LogInError, RefreshSessionError, Registration } from "./generated/types.gen.js";
+import type { Credentials, EndMySessionError, LogInError, RefreshSessionError, Registration } from "./generated/types.gen.js";
 import { onlyProblems } from "./problem.js";
 import { authorize, Session, type Listeners, type SignedIn, type Transport } from "./session.js";
 
@@ -26,7 +26,9 @@ export type Options = Listeners &
  *
  * Name the application's own permissions for `can`: `createVestibule<"billing:refund" | "billing:read">({ … })`.
  */
-export function createVestibule<ApplicationPermission extends string = never>({ baseUrl, onChange, onSignedOut, ...transport }: Options) {
+export function createVestibule<ApplicationPermission extends string = never>(options: Options) {
+  const { onChange, onSignedOut, baseUrl: address, ...transport } = options;
+  const baseUrl = address.replace(/\/$/, "");
   const session = new Session(baseUrl, transport, { onChange, onSignedOut });
   const client = createClient(
     createConfig({
@@ -50,10 +52,11 @@ export function createVestibule<ApplicationPermission extends string = never>({ 
     logIn: (credentials: Omit<Credentials, "transport">): Promise<{ error?: LogInError }> => session.logIn(credentials),
 
     /** Logs out, here and in every other tab. If it gives an error or rejects, the session goes on. */
-    async logOut() {
+    async logOut(): Promise<{ error?: EndMySessionError }> {
+      const before = session.signedIn?.session_id;
       const { error } = await api.endMySession({ path: { id: "current" } });
       if (error && error.status !== 401) return { error };
-      const ended = session.signedIn?.session_id;
+      const ended = before ?? session.signedIn?.session_id;
       if (ended) await session.end(ended, "logged_out");
       return {};
     },

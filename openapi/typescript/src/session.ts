@@ -28,10 +28,16 @@ export interface Listeners {
 /** How the refresh token travels, and where it is kept if scripts may have it. */
 export type Transport = { transport?: "body"; storage?: TokenStorage } | { transport: "cookie"; storage?: never };
 
+/** What tabs tell each other: the session there is now, or the one that is no more. */
+interface Message {
+  session?: string;
+  ended?: string | undefined;
+}
+
 /** With these the server says that a refresh helps. */
 const RENEWABLE = new Set(["expired_token", "stale_token", "invalid_token"]);
 
-/** Milliseconds after which the answer to a refresh counts as lost, so that a dead connection does not hold up every tab. */
+/** Milliseconds after which an answer counts as lost that every tab waits for: a dead connection shall not hold them up. */
 const PATIENCE = 20_000;
 
 export class Session {
@@ -84,7 +90,7 @@ export class Session {
     const held = this.#store.read();
     if (!held && this.#unasked) {
       const refused = await this.#renew(undefined);
-      if (refused) return { error: await refused.json() };
+      if (refused) return { error: await refused.clone().json() };
     } else if (held && !held.permissions) {
       await exclusively(this.#name, () => this.#learn());
     }
@@ -95,7 +101,7 @@ export class Session {
   logIn(credentials: Omit<Credentials, "transport">): Promise<{ error?: LogInError }> {
     return exclusively(this.#name, async () => {
       const transport = this.#cookie ? "cookie" : "body";
-      const { data, error } = await this.#plain.logIn({ body: { ...credentials, transport } });
+      const { data, error } = await this.#plain.logIn({ body: { ...credentials, transport }, signal: AbortSignal.timeout(PATIENCE) });
       if (error) return { error };
       await this.#take(data);
       return {};
@@ -115,19 +121,20 @@ export class Session {
    */
   async fetch(request: Request): Promise<Response> {
     const again = request.clone();
+    const session = this.#store.read()?.session_id;
     const used = request.headers.get("authorization")?.replace(/^Bearer /, "");
     let answer = await fetch(request);
     let code = await codeOf(answer);
     if (code && (used ? RENEWABLE.has(code) : code === "missing_token" && this.#unasked)) {
       const refused = await this.#renew(used);
-      if (refused) return refused;
-      const token = this.accessToken;
-      if (!token || token === used) return answer;
-      authorize(again, token);
+      if (refused) return refused.clone(); // others may be given it too
+      const held = this.#store.read();
+      // Nobody's, or another's by now: what one person began is not done as another.
+      if (!held || held.session_id !== (session ?? held.session_id)) return answer;
+      authorize(again, held.access_token);
       answer = await fetch(again);
       code = await codeOf(answer);
     }
-    const session = this.#store.read()?.session_id;
     if (session && code === "session_ended") await this.end(session, code);
     return answer;
   }
@@ -173,30 +180,32 @@ export class Session {
   }
 
   #keep(held: Held | undefined, why?: Why) {
+    const message: Message = held ? { session: held.session_id } : { ended: this.#store.read()?.session_id };
     this.#store.write(held);
-    this.#channel?.postMessage(held?.session_id);
+    this.#channel?.postMessage(message);
     this.#tell(why);
   }
 
-  /** What another tab says: the session that is there now, or none. */
-  #hear(session: string | undefined) {
-    const held = this.#store.read();
-    if (this.#cookie && held?.session_id !== session) {
-      // The cookie is another one now, or gone, and the access token of before with it.
+  /** With a cookie, tabs share no storage but a session: the access token of another one, or of one that ended, is no use. */
+  #hear({ session, ended }: Message) {
+    const ours = this.#store.read()?.session_id;
+    if (this.#cookie && session !== undefined && session !== ours) {
       this.#store.write(undefined);
-      this.#unasked = session !== undefined;
-      if (session !== undefined) return void this.resume().catch(() => this.#tell("elsewhere"));
+      this.#unasked = true;
+      return void this.resume().catch(() => {}).then(() => this.#tell("elsewhere"));
     }
+    if (this.#cookie && ended !== undefined && ended === ours) this.#store.write(undefined);
     this.#tell("elsewhere");
   }
 
-  /** Tells the application, if there is something new. */
+  /** Tells the application, if there is something new. Apart from what goes on here, which no listener shall break. */
   #tell(why: Why = "elsewhere") {
     const [before, now] = [this.#told, this.signedIn];
     if (JSON.stringify(before) === JSON.stringify(now)) return;
     this.#told = now;
-    this.#listeners.onChange?.(now);
-    if (before && !now) this.#listeners.onSignedOut?.(why);
+    const { onChange, onSignedOut } = this.#listeners;
+    if (onChange) queueMicrotask(() => onChange(now));
+    if (onSignedOut && before && !now) queueMicrotask(() => onSignedOut(why));
   }
 }
 

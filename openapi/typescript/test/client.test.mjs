@@ -167,6 +167,23 @@ test("a log-in in one tab is the other's too", async () => {
   assert.equal((await other.api.readMe()).data.username, username);
 });
 
+test("what one person began is not done as another who logs in meanwhile", async () => {
+  const shared = storage();
+  const [one, other] = [tab({ storage: shared }), tab({ storage: shared })];
+  await signIn(one);
+  const { username } = await signIn(tab());
+  shared.spoil();
+  meddle = async (answer, call) => {
+    if (call === "GET /v1/me") await other.logIn({ identifier: username, password: PASSWORD });
+    return answer;
+  };
+  asked = [];
+  assert.equal((await one.api.readMe()).error.code, "invalid_token");
+  assert.equal(asked.filter((it) => it === "GET /v1/me").length, 1);
+  meddle = (answer) => answer;
+  assert.equal((await one.api.readMe()).data.username, username);
+});
+
 test("a session that an administrator ends is over here too", async () => {
   const vestibule = tab();
   const { id } = await signIn(vestibule);
@@ -200,8 +217,10 @@ test("a server that is busy logs nobody out, and its answer is the call's", asyn
   kept.spoil();
   const busy = { type: "urn:problem-type:vestibule:unavailable", title: "Service Unavailable", status: 503, code: "unavailable", request_id: "1" };
   meddle = (answer, call) => (call === REFRESH ? Response.json(busy, { status: 503, headers: { "retry-after": "1" } }) : answer);
-  const { error, response } = await vestibule.api.readMe();
-  assert.deepEqual([error.code, response.headers.get("retry-after")], ["unavailable", "1"]);
+  for (const { error, response } of await Promise.all([vestibule.api.readMe(), vestibule.api.readMe()])) {
+    assert.deepEqual([error.code, response.headers.get("retry-after")], ["unavailable", "1"]);
+  }
+  assert.equal(refreshes(), 1);
   assert.ok(vestibule.signedIn);
   meddle = (answer) => answer;
   assert.equal((await vestibule.api.readMe()).error, undefined);
