@@ -1,6 +1,6 @@
 // Compiled, never run: the other widespread generator gets the same types out of the contract.
 
-import type { components, operations, paths } from "../../dist/openapi-typescript.js";
+import type { components, operations, paths } from "../../check/openapi-typescript.js";
 
 type Refused<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
   operations[Operation]["responses"][Status] extends { content: { "application/problem+json": infer Problem } } ? Problem : never;
