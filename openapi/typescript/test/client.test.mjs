@@ -216,7 +216,12 @@ test("a server that is busy logs nobody out, and its answer is the call's", asyn
   await signIn(vestibule);
   kept.spoil();
   const busy = { type: "urn:problem-type:vestibule:unavailable", title: "Service Unavailable", status: 503, code: "unavailable", request_id: "1" };
-  meddle = (answer, call) => (call === REFRESH ? Response.json(busy, { status: 503, headers: { "retry-after": "1" } }) : answer);
+  let refused = 0;
+  meddle = async (answer, call) => {
+    if (call !== REFRESH) return (refused += 1), answer;
+    await until(() => refused === 2); // both wait for this one
+    return Response.json(busy, { status: 503, headers: { "retry-after": "1" } });
+  };
   for (const { error, response } of await Promise.all([vestibule.api.readMe(), vestibule.api.readMe()])) {
     assert.deepEqual([error.code, response.headers.get("retry-after")], ["unavailable", "1"]);
   }
