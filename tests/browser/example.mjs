@@ -21,7 +21,8 @@ const origin = `http://localhost:${PORT}`; // of the same site as the API, which
 const server = await startServer({ CORS__ORIGINS: origin, TOKENS__ACCESS_TTL: LIFE });
 const api = server.url.replace("127.0.0.1", "localhost");
 const serve = fileURLToPath(new URL("../../openapi/typescript/example/serve.mjs", import.meta.url));
-const example = spawn(process.execPath, [serve], { env: { ...process.env, PORT, VESTIBULE: api }, stdio: ["ignore", "pipe", "inherit"] });
+const env = { ...process.env, PORT, VESTIBULE: api };
+const example = spawn(process.execPath, [serve], { env, stdio: ["ignore", "pipe", "inherit"] });
 await once(example.stdout, "data");
 after(() => Promise.all([server.stop(), example.kill()]));
 
@@ -168,7 +169,8 @@ story("tabs that share localStorage make one refresh between them, and a log-out
 
   assert.deepEqual(await one.evaluate(() => window.vestibule.logOut()), {});
   await other.waitForFunction(() => window.told.length === 1, undefined, { polling: 50 });
-  assert.deepEqual(await Promise.all([one, other].map((page) => page.evaluate(() => window.told))), [["logged_out"], ["elsewhere"]]);
+  const told = await Promise.all([one, other].map((page) => page.evaluate(() => window.told)));
+  assert.deepEqual(told, [["logged_out"], ["elsewhere"]]);
   assert.equal(await other.evaluate(() => window.vestibule.signedIn), undefined);
 });
 

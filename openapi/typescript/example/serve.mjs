@@ -12,7 +12,8 @@ const FILES = { "/": ["index.html", "text/html"], "/example.js": ["example.js", 
 
 /** The file behind a path, and what it is: ours, or one of the client's modules. */
 function file(path) {
-  return FILES[path] ?? (/^\/client(\/[\w-]+)+(\.gen)?\.js$/.test(path) && [path.replace("/client", "../dist"), "text/javascript"]);
+  const isModule = /^\/client(\/[\w-]+)+(\.gen)?\.js$/.test(path);
+  return isModule ? [path.replace("/client", "../dist"), "text/javascript"] : FILES[path];
 }
 
 const server = createServer(async ({ url }, answer) => {

@@ -100,8 +100,8 @@ export class Session {
   /** Alone, so that no refresh of the session before sets its cookie or its tokens over these. */
   logIn(credentials: Omit<Credentials, "transport">): Promise<{ error?: LogInError }> {
     return exclusively(this.#name, async () => {
-      const transport = this.#cookie ? "cookie" : "body";
-      const { data, error } = await this.#plain.logIn({ body: { ...credentials, transport }, signal: AbortSignal.timeout(PATIENCE) });
+      const body: Credentials = { ...credentials, transport: this.#cookie ? "cookie" : "body" };
+      const { data, error } = await this.#plain.logIn({ body, signal: AbortSignal.timeout(PATIENCE) });
       if (error) return { error };
       await this.#take(data);
       return {};

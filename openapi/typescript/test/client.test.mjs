@@ -35,7 +35,9 @@ function storage(before = []) {
     removeItem: (key) => entries.delete(key),
     copy: () => storage(entries),
     /** From here on the server refuses the access token, as it would an expired one. */
-    spoil: () => entries.forEach((entry, key) => entries.set(key, JSON.stringify({ ...JSON.parse(entry), access_token: "spoilt" }))),
+    spoil() {
+      entries.forEach((entry, key) => entries.set(key, JSON.stringify({ ...JSON.parse(entry), access_token: "spoilt" })));
+    },
   };
 }
 
@@ -215,7 +217,7 @@ test("a server that is busy logs nobody out, and its answer is the call's", asyn
   const vestibule = tab({ storage: kept });
   await signIn(vestibule);
   kept.spoil();
-  const busy = { type: "urn:problem-type:vestibule:unavailable", title: "Service Unavailable", status: 503, code: "unavailable", request_id: "1" };
+  const busy = { type: "urn:problem-type:vestibule:unavailable", title: "Unavailable", status: 503, code: "unavailable" };
   let refused = 0;
   meddle = async (answer, call) => {
     if (call !== REFRESH) return (refused += 1), answer;
