@@ -2,24 +2,14 @@
 //
 // VESTIBULE_URL              the server, like http://127.0.0.1:8080
 // VESTIBULE_ADMIN_PASSWORD   the first administrator's password
-// VESTIBULE_SCREENSHOTS      a folder for pictures: the last page, and the page at every failure (none when unset)
-// CHROMIUM                   the browser (/usr/bin/chromium)
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { after, test } from "node:test";
-import { chromium } from "playwright-core";
+import { browser, photograph, story } from "./chromium.mjs";
 
-const { VESTIBULE_URL, VESTIBULE_ADMIN_PASSWORD, VESTIBULE_SCREENSHOTS, CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { VESTIBULE_URL, VESTIBULE_ADMIN_PASSWORD } = process.env;
 assert.ok(VESTIBULE_URL && VESTIBULE_ADMIN_PASSWORD, "VESTIBULE_URL and VESTIBULE_ADMIN_PASSWORD have to be set");
 const { origin } = new URL(VESTIBULE_URL);
 
-const browser = await chromium.launch({
-  executablePath: CHROMIUM,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
-after(() => browser.close());
 const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
 page.setDefaultTimeout(10_000);
 
@@ -40,23 +30,6 @@ await page.addInitScript(() => document.addEventListener("securitypolicyviolatio
 
 const caller = page.locator(".caller");
 const operation = (id) => page.locator(`.opblock[id$="-${id}"]`);
-
-async function photograph(name) {
-  if (!VESTIBULE_SCREENSHOTS) return;
-  await page.screenshot({ path: join(VESTIBULE_SCREENSHOTS, `${name.replaceAll(/\W+/g, "-")}.png`), fullPage: true });
-}
-
-/** One test of this tale; each begins where the one before it ended. */
-function story(name, tell) {
-  test(name, async () => {
-    try {
-      await tell();
-    } catch (error) {
-      await photograph(name);
-      throw error;
-    }
-  });
-}
 
 /** Presses Execute, and gives what the page then shows as the answer, with the answer's own status and text. */
 async function execute(id, body) {
@@ -123,6 +96,17 @@ story("the token then opens what is the caller's own, and nothing more", async (
   assert.match(refused.shown, /users:read/);
 });
 
+story("the session goes on with a refresh, and the page takes its token over", async () => {
+  const { refresh_token } = JSON.parse((await execute("logIn")).text);
+  const before = await heldToken();
+  const refreshed = await execute("refreshSession", { refresh_token });
+  assert.equal(refreshed.status, 200, refreshed.text);
+  assert.notEqual(await heldToken(), before);
+  assert.equal(await heldToken(), JSON.parse(refreshed.text).access_token);
+  assert.equal((await execute("readMe")).status, 200);
+  await callerSays(/Signed in as \S+ until \d/);
+});
+
 story("the token is kept over a reload", async () => {
   const token = await heldToken();
   await page.reload();
@@ -153,7 +137,7 @@ story("an administrator logs in by hand, and is let in", async () => {
 story("a token can be forgotten", async () => {
   await page.goto(`${origin}/docs`); // anew: the last picture shall show no password
   await callerSays("Signed in as admin until");
-  await photograph("docs");
+  await photograph(page, "docs");
   await caller.getByRole("button", { name: "Forget token" }).click();
   await callerSays("Not signed in");
   assert.equal(await heldToken(), undefined);

@@ -11,6 +11,7 @@ mod cli;
 mod contract;
 mod cookies;
 mod docs;
+mod elsewhere;
 mod floors;
 mod headers;
 mod health;

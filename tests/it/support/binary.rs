@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -114,6 +114,16 @@ impl Drop for Server {
 pub fn signal(name: &str, process: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status().unwrap();
     assert!(sent.success());
+}
+
+/// Says that a test cannot run on this machine. In CI it has to.
+///
+/// # Panics
+/// When `CI=true`.
+pub fn not_tested(what: &str, missing: &str) {
+    assert_ne!(env::var("CI").as_deref(), Ok("true"), "CI=true, but {missing}");
+    // Not `eprintln`, which the test runner keeps to itself when a test passes.
+    io::stderr().write_all(format!("NOT TESTED {what}: {missing}\n").as_bytes()).unwrap();
 }
 
 /// Keeps what comes through a pipe, and tells the URL that the server listens on.

@@ -1,0 +1,66 @@
+// A page with no framework. The refresh token is in a cookie that no script can read, so a reload stays signed in.
+
+import { createVestibule } from "./client/index.js";
+
+const form = document.querySelector("form");
+const [inside, who, people, out] = ["inside", "who", "people", "out"].map((id) => document.getElementById(id));
+const say = (text) => (document.querySelector("[role=status]").textContent = text);
+
+const vestibule = createVestibule({
+  baseUrl: document.querySelector("meta[name=vestibule]").content,
+  transport: "cookie",
+  onChange: show,
+  onSignedOut: (why) => say(why === "logged_out" ? "Signed out." : `Signed out: ${why}.`),
+});
+
+/** Shows what there is to do for whoever is signed in, or for nobody. */
+function show() {
+  form.hidden = Boolean(vestibule.signedIn);
+  inside.hidden = !vestibule.signedIn;
+  people.hidden = !vestibule.can("users:read");
+}
+
+/** Says why an operation was refused, in the service's own words. That nobody is signed in any more is said above. */
+function explain(error) {
+  if (error.status !== 401 || error.code === "invalid_credentials") say(error.detail ?? error.title);
+}
+
+/** Does this when the button is pressed; a network that fails is said too. */
+function when(button, act) {
+  button.addEventListener("click", () => act().catch((failure) => say(`Try again: ${failure.message}`)));
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { identifier, password } = Object.fromEntries(new FormData(form));
+  try {
+    const { error } = await vestibule.logIn({ identifier, password });
+    if (error) return explain(error);
+    form.reset();
+    say("Signed in.");
+  } catch (failure) {
+    say(`Try again: ${failure.message}`);
+  }
+});
+
+when(who, async () => {
+  const { data, error } = await vestibule.api.readMe();
+  if (error) explain(error);
+  else say(`You are ${data.username ?? data.email}.`);
+});
+
+when(people, async () => {
+  const { data, error } = await vestibule.api.listUsers();
+  if (error) explain(error);
+  else say(data.items.map((user) => user.username ?? user.email).join(", "));
+});
+
+when(out, async () => {
+  const { error } = await vestibule.logOut();
+  if (error) explain(error);
+});
+
+const { error } = await vestibule.resume();
+show();
+if (error) explain(error);
+else say(vestibule.signedIn ? "Still signed in." : "Nobody is signed in.");

@@ -1,0 +1,75 @@
+// Compiled, never run: what the types have to allow, and below each `@ts-expect-error` what they have to refuse.
+
+import { createVestibule, type LogInError, type ListUsersError, type RegisterAccountError, type User } from "@vestibule/client";
+
+const vestibule = createVestibule<"billing:refund">({ baseUrl: "https://id.example.org", storage: localStorage });
+
+/** Takes what logIn has in common with registerAccount, so these tests hold when every operation learns another code. */
+const common = (error: RegisterAccountError): string => error.title;
+
+export function everyCodeHasItsCase(error: LogInError): string {
+  switch (error.code) {
+    case "invalid_credentials":
+      return `${error.status satisfies 401}`;
+    case "account_disabled":
+    case "csrf_rejected":
+      return `${error.status satisfies 403}`;
+    case "validation_failed":
+      return (error.errors ?? []).map((fault) => fault.detail).join(" ");
+    default:
+      error.code satisfies Exclude<RegisterAccountError["code"], "validation_failed" | "email_taken">;
+      return common(error);
+  }
+}
+
+export function aCaseIsMissing(error: LogInError): string {
+  switch (error.code) {
+    case "invalid_credentials":
+    case "account_disabled":
+      return error.title;
+    default:
+      // @ts-expect-error csrf_rejected is left
+      return common(error);
+  }
+}
+
+export function everyStatusOfAProblemIsCovered(error: Extract<LogInError, { status: 401 | 403 }>): string {
+  switch (error.code) {
+    case "invalid_credentials":
+    case "account_disabled":
+    case "csrf_rejected":
+      return error.title;
+    default:
+      return error satisfies never;
+  }
+}
+
+export function aCodeIsImpossible(error: ListUsersError): boolean {
+  // @ts-expect-error logIn answers this, listUsers never does
+  return error.code === "invalid_credentials";
+}
+
+export function aCodeBelongsToItsStatus(error: ListUsersError): boolean {
+  // @ts-expect-error stale_token is a 401
+  return error.status === 403 && error.code === "stale_token";
+}
+
+export async function dataOrError(): Promise<User[]> {
+  const { data, error } = await vestibule.api.listUsers({ query: { sort: "-created_at", limit: 10 } });
+  if (error) throw new Error(error.code);
+  // @ts-expect-error a page has no such member
+  data.total;
+  return data.items;
+}
+
+export const allowed: boolean[] = [
+  vestibule.can("users:write"),
+  vestibule.can("billing:refund"),
+  // @ts-expect-error neither Vestibule's nor named above
+  vestibule.can("users:wrote"),
+];
+
+// @ts-expect-error where scripts cannot reach the token, it has no storage
+createVestibule({ baseUrl: "https://id.example.org", transport: "cookie", storage: localStorage });
+// @ts-expect-error a request has closed members
+void vestibule.register({ email: "ada@example.org", password: "seven tall ships at dawn", roles: ["admin"] });

@@ -1,0 +1,24 @@
+// Compiled, never run: the other widespread generator gets the same types out of the contract.
+
+import type { components, operations, paths } from "../../check/openapi-typescript.js";
+
+type Refused<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
+  operations[Operation]["responses"][Status] extends { content: { "application/problem+json": infer Problem } } ? Problem : never;
+type Code<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
+  Refused<Operation, Status> extends { code?: infer Code } ? Code : never;
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+export const codes: [
+  Same<Code<"logIn", 401>, "invalid_credentials">,
+  Same<Code<"logIn", 403>, "account_disabled" | "csrf_rejected">,
+  Same<Code<"registerAccount", 409>, "email_taken" | "username_taken">,
+  Same<Code<"readMe", 401>, "invalid_credentials">, // another operation's
+] = [true, true, true, false];
+
+type User = components["schemas"]["User"];
+export const status: User["status"] = "disabled";
+export const name: Same<User["name"], string | undefined> = true; // absent, never null
+export const body: paths["/v1/accounts"]["post"]["requestBody"]["content"]["application/json"] = {
+  email: "ada@example.org",
+  password: "seven tall ships at dawn",
+};
