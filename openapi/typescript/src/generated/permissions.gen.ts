@@ -3,11 +3,14 @@
 /** Vestibule's own permissions, as far as an operation demands them. */
 export type OwnPermission =
   | "audit:read"
+  | "keys:read"
+  | "keys:rotate"
   | "roles:assign"
   | "roles:read"
   | "roles:write"
   | "sessions:end"
   | "sessions:read"
+  | "tokens:introspect"
   | "users:delete"
   | "users:read"
   | "users:write";

@@ -176,6 +176,70 @@ export type Health = {
 export type HealthStatus = 'ok';
 
 /**
+ * Introspection
+ *
+ * What an access token says, if a guard would let it in at this moment; else `active` alone (RFC 7662 section 2.2).
+ */
+export type Introspection = {
+    /**
+     * Whether a guard would let it in.
+     */
+    active: boolean;
+    /**
+     * Who issued it: this service.
+     */
+    iss?: string;
+    /**
+     * The user.
+     */
+    sub?: string;
+    /**
+     * For whom it is.
+     */
+    aud?: string;
+    /**
+     * The application.
+     */
+    client_id?: string;
+    /**
+     * From when on it is refused, in seconds since 1970.
+     */
+    exp?: number;
+    /**
+     * When it was issued, in seconds since 1970.
+     */
+    iat?: number;
+    /**
+     * Names this token.
+     */
+    jti?: string;
+    /**
+     * Always `Bearer`.
+     */
+    token_type?: string;
+    /**
+     * The permissions that its roles grant at this moment, sorted, with a space between them.
+     */
+    scope?: string;
+    /**
+     * The names of the roles.
+     */
+    roles?: Array<string>;
+};
+
+/**
+ * IntrospectionRequest
+ *
+ * Whose token to look at.
+ */
+export type IntrospectionRequest = {
+    /**
+     * The access token. Any other, a refresh token too, is not active.
+     */
+    token: string;
+};
+
+/**
  * Jwk
  *
  * A public key. Which other members it has depends on `kty` (RFC 7518 section 6, RFC 8037 section 2).
@@ -568,6 +632,55 @@ export type SessionPage = {
 };
 
 /**
+ * SigningKey
+ *
+ * A key that signs access tokens, will, or did.
+ */
+export type SigningKey = {
+    /**
+     * Names it, here, in the key set and in the header of its tokens.
+     */
+    kid: string;
+    /**
+     * The `alg` of its tokens.
+     */
+    algorithm: string;
+    /**
+     * Where it stands.
+     */
+    status: SigningKeyStatus & unknown;
+    /**
+     * When it was made and published.
+     */
+    created_at: string;
+    /**
+     * From when on it signs.
+     */
+    activates_at?: string;
+    /**
+     * From when on none of its tokens can be alive; absent until another key follows it.
+     */
+    retires_at?: string;
+};
+
+/**
+ * SigningKeyPage
+ *
+ * All signing keys: they fit one page.
+ */
+export type SigningKeyPage = {
+    /**
+     * The keys by `activates_at`, the last first; empty while an HS256 secret signs.
+     */
+    items: Array<SigningKey>;
+};
+
+/**
+ * Where a signing key stands in its life.
+ */
+export type SigningKeyStatus = 'next' | 'active' | 'retiring' | 'revoked';
+
+/**
  * Token
  *
  * What the presented access token says, and what its roles grant at this moment.
@@ -780,6 +893,14 @@ export type RegisterAccountErrors = {
         status: 403;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Conflict
      */
     409: Problem & {
@@ -794,6 +915,14 @@ export type RegisterAccountErrors = {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -818,6 +947,14 @@ export type RegisterAccountErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -881,12 +1018,28 @@ export type LogInErrors = {
         status: 403;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Payload Too Large
      */
     413: Problem & {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -911,6 +1064,14 @@ export type LogInErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -974,12 +1135,28 @@ export type RefreshSessionErrors = {
         status: 403;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Payload Too Large
      */
     413: Problem & {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1004,6 +1181,14 @@ export type RefreshSessionErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1059,6 +1244,14 @@ export type CloseAccountErrors = {
         status: 401;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Conflict
      */
     409: Problem & {
@@ -1073,6 +1266,14 @@ export type CloseAccountErrors = {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1097,6 +1298,14 @@ export type CloseAccountErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1152,12 +1361,28 @@ export type ReadMeErrors = {
         status: 401;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1219,6 +1444,14 @@ export type UpdateMeErrors = {
         status: 401;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Conflict
      */
     409: Problem & {
@@ -1243,6 +1476,14 @@ export type UpdateMeErrors = {
         status: 413;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Unsupported Media Type
      */
     415: Problem & {
@@ -1265,6 +1506,14 @@ export type UpdateMeErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1320,12 +1569,28 @@ export type ChangePasswordErrors = {
         status: 401;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Payload Too Large
      */
     413: Problem & {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1350,6 +1615,14 @@ export type ChangePasswordErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1410,6 +1683,14 @@ export type EndMySessionsErrors = {
         status: 401;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Unprocessable Entity
      */
     422: Problem & {
@@ -1424,6 +1705,14 @@ export type EndMySessionsErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1488,6 +1777,14 @@ export type ListMySessionsErrors = {
         status: 401;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Unprocessable Entity
      */
     422: Problem & {
@@ -1502,6 +1799,14 @@ export type ListMySessionsErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1567,12 +1872,28 @@ export type EndMySessionErrors = {
         status: 404;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1661,6 +1982,14 @@ export type ListUsersErrors = {
         status: 403;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Unprocessable Entity
      */
     422: Problem & {
@@ -1675,6 +2004,14 @@ export type ListUsersErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1738,6 +2075,14 @@ export type CreateUserErrors = {
         status: 403;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Conflict
      */
     409: Problem & {
@@ -1752,6 +2097,14 @@ export type CreateUserErrors = {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1776,6 +2129,14 @@ export type CreateUserErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1857,12 +2218,28 @@ export type DeleteUserErrors = {
         status: 409;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -1936,12 +2313,28 @@ export type ReadUserErrors = {
         status: 404;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2021,6 +2414,14 @@ export type UpdateUserErrors = {
         status: 404;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Conflict
      */
     409: Problem & {
@@ -2045,6 +2446,14 @@ export type UpdateUserErrors = {
         status: 413;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Unsupported Media Type
      */
     415: Problem & {
@@ -2067,6 +2476,14 @@ export type UpdateUserErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2140,12 +2557,28 @@ export type SetUserPasswordErrors = {
         status: 404;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Payload Too Large
      */
     413: Problem & {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -2170,6 +2603,14 @@ export type SetUserPasswordErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2243,6 +2684,14 @@ export type SetUserRolesErrors = {
         status: 404;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Conflict
      */
     409: Problem & {
@@ -2257,6 +2706,14 @@ export type SetUserRolesErrors = {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -2281,6 +2738,14 @@ export type SetUserRolesErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2354,12 +2819,28 @@ export type EndUserSessionsErrors = {
         status: 404;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2442,6 +2923,14 @@ export type ListUserSessionsErrors = {
         status: 404;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Unprocessable Entity
      */
     422: Problem & {
@@ -2456,6 +2945,14 @@ export type ListUserSessionsErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2528,6 +3025,14 @@ export type ListRolesErrors = {
         status: 403;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Unprocessable Entity
      */
     422: Problem & {
@@ -2542,6 +3047,14 @@ export type ListRolesErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2605,6 +3118,14 @@ export type CreateRoleErrors = {
         status: 403;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Conflict
      */
     409: Problem & {
@@ -2619,6 +3140,14 @@ export type CreateRoleErrors = {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -2643,6 +3172,14 @@ export type CreateRoleErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2724,12 +3261,28 @@ export type DeleteRoleErrors = {
         status: 409;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2803,12 +3356,28 @@ export type ReadRoleErrors = {
         status: 404;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2882,6 +3451,14 @@ export type ReplaceRoleErrors = {
         status: 404;
     };
     /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
      * Conflict
      */
     409: Problem & {
@@ -2896,6 +3473,14 @@ export type ReplaceRoleErrors = {
         code?: 'payload_too_large';
     } & {
         status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -2920,6 +3505,14 @@ export type ReplaceRoleErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -2983,12 +3576,28 @@ export type ListPermissionsErrors = {
         status: 403;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -3034,7 +3643,7 @@ export type ListAuditEventsData = {
         /**
          * Only this kind.
          */
-        kind?: 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'access.refused';
+        kind?: 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'access.refused';
         /**
          * Not before this time.
          */
@@ -3081,6 +3690,14 @@ export type ListAuditEventsErrors = {
         status: 403;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Unprocessable Entity
      */
     422: Problem & {
@@ -3095,6 +3712,14 @@ export type ListAuditEventsErrors = {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -3150,12 +3775,28 @@ export type ReadTokenErrors = {
         status: 401;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -3186,6 +3827,115 @@ export type ReadTokenResponses = {
 
 export type ReadTokenResponse = ReadTokenResponses[keyof ReadTokenResponses];
 
+export type IntrospectTokenData = {
+    body: IntrospectionRequest;
+    path?: never;
+    query?: never;
+    url: '/v1/tokens/introspect';
+};
+
+export type IntrospectTokenErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+    } & {
+        status: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+    } & {
+        status: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'insufficient_permission';
+    } & {
+        status: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+    } & {
+        status: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+    } & {
+        status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+    } & {
+        status: 415;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+    } & {
+        status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+    } & {
+        status: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+    } & {
+        status: 503;
+    };
+};
+
+export type IntrospectTokenError = IntrospectTokenErrors[keyof IntrospectTokenErrors];
+
+export type IntrospectTokenResponses = {
+    /**
+     * OK
+     */
+    200: Introspection;
+};
+
+export type IntrospectTokenResponse = IntrospectTokenResponses[keyof IntrospectTokenResponses];
+
 export type ReadJwksData = {
     body?: never;
     path?: never;
@@ -3203,12 +3953,28 @@ export type ReadJwksErrors = {
         status: 400;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -3239,6 +4005,279 @@ export type ReadJwksResponses = {
 
 export type ReadJwksResponse = ReadJwksResponses[keyof ReadJwksResponses];
 
+export type ListSigningKeysData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/signing-keys';
+};
+
+export type ListSigningKeysErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+    } & {
+        status: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+    } & {
+        status: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'insufficient_permission';
+    } & {
+        status: 403;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+    } & {
+        status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+    } & {
+        status: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+    } & {
+        status: 503;
+    };
+};
+
+export type ListSigningKeysError = ListSigningKeysErrors[keyof ListSigningKeysErrors];
+
+export type ListSigningKeysResponses = {
+    /**
+     * OK
+     */
+    200: SigningKeyPage;
+};
+
+export type ListSigningKeysResponse = ListSigningKeysResponses[keyof ListSigningKeysResponses];
+
+export type RotateSigningKeyData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/signing-keys';
+};
+
+export type RotateSigningKeyErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+    } & {
+        status: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+    } & {
+        status: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'insufficient_permission';
+    } & {
+        status: 403;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'rotation_pending';
+    } & {
+        status: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+    } & {
+        status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+    } & {
+        status: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+    } & {
+        status: 503;
+    };
+};
+
+export type RotateSigningKeyError = RotateSigningKeyErrors[keyof RotateSigningKeyErrors];
+
+export type RotateSigningKeyResponses = {
+    /**
+     * Created
+     */
+    201: SigningKey;
+};
+
+export type RotateSigningKeyResponse = RotateSigningKeyResponses[keyof RotateSigningKeyResponses];
+
+export type RevokeSigningKeyData = {
+    body?: never;
+    path: {
+        kid: string;
+    };
+    query?: never;
+    url: '/v1/signing-keys/{kid}';
+};
+
+export type RevokeSigningKeyErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+    } & {
+        status: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+    } & {
+        status: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'insufficient_permission';
+    } & {
+        status: 403;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+    } & {
+        status: 404;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+    } & {
+        status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+    } & {
+        status: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+    } & {
+        status: 503;
+    };
+};
+
+export type RevokeSigningKeyError = RevokeSigningKeyErrors[keyof RevokeSigningKeyErrors];
+
+export type RevokeSigningKeyResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type RevokeSigningKeyResponse = RevokeSigningKeyResponses[keyof RevokeSigningKeyResponses];
+
 export type ReadHealthData = {
     body?: never;
     path?: never;
@@ -3256,12 +4295,28 @@ export type ReadHealthErrors = {
         status: 400;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -3309,12 +4364,28 @@ export type ReadReadinessErrors = {
         status: 400;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
@@ -3362,12 +4433,28 @@ export type ReadVersionErrors = {
         status: 400;
     };
     /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+    } & {
+        status: 414;
+    };
+    /**
      * Too Many Requests
      */
     429: Problem & {
         code?: 'too_many_requests';
     } & {
         status: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+    } & {
+        status: 431;
     };
     /**
      * Internal Server Error
