@@ -67,7 +67,7 @@ async fn a_second(service: &Service, tokens: &mut [Value]) -> f64 {
         }
     });
     let count: u32 = join_all(clients).await.into_iter().sum();
-    f64::from(count) / (System.uptime() - began).as_secs_f64()
+    f64::from(count) / System.uptime().saturating_sub(began).as_secs_f64()
 }
 
 async fn send(service: &Service, path: &str, body: &Value) -> Value {
