@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod listen;
 mod metrics;
+mod stream;
 
 use std::{
     future::Future,
