@@ -22,6 +22,7 @@ use crate::support::{PASSWORD, TestApp, caller::Answer};
 const PEOPLE: [&str; 2] = ["ada", "bob"];
 const IDLE: TimeDelta = TimeDelta::days(30);
 const LONGEST: TimeDelta = TimeDelta::days(90);
+const DAY: u64 = 24 * 3600;
 const REPLAY: TimeDelta = TimeDelta::seconds(10);
 
 /// What happens next. Sessions are numbers, counted round.
@@ -63,7 +64,6 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let session = || 0..8_usize;
     let person = || 0..PEOPLE.len();
-    const DAY: u64 = 24 * 3600;
     prop_oneof![
         3 => person().prop_map(|person| Step::LogIn { person }),
         8 => (session(), any::<bool>()).prop_map(|(session, lost)| Step::Refresh { session, lost }),
