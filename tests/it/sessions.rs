@@ -325,6 +325,7 @@ async fn nobody_waits_for_a_hash_where_nobody_may() {
     })
     .await;
     app.register("ada").await;
+    app.until_free().await;
     let hold = app.hold_hasher().await;
     let answer = assert_problem!(log_in(&app, "ada", PASSWORD).await, 503, "overloaded");
     assert_eq!(answer.header("retry-after"), "1");
