@@ -67,6 +67,11 @@ export type AuditEvent = {
 };
 
 /**
+ * What can happen.
+ */
+export type AuditEventKind = 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'access.refused';
+
+/**
  * AuditEventPage
  *
  * One page of events.
@@ -1840,6 +1845,9 @@ export type ListMySessionsResponse = ListMySessionsResponses[keyof ListMySession
 export type EndMySessionData = {
     body?: never;
     path: {
+        /**
+         * A session's id, or `current`.
+         */
         id: string;
     };
     query?: never;
@@ -1933,7 +1941,7 @@ export type ListUsersData = {
          */
         search?: string;
         /**
-         * Only users with this role.
+         * A role's name.
          */
         role?: string;
         /**
@@ -2170,6 +2178,9 @@ export type CreateUserResponse = CreateUserResponses[keyof CreateUserResponses];
 export type DeleteUserData = {
     body?: never;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2273,6 +2284,9 @@ export type DeleteUserResponse = DeleteUserResponses[keyof DeleteUserResponses];
 export type ReadUserData = {
     body?: never;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2374,6 +2388,9 @@ export type UpdateUserData = {
         'If-Match'?: string;
     };
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2517,6 +2534,9 @@ export type UpdateUserResponse = UpdateUserResponses[keyof UpdateUserResponses];
 export type SetUserPasswordData = {
     body: PasswordSetting;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2644,6 +2664,9 @@ export type SetUserPasswordResponse = SetUserPasswordResponses[keyof SetUserPass
 export type SetUserRolesData = {
     body: RoleSetting;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2779,6 +2802,9 @@ export type SetUserRolesResponse = SetUserRolesResponses[keyof SetUserRolesRespo
 export type EndUserSessionsData = {
     body?: never;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2874,6 +2900,9 @@ export type EndUserSessionsResponse = EndUserSessionsResponses[keyof EndUserSess
 export type ListUserSessionsData = {
     body?: never;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: {
@@ -3213,6 +3242,9 @@ export type CreateRoleResponse = CreateRoleResponses[keyof CreateRoleResponses];
 export type DeleteRoleData = {
     body?: never;
     path: {
+        /**
+         * A role's name.
+         */
         name: string;
     };
     query?: never;
@@ -3316,6 +3348,9 @@ export type DeleteRoleResponse = DeleteRoleResponses[keyof DeleteRoleResponses];
 export type ReadRoleData = {
     body?: never;
     path: {
+        /**
+         * A role's name.
+         */
         name: string;
     };
     query?: never;
@@ -3411,6 +3446,9 @@ export type ReadRoleResponse = ReadRoleResponses[keyof ReadRoleResponses];
 export type ReplaceRoleData = {
     body: RoleDraft;
     path: {
+        /**
+         * A role's name.
+         */
         name: string;
     };
     query?: never;
@@ -3633,7 +3671,7 @@ export type ListAuditEventsData = {
     path?: never;
     query?: {
         /**
-         * Only what this user did.
+         * A user's id.
          */
         actor?: string;
         /**
@@ -3643,7 +3681,7 @@ export type ListAuditEventsData = {
         /**
          * Only this kind.
          */
-        kind?: 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'access.refused';
+        kind?: AuditEventKind;
         /**
          * Not before this time.
          */
@@ -4186,6 +4224,9 @@ export type RotateSigningKeyResponse = RotateSigningKeyResponses[keyof RotateSig
 export type RevokeSigningKeyData = {
     body?: never;
     path: {
+        /**
+         * A key's id.
+         */
         kid: string;
     };
     query?: never;
