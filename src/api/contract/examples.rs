@@ -95,7 +95,7 @@ fn written() -> Vec<(&'static str, Value)> {
         (
             "AuditEvent",
             json!({
-                "id": "019b76da-a800-7000-8000-1c9f7e5b3d62", "at": at, "kind": "role_deleted",
+                "id": "019b76da-a800-7000-8000-1c9f7e5b3d62", "at": at, "kind": "role.deleted",
                 "actor": { "id": user, "name": "ada" }, "subject": { "type": "role", "id": "clerk" },
                 "address": "192.0.2.7", "session_id": session, "request_id": "019b76da-a800-7000-8000-5d2c8e6f1a3b",
                 "details": {},

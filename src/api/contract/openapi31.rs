@@ -92,6 +92,7 @@ fn modernise(value: &mut Value) {
             {
                 members.insert("examples".into(), json!([example]));
             }
+            unwrap_reference(members);
             bound(members);
             if let Some(content) = members.get_mut("content").and_then(Value::as_object_mut) {
                 *content = std::mem::take(content)
@@ -102,6 +103,17 @@ fn modernise(value: &mut Value) {
             members.values_mut().for_each(modernise);
         }
         _ => {}
+    }
+}
+
+/// A reference may have a description of its own, where 3.0 had to wrap both in an `allOf`.
+fn unwrap_reference(members: &mut Map<String, Value>) {
+    if let Some([reference, about]) = members.get("allOf").and_then(Value::as_array).map(Vec::as_slice)
+        && let Some(reference) = reference.get("$ref").cloned()
+        && about.get("type").is_none()
+    {
+        members.shift_remove("allOf");
+        members.insert("$ref".into(), reference);
     }
 }
 
@@ -124,14 +136,15 @@ fn describe_parameter(parameter: &mut Value) {
     if schema["type"] == "boolean" {
         schema["examples"] = json!([true]);
     }
-    let (example, about) = (schema["examples"].get(0).cloned(), schema["description"].clone());
+    let example = schema["examples"].get(0).cloned();
+    let about = schema.as_object_mut().and_then(|it| it.shift_remove("description"));
     if parameter["required"] == true
         && let Some(example) = example
     {
         parameter["example"] = example;
     }
     if parameter["description"].is_null() {
-        parameter["description"] = about;
+        parameter["description"] = about.unwrap_or_default();
     }
 }
 

@@ -41,11 +41,11 @@ export type AuditEvent = {
     /**
      * Who did it; absent where nobody was signed in.
      */
-    actor?: AuditActor & unknown;
+    actor?: AuditActor;
     /**
      * What it was done to.
      */
-    subject?: AuditSubject & unknown;
+    subject?: AuditSubject;
     /**
      * The client's address.
      */
@@ -136,7 +136,7 @@ export type Credentials = {
     /**
      * How the refresh token travels.
      */
-    transport?: Transport & unknown;
+    transport?: Transport;
 };
 
 /**
@@ -172,7 +172,7 @@ export type Health = {
     /**
      * `ok`.
      */
-    status: HealthStatus & unknown;
+    status: HealthStatus;
 };
 
 /**
@@ -653,7 +653,7 @@ export type SigningKey = {
     /**
      * Where it stands.
      */
-    status: SigningKeyStatus & unknown;
+    status: SigningKeyStatus;
     /**
      * When it was made and published.
      */
@@ -739,7 +739,7 @@ export type Tokens = {
     /**
      * How to send it.
      */
-    token_type: TokenType & unknown;
+    token_type: TokenType;
     /**
      * How long the access token is good for, in seconds.
      */
@@ -788,7 +788,7 @@ export type User = {
     /**
      * Whether the account may be used.
      */
-    status: UserStatus & unknown;
+    status: UserStatus;
     /**
      * The names of the roles it holds, sorted.
      */
@@ -828,7 +828,7 @@ export type UserChange = {
     /**
      * Whether the account may be used.
      */
-    status?: UserStatus & unknown;
+    status?: UserStatus;
 };
 
 /**
@@ -1941,7 +1941,7 @@ export type ListUsersData = {
          */
         search?: string;
         /**
-         * A role's name.
+         * Only users with this role.
          */
         role?: string;
         /**
@@ -3671,7 +3671,7 @@ export type ListAuditEventsData = {
     path?: never;
     query?: {
         /**
-         * A user's id.
+         * Only what this user did.
          */
         actor?: string;
         /**
