@@ -1,6 +1,8 @@
 //! The contract: what guards demand and refusals say, written into the OpenAPI document. poem-openapi gathers
 //! what the types state; [`Documented`] adds what it has no words for, [`openapi31`] turns the result into 3.1.
 
+mod examples;
+mod headers;
 pub mod matrix;
 mod openapi31;
 
@@ -56,7 +58,7 @@ impl<T: OpenApi> OpenApi for Documented<T> {
             MetaSecurityScheme {
                 ty: "http",
                 description: Some(
-                    "An access token from `logIn`: a JWT (RFC 9068), verified by the rules of RFC 8725. \
+                    "An access token from `logIn`: a JWT (RFC 9068), verified by the rules of RFC8725. \
                      The names beside the scheme are the permission an operation needs.",
                 ),
                 name: None,

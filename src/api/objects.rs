@@ -57,6 +57,7 @@ pub struct User {
     /// Whether the account may be used.
     pub status: Status,
     /// The names of the roles it holds, sorted.
+    #[oai(validator(max_items = 1000, max_length = 32))]
     pub roles: Vec<String>,
     /// When it was made.
     pub created_at: Time,

@@ -4,7 +4,7 @@
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
+    registry::{MetaParamIn, MetaSchemaRef, Registry},
     types::ParseFromParameter,
 };
 
@@ -35,11 +35,7 @@ impl<'a, T: ParseFromParameter + 'static> ApiExtractor<'a> for Param<T> {
     }
 
     fn param_schema_ref() -> Option<MetaSchemaRef> {
-        // Without its example, which Swagger UI would send although the parameter is optional.
-        Some(match T::schema_ref() {
-            MetaSchemaRef::Inline(schema) => MetaSchemaRef::Inline(Box::new(MetaSchema { example: None, ..*schema })),
-            MetaSchemaRef::Reference(name) => MetaSchemaRef::Reference(name),
-        })
+        Some(T::schema_ref())
     }
 
     async fn from_request(request: &'a Request, _: &mut RequestBody, options: ExtractParamOptions<T>) -> poem::Result<Self> {

@@ -109,7 +109,7 @@ pub struct ProblemBody {
     #[oai(validator(max_length = 64))]
     pub required_permission: Option<String>,
     /// The roles that would grant it.
-    #[oai(validator(max_items = 1000))]
+    #[oai(validator(max_items = 1000, max_length = 32))]
     pub granted_by: Option<Vec<String>>,
 }
 

@@ -49,6 +49,7 @@ struct Role {
     #[oai(validator(max_length = 300))]
     description: Option<String>,
     /// What it grants, sorted. For `admin`, which grants everything: all that is known by name.
+    #[oai(validator(max_items = 100_000, max_length = 64))]
     permissions: Vec<String>,
     /// Whether it comes with Vestibule: then it cannot be changed.
     built_in: bool,

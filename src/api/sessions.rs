@@ -79,6 +79,7 @@ struct Tokens {
     #[oai(validator(max_length = 128))]
     refresh_token: Option<String>,
     /// How long the session lives unless it is used again, in seconds.
+    #[oai(validator(minimum(value = "0"), maximum(value = "315360000")))]
     refresh_expires_in: i64,
     /// Names the session.
     session_id: Uuid,

@@ -37,8 +37,10 @@ struct Token {
     #[oai(validator(max_length = 64))]
     client_id: String,
     /// The names of the roles.
+    #[oai(validator(max_items = 1000, max_length = 32))]
     roles: Vec<String>,
     /// What the roles grant, sorted.
+    #[oai(validator(max_items = 100_000, max_length = 64))]
     permissions: Vec<String>,
     /// When it was issued.
     issued_at: Time,
@@ -73,8 +75,10 @@ struct Introspection {
     #[oai(validator(max_length = 64))]
     client_id: Option<String>,
     /// From when on it is refused, in seconds since 1970.
+    #[oai(validator(minimum(value = "0"), maximum(value = "253402300799")))]
     exp: Option<i64>,
     /// When it was issued, in seconds since 1970.
+    #[oai(validator(minimum(value = "0"), maximum(value = "253402300799")))]
     iat: Option<i64>,
     /// Names this token.
     jti: Option<Uuid>,
@@ -82,8 +86,10 @@ struct Introspection {
     #[oai(validator(max_length = 8))]
     token_type: Option<String>,
     /// The permissions that its roles grant at this moment, sorted, with a space between them.
+    #[oai(validator(max_length = 6_500_000))]
     scope: Option<String>,
     /// The names of the roles.
+    #[oai(validator(max_items = 1000, max_length = 32))]
     roles: Option<Vec<String>>,
 }
 

@@ -29,9 +29,19 @@ use crate::values::{
 /// Whether a string is one of a format's words, and what is wrong if not.
 pub type Check = fn(&str) -> Result<(), Invalid>;
 
-/// Gives a type its schema.
+/// Gives a type its schema, in place or under a name among the components.
 macro_rules! typed {
     ($word:ty, $schema:expr) => {
+        $crate::api::words::typed!($word, poem_openapi::registry::MetaSchemaRef::Inline(Box::new($schema)), |_| {});
+    };
+    ($word:ty, $name:literal, $schema:expr) => {
+        $crate::api::words::typed!(
+            $word,
+            poem_openapi::registry::MetaSchemaRef::Reference($name.into()),
+            |registry: &mut poem_openapi::registry::Registry| registry.create_schema::<Self, _>($name.into(), |_| $schema)
+        );
+    };
+    ($word:ty, $reference:expr, $register:expr) => {
         impl poem_openapi::types::Type for $word {
             const IS_REQUIRED: bool = true;
             type RawValueType = Self;
@@ -42,7 +52,12 @@ macro_rules! typed {
             }
 
             fn schema_ref() -> poem_openapi::registry::MetaSchemaRef {
-                poem_openapi::registry::MetaSchemaRef::Inline(Box::new($schema))
+                $reference
+            }
+
+            fn register(registry: &mut poem_openapi::registry::Registry) {
+                let register: fn(&mut poem_openapi::registry::Registry) = $register;
+                register(registry);
             }
 
             fn as_raw_value(&self) -> Option<&Self> {
@@ -90,18 +105,18 @@ words! {
     Name = "string" "person-name" { min_length: 1, max_length: 100, example: "Ada Lovelace".into() };
     Password = "string" "password" { min_length: 1, max_length: 1024, example: EXAMPLE_PASSWORD.into() };
     NewPassword = "string" "new-password" { min_length: 8, max_length: 1024, example: EXAMPLE_PASSWORD.into() };
-    RoleName = "string" "role-name" { min_length: 2, max_length: 32, pattern: "^[a-z0-9_-]+$".into(), example: "clerk".into() };
+    RoleName = "string" "role-name" { description: "A role's name.", min_length: 2, max_length: 32, pattern: "^[a-z0-9_-]+$".into(), example: "clerk".into() };
     Identifier = "string" "identifier" { min_length: 1, max_length: 254, example: "ada@example.org".into() };
-    UserId = "string" "uuid" { min_length: 36, max_length: 36 };
-    SessionRef = "string" "session-reference" { min_length: 7, max_length: 36 };
+    UserId = "string" "uuid" { description: "A user's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-3f1e9c7a5d21".into() };
+    SessionRef = "string" "session-reference" { description: "A session's id, or `current`.", min_length: 7, max_length: 36, example: "current".into() };
     Description = "string" "description" { min_length: 1, max_length: 300, example: "Those who give money back.".into() };
     PermissionName = "string" "permission" { min_length: 3, max_length: 64, pattern: "^[a-z0-9._-]+:[a-z0-9._-]+$".into(), example: "users:read".into() };
-    KeyId = "string" "key-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9_-]+$".into() };
-    SubjectId = "string" "subject-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9._-]+$".into() };
-    Search = "string" "search" { min_length: 1, max_length: 254 };
-    Cursor = "string" "cursor" { min_length: 1, max_length: 512, pattern: "^[A-Za-z0-9_-]+$".into() };
-    IfMatch = "string" "if-match" { max_length: 1024 };
-    Limit = "integer" "int32" { minimum: 1.0, maximum: 100.0, default: 25.into() };
+    KeyId = "string" "key-id" { description: "A key's id.", min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9_-]+$".into(), example: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".into() };
+    SubjectId = "string" "subject-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9._-]+$".into(), example: "clerk".into() };
+    Search = "string" "search" { min_length: 1, max_length: 254, example: "ada".into() };
+    Cursor = "string" "cursor" { min_length: 1, max_length: 512, pattern: "^[A-Za-z0-9_-]+$".into(), example: "eyJhIjoxfQ".into() };
+    IfMatch = "string" "if-match" { max_length: 1024, example: "\"1\"".into() };
+    Limit = "integer" "int32" { minimum: 1.0, maximum: 100.0, default: 25.into(), example: 25.into() };
 }
 
 /// One password in all examples, so that *Execute* works without typing: registering, then logging in.
@@ -153,7 +168,17 @@ impl<T: ParseFromJSON> ParseFromJSON for Clearable<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub DateTime<Utc>);
 
-typed!(Time, MetaSchema { max_length: Some(40), ..MetaSchema::new_with_format("string", "date-time") });
+/// In characters: those of a time to the nanosecond, and some more.
+const LONGEST_TIME: usize = 40;
+
+typed!(
+    Time,
+    MetaSchema {
+        max_length: Some(LONGEST_TIME),
+        example: Some("2026-01-01T12:00:00Z".into()),
+        ..MetaSchema::new_with_format("string", "date-time")
+    }
+);
 
 impl ToJSON for Time {
     fn to_json(&self) -> Option<Value> {
@@ -169,12 +194,20 @@ impl ParseFromJSON for Time {
 
 impl ParseFromParameter for Time {
     fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
-        let parsed = DateTime::parse_from_rfc3339(raw);
-        parsed.map(|time| Self(time.to_utc())).map_err(|_| ParseError::custom("is not a time"))
+        let parsed = DateTime::parse_from_rfc3339(raw).ok().filter(|_| raw.len() <= LONGEST_TIME);
+        parsed.map(|time| Self(time.to_utc())).ok_or_else(|| ParseError::custom("is not a time"))
     }
 }
 
-typed!(Kind, MetaSchema { enum_items: Kind::ALL.iter().map(|it| it.name().into()).collect(), ..MetaSchema::new("string") });
+typed!(
+    Kind,
+    "AuditEventKind",
+    MetaSchema {
+        description: Some("What can happen."),
+        enum_items: Kind::ALL.iter().map(|it| it.name().into()).collect(),
+        ..MetaSchema::new("string")
+    }
+);
 
 impl ParseFromParameter for Kind {
     fn parse_from_parameter(raw: &str) -> ParseResult<Self> {

@@ -4,8 +4,11 @@ use poem::http::StatusCode;
 use poem_openapi::{registry::Registry, types::Type};
 use serde_json::{Map, Value, json};
 
-use super::{access, operations, operations_mut};
+use super::{access, examples, headers, operations, operations_mut};
 use crate::api::problem::{self, Code};
+
+/// No text may hold the character NUL, which PostgreSQL cannot store.
+const NO_NUL: &str = r"^[^\x00]*$";
 
 /// The JSON Schema one request object must satisfy, with everything it refers to.
 ///
@@ -27,6 +30,7 @@ pub fn schema_of<T: Type>() -> Value {
 /// Completes poem-openapi's document and makes it OpenAPI 3.1.
 pub(super) fn finish(mut document: Value) -> Value {
     document["openapi"] = json!("3.1.0");
+    document["servers"][0]["x-internal"] = false.into();
     modernise(&mut document);
     let mut requested = Vec::new();
     for (_, _, operation) in operations_mut(&mut document) {
@@ -40,9 +44,7 @@ pub(super) fn finish(mut document: Value) -> Value {
             collect_references(body, &mut requested);
         }
         for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(example) = parameter["schema"]["examples"].get(0).cloned() {
-                parameter["example"] = example;
-            }
+            describe_parameter(parameter);
         }
         for (status, response) in operation.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten() {
             describe(status, response);
@@ -53,9 +55,7 @@ pub(super) fn finish(mut document: Value) -> Value {
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| met.iter().position(|name| *name == tag["name"]));
     }
-    for (name, example) in examples() {
-        document["components"]["schemas"][name]["examples"] = json!([example]);
-    }
+    examples::complete(&mut document["components"]["schemas"]);
     while let Some(name) = requested.pop() {
         if let Some(schema) = document["components"]["schemas"].get_mut(&name)
             && close(schema)
@@ -64,21 +64,6 @@ pub(super) fn finish(mut document: Value) -> Value {
         }
     }
     document
-}
-
-/// Requests that work as they stand, where the examples of their members, taken together, would not: *Execute* sends them.
-fn examples() -> [(&'static str, Value); 6] {
-    [
-        ("MyChange", json!({ "name": "Ada King" })),
-        ("NewUser", json!({ "email": "grace@example.org", "username": "grace", "password": "nine grey gulls at noon" })),
-        ("UserChange", json!({ "name": "Grace Hopper" })),
-        ("RoleSetting", json!({ "roles": ["clerk", "user"] })),
-        (
-            "NewRole",
-            json!({ "name": "clerk", "description": "Those at the counter.", "permissions": ["users:read", "billing:refund"] }),
-        ),
-        ("RoleDraft", json!({ "description": "Those at the counter.", "permissions": ["users:read"] })),
-    ]
 }
 
 /// 3.0 spellings that poem-openapi emits, in 3.1's.
@@ -107,6 +92,8 @@ fn modernise(value: &mut Value) {
             {
                 members.insert("examples".into(), json!([example]));
             }
+            unwrap_reference(members);
+            bound(members);
             if let Some(content) = members.get_mut("content").and_then(Value::as_object_mut) {
                 *content = std::mem::take(content)
                     .into_iter()
@@ -116,6 +103,48 @@ fn modernise(value: &mut Value) {
             members.values_mut().for_each(modernise);
         }
         _ => {}
+    }
+}
+
+/// A reference may have a description of its own, where 3.0 had to wrap both in an `allOf`.
+fn unwrap_reference(members: &mut Map<String, Value>) {
+    if let Some([reference, about]) = members.get("allOf").and_then(Value::as_array).map(Vec::as_slice)
+        && let Some(reference) = reference.get("$ref").cloned()
+        && about.get("type").is_none()
+    {
+        members.shift_remove("allOf");
+        members.insert("$ref".into(), reference);
+    }
+}
+
+/// What is true of every text and every number, said where nothing narrower is.
+fn bound(members: &mut Map<String, Value>) {
+    match (members.get("type").and_then(Value::as_str), members.get("format").and_then(Value::as_str)) {
+        (Some("string"), Some("uuid")) => _ = members.entry("maxLength").or_insert_with(|| 36.into()),
+        (Some("string"), None) if !members.contains_key("enum") => {
+            members.entry("pattern").or_insert_with(|| NO_NUL.into());
+        }
+        // JSON Schema has no word for it.
+        (Some("integer"), Some("uint16")) => members["format"] = "int32".into(),
+        _ => {}
+    }
+}
+
+/// Gives a parameter what its schema says. Swagger UI fills in `example`, so an optional one keeps it in its schema.
+fn describe_parameter(parameter: &mut Value) {
+    let schema = &mut parameter["schema"];
+    if schema["type"] == "boolean" {
+        schema["examples"] = json!([true]);
+    }
+    let example = schema["examples"].get(0).cloned();
+    let about = schema.as_object_mut().and_then(|it| it.shift_remove("description"));
+    if parameter["required"] == true
+        && let Some(example) = example
+    {
+        parameter["example"] = example;
+    }
+    if parameter["description"].is_null() {
+        parameter["description"] = about.unwrap_or_default();
     }
 }
 
@@ -147,7 +176,7 @@ fn collect_references(value: &Value, names: &mut Vec<String>) {
 }
 
 /// A problem of this code as a caller might see it.
-fn problem_example(status: &str, title: &Value, code: &str) -> Value {
+pub(super) fn problem_example(status: &str, title: &Value, code: &str) -> Value {
     let mut problem = json!({
         "type": format!("urn:problem-type:vestibule:{code}"),
         "title": title,
@@ -167,7 +196,7 @@ fn problem_example(status: &str, title: &Value, code: &str) -> Value {
 
 /// Gives a response the headers its status always has, and a description where it has none.
 fn describe(status: &str, response: &mut Value) {
-    let header = |about: &str, of: &str| json!({ "description": about, "required": true, "schema": { "type": of } });
+    let header = |about: &str| json!({ "description": about, "required": true });
     if response["description"] == "" {
         let reason = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
         response["description"] = reason.unwrap_or("Response").into();
@@ -183,14 +212,17 @@ fn describe(status: &str, response: &mut Value) {
     if headers.is_null() {
         *headers = json!({});
     }
-    headers["X-Request-Id"] = header("Names this request, here and in the log.", "string");
+    headers["X-Request-Id"] = header("Names this request, here and in the log.");
     if status == "401" {
-        headers["WWW-Authenticate"] = header("A Bearer challenge (RFC 6750 section 3).", "string");
+        headers["WWW-Authenticate"] = header("A Bearer challenge (RFC 6750 section 3).");
     } else if guarded {
-        headers["WWW-Authenticate"] = header("A Bearer challenge (RFC 6750 section 3).", "string");
+        headers["WWW-Authenticate"] = header("A Bearer challenge (RFC 6750 section 3).");
         headers["WWW-Authenticate"]["required"] = false.into();
     }
     if matches!(status, "429" | "503") {
-        headers["Retry-After"] = header("Seconds to wait before trying again.", "integer");
+        headers["Retry-After"] = header("Seconds to wait before trying again.");
+    }
+    for (name, header) in headers.as_object_mut().into_iter().flatten() {
+        header["schema"] = headers::schema(name);
     }
 }

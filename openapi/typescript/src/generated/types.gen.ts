@@ -41,11 +41,11 @@ export type AuditEvent = {
     /**
      * Who did it; absent where nobody was signed in.
      */
-    actor?: AuditActor & unknown;
+    actor?: AuditActor;
     /**
      * What it was done to.
      */
-    subject?: AuditSubject & unknown;
+    subject?: AuditSubject;
     /**
      * The client's address.
      */
@@ -65,6 +65,11 @@ export type AuditEvent = {
         [key: string]: unknown;
     };
 };
+
+/**
+ * What can happen.
+ */
+export type AuditEventKind = 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -131,7 +136,7 @@ export type Credentials = {
     /**
      * How the refresh token travels.
      */
-    transport?: Transport & unknown;
+    transport?: Transport;
 };
 
 /**
@@ -167,7 +172,7 @@ export type Health = {
     /**
      * `ok`.
      */
-    status: HealthStatus & unknown;
+    status: HealthStatus;
 };
 
 /**
@@ -648,7 +653,7 @@ export type SigningKey = {
     /**
      * Where it stands.
      */
-    status: SigningKeyStatus & unknown;
+    status: SigningKeyStatus;
     /**
      * When it was made and published.
      */
@@ -734,7 +739,7 @@ export type Tokens = {
     /**
      * How to send it.
      */
-    token_type: TokenType & unknown;
+    token_type: TokenType;
     /**
      * How long the access token is good for, in seconds.
      */
@@ -783,7 +788,7 @@ export type User = {
     /**
      * Whether the account may be used.
      */
-    status: UserStatus & unknown;
+    status: UserStatus;
     /**
      * The names of the roles it holds, sorted.
      */
@@ -823,7 +828,7 @@ export type UserChange = {
     /**
      * Whether the account may be used.
      */
-    status?: UserStatus & unknown;
+    status?: UserStatus;
 };
 
 /**
@@ -1840,6 +1845,9 @@ export type ListMySessionsResponse = ListMySessionsResponses[keyof ListMySession
 export type EndMySessionData = {
     body?: never;
     path: {
+        /**
+         * A session's id, or `current`.
+         */
         id: string;
     };
     query?: never;
@@ -2170,6 +2178,9 @@ export type CreateUserResponse = CreateUserResponses[keyof CreateUserResponses];
 export type DeleteUserData = {
     body?: never;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2273,6 +2284,9 @@ export type DeleteUserResponse = DeleteUserResponses[keyof DeleteUserResponses];
 export type ReadUserData = {
     body?: never;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2374,6 +2388,9 @@ export type UpdateUserData = {
         'If-Match'?: string;
     };
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2517,6 +2534,9 @@ export type UpdateUserResponse = UpdateUserResponses[keyof UpdateUserResponses];
 export type SetUserPasswordData = {
     body: PasswordSetting;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2644,6 +2664,9 @@ export type SetUserPasswordResponse = SetUserPasswordResponses[keyof SetUserPass
 export type SetUserRolesData = {
     body: RoleSetting;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2779,6 +2802,9 @@ export type SetUserRolesResponse = SetUserRolesResponses[keyof SetUserRolesRespo
 export type EndUserSessionsData = {
     body?: never;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: never;
@@ -2874,6 +2900,9 @@ export type EndUserSessionsResponse = EndUserSessionsResponses[keyof EndUserSess
 export type ListUserSessionsData = {
     body?: never;
     path: {
+        /**
+         * A user's id.
+         */
         id: string;
     };
     query?: {
@@ -3213,6 +3242,9 @@ export type CreateRoleResponse = CreateRoleResponses[keyof CreateRoleResponses];
 export type DeleteRoleData = {
     body?: never;
     path: {
+        /**
+         * A role's name.
+         */
         name: string;
     };
     query?: never;
@@ -3316,6 +3348,9 @@ export type DeleteRoleResponse = DeleteRoleResponses[keyof DeleteRoleResponses];
 export type ReadRoleData = {
     body?: never;
     path: {
+        /**
+         * A role's name.
+         */
         name: string;
     };
     query?: never;
@@ -3411,6 +3446,9 @@ export type ReadRoleResponse = ReadRoleResponses[keyof ReadRoleResponses];
 export type ReplaceRoleData = {
     body: RoleDraft;
     path: {
+        /**
+         * A role's name.
+         */
         name: string;
     };
     query?: never;
@@ -3643,7 +3681,7 @@ export type ListAuditEventsData = {
         /**
          * Only this kind.
          */
-        kind?: 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'access.refused';
+        kind?: AuditEventKind;
         /**
          * Not before this time.
          */
@@ -4186,6 +4224,9 @@ export type RotateSigningKeyResponse = RotateSigningKeyResponses[keyof RotateSig
 export type RevokeSigningKeyData = {
     body?: never;
     path: {
+        /**
+         * A key's id.
+         */
         kid: string;
     };
     query?: never;

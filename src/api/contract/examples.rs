@@ -1,0 +1,117 @@
+//! Examples: one of each object that a request or an answer holds. *Execute* sends those of requests as they stand.
+
+use serde_json::{Map, Value, json};
+
+/// Gives an example to every object among the schemas: the one written here, or one made of those of its members.
+pub(super) fn complete(schemas: &mut Value) {
+    for (name, example) in written() {
+        schemas[name]["examples"] = json!([example]);
+    }
+    let names: Vec<String> = schemas.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    for name in names {
+        let object = &schemas[&name];
+        if object["type"] == "object" && object["examples"].is_null() {
+            let members = object["properties"].as_object().into_iter().flatten();
+            let example: Map<String, Value> =
+                members.filter_map(|(member, schema)| Some((member.clone(), of(schema, schemas)?))).collect();
+            schemas[&name]["examples"] = json!([example]);
+        }
+    }
+}
+
+/// The example of a member, if it or what it refers to has one.
+fn of(schema: &Value, schemas: &Value) -> Option<Value> {
+    if let Some(name) = schema["$ref"].as_str().and_then(|it| it.strip_prefix("#/components/schemas/")) {
+        return schemas[name]["examples"].get(0).cloned();
+    }
+    let item = || of(schema.get("items")?, schemas).map(|it| json!([it]));
+    schema["examples"].get(0).cloned().or_else(item)
+}
+
+/// Answers, and requests that would not work with the examples of all their members.
+fn written() -> Vec<(&'static str, Value)> {
+    let (at, later) = ("2026-01-01T12:00:00Z", "2026-01-31T12:00:00Z");
+    let user = "019b76da-a800-7000-8000-3f1e9c7a5d21";
+    let session = "019b76da-a800-7000-8000-8b4d2f6e0c17";
+    let kid = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    let token = "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl";
+    let clerk = json!({ "description": "Those at the counter.", "permissions": ["users:read", "billing:refund"] });
+    let with = |mut object: Value, name: &str, more: Value| {
+        object[name] = more;
+        object
+    };
+    vec![
+        ("MyChange", json!({ "name": "Ada King" })),
+        ("NewUser", json!({ "email": "grace@example.org", "username": "grace", "password": "nine grey gulls at noon" })),
+        ("UserChange", json!({ "name": "Grace Hopper" })),
+        ("RoleSetting", json!({ "roles": ["clerk", "user"] })),
+        ("NewRole", with(clerk.clone(), "name", "clerk".into())),
+        ("RoleDraft", json!({ "description": "Those at the counter.", "permissions": ["users:read"] })),
+        ("Refreshing", json!({ "refresh_token": "the one handed out last" })),
+        ("IntrospectionRequest", json!({ "token": token })),
+        (
+            "User",
+            json!({
+                "id": user, "email": "ada@example.org", "username": "ada", "name": "Ada Lovelace", "status": "active",
+                "roles": ["user"], "created_at": at, "updated_at": at, "last_login_at": at,
+            }),
+        ),
+        (
+            "Tokens",
+            json!({
+                "access_token": token, "token_type": "Bearer", "expires_in": 300, "refresh_token": "keep this one",
+                "refresh_expires_in": 2_592_000, "session_id": session,
+            }),
+        ),
+        (
+            "Token",
+            json!({
+                "subject": user, "session_id": session, "client_id": "vestibule", "roles": ["clerk"],
+                "permissions": ["billing:refund", "users:read"], "issued_at": at, "expires_at": "2026-01-01T12:05:00Z",
+            }),
+        ),
+        (
+            "Introspection",
+            json!({
+                "active": true, "iss": "https://id.example.org", "sub": user, "aud": "vestibule", "client_id": "vestibule",
+                "exp": 1_767_269_100, "iat": 1_767_268_800, "jti": "019b76da-a800-7000-8000-6a0e4c8d2b95",
+                "token_type": "Bearer", "scope": "billing:refund users:read", "roles": ["clerk"],
+            }),
+        ),
+        (
+            "Session",
+            json!({
+                "id": session, "created_at": at, "last_used_at": at, "expires_at": later, "address": "192.0.2.7",
+                "user_agent": "curl/8.14.1", "current": true,
+            }),
+        ),
+        ("Role", {
+            let role = with(clerk, "name", "clerk".into());
+            with(with(with(role, "built_in", false.into()), "created_at", at.into()), "updated_at", at.into())
+        }),
+        ("Permission", json!({ "name": "users:read", "description": "See every account." })),
+        ("AuditActor", json!({ "id": user, "name": "ada" })),
+        ("AuditSubject", json!({ "type": "role", "id": "clerk" })),
+        (
+            "AuditEvent",
+            json!({
+                "id": "019b76da-a800-7000-8000-1c9f7e5b3d62", "at": at, "kind": "role.deleted",
+                "actor": { "id": user, "name": "ada" }, "subject": { "type": "role", "id": "clerk" },
+                "address": "192.0.2.7", "session_id": session, "request_id": "019b76da-a800-7000-8000-5d2c8e6f1a3b",
+                "details": {},
+            }),
+        ),
+        (
+            "Jwk",
+            json!({
+                "kty": "OKP", "kid": kid, "use": "sig", "alg": "EdDSA", "crv": "Ed25519",
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            }),
+        ),
+        ("SigningKey", json!({ "kid": kid, "algorithm": "EdDSA", "status": "active", "created_at": at, "activates_at": at })),
+        ("Health", json!({ "status": "ok" })),
+        ("Version", json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") })),
+        ("Fault", json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address needs an @." })),
+        ("Problem", super::openapi31::problem_example("404", &"Not Found".into(), "not_found")),
+    ]
+}

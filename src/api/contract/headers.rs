@@ -1,0 +1,29 @@
+//! The headers of answers: what each looks like, said once for all operations.
+
+use serde_json::{Value, json};
+
+/// A header's name, the pattern of its values, how many characters they have at most, and one of them.
+const HEADERS: &[(&str, &str, u32, &str)] = &[
+    ("Cache-Control", "^public, max-age=[0-9]+$", 64, "public, max-age=300"),
+    ("ETag", "^\"[A-Za-z0-9_-]+\"$", 64, "\"1\""),
+    ("Link", "^<.+>; rel=\"next\"$", 10_000, "</v1/users?cursor=eyJhIjoxfQ>; rel=\"next\""),
+    ("Location", "^/v1/[a-z0-9/_-]+$", 128, "/v1/users/019b76da-a800-7000-8000-3f1e9c7a5d21"),
+    (
+        "Set-Cookie",
+        "^(__Host-)?vestibule_refresh=",
+        4096,
+        "__Host-vestibule_refresh=opaque; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict",
+    ),
+    ("WWW-Authenticate", "^Bearer realm=\"vestibule\"", 512, "Bearer realm=\"vestibule\""),
+    ("X-Request-Id", "^[0-9a-f-]{36}$", 36, "019b76da-a800-7000-8000-5d2c8e6f1a3b"),
+];
+
+/// The schema of a header; `null` for one that is not known here, which the tests refuse.
+pub(super) fn schema(name: &str) -> Value {
+    if name == "Retry-After" {
+        return json!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": i32::MAX, "examples": [1] });
+    }
+    HEADERS.iter().find(|(known, ..)| *known == name).map_or(Value::Null, |(_, pattern, longest, example)| {
+        json!({ "type": "string", "maxLength": longest, "pattern": pattern, "examples": [example] })
+    })
+}

@@ -1,0 +1,211 @@
+//! What the contract says of a request is what the program refuses: every bound in it is broken, one at a time.
+
+use std::fmt::Write;
+
+use poem::{Body, http::Method};
+use serde_json::{Value, json};
+use vestibule::api::contract;
+
+use super::complete::{example, kind, resolved};
+use crate::{
+    assert_problem,
+    support::{TestApp, caller::Caller},
+};
+
+#[tokio::test]
+async fn every_bound_on_a_member_is_kept_and_what_breaks_it_is_named() {
+    let app = TestApp::start().await;
+    let admin = with_a_role(&app).await;
+    let id = app.register("ada").await.to_string();
+    let mut tried = 0;
+    for (path, method, operation) in contract::operations(contract::document()) {
+        let Some(schema) = operation.get("requestBody").and_then(|it| it["content"]["application/json"].get("schema")) else {
+            continue;
+        };
+        let (schema, path) = (resolved(schema), path.replace("{id}", &id).replace("{name}", "clerk"));
+        let good = schema["examples"][0].clone();
+        let with = |name: &str, value: Value| {
+            let mut body = good.clone();
+            body[name] = value;
+            body
+        };
+        let mut broken = vec![
+            (json!([]), String::new(), "type"),
+            (with("no_such_member", json!(1)), "/no_such_member".into(), "unknown_member"),
+        ];
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let mut body = good.clone();
+            body.as_object_mut().unwrap().remove(name);
+            broken.push((body, format!("/{name}"), "required"));
+        }
+        for (name, member) in schema["properties"].as_object().unwrap() {
+            for (value, inside, code) in violations(member) {
+                broken.push((with(name, value), format!("/{name}{inside}"), code));
+            }
+        }
+        for (body, pointer, code) in broken {
+            let answer = admin.json(verb(method), &path, &body).await;
+            assert_eq!(answer.problem(), (422, "validation_failed"), "{method} {path} took {body}");
+            assert!(answer.faults().contains(&(&*pointer, code)), "{method} {path}: {body}: {pointer} {code}: {:#}", answer.body);
+            tried += 1;
+        }
+    }
+    assert!(tried > 200, "only {tried} violations");
+}
+
+#[tokio::test]
+async fn every_bound_on_a_parameter_is_kept() {
+    let app = TestApp::start().await;
+    let admin = with_a_role(&app).await;
+    let id = app.register("ada").await.to_string();
+    let mut tried = 0;
+    for (template, method, operation) in contract::operations(contract::document()) {
+        let body = operation.get("requestBody").and_then(|it| example(&it["content"]["application/json"]["schema"]));
+        let path = template.replace("{id}", &id).replace("{name}", "clerk");
+        for parameter in operation.get("parameters").and_then(Value::as_array).into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            for raw in raw_violations(&parameter["schema"]) {
+                let value = percent_encoded(&raw);
+                let (uri, headers, status, place) = match parameter["in"].as_str().unwrap() {
+                    "query" => (format!("{path}?{name}={value}"), Vec::new(), 422, Some(name)),
+                    // An empty segment is another path.
+                    "path" if value.is_empty() => continue,
+                    "path" => (template.replace(&format!("{{{name}}}"), &value), Vec::new(), 404, None),
+                    _ => (path.clone(), vec![(name, "*,".repeat(raw.len()))], 412, None),
+                };
+                let mut headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+                headers.extend(body.map(|_| ("content-type", "application/json")));
+                let body = body.map_or(Body::empty(), |it| Body::from_string(it.to_string()));
+                let answer = admin.send(verb(method), &uri, &headers, body).await;
+                assert_eq!(answer.status, status, "{method} {uri}: {:#}", answer.body);
+                assert_eq!(answer.faults().first().map(|(place, _)| *place), place, "{method} {uri}");
+                tried += 1;
+            }
+        }
+        if operation.get("parameters").is_some_and(|it| it.as_array().unwrap().iter().any(|it| it["in"] == "query")) {
+            let answer = admin.send(verb(method), &format!("{path}?no_such_parameter=1"), &[], Body::empty()).await;
+            assert_eq!(answer.faults(), [("no_such_parameter", "unknown_parameter")], "{method} {path}");
+        }
+    }
+    assert!(tried > 60, "only {tried} violations");
+}
+
+#[tokio::test]
+async fn every_bound_on_a_form_is_kept() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let send = async |path: &str, form: String| {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        admin.send(Method::POST, path, &headers, Body::from_string(form)).await
+    };
+    for (path, _, operation) in contract::operations(contract::document()) {
+        let Some(form) = operation.get("requestBody").and_then(|it| it["content"].get("application/x-www-form-urlencoded"))
+        else {
+            continue;
+        };
+        let schema = resolved(&form["schema"]);
+        for (name, member) in schema["properties"].as_object().unwrap() {
+            for raw in raw_violations(member) {
+                assert_problem!(send(path, format!("{name}={}", percent_encoded(&raw))).await, 400, "malformed_request");
+            }
+            assert_problem!(send(path, format!("{name}=a&{name}=a")).await, 400, "malformed_request");
+        }
+        assert_problem!(send(path, "other=a".into()).await, 400, "malformed_request");
+    }
+}
+
+/// The administrator, in an app that has the role `clerk`.
+async fn with_a_role(app: &TestApp) -> Caller<'_> {
+    let admin = app.admin().await;
+    admin.post("/v1/roles", json!({ "name": "clerk", "permissions": [] })).await.expect(201);
+    admin
+}
+
+fn verb(method: &str) -> Method {
+    method.to_uppercase().parse().unwrap()
+}
+
+/// Values that break one bound of a member each, with the place inside it and the code of the fault.
+fn violations(schema: &Value) -> Vec<(Value, String, &'static str)> {
+    let nullable = schema["type"].as_array().is_some();
+    let schema = resolved(schema);
+    let here = |value: Value, code| (value, String::new(), code);
+    let mut broken = vec![here(json!({ "a": 1 }), "type")];
+    if !nullable {
+        broken.push(here(Value::Null, "type"));
+    }
+    match kind(schema) {
+        "string" => {
+            broken.extend([here(json!(1), "type"), here(json!("a\0a"), "not_allowed")]);
+            if schema.get("enum").is_some() {
+                broken.push(here(json!("no_such_word"), "not_allowed"));
+            }
+            broken.extend(longer(schema).map(|it| here(it.into(), "too_long")));
+            broken.extend(shorter(schema).map(|it| here(it.into(), "too_short")));
+            broken.extend(foreign(schema).map(|it| here(it.into(), "pattern")));
+        }
+        "array" => {
+            broken.push(here(json!("a"), "type"));
+            let limit = schema["maxItems"].as_u64().unwrap();
+            let item = example(&schema["items"]).unwrap();
+            broken.push(here((0..=limit).map(|_| item.clone()).collect(), "too_long"));
+            let items = violations(&schema["items"]).into_iter();
+            broken.extend(items.map(|(value, inside, code)| (json!([value]), format!("/0{inside}"), code)));
+        }
+        other => panic!("no request has a {other}: say here how to break it"),
+    }
+    broken
+}
+
+/// Texts that break one bound of a parameter each.
+fn raw_violations(schema: &Value) -> Vec<String> {
+    let schema = resolved(schema);
+    let number = |bound: &str| schema[bound].as_i64();
+    match kind(schema) {
+        "integer" => {
+            let outside = number("minimum").map(|it| it - 1).into_iter().chain(number("maximum").map(|it| it + 1));
+            outside.map(|it| it.to_string()).chain(["x".into(), "1.5".into(), String::new()]).collect()
+        }
+        "boolean" => vec!["maybe".into(), String::new()],
+        "string" if schema.get("enum").is_some() => vec!["no_such_word".into(), String::new()],
+        _ => {
+            let mut broken: Vec<_> = longer(schema).into_iter().chain(shorter(schema)).chain(foreign(schema)).collect();
+            match schema["format"].as_str() {
+                Some("uuid") => broken.push("g".repeat(36)),
+                Some("date-time") => {
+                    broken.extend(["yesterday".into(), format!("2026-01-01T12:00:00.{}Z", "0".repeat(20))]);
+                }
+                _ => {}
+            }
+            broken
+        }
+    }
+}
+
+fn longer(schema: &Value) -> Option<String> {
+    let limit = usize::try_from(schema["maxLength"].as_u64()?).unwrap();
+    Some("a".repeat(limit + 1))
+}
+
+fn shorter(schema: &Value) -> Option<String> {
+    let limit = usize::try_from(schema["minLength"].as_u64()?).unwrap();
+    Some("a".repeat(limit.checked_sub(1)?))
+}
+
+/// Of a right length, with a character that the pattern does not allow; none where it allows all but NUL.
+fn foreign(schema: &Value) -> Option<String> {
+    let pattern = schema["pattern"].as_str()?;
+    let limit = schema["minLength"].as_u64().unwrap_or(1).max(1);
+    (!pattern.contains(r"\x00")).then(|| "é".repeat(usize::try_from(limit).unwrap()))
+}
+
+fn percent_encoded(raw: &str) -> String {
+    raw.bytes().fold(String::new(), |mut all, byte| {
+        if byte.is_ascii_alphanumeric() {
+            all.push(char::from(byte));
+        } else {
+            write!(all, "%{byte:02X}").unwrap();
+        }
+        all
+    })
+}
