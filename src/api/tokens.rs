@@ -53,7 +53,8 @@ struct Token {
 #[oai(write_only_all)]
 struct IntrospectionRequest {
     /// The access token. Any other, a refresh token too, is not active.
-    #[oai(validator(min_length = 1, max_length = 8192))]
+    // Any text, NUL too: what is no token is not active.
+    #[oai(validator(min_length = 1, max_length = 8192, pattern = r"^[\s\S]+$"))]
     token: String,
 }
 

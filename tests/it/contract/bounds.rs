@@ -192,11 +192,12 @@ fn shorter(schema: &Value) -> Option<String> {
     Some("a".repeat(limit.checked_sub(1)?))
 }
 
-/// Of a right length, with a character that the pattern does not allow; none where it allows all but NUL.
+/// Of a right length, with a character that the pattern does not allow; none where it allows even that.
 fn foreign(schema: &Value) -> Option<String> {
-    let pattern = schema["pattern"].as_str()?;
     let limit = schema["minLength"].as_u64().unwrap_or(1).max(1);
-    (!pattern.contains(r"\x00")).then(|| "é".repeat(usize::try_from(limit).unwrap()))
+    let text = "é".repeat(usize::try_from(limit).unwrap());
+    let pattern = json!({ "pattern": schema.get("pattern")? });
+    (!jsonschema::is_valid(&pattern, &json!(text))).then_some(text)
 }
 
 fn percent_encoded(raw: &str) -> String {
