@@ -14,7 +14,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// An `If-Match` condition (RFC 9110 section 13.1.1). Reading one never fails: a tag that is not ours matches nothing.
+/// An `If-Match` condition (RFC 9110 section 13.1.1) of at most 1024 characters. A tag that is not ours matches nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IfMatch(String);
 
@@ -30,8 +30,12 @@ impl IfMatch {
 impl FromStr for IfMatch {
     type Err = Invalid;
 
-    /// Never fails.
+    /// # Errors
+    /// `too_long`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
+        if raw.chars().count() > 1024 {
+            return Err(Invalid::new("too_long", "A condition has at most 1024 characters."));
+        }
         Ok(Self(raw.to_owned()))
     }
 }
