@@ -132,6 +132,8 @@ pub enum Unready {
     Revocations,
     /// This machine's clock and the database's are too far apart.
     Clock,
+    /// Nobody can log in: no key signs access tokens.
+    Signer,
 }
 
 impl Unready {
@@ -141,6 +143,7 @@ impl Unready {
             Self::Database => "the database does not answer",
             Self::Revocations => "what is known of revocations is too old",
             Self::Clock => "this machine's clock and the database's are over 2 s apart",
+            Self::Signer => "no key signs access tokens",
         }
     }
 }

@@ -3,7 +3,7 @@
 use poem::{Request, web::Data};
 use poem_openapi::{
     Object, OpenApi,
-    registry::MetaSchema,
+    registry::{MetaSchema, MetaSchemaRef},
     types::{ParseFromJSON, ParseResult, ToJSON},
 };
 use serde_json::Value;
@@ -89,7 +89,13 @@ struct AuditSubject {
 #[derive(Debug)]
 struct Details(Value);
 
-typed!(Details, MetaSchema::new("object"));
+typed!(
+    Details,
+    MetaSchema {
+        additional_properties: Some(Box::new(MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)))),
+        ..MetaSchema::new("object")
+    }
+);
 
 impl ToJSON for Details {
     fn to_json(&self) -> Option<Value> {

@@ -54,9 +54,10 @@ pub fn presented(request: &Request, settings: &Settings) -> Result<Option<Zeroiz
 
 /// What stands in each cookie of our name.
 fn tokens(request: &Request, settings: &Settings) -> Vec<Zeroizing<String>> {
-    let headers = request.headers().get_all(header::COOKIE).iter().filter_map(|it| it.to_str().ok());
-    let cookies = headers.flat_map(|it| it.split(';')).filter_map(|it| it.trim().split_once('='));
-    cookies.filter(|(it, _)| *it == name(settings)).map(|(_, token)| Zeroizing::new(token.to_owned())).collect()
+    // Byte by byte: others set cookies for this host too, and theirs need not be text.
+    let cookies = request.headers().get_all(header::COOKIE).iter().flat_map(|it| it.as_bytes().split(|byte| *byte == b';'));
+    let tokens = cookies.filter_map(|it| it.trim_ascii().strip_prefix(name(settings).as_bytes())?.strip_prefix(b"="));
+    tokens.map(|it| Zeroizing::new(String::from_utf8_lossy(it).into_owned())).collect()
 }
 
 /// Goes on only if no page of another site can have sent this: browsers say where a request comes from, in

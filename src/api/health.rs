@@ -64,7 +64,8 @@ impl Service {
     /// Can it serve?
     ///
     /// 503 while the service is stopping, the database does not answer, what is known of revocations is too old to let
-    /// anybody in, or this machine's clock and the database's are over 2 s apart; `detail` says which of these.
+    /// anybody in, this machine's clock and the database's are over 2 s apart, or no key signs access tokens; `detail`
+    /// says which of these.
     #[oai(path = "/readyz", method = "get", operation_id = "readReadiness")]
     async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, ReadReadiness> {
         // A row that is always there: SQLite answers `SELECT 1` without a look at the file.
@@ -74,6 +75,7 @@ impl Service {
             (Unready::Database, database.is_ok()),
             (Unready::Revocations, app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
             (Unready::Clock, app.feed.skew() <= MOST_SKEW),
+            (Unready::Signer, app.keys.load().signer(app.clock.now()).is_some()),
         ];
         let failed: Vec<_> = checks.into_iter().filter(|(_, passed)| !passed).map(|(what, _)| what).collect();
         if !failed.is_empty() {

@@ -44,7 +44,7 @@ const CACHE_CONTROL: &str = "public, max-age=300";
 /// A set of public keys (RFC 7517 section 5).
 #[derive(Debug, Object)]
 struct JwkSet {
-    /// The keys; empty while an HS256 secret signs.
+    /// The keys; while an HS256 secret signs, only those whose tokens may still live.
     #[oai(validator(max_items = 100))]
     keys: Vec<Jwk>,
 }
@@ -180,7 +180,7 @@ impl From<keys::SigningKey> for SigningKey {
 /// All signing keys: they fit one page.
 #[derive(Debug, Object)]
 struct SigningKeyPage {
-    /// The keys by `activates_at`, the last first; empty while an HS256 secret signs.
+    /// The keys by `activates_at`, the last first; while an HS256 secret signs, only those whose tokens may still live.
     #[oai(validator(max_items = 100))]
     items: Vec<SigningKey>,
 }

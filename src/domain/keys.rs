@@ -128,6 +128,8 @@ pub async fn rotate(app: &App, by: By<'_>) -> Result<SigningKey> {
 pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     let fresh = fresh(app).await?;
     let (tx, authority) = by.begin(app).await?;
+    // What leaked is refused in any case, also where no other key can be made to take its place.
+    let fresh = if vault::opens(&app.sealer, &tx).await? { fresh } else { None };
     let now = app.clock.now();
     let row = signing_key::Entity::find_by_id(kid.as_str()).one(&tx).await?.ok_or(Error::NotFound)?;
     if row.revoked_at.is_some() {
@@ -144,6 +146,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
         (Status::Next, ..) => keep_signer(&tx, &rest, now).await?,
         (Status::Active, Some(next), _) => change(&tx, next, |row| row.activates_at = Set(now)).await?,
         (Status::Active, None, Some(fresh)) => _ = follow_up(app, &tx, fresh, now, now).await?,
+        (Status::Active, None, None) => tracing::error!("no key signs any more until this process is started again"),
         _ => {}
     }
     let event = Event::on_key(Kind::KeyRevoked, kid.as_str());
@@ -173,7 +176,7 @@ pub async fn turn_over(app: &App) -> Result<()> {
     }
     let tx = app.db.write().await?;
     if algorithm(app).is_none() {
-        // The operator's secret signs in place of all of them.
+        // The operator's secret signs in place of all of them; one that waits may sign elsewhere, with older settings.
         signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
     }
     signing_key::Entity::delete_dead(&tx, now, now - KEPT_AFTER).await?;
@@ -255,7 +258,7 @@ async fn follow_up(
 }
 
 fn master_key_changed() -> Error {
-    Error::internal(anyhow::anyhow!("the master key was changed since this server started: restart it"))
+    Error::internal(anyhow::anyhow!("the master key was changed since this process started: start it again"))
 }
 
 fn rotated(row: &Model) -> Event {
@@ -277,6 +280,10 @@ pub async fn rewrap(app: &App, new: Option<MasterKey>) -> Result<Option<KeyFile>
         }
     };
     let (tx, authority) = By::Operator.begin(app).await?;
+    // Before the files are touched: whoever was here first may have their new key in one of them.
+    if !vault::opens(&app.sealer, &tx).await? {
+        return Err(master_key_changed());
+    }
     if let Some(file) = &file {
         file.propose(&key).map_err(Error::Internal)?;
     }

@@ -34,22 +34,27 @@ pub const CHANNEL: &str = "vestibule_revocations";
 /// What a transaction takes away, to be remembered once it is committed.
 #[must_use = "a revocation bites only once it is committed and remembered"]
 #[derive(Default)]
-pub struct Taken(Vec<Revocation>);
+pub struct Taken {
+    all: Vec<Revocation>,
+    /// Whether others may have taken as much away a moment ago, of which this process has not heard.
+    looks_back: bool,
+}
 
 impl Taken {
     /// Whether nothing was there to take away.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// The sessions among it.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionId> {
-        self.0.iter().filter_map(|it| if let Revocation::Session(session) = it { Some(*session) } else { None }).collect()
+        self.all.iter().filter_map(|it| if let Revocation::Session(session) = it { Some(*session) } else { None }).collect()
     }
 
-    /// Writes everything into the feed, commits, and remembers it in this process.
+    /// Writes everything into the feed, commits, and remembers it in this process; with it what other processes have
+    /// written before, where the caller is told that all of something is gone.
     ///
     /// The feed's numbers are in commit order: on PostgreSQL they are drawn under a lock that is held until the
     /// commit, or a follower asking for "after 41" could miss a 40 that commits late. SQLite has one writer.
@@ -59,29 +64,36 @@ impl Taken {
     pub async fn commit(self, app: &App, tx: DatabaseTransaction) -> Result<()> {
         let now = app.clock.now();
         let expires_at = now + KEPT + MARGIN;
-        if !self.0.is_empty() {
+        if !self.all.is_empty() {
             if tx.get_database_backend() == DbBackend::Postgres {
                 tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({FEED_LOCK}); NOTIFY {CHANNEL}")).await?;
             }
-            for some in self.0.chunks(AT_ONCE) {
+            for some in self.all.chunks(AT_ONCE) {
                 let rows = some.iter().map(|it| row(*it, now, expires_at));
                 revocation::Entity::insert_many(rows).exec_without_returning(&tx).await?;
             }
         }
         let unless_known = |_: &Error| {
-            if !self.0.is_empty() {
+            if self.looks_back || !self.all.is_empty() {
                 app.feed.distrust();
             }
         };
         tx.commit().await.map_err(Error::from).inspect_err(unless_known)?;
-        self.0.iter().for_each(|it| app.revocations.apply(*it, expires_at));
-        if self.0.contains(&Revocation::Roles) {
+        self.all.iter().for_each(|it| app.revocations.apply(*it, expires_at));
+        if self.all.contains(&Revocation::Roles) {
             reload_roles(app).await.inspect_err(unless_known)?;
         }
-        if self.0.contains(&Revocation::Keys) {
+        if self.all.contains(&Revocation::Keys) {
             reload_keys(app).await.inspect_err(unless_known)?;
         }
+        if self.looks_back {
+            follow(app).await.inspect_err(unless_known)?;
+        }
         Ok(())
+    }
+
+    fn one(revocation: Revocation) -> Self {
+        Self { all: vec![revocation], looks_back: false }
     }
 }
 
@@ -129,22 +141,23 @@ pub async fn end_sessions(tx: &DatabaseTransaction, user: UserId, which: Which) 
     for some in ids.chunks(AT_ONCE) {
         session::Entity::delete_many().filter(session::COLUMN.id.is_in(some.iter().copied())).exec(tx).await?;
     }
-    Ok(Taken(ids.into_iter().map(Revocation::Session).collect()))
+    let all = ids.into_iter().map(Revocation::Session).collect();
+    Ok(Taken { all, looks_back: !matches!(which, Which::Only(_)) })
 }
 
 /// Makes a user's tokens stale, as their roles were assigned anew. Their sessions go on.
 pub fn make_stale(user: &user::Model) -> Taken {
-    Taken(vec![Revocation::Tokens(user.id, user.epoch)])
+    Taken::one(Revocation::Tokens(user.id, user.epoch))
 }
 
 /// Tells everybody that some role grants something else now.
 pub fn change_roles() -> Taken {
-    Taken(vec![Revocation::Roles])
+    Taken::one(Revocation::Roles)
 }
 
 /// Tells everybody that a signing key was made or revoked.
 pub fn change_keys() -> Taken {
-    Taken(vec![Revocation::Keys])
+    Taken::one(Revocation::Keys)
 }
 
 /// Reads the role map again. One at a time, so that no older map replaces a newer one.

@@ -191,13 +191,19 @@ impl KeyRing {
         json!({ "keys": public }).to_string()
     }
 
+    /// The key that signs at `now`, if any does.
+    #[must_use]
+    pub fn signer(&self, now: DateTime<Utc>) -> Option<Arc<Key>> {
+        let own = || signing_key::signer(self.keys.values().map(|(row, _)| row), now).and_then(|it| self.opened(&it.kid));
+        self.shared().or_else(own)
+    }
+
     /// Signs `claims` at `now` into a compact JWT whose header is exactly `alg`, `typ` and `kid`.
     ///
     /// # Errors
     /// When no key signs, or the cryptography fails.
     pub fn sign(&self, claims: &impl Serialize, now: DateTime<Utc>) -> Result<String, BadKey> {
-        let own = || signing_key::signer(self.keys.values().map(|(row, _)| row), now).and_then(|it| self.opened(&it.kid));
-        let key = self.shared().or_else(own).ok_or_else(|| BadKey("no key signs".into()))?;
+        let key = self.signer(now).ok_or_else(|| BadKey("no key signs".into()))?;
         let mut header = Header::new(key.algorithm);
         header.typ = Some(TYPE.into());
         header.kid = Some(key.id.clone());

@@ -99,6 +99,17 @@ async fn s09_one_token_one_way() {
 }
 
 #[tokio::test]
+async fn s09_what_stands_in_the_cookies_of_others_does_not_matter() {
+    let app = TestApp::start().await;
+    app.register("ada").await;
+    let (_, token) = signed_in(&app).await;
+    let (one, strange) = (format!("{NAME}={token}"), format!("theme=café; {NAME}={token}"));
+    assert_problem!(refresh(&app, &[("cookie", &one), ("cookie", &strange)]).await, 400, "malformed_request");
+    assert_problem!(refresh(&app, &[("cookie", &one), ("cookie", &format!("{NAME}=é"))]).await, 400, "malformed_request");
+    refresh(&app, &[("cookie", &strange)]).await.expect(200);
+}
+
+#[tokio::test]
 async fn s09_a_page_of_another_site_neither_logs_in_nor_refreshes() {
     let app = TestApp::start_with(|settings| {
         settings.server.public_url = Some("https://id.example.org".parse().unwrap());

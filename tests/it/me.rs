@@ -165,6 +165,8 @@ async fn every_change_has_its_own_tag_and_a_condition_holds_for_one() {
     for condition in [tags[0].as_str(), &format!("W/{now}"), "\"x\"", now.trim_matches('"'), "\"\""] {
         assert_problem!(patch_if(&ada, condition, json!({ "name": "Eve" })).await, 412, "precondition_failed");
     }
+    let too_long = format!("\"{}\"", "x".repeat(1023));
+    assert_problem!(patch_if(&ada, &too_long, json!({ "name": "Eve" })).await, 400, "malformed_request");
     assert_eq!(ada.get("/v1/me").await.expect(200)["name"], "Ada");
     patch_if(&ada, "*", json!({ "name": "Lady Ada" })).await.expect(200);
     let now = ada.get("/v1/me").await.header("etag").to_owned();

@@ -92,6 +92,18 @@ async fn d03_another_replica_hears_of_everything_by_following_the_feed() {
 }
 
 #[tokio::test]
+async fn s05_who_is_told_that_all_sessions_are_over_is_told_the_truth_whoever_ended_them() {
+    let here = TestApp::start().await;
+    let there = here.replica().await;
+    let ada = here.user("ada").await;
+    let path = format!("/v1/users/{}", id_of(&ada).await);
+    there.admin().await.delete(&format!("{path}/sessions"), json!(null)).await.expect(204);
+    ada.get("/v1/me").await.expect(200);
+    here.admin().await.patch(&path, json!({ "status": "disabled" })).await.expect(200);
+    assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
+}
+
+#[tokio::test]
 async fn a_change_through_a_replica_that_has_not_heard_is_refused_by_the_database() {
     let here = TestApp::start().await;
     let there = here.replica().await;

@@ -71,7 +71,7 @@ async fn every_bound_on_a_parameter_is_kept() {
                     // An empty segment is another path.
                     "path" if value.is_empty() => continue,
                     "path" => (template.replace(&format!("{{{name}}}"), &value), Vec::new(), 404, None),
-                    _ => (path.clone(), vec![(name, "*,".repeat(raw.len()))], 412, None),
+                    _ => (path.clone(), vec![(name, "*,".repeat(raw.len()))], 400, None),
                 };
                 let mut headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
                 headers.extend(body.map(|_| ("content-type", "application/json")));

@@ -591,7 +591,8 @@ export class Operations extends HeyApiClient {
      * Can it serve?
      *
      * 503 while the service is stopping, the database does not answer, what is known of revocations is too old to let
-     * anybody in, or this machine's clock and the database's are over 2 s apart; `detail` says which of these.
+     * anybody in, this machine's clock and the database's are over 2 s apart, or no key signs access tokens; `detail`
+     * says which of these.
      *
      * Anybody may call this.
      */

@@ -295,7 +295,7 @@ export type Jwk = {
  */
 export type JwkSet = {
     /**
-     * The keys; empty while an HS256 secret signs.
+     * The keys; while an HS256 secret signs, only those whose tokens may still live.
      */
     keys: Array<Jwk>;
 };
@@ -675,7 +675,7 @@ export type SigningKey = {
  */
 export type SigningKeyPage = {
     /**
-     * The keys by `activates_at`, the last first; empty while an HS256 secret signs.
+     * The keys by `activates_at`, the last first; while an HS256 secret signs, only those whose tokens may still live.
      */
     items: Array<SigningKey>;
 };
