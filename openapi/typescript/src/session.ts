@@ -41,6 +41,7 @@ const RENEWABLE = new Set(["expired_token", "stale_token", "invalid_token"]);
 const PATIENCE = 20_000;
 
 export class Session {
+  readonly #baseUrl: string;
   readonly #name: string;
   readonly #cookie: boolean;
   readonly #store: Store;
@@ -55,8 +56,11 @@ export class Session {
   #unasked: boolean;
 
   constructor(baseUrl: string, { transport = "body", storage }: Transport, listeners: Listeners) {
-    this.#name = `vestibule:${transport}:${baseUrl}`;
+    this.#baseUrl = baseUrl;
     this.#cookie = this.#unasked = transport === "cookie";
+    // Tabs that share neither storage nor cookie share no session: none waits for another.
+    const whose = storage || this.#cookie ? "" : `:${Math.random()}`;
+    this.#name = `vestibule:${transport}:${baseUrl}${whose}`;
     this.#store = new Store(storage ?? inMemory(), this.#name);
     this.#listeners = listeners;
     const client = createClient(createConfig({ baseUrl, credentials: this.credentials, fetch: (request) => fetch(request) }));
@@ -135,7 +139,8 @@ export class Session {
       answer = await fetch(again);
       code = await codeOf(answer);
     }
-    if (session && code === "session_ended") await this.end(session, code);
+    // That is for Vestibule to say, and for no other service that is sent the token.
+    if (session && code === "session_ended" && request.url.startsWith(`${this.#baseUrl}/`)) await this.end(session, code);
     return answer;
   }
 

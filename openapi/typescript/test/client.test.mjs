@@ -195,6 +195,17 @@ test("a session that an administrator ends is over here too", async () => {
   assert.equal(refreshes(), 0);
 });
 
+test("no other service can say that the session has ended", async () => {
+  const vestibule = tab();
+  await signIn(vestibule);
+  const told = vestibule.told.length;
+  meddle = (answer, call) =>
+    call === "GET /orders" ? new Response(JSON.stringify({ code: "session_ended" }), { status: 401 }) : answer;
+  assert.equal((await vestibule.fetch(`${server.url.replace("127.0.0.1", "localhost")}/orders`)).status, 401);
+  assert.equal(vestibule.told.length, told);
+  assert.equal((await vestibule.api.readMe()).error, undefined);
+});
+
 test("a lost answer to a refresh logs nobody out", async () => {
   const kept = storage();
   const vestibule = tab({ storage: kept });
