@@ -38,7 +38,7 @@ refusals! {
 
 /// The media type of a JWK set (RFC 7517 section 8.5.2).
 const MEDIA_TYPE: &str = "application/jwk-set+json";
-/// A new key is published at least this long before it signs.
+/// Shorter than the time for which a new key is published before it signs (`keys::AHEAD`).
 const CACHE_CONTROL: &str = "public, max-age=300";
 
 /// A set of public keys (RFC 7517 section 5).
@@ -209,7 +209,7 @@ impl Keys {
 
     /// Rotate the signing key.
     ///
-    /// A new key is published at once, and signs ten minutes later, when every verifier can know it. The one before is
+    /// A new key is published at once, and signs 20 minutes later, when every verifier has read it. The one before is
     /// kept until its last token is dead. Where an HS256 secret signs, only its owner can change it: that is refused too.
     #[oai(path = "/v1/signing-keys", method = "post", operation_id = "rotateSigningKey")]
     async fn rotate(&self, caller: Allowed<RotateKeys>, app: Data<&App>) -> Reply<Issued<SigningKey>, RotateKey> {

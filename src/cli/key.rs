@@ -26,7 +26,7 @@ use crate::{
 pub(super) enum Key {
     /// Show the signing keys
     List,
-    /// Publish a new signing key, which signs ten minutes later
+    /// Publish a new signing key, which signs 20 minutes later
     Rotate,
     /// Refuse a signing key's tokens at once; another key signs instead
     Revoke {

@@ -33,9 +33,9 @@ use crate::{
     values::key_id::KeyId,
 };
 
-/// How long a key is published before it signs. Verifiers keep the key set for five minutes; the other five are for
-/// replicas that hear of the key late, and for clocks.
-pub const AHEAD: Duration = Duration::from_mins(10);
+/// How long a key is published before it signs: twice as long as the slowest common verifier, `jose` with its default of ten
+/// minutes, keeps the key set.
+pub const AHEAD: Duration = Duration::from_mins(20);
 /// How long a key signs before another follows it by itself.
 const OLDEST: Duration = Duration::from_hours(90 * 24);
 /// How long after it last signed a key is kept: no token lives longer, whatever the settings were.

@@ -1,187 +1,171 @@
 //! Other services verify access tokens: the README's programs for Node, Python and Rust, taken out of it and run.
 
-#[rustfmt::skip] // as in the README
-mod verify;
+mod programs;
+mod stand_in;
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{fs, net::TcpListener};
 
-use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use jsonwebtoken::Header;
+use rstest::rstest;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::binary::{Server, not_tested};
+use self::{
+    programs::{Programs, shown},
+    stand_in::{Health, ISSUER, Key, StandIn},
+};
+use crate::support::{PASSWORD, binary::Server};
 
-const NODE: &str = r#"
-import { errors } from "jose";
-import { verify } from "./verify.mjs";
-const refused = (error) => { if (error instanceof errors.JOSEError) return "refused"; throw error; };
-for (const token of process.argv.slice(1)) console.log(await verify(token).then(({ sub, roles }) => `${sub} ${roles}`, refused));
-"#;
-const PYTHON: &str = r#"
-import jwt, sys, verify
-for token in sys.argv[1:]:
-    try: claims = verify.verify(token); print(claims["sub"], ",".join(claims["roles"]))
-    except jwt.PyJWTError: print("refused")
-"#;
-
-#[test]
-fn other_services_tell_good_tokens_from_bad_ones() {
-    let Some(verifiers) = Verifiers::new() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let listen = format!("127.0.0.1:{}", free_port());
-    let issuer = format!("http://{listen}");
-    let start =
-        |name: &str, value: &str| Server::start(directory.path(), &[("VESTIBULE_SERVER__LISTEN", &listen), (name, value)]);
-
-    let other = tempfile::tempdir().unwrap();
-    let (_, of_another_key) = log_in(&Server::start(other.path(), &[("VESTIBULE_TOKENS__ISSUER", &issuer)]), other.path());
-    let (_, for_another_audience) = log_in(&start("VESTIBULE_TOKENS__AUDIENCE", "shop"), directory.path());
-    let (_, expired) = log_in(&start("VESTIBULE_TOKENS__ACCESS_TTL", "1"), directory.path());
-    thread::sleep(Duration::from_secs(1)); // other people's clocks cannot be moved
-    let server = start("VESTIBULE_LOG__LEVEL", "info");
-    let (somebody, good) = log_in(&server, directory.path());
-
-    let tokens = [&*good, &of_another_key, &for_another_audience, &expired, "nonsense"];
-    verifiers.assert(&issuer, &tokens, &[&format!("{somebody} admin,user"), "refused", "refused", "refused", "refused"]);
-    assert!(server.stop().success());
-}
-
-#[test]
-fn other_services_take_access_tokens_alone() {
-    let Some(verifiers) = Verifiers::new() else { return };
-    let issuer = Issuer::start();
-    let header = || Header { kid: Some("1".into()), typ: Some("at+jwt".into()), ..Header::new(Algorithm::EdDSA) };
-    let good = issuer.sign(&header(), |_| {});
-    let an_id_token = issuer.sign(&Header { typ: Some("JWT".into()), ..header() }, |_| {});
-    let of_no_kind = issuer.sign(&Header { typ: None, ..header() }, |_| {});
-    let without_end = issuer.sign(&header(), |claims| _ = claims.as_object_mut().unwrap().remove("exp"));
-    let of_another_issuer = issuer.sign(&header(), |claims| claims["iss"] = json!("https://evil.example"));
-
-    let tokens = [&*good, &an_id_token, &of_no_kind, &without_end, &of_another_issuer];
-    verifiers.assert(&issuer.url, &tokens, &["somebody user", "refused", "refused", "refused", "refused"]);
-}
+const INVALID: &str = r#"401 Bearer error="invalid_token""#;
+const OUTAGE: &str = "503 Retry-After: 5";
 
 #[test]
 fn the_readme_shows_the_rust_that_is_tested() {
     assert_eq!(shown("rust"), include_str!("elsewhere/verify.rs"));
 }
 
-/// The README's programs, ready to run.
-struct Verifiers {
-    directory: TempDir,
-    python: PathBuf,
+#[test]
+fn other_services_accept_vestibules_tokens_until_the_key_is_revoked_and_tell_an_outage_apart() {
+    let issuer = "https://id.example.org";
+    let directory = tempfile::tempdir().unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let server = Server::start(directory.path(), &[("VESTIBULE_SERVER__LISTEN", &listen), ("VESTIBULE_TOKENS__ISSUER", issuer)]);
+    let Some(mut programs) = Programs::start(issuer, &server.url) else { return };
+    let password = fs::read_to_string(directory.path().join("data/initial-admin-password")).unwrap();
+    let (somebody, admin) = log_in(&server, "admin", password.trim());
+    programs.verify(Some(&admin), &format!("{somebody} admin,user"));
+    programs.authorize(Some(&admin), "users:read", &format!("{somebody} may"));
+    programs.authorize(Some(&admin), "billing:refund", &format!("{somebody} may"));
+
+    let account = json!({ "email": "ada@example.org", "username": "ada", "password": PASSWORD });
+    ureq::post(format!("{}/v1/accounts", server.url)).send_json(account).unwrap();
+    let (_, ada) = log_in(&server, "ada", PASSWORD);
+    programs.authorize(Some(&ada), "users:read", r#"403 Bearer error="insufficient_scope", scope="users:read""#);
+
+    revoke_the_key(&server, &admin);
+    programs.verify(Some(&admin), &format!("{somebody} admin,user"));
+    let challenge = r#"realm="vestibule", error="invalid_token", error_description="The access token is not valid.""#;
+    programs.authorize(Some(&admin), "users:read", &format!("401 Bearer {challenge}"));
+    programs.advance(301);
+    programs.verify(Some(&admin), INVALID);
+    let (_, admin) = log_in(&server, "admin", password.trim());
+    programs.verify(Some(&admin), &format!("{somebody} admin,user"));
+
+    assert!(server.stop().success());
+    programs.verify(Some(&admin), &format!("{somebody} admin,user"));
+    programs.authorize(Some(&admin), "users:read", OUTAGE);
+    programs.advance(301);
+    programs.verify(Some(&admin), OUTAGE);
 }
 
-impl Verifiers {
-    /// `None` where this machine cannot run them, which it says.
-    fn new() -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let (modules, python) = (root.join("tests/elsewhere/node_modules"), root.join("target/python/bin/python"));
-        if !modules.join("jose").exists() || !python.exists() {
-            let missing = "jose and PyJWT are not installed: run `.ci/client prepare`";
-            not_tested("in other languages", missing);
-            return None;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("verify.mjs"), shown("js")).unwrap();
-        fs::write(directory.path().join("verify.py"), shown("py")).unwrap();
-        symlink(modules, directory.path().join("node_modules")).unwrap();
-        Some(Self { directory, python })
+#[test]
+fn other_services_accept_access_tokens_of_vestibule_alone() {
+    let (key, imposter) = (Key::new("1"), Key::new("1"));
+    let vestibule = StandIn::start(&[&key]);
+    let Some(mut programs) = Programs::start(ISSUER, &vestibule.url) else { return };
+    let now = jsonwebtoken::get_current_timestamp();
+    programs.verify(Some(&key.sign(|_, _| {})), "somebody user");
+    programs.verify(Some(&key.sign(|_, claims| claims["iat"] = json!(now + 60))), "somebody user"); // their clock is behind
+
+    type Change = fn(&mut Header, &mut Value);
+    let bad: &[(&str, Change)] = &[
+        ("an ID token", |header, _| header.typ = Some("JWT".into())),
+        ("of no kind", |header, _| header.typ = None),
+        ("of another issuer", |_, claims| claims["iss"] = json!("https://evil.example")),
+        ("of an issuer that only looks the same", |_, claims| claims["iss"] = json!("https://id.example.org/")),
+        ("for another audience", |_, claims| claims["aud"] = json!("shop")),
+        ("expired", |_, claims| claims["exp"] = json!(jsonwebtoken::get_current_timestamp() - 1)),
+        ("without end", |_, claims| _ = claims.as_object_mut().unwrap().remove("exp")),
+        ("of nobody", |_, claims| _ = claims.as_object_mut().unwrap().remove("sub")),
+        ("of an unknown key", |header, _| header.kid = Some("2".into())),
+    ];
+    for (_, change) in bad {
+        programs.verify(Some(&key.sign(change)), INVALID);
     }
-
-    /// Each of them says this of these tokens: subject and roles, or that it is refused.
-    fn assert(&self, issuer: &str, tokens: &[&str], expected: &[&str]) {
-        let node = Command::new("node").args(["--input-type=module", "-e", NODE, "--"]).args(tokens).told(self, issuer);
-        assert_eq!(node, expected, "Node");
-        let python = Command::new(&self.python).args(["-c", PYTHON]).args(tokens).told(self, issuer);
-        assert_eq!(python, expected, "Python");
-        let keys = verify::keys(issuer).unwrap();
-        let rust = tokens.iter().map(|token| match verify::verify(&keys, issuer, token) {
-            Some(claims) => format!("{} {}", claims.sub, claims.roles.join(",")),
-            None => "refused".into(),
-        });
-        assert_eq!(rust.collect::<Vec<_>>(), expected, "Rust");
+    programs.verify(Some(&imposter.sign(|_, _| {})), INVALID);
+    for garbage in
+        ["Bearer nonsense", "Bearer a.b.c", "Bearer eyJhbGciOiJub25lIn0.e30.", &format!("Bearer {}.a.b", "W1tb".repeat(3000))]
+    {
+        programs.verify(Some(garbage), INVALID);
+    }
+    for no_token in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic YTpi"), Some("Bearer two words")] {
+        programs.verify(no_token, "401 Bearer");
+        programs.authorize(no_token, "users:read", "401 Bearer");
     }
 }
 
-trait Told {
-    fn told(&mut self, verifiers: &Verifiers, issuer: &str) -> Vec<String>;
+#[rstest]
+#[case::failing(Health::Answers("500 Internal Server Error"))]
+#[case::busy(Health::Answers("503 Service Unavailable"))]
+#[case::throttling(Health::Answers("429 Too Many Requests"))]
+#[case::not_there(Health::Answers("404 Not Found"))]
+#[case::behind_a_portal(Health::Page)]
+#[case::hanging_up(Health::HangsUp)]
+fn an_outage_is_no_fault_of_the_token(#[case] outage: Health) {
+    let (key, unknown) = (Key::new("1"), Key::new("2"));
+    let vestibule = StandIn::start(&[&key]);
+    let Some(mut programs) = Programs::start(ISSUER, &vestibule.url) else { return };
+    let token = key.sign(|_, _| {});
+    vestibule.fall(outage);
+    programs.verify(Some(&token), OUTAGE);
+    vestibule.fall(Health::Well);
+    programs.verify(Some(&token), "somebody user");
+
+    vestibule.fall(outage);
+    programs.authorize(Some(&token), "users:read", OUTAGE);
+    programs.advance(299);
+    programs.verify(Some(&token), "somebody user");
+    programs.verify(Some(&unknown.sign(|_, _| {})), OUTAGE);
+    programs.verify(Some("Bearer nonsense"), INVALID);
+    programs.advance(2);
+    programs.verify(Some(&token), OUTAGE);
+    vestibule.fall(Health::Well);
+    programs.verify(Some(&token), "somebody user");
 }
 
-impl Told for Command {
-    /// What the program prints, by lines.
-    fn told(&mut self, verifiers: &Verifiers, issuer: &str) -> Vec<String> {
-        let told = self.current_dir(&verifiers.directory).env("VESTIBULE", issuer).env("NO_PROXY", "127.0.0.1").output().unwrap();
-        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-        String::from_utf8(told.stdout).unwrap().lines().map(str::to_owned).collect()
+#[test]
+fn vestibules_own_refusals_are_passed_on() {
+    let vestibule = StandIn::start(&[]);
+    let Some(mut programs) = Programs::start(ISSUER, &vestibule.url) else { return };
+    for (status, refusal) in [("401 Unauthorized", INVALID), ("403 Forbidden", r#"403 Bearer error="invalid_token""#)] {
+        vestibule.fall(Health::Answers(status));
+        programs.authorize(Some("Bearer token"), "users:read", refusal);
     }
 }
 
-/// The program in this language under the README's heading.
-fn shown(language: &str) -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, section) = readme.split_once("\n## Verifying tokens elsewhere\n").unwrap();
-    let (_, program) = section.split_once(&format!("\n```{language}\n")).unwrap();
-    program.split_once("```").unwrap().0.to_owned()
+#[test]
+fn a_new_key_is_read_when_a_token_names_it_but_not_for_every_token_that_names_none() {
+    let (old, new) = (Key::new("1"), Key::new("2"));
+    let vestibule = StandIn::start(&[&old]);
+    let Some(mut programs) = Programs::start(ISSUER, &vestibule.url) else { return };
+    programs.verify(Some(&old.sign(|_, _| {})), "somebody user");
+    vestibule.publish(&[&old, &new]);
+    programs.advance(31);
+    programs.verify(Some(&new.sign(|_, _| {})), "somebody user");
+    let reads = vestibule.reads();
+    for _ in 0..5 {
+        programs.verify(Some(&old.sign(|header, _| header.kid = Some("3".into()))), INVALID);
+    }
+    assert_eq!((reads, vestibule.reads()), (6, 6), "twice by each of three programs");
 }
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Logs the first administrator in: their id, and an access token.
-fn log_in(server: &Server, directory: &Path) -> (String, String) {
-    let password = fs::read_to_string(directory.join("data/initial-admin-password")).unwrap();
-    let credentials = json!({ "identifier": "admin", "password": password.trim() });
+/// Logs in: the account's id, and an `Authorization` header.
+fn log_in(server: &Server, identifier: &str, password: &str) -> (String, String) {
+    let credentials = json!({ "identifier": identifier, "password": password });
     let mut answer = ureq::post(format!("{}/v1/sessions", server.url)).send_json(credentials).unwrap();
     let token = answer.body_mut().read_json::<Value>().unwrap()["access_token"].as_str().unwrap().to_owned();
     let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(&token).unwrap().claims;
-    (claims["sub"].as_str().unwrap().to_owned(), token)
+    (claims["sub"].as_str().unwrap().to_owned(), format!("Bearer {token}"))
 }
 
-/// Somebody whose keys are published as Vestibule's are, and who signs other things with them too.
-struct Issuer {
-    url: String,
-    key: EncodingKey,
-}
-
-impl Issuer {
-    fn start() -> Self {
-        let key = EncodingKey::from_ed_der(Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap().as_ref());
-        let mut public = Jwk::from_encoding_key(&key, Algorithm::EdDSA).unwrap();
-        public.common.key_id = Some("1".into());
-        let keys = json!({ "keys": [public] }).to_string();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let asked = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
-                assert!(asked.count() > 0);
-                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/jwk-set+json\r\nConnection: close";
-                write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{keys}", keys.len()).unwrap();
-            }
-        });
-        Self { url, key }
-    }
-
-    /// A token that is good but for its header and what is changed in its claims.
-    fn sign(&self, header: &Header, change: impl FnOnce(&mut Value)) -> String {
-        let now = jsonwebtoken::get_current_timestamp();
-        let mut claims = json!({
-            "iss": self.url, "aud": "vestibule", "sub": "somebody", "roles": ["user"], "iat": now, "exp": now + 60,
-        });
-        change(&mut claims);
-        jsonwebtoken::encode(header, &claims, &self.key).unwrap()
-    }
+/// Revokes the key that signed this caller's token.
+fn revoke_the_key(server: &Server, authorization: &str) {
+    let token = authorization.strip_prefix("Bearer ").unwrap();
+    let kid = jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+    let url = format!("{}/v1/signing-keys/{kid}", server.url);
+    let answer = ureq::delete(url).header("Authorization", authorization).call().unwrap();
+    assert_eq!(answer.status(), 204);
 }
