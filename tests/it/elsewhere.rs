@@ -18,6 +18,9 @@ use crate::support::{PASSWORD, binary::Server};
 const INVALID: &str = r#"401 Bearer error="invalid_token""#;
 const OUTAGE: &str = "503 Retry-After: 5";
 
+/// What a token says differently from a good one.
+type Change = fn(&mut Header, &mut Value);
+
 #[test]
 fn the_readme_shows_the_rust_that_is_tested() {
     assert_eq!(shown("rust"), include_str!("elsewhere/verify.rs"));
@@ -66,7 +69,6 @@ fn other_services_accept_access_tokens_of_vestibule_alone() {
     programs.verify(Some(&key.sign(|_, _| {})), "somebody user");
     programs.verify(Some(&key.sign(|_, claims| claims["iat"] = json!(now + 60))), "somebody user"); // their clock is behind
 
-    type Change = fn(&mut Header, &mut Value);
     let bad: &[(&str, Change)] = &[
         ("an ID token", |header, _| header.typ = Some("JWT".into())),
         ("of no kind", |header, _| header.typ = None),

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use crate::support::binary::not_tested;
 
-#[allow(dead_code, missing_docs)] // it is an example
+// An example for people with older compilers and clocks of their own.
+#[allow(dead_code, missing_docs, clippy::disallowed_methods, clippy::duration_suboptimal_units)]
 #[rustfmt::skip] // as in the README
 mod readme {
     include!("verify.rs");
