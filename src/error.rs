@@ -71,6 +71,9 @@ pub enum Error {
     /// The change would leave no active administrator.
     #[error("This is the last active administrator.")]
     LastAdmin,
+    /// An administrator tried to change their own account as if it were another user's.
+    #[error("This is your own account: change it under /v1/me, or ask another administrator.")]
+    OwnAccount,
     /// `If-Match` names another state than the present one.
     #[error("The resource has changed since you read it.")]
     PreconditionFailed,
@@ -107,6 +110,9 @@ pub enum Error {
     /// There is a role of this name.
     #[error("There is a role of this name.")]
     RoleExists,
+    /// The limit on the number of roles is reached.
+    #[error("There are 1,000 roles, and there can be no more.")]
+    TooManyRoles,
     /// Somebody holds the role.
     #[error("Somebody holds this role; take it from them first.")]
     RoleInUse,

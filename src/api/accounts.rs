@@ -19,7 +19,7 @@ use crate::{
 
 refusals! {
     /// `registerAccount`.
-    Register: RegistrationClosed EmailTaken UsernameTaken ValidationFailed Overloaded;
+    Register: RegistrationClosed EmailTaken UsernameTaken ValidationFailed TooManyRequests Overloaded;
 }
 
 /// What somebody says of themselves when they register.

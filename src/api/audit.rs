@@ -15,7 +15,7 @@ use super::{
     params::{Faults, Param},
     problem::refusals,
     reply::{Page, Reply},
-    words::{Time, typed},
+    words::{Time, TimeBound, typed},
 };
 use crate::{
     app::App,
@@ -160,9 +160,9 @@ impl Audit {
         /// Only this kind.
         kind: Param<Kind>,
         /// Not before this time.
-        from: Param<Time>,
+        from: Param<TimeBound>,
         /// Before this time.
-        to: Param<Time>,
+        to: Param<TimeBound>,
         /// `next_cursor` of the page before.
         cursor: Param<Cursor>,
         /// How many items at most.

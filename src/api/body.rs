@@ -90,7 +90,6 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
         // The schema's limits and a word's parser can find the same fault; the parser's sentence comes first.
         faults.sort_by(|one, other| (&one.place, one.code).cmp(&(&other.place, other.code)));
         faults.dedup_by(|one, other| (&one.place, one.code) == (&other.place, other.code));
-        faults.truncate(100);
         return Err(Error::Invalid(faults).into());
     }
     // What satisfies the schema parses, unless the two disagree: then the fault is ours, and its text stays here.

@@ -78,7 +78,7 @@ impl<T: OpenApi> OpenApi for Documented<T> {
 
 /// States in one operation what its guard demands, and every code that follows from it.
 fn complete(operation: &mut MetaOperation) {
-    let mut codes = vec![Code::MalformedRequest, Code::TooManyRequests, Code::Internal, Code::Unavailable];
+    let mut codes = vec![Code::MalformedRequest, Code::Internal, Code::Unavailable];
     codes.extend([Code::UriTooLong, Code::HeadersTooLarge]);
     if operation.request.is_some() {
         codes.extend([Code::RequestTimeout, Code::PayloadTooLarge, Code::UnsupportedMediaType]);

@@ -159,7 +159,7 @@ struct SigningKey {
     /// When it was made and published.
     created_at: Time,
     /// From when on it signs.
-    activates_at: Option<Time>,
+    activates_at: Time,
     /// From when on none of its tokens can be alive; absent until another key follows it.
     retires_at: Option<Time>,
 }
@@ -171,7 +171,7 @@ impl From<keys::SigningKey> for SigningKey {
             algorithm: row.algorithm,
             status: status.into(),
             created_at: Time(row.created_at),
-            activates_at: Some(Time(row.activates_at)),
+            activates_at: Time(row.activates_at),
             retires_at: row.retires_at.map(Time),
         }
     }

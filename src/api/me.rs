@@ -39,11 +39,11 @@ refusals! {
     /// `readMe`.
     ReadMe:;
     /// `updateMe`.
-    UpdateMe: EmailTaken UsernameTaken PreconditionFailed ValidationFailed Overloaded;
+    UpdateMe: EmailTaken UsernameTaken PreconditionFailed ValidationFailed TooManyRequests Overloaded;
     /// `changePassword`.
-    ChangePassword: ValidationFailed Overloaded;
+    ChangePassword: ValidationFailed TooManyRequests Overloaded;
     /// `closeAccount`.
-    CloseAccount: LastAdmin ValidationFailed Overloaded;
+    CloseAccount: LastAdmin ValidationFailed TooManyRequests Overloaded;
     /// `listMySessions`.
     ListMySessions: ValidationFailed;
     /// `endMySessions`.

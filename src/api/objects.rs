@@ -109,7 +109,7 @@ pub struct Session {
     pub id: Uuid,
     /// When it began.
     pub created_at: Time,
-    /// When it was last used, to the minute.
+    /// When it was last used, to the minute; never before `created_at`.
     pub last_used_at: Time,
     /// When it ends if it is not used again.
     pub expires_at: Time,
@@ -128,10 +128,11 @@ impl Session {
     #[must_use]
     pub fn seen_from(current: SessionId, session: sessions::Session) -> Self {
         let sessions::Session { row, expires_at } = session;
+        let minute = row.last_used_at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(row.last_used_at);
         Self {
             id: row.id.into(),
             created_at: Time(row.created_at),
-            last_used_at: Time(row.last_used_at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(row.last_used_at)),
+            last_used_at: Time(minute.max(row.created_at)),
             expires_at: Time(expires_at),
             address: row.address,
             user_agent: row.user_agent,

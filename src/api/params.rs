@@ -1,6 +1,8 @@
 //! Query parameters. A bad one does not stop the others from being read: [`Faults`] gathers them, so that the answer
 //! names every one at once.
 
+use std::collections::BTreeSet;
+
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -60,11 +62,10 @@ impl Faults {
         let known = contract::parameters(request.method(), request.uri().path());
         let query: Vec<(String, String)> = request.params().unwrap_or_default();
         let unknown = query.into_iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str()));
-        let fault = |name: String| {
-            let name = if body::is_name(&name) { name } else { String::new() };
-            Fault::parameter(name, Invalid::new("unknown_parameter", "This operation has no such parameter."))
-        };
-        Self(unknown.map(fault).collect())
+        let mut seen = BTreeSet::new();
+        let names = unknown.map(|name| if body::is_name(&name) { name } else { String::new() });
+        let fault = |name| Fault::parameter(name, Invalid::new("unknown_parameter", "This operation has no such parameter."));
+        Self(names.filter(|name| seen.insert(name.clone())).map(fault).collect())
     }
 
     /// The parameter's value, unless it is absent or bad.

@@ -63,7 +63,9 @@ codes! {
     EmailTaken = 409 "email_taken",
     UsernameTaken = 409 "username_taken",
     LastAdmin = 409 "last_admin",
+    OwnAccount = 409 "own_account",
     RoleExists = 409 "role_exists",
+    TooManyRoles = 409 "too_many_roles",
     RoleBuiltIn = 409 "role_built_in",
     RoleInUse = 409 "role_in_use",
     RotationPending = 409 "rotation_pending",
@@ -102,7 +104,7 @@ pub struct ProblemBody {
     /// Equals the `X-Request-Id` header and the log line's: quote it when asking for help.
     #[oai(validator(max_length = 36))]
     pub request_id: String,
-    /// Every bad member or parameter.
+    /// The bad members or parameters; the first 100 of them.
     #[oai(validator(max_items = 100))]
     pub errors: Option<Vec<FaultBody>>,
     /// The permission that is missing.
@@ -143,6 +145,8 @@ pub struct Problem {
     allow: Option<String>,
 }
 
+/// The greatest number of faults that one problem lists.
+const MOST_FAULTS: usize = 100;
 /// How long a client should wait where nothing better is known.
 const SHORTLY: Duration = Duration::from_secs(1);
 
@@ -264,7 +268,9 @@ impl From<Error> for Problem {
                 Some(Unready::Revocations | Unready::Clock) => Code::AuthorizationStale,
                 _ => Code::Unavailable,
             },
+            Error::OwnAccount => Code::OwnAccount,
             Error::RoleExists => Code::RoleExists,
+            Error::TooManyRoles => Code::TooManyRoles,
             Error::RoleBuiltIn => Code::RoleBuiltIn,
             Error::RoleInUse => Code::RoleInUse,
             Error::RotationPending | Error::SecretIsYours => Code::RotationPending,
@@ -272,7 +278,10 @@ impl From<Error> for Problem {
         };
         let mut problem = Self::new(code, err.to_string());
         match err {
-            Error::Invalid(faults) => problem.errors = faults,
+            Error::Invalid(mut faults) => {
+                faults.truncate(MOST_FAULTS);
+                problem.errors = faults;
+            }
             Error::InsufficientPermission { required, granted_by } => problem.lacking = Some((required, granted_by)),
             Error::TooManyRequests { retry_after } | Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),
             Error::AuthorizationStale | Error::NotReady(_) => problem.retry_after = Some(SHORTLY),
@@ -364,11 +373,20 @@ impl<E: Codes> ApiResponse for Refusal<E> {
 #[must_use]
 pub fn documented(code: Code) -> MetaResponse {
     let literal = MetaSchema { enum_items: vec![code.name().into()], ..MetaSchema::new("string") };
+    let status = MetaSchema {
+        enum_items: vec![code.status().into()],
+        minimum: Some(code.status().into()),
+        maximum: Some(code.status().into()),
+        ..MetaSchema::new_with_format("integer", "int32")
+    };
     let schema = MetaSchema {
         all_of: vec![
             ProblemBody::schema_ref(),
             MetaSchemaRef::Inline(Box::new(MetaSchema {
-                properties: vec![("code", MetaSchemaRef::Inline(Box::new(literal)))],
+                properties: vec![
+                    ("code", MetaSchemaRef::Inline(Box::new(literal))),
+                    ("status", MetaSchemaRef::Inline(Box::new(status))),
+                ],
                 ..MetaSchema::new("object")
             })),
         ],

@@ -29,7 +29,7 @@ refusals! {
     /// `readRole`.
     ReadRole: NotFound;
     /// `createRole`.
-    CreateRole: EscalationDenied RoleExists ValidationFailed;
+    CreateRole: EscalationDenied RoleExists TooManyRoles ValidationFailed;
     /// `replaceRole`.
     ReplaceRole: EscalationDenied NotFound RoleBuiltIn ValidationFailed;
     /// `deleteRole`.
@@ -49,7 +49,7 @@ struct Role {
     #[oai(validator(max_length = 300))]
     description: Option<String>,
     /// What it grants, sorted. For `admin`, which grants everything: all that is known by name.
-    #[oai(validator(max_items = 100_000, max_length = 64))]
+    #[oai(validator(max_items = 260_000, max_length = 64))]
     permissions: Vec<String>,
     /// Whether it comes with Vestibule: then it cannot be changed.
     built_in: bool,

@@ -26,9 +26,9 @@ use crate::{
 
 refusals! {
     /// `logIn`.
-    LogIn: InvalidCredentials AccountDisabled CsrfRejected ValidationFailed Overloaded;
+    LogIn: InvalidCredentials AccountDisabled CsrfRejected ValidationFailed TooManyRequests Overloaded;
     /// `refreshSession`.
-    RefreshSession: InvalidRefreshToken CsrfRejected ValidationFailed;
+    RefreshSession: InvalidRefreshToken CsrfRejected ValidationFailed TooManyRequests;
 }
 
 /// Who wants to log in, and the proof.

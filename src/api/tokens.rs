@@ -40,7 +40,7 @@ struct Token {
     #[oai(validator(max_items = 1000, max_length = 32))]
     roles: Vec<String>,
     /// What the roles grant, sorted.
-    #[oai(validator(max_items = 100_000, max_length = 64))]
+    #[oai(validator(max_items = 260_000, max_length = 64))]
     permissions: Vec<String>,
     /// When it was issued.
     issued_at: Time,
@@ -87,7 +87,7 @@ struct Introspection {
     #[oai(validator(max_length = 8))]
     token_type: Option<String>,
     /// The permissions that its roles grant at this moment, sorted, with a space between them.
-    #[oai(validator(max_length = 6_500_000))]
+    #[oai(validator(max_length = 16_900_000))]
     scope: Option<String>,
     /// The names of the roles.
     #[oai(validator(max_items = 1000, max_length = 32))]

@@ -29,7 +29,7 @@ use crate::{
         ids::UserId,
         name::Name,
         password::NewPassword,
-        permission::{AssignRoles, DeleteUsers, EndSessions, Permission, ReadSessions, ReadUsers, WriteUsers},
+        permission::{AssignRoles, DeleteUsers, EndSessions, ReadSessions, ReadUsers, WriteUsers},
         query::{Cursor, Limit, Search},
         revision::IfMatch,
         role_name::RoleName,
@@ -181,7 +181,7 @@ impl Users {
 
     /// Make a user.
     ///
-    /// Without `roles` it holds `user`; to give others takes the permission `roles:assign` as well. Without `password`
+    /// Without `roles` it holds `user`; roles other than `user` also require the permission `roles:assign`. Without `password`
     /// nobody can log in to it until one is set.
     #[oai(path = "/users", method = "post", operation_id = "createUser")]
     async fn create(
@@ -191,9 +191,6 @@ impl Users {
         body: Body<NewUser>,
     ) -> Reply<Created<User>, CreateUser> {
         let NewUser { email, password, username, name, roles } = body.0;
-        if roles.is_some() {
-            caller.require(AssignRoles::NAME)?;
-        }
         let roles = roles.unwrap_or_else(|| vec![RoleName::user()]);
         let new = NewAccount { email, username, name, password, roles };
         let user = administration::create(&app, caller.authority(), new).await?;

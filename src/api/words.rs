@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, iter};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
@@ -23,6 +23,7 @@ use crate::values::{
     query::{Cursor, Limit, Search, SubjectId},
     revision::IfMatch,
     role_name::RoleName,
+    time::rfc3339,
     username::Username,
 };
 
@@ -164,15 +165,46 @@ impl<T: ParseFromJSON> ParseFromJSON for Clearable<T> {
     }
 }
 
-/// A time: RFC 3339, in answers in UTC with `Z`.
+/// A time in a response: see [`rfc3339`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub DateTime<Utc>);
 
-/// In characters: those of a time to the nanosecond, and some more.
-const LONGEST_TIME: usize = 40;
+/// The length of a [`Time`], in characters.
+const TIME: usize = 27;
 
 typed!(
     Time,
+    MetaSchema {
+        min_length: Some(TIME),
+        max_length: Some(TIME),
+        pattern: Some(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$".into()),
+        example: Some("2026-01-01T12:00:00.000000Z".into()),
+        ..MetaSchema::new_with_format("string", "date-time")
+    }
+);
+
+impl ToJSON for Time {
+    fn to_json(&self) -> Option<Value> {
+        Some(rfc3339(self.0).into())
+    }
+}
+
+impl ParseFromJSON for Time {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let time = TimeBound::parse_from_parameter(value.as_ref().and_then(Value::as_str).unwrap_or_default());
+        time.map(|TimeBound(at)| Self(at)).map_err(ParseError::propagate)
+    }
+}
+
+/// A time in a query: RFC 3339, with any offset and precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeBound(pub DateTime<Utc>);
+
+/// The greatest length of a [`TimeBound`], in characters: more than a time to the nanosecond has.
+const LONGEST_TIME: usize = 40;
+
+typed!(
+    TimeBound,
     MetaSchema {
         max_length: Some(LONGEST_TIME),
         example: Some("2026-01-01T12:00:00Z".into()),
@@ -180,19 +212,7 @@ typed!(
     }
 );
 
-impl ToJSON for Time {
-    fn to_json(&self) -> Option<Value> {
-        Some(self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true).into())
-    }
-}
-
-impl ParseFromJSON for Time {
-    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        Self::parse_from_parameter(value.as_ref().and_then(Value::as_str).unwrap_or_default())
-    }
-}
-
-impl ParseFromParameter for Time {
+impl ParseFromParameter for TimeBound {
     fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
         let parsed = DateTime::parse_from_rfc3339(raw).ok().filter(|_| raw.len() <= LONGEST_TIME);
         parsed.map(|time| Self(time.to_utc())).ok_or_else(|| ParseError::custom("is not a time"))

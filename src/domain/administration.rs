@@ -125,10 +125,11 @@ pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
 
 /// The roles of a new account, if the authority may give them: others than `user` take `roles:assign` as well.
 async fn may_create(authority: &Authority, tx: &DatabaseTransaction, roles: &[RoleName]) -> Result<Vec<String>> {
-    let roles = existing(tx, roles).await?;
-    if roles != [RoleName::USER] && !authority.grants.allows(AssignRoles::NAME) {
+    let is_other = |name: &RoleName| name.as_str() != RoleName::USER;
+    if roles.iter().any(is_other) && !authority.grants.allows(AssignRoles::NAME) {
         return Err(authority.map.lacking(AssignRoles::NAME));
     }
+    let roles = existing(tx, roles).await?;
     authority.must_hold(&roles)?;
     Ok(roles)
 }

@@ -30,7 +30,7 @@ use crate::{
         seal::Sealer,
         vault,
     },
-    values::key_id::KeyId,
+    values::{key_id::KeyId, time::rfc3339},
 };
 
 /// How long a key is published before it signs: twice as long as the slowest common verifier, `jose` with its default of ten
@@ -262,7 +262,8 @@ fn master_key_changed() -> Error {
 }
 
 fn rotated(row: &Model) -> Event {
-    Event::on_key(Kind::KeyRotated, &row.kid).with(json!({ "algorithm": row.algorithm, "activates_at": row.activates_at }))
+    Event::on_key(Kind::KeyRotated, &row.kid)
+        .with(json!({ "algorithm": row.algorithm, "activates_at": rfc3339(row.activates_at) }))
 }
 
 /// Seals everything under another master key: `new`, or where the key lies in a file, a random one. Gives the file, if

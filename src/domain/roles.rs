@@ -77,7 +77,7 @@ fn with_permissions(row: role::Model, map: &RoleMap) -> Role {
 /// Makes a role.
 ///
 /// # Errors
-/// [`Error::RoleExists`], [`Error::EscalationDenied`].
+/// [`Error::RoleExists`], [`Error::TooManyRoles`], [`Error::EscalationDenied`].
 pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
     let (tx, authority) = by.begin(app).await?;
     authority.must_cover(&Grants::These(draft.permissions.clone()))?;
@@ -93,6 +93,10 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
         Some(SqlErr::UniqueConstraintViolation(_)) => Error::RoleExists,
         _ => err.into(),
     })?;
+    // Roles are made one at a time: `begin` has locked the administrator's.
+    if role::Entity::find().count(&tx).await? > RoleName::MOST as u64 {
+        return Err(Error::TooManyRoles);
+    }
     let permissions = grant(&tx, name, draft.permissions).await?;
     let details = json!({ "description": row.description, "permissions": permissions });
     let event = Event::on_role(Kind::RoleCreated, name.as_str()).with(details);

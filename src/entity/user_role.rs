@@ -3,7 +3,7 @@
 use crate::values::ids::UserId;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A role that a user holds.
 #[sea_orm::model]
@@ -48,13 +48,13 @@ impl Entity {
     }
 }
 
-/// Makes a user hold exactly these roles.
+/// Makes a user hold exactly these roles. A role that is named twice counts once.
 ///
 /// # Errors
 /// A foreign key violation when one of the roles or the user does not exist; else whatever the database says.
 pub async fn replace(tx: &DatabaseTransaction, user_id: UserId, roles: impl IntoIterator<Item: AsRef<str>>) -> Result<(), DbErr> {
-    let rows: Vec<_> =
-        roles.into_iter().map(|role| ActiveModel { user_id: Set(user_id), role: Set(role.as_ref().to_owned()) }).collect();
+    let roles: BTreeSet<_> = roles.into_iter().map(|role| role.as_ref().to_owned()).collect();
+    let rows = roles.into_iter().map(|role| ActiveModel { user_id: Set(user_id), role: Set(role) });
     Entity::delete_many().filter(COLUMN.user_id.eq(user_id)).exec(tx).await?;
     Entity::insert_many(rows).exec_without_returning(tx).await?;
     Ok(())

@@ -57,9 +57,10 @@ impl RoleMap {
         roles.iter().filter_map(|role| self.0.get(role)).cloned().fold(Grants::nothing(), Grants::union)
     }
 
-    /// The roles that grant `permission`, sorted.
+    /// The roles that grant `permission`, sorted. At most as many as there can be: older databases may hold more.
     fn granting(&self, permission: &str) -> Vec<String> {
-        self.0.iter().filter(|(_, grants)| grants.allows(permission)).map(|(role, _)| role.clone()).collect()
+        let granting = self.0.iter().filter(|(_, grants)| grants.allows(permission));
+        granting.map(|(role, _)| role.clone()).take(RoleName::MOST).collect()
     }
 
     /// What `roles` grant together, by name and sorted. Everything is each of Vestibule's own permissions and each

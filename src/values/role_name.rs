@@ -16,6 +16,9 @@ impl RoleName {
     /// The built-in role that grants nothing: everybody's own things only.
     pub const USER: &'static str = "user";
 
+    /// The greatest number of roles, the built-in ones included: a 403 lists those that grant a permission.
+    pub const MOST: usize = 1_000;
+
     /// The name [`RoleName::ADMIN`].
     pub fn admin() -> Self {
         Self(Self::ADMIN.to_owned())

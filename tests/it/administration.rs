@@ -46,11 +46,21 @@ async fn an_account_without_password_admits_nobody_until_one_is_set() {
 async fn giving_roles_to_a_new_account_takes_the_permission_to_assign_them() {
     let app = TestApp::start().await;
     let clerk = app.holding("clerk", &["users:write"]).await;
-    let mut ada = person("ada");
-    ada["roles"] = json!(["user"]);
-    let refused = assert_problem!(clerk.post("/v1/users", ada.clone()).await, 403, "insufficient_permission");
-    assert_eq!(refused.body["required_permission"], "roles:assign");
+    let with_roles = |name: &str, roles: &[&str]| {
+        let mut body = person(name);
+        body["roles"] = json!(roles);
+        body
+    };
+    for roles in [&["admin"][..], &["role-clerk"], &["user", "role-clerk"], &["no-such"]] {
+        let refused = clerk.post("/v1/users", with_roles("ada", roles)).await;
+        let refused = assert_problem!(refused, 403, "insufficient_permission");
+        assert_eq!(refused.body["required_permission"], "roles:assign");
+    }
     clerk.post("/v1/users", person("ada")).await.expect(201);
+    for (name, roles) in [("eve", &["user"][..]), ("grace", &["user", "user"]), ("rosa", &[])] {
+        let made = clerk.post("/v1/users", with_roles(name, roles)).await.expect(201);
+        assert_eq!(made["roles"].as_array().unwrap().len(), roles.len().min(1));
+    }
     let head = app.holding("head", &["users:write", "roles:assign"]).await;
     let mut bob = person("bob");
     bob["roles"] = json!(["admin"]);

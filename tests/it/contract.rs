@@ -63,6 +63,15 @@ fn guarded_operations_say_401_and_403_and_the_permission() {
 }
 
 #[test]
+fn only_throttled_operations_say_429() {
+    let throttled = contract::operations(contract::document())
+        .filter(|(.., operation)| operation["responses"].get("429").is_some())
+        .map(|(.., operation)| operation["operationId"].as_str().unwrap());
+    let expected = ["changePassword", "closeAccount", "logIn", "refreshSession", "registerAccount", "updateMe"];
+    assert_eq!(throttled.collect::<BTreeSet<_>>(), expected.into());
+}
+
+#[test]
 fn no_schema_is_of_openapi_3_0() {
     assert_eq!(contract::document()["openapi"], "3.1.0");
     let text = contract::text();

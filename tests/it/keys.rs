@@ -131,11 +131,12 @@ async fn one_key_waits_at_a_time() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let key = admin.post("/v1/signing-keys", Value::Null).await.expect(201);
-    assert_eq!((&key["created_at"], &key["activates_at"]), (&json!("2026-01-01T00:00:00Z"), &json!("2026-01-01T00:20:00Z")));
+    assert_eq!(key["created_at"], "2026-01-01T00:00:00.000000Z");
+    assert_eq!(key["activates_at"], "2026-01-01T00:20:00.000000Z");
     assert!(key.get("retires_at").is_none());
     assert_problem!(admin.post("/v1/signing-keys", Value::Null).await, 409, "rotation_pending");
     let retires_at = &admin.get("/v1/signing-keys").await.expect(200)["items"][1]["retires_at"];
-    assert_eq!(*retires_at, "2026-01-01T01:21:00Z");
+    assert_eq!(*retires_at, "2026-01-01T01:21:00.000000Z");
     app.clock.advance(minutes(20));
     rotate(&app).await;
     assert_eq!(statuses(&app).await, ["next", "active", "retiring"]);

@@ -40,10 +40,11 @@ async fn a_session_goes_on_from_token_to_token() {
         before.caller().get("/v1/me").await.expect(200);
     }
     let token = ada.caller().get("/v1/token").await.expect(200);
-    assert_eq!((&token["issued_at"], &token["expires_at"]), (&json!("2026-01-01T01:10:00Z"), &json!("2026-01-01T01:25:00Z")));
+    let times = (&json!("2026-01-01T01:10:00.000000Z"), &json!("2026-01-01T01:25:00.000000Z"));
+    assert_eq!((&token["issued_at"], &token["expires_at"]), times);
     let list = ada.caller().get("/v1/me/sessions").await.expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
-    assert_eq!(list["items"][0]["last_used_at"], "2026-01-01T01:10:00Z");
+    assert_eq!(list["items"][0]["last_used_at"], "2026-01-01T01:10:00.000000Z");
     assert_eq!(app.rows().await["sessions"], 1, "one row a session, whatever its age");
     assert!(kinds(&app.events().await).is_empty());
 }

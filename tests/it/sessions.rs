@@ -67,7 +67,7 @@ async fn a_token_says_whose_it_is_and_what_its_roles_grant() {
     let expected = json!({
         "subject": token["subject"], "session_id": token["session_id"], "client_id": "vestibule",
         "roles": ["role-ada"], "permissions": ["billing:refund", "users:read"],
-        "issued_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T00:15:00Z",
+        "issued_at": "2026-01-01T00:00:00.000000Z", "expires_at": "2026-01-01T00:15:00.000000Z",
     });
     assert_eq!(token, expected);
     let token = app.admin().await.get("/v1/token").await.expect(200);

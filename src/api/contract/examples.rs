@@ -30,7 +30,7 @@ fn of(schema: &Value, schemas: &Value) -> Option<Value> {
 
 /// Answers, and requests that would not work with the examples of all their members.
 fn written() -> Vec<(&'static str, Value)> {
-    let (at, later) = ("2026-01-01T12:00:00Z", "2026-01-31T12:00:00Z");
+    let (at, later) = ("2026-01-01T12:00:00.000000Z", "2026-01-31T12:00:00.000000Z");
     let user = "019b76da-a800-7000-8000-3f1e9c7a5d21";
     let session = "019b76da-a800-7000-8000-8b4d2f6e0c17";
     let kid = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
@@ -67,7 +67,7 @@ fn written() -> Vec<(&'static str, Value)> {
             "Token",
             json!({
                 "subject": user, "session_id": session, "client_id": "vestibule", "roles": ["clerk"],
-                "permissions": ["billing:refund", "users:read"], "issued_at": at, "expires_at": "2026-01-01T12:05:00Z",
+                "permissions": ["billing:refund", "users:read"], "issued_at": at, "expires_at": "2026-01-01T12:05:00.000000Z",
             }),
         ),
         (

@@ -75,10 +75,11 @@ fn every_text_list_and_number_has_an_end() {
 }
 
 #[test]
-fn every_enum_has_a_name_but_for_the_codes_of_a_status() {
+fn every_enum_has_a_name_but_for_the_literals_of_a_status() {
     each_schema(|at, schema| {
         let named = at.strip_prefix("/components/schemas/").is_some_and(|it| !it.contains('/'));
-        assert!(schema.get("enum").is_none() || named || at.ends_with("/allOf/1/properties/code"), "{at}");
+        let literal = ["code", "status"].iter().any(|it| at.ends_with(&format!("/allOf/1/properties/{it}")));
+        assert!(schema.get("enum").is_none() || named || literal, "{at}");
     });
 }
 
@@ -109,8 +110,9 @@ fn every_refusal_is_a_problem_with_the_codes_of_its_status_and_each_code_has_one
     for (id, operation) in operations() {
         for (status, answer) in members(&operation["responses"]).filter(|(status, _)| status.starts_with(['4', '5'])) {
             assert_eq!(members(&answer["content"]).map(|(media_type, _)| media_type).collect::<Vec<_>>(), [PROBLEM], "{id}");
-            let codes: Vec<_> =
-                array(&answer["content"][PROBLEM]["schema"]["allOf"][1]["properties"]["code"]["enum"]).map(text).collect();
+            let literals = &answer["content"][PROBLEM]["schema"]["allOf"][1]["properties"];
+            assert_eq!(literals["status"]["enum"], json!([status.parse::<u16>().unwrap()]), "{id} {status}");
+            let codes: Vec<_> = array(&literals["code"]["enum"]).map(text).collect();
             assert!(!codes.is_empty() && codes.iter().collect::<BTreeSet<_>>().len() == codes.len(), "{id} {status}: {codes:?}");
             for code in codes {
                 assert_eq!(*statuses.entry(code).or_insert(status), status, "{id}: {code}");

@@ -246,7 +246,7 @@ export class Operations extends HeyApiClient {
     /**
      * Make a user.
      *
-     * Without `roles` it holds `user`; to give others takes the permission `roles:assign` as well. Without `password`
+     * Without `roles` it holds `user`; roles other than `user` also require the permission `roles:assign`. Without `password`
      * nobody can log in to it until one is set.
      *
      * Needs the permission `users:write`.
@@ -548,7 +548,7 @@ export class Operations extends HeyApiClient {
     /**
      * Rotate the signing key.
      *
-     * A new key is published at once, and signs ten minutes later, when every verifier can know it. The one before is
+     * A new key is published at once, and signs 20 minutes later, when every verifier has read it. The one before is
      * kept until its last token is dead. Where an HS256 secret signs, only its owner can change it: that is refused too.
      *
      * Needs the permission `keys:rotate`.

@@ -459,7 +459,7 @@ export type Problem = {
      */
     request_id: string;
     /**
-     * Every bad member or parameter.
+     * The bad members or parameters; the first 100 of them.
      */
     errors?: Array<Fault>;
     /**
@@ -599,7 +599,7 @@ export type Session = {
      */
     created_at: string;
     /**
-     * When it was last used, to the minute.
+     * When it was last used, to the minute; never before `created_at`.
      */
     last_used_at: string;
     /**
@@ -661,7 +661,7 @@ export type SigningKey = {
     /**
      * From when on it signs.
      */
-    activates_at?: string;
+    activates_at: string;
     /**
      * From when on none of its tokens can be alive; absent until another key follows it.
      */
@@ -886,6 +886,7 @@ export type RegisterAccountErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -894,6 +895,7 @@ export type RegisterAccountErrors = {
      */
     403: Problem & {
         code?: 'registration_closed';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -902,6 +904,7 @@ export type RegisterAccountErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -910,6 +913,7 @@ export type RegisterAccountErrors = {
      */
     409: Problem & {
         code?: 'email_taken' | 'username_taken';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -918,6 +922,7 @@ export type RegisterAccountErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -926,6 +931,7 @@ export type RegisterAccountErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -934,6 +940,7 @@ export type RegisterAccountErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -942,6 +949,7 @@ export type RegisterAccountErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
     };
@@ -950,6 +958,7 @@ export type RegisterAccountErrors = {
      */
     429: Problem & {
         code?: 'too_many_requests';
+        status?: 429;
     } & {
         status: 429;
     };
@@ -958,6 +967,7 @@ export type RegisterAccountErrors = {
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -966,6 +976,7 @@ export type RegisterAccountErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -974,6 +985,7 @@ export type RegisterAccountErrors = {
      */
     503: Problem & {
         code?: 'overloaded' | 'unavailable';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1003,6 +1015,7 @@ export type LogInErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1011,6 +1024,7 @@ export type LogInErrors = {
      */
     401: Problem & {
         code?: 'invalid_credentials';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1019,6 +1033,7 @@ export type LogInErrors = {
      */
     403: Problem & {
         code?: 'account_disabled' | 'csrf_rejected';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -1027,6 +1042,7 @@ export type LogInErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -1035,6 +1051,7 @@ export type LogInErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -1043,6 +1060,7 @@ export type LogInErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -1051,6 +1069,7 @@ export type LogInErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -1059,6 +1078,7 @@ export type LogInErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
     };
@@ -1067,6 +1087,7 @@ export type LogInErrors = {
      */
     429: Problem & {
         code?: 'too_many_requests';
+        status?: 429;
     } & {
         status: 429;
     };
@@ -1075,6 +1096,7 @@ export type LogInErrors = {
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1083,6 +1105,7 @@ export type LogInErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1091,6 +1114,7 @@ export type LogInErrors = {
      */
     503: Problem & {
         code?: 'overloaded' | 'unavailable';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1120,6 +1144,7 @@ export type RefreshSessionErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1128,6 +1153,7 @@ export type RefreshSessionErrors = {
      */
     401: Problem & {
         code?: 'invalid_refresh_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1136,6 +1162,7 @@ export type RefreshSessionErrors = {
      */
     403: Problem & {
         code?: 'csrf_rejected';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -1144,6 +1171,7 @@ export type RefreshSessionErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -1152,6 +1180,7 @@ export type RefreshSessionErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -1160,6 +1189,7 @@ export type RefreshSessionErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -1168,6 +1198,7 @@ export type RefreshSessionErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -1176,6 +1207,7 @@ export type RefreshSessionErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
     };
@@ -1184,6 +1216,7 @@ export type RefreshSessionErrors = {
      */
     429: Problem & {
         code?: 'too_many_requests';
+        status?: 429;
     } & {
         status: 429;
     };
@@ -1192,6 +1225,7 @@ export type RefreshSessionErrors = {
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1200,6 +1234,7 @@ export type RefreshSessionErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1208,6 +1243,7 @@ export type RefreshSessionErrors = {
      */
     503: Problem & {
         code?: 'unavailable';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1237,6 +1273,7 @@ export type CloseAccountErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1245,6 +1282,7 @@ export type CloseAccountErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1253,6 +1291,7 @@ export type CloseAccountErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -1261,6 +1300,7 @@ export type CloseAccountErrors = {
      */
     409: Problem & {
         code?: 'last_admin';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -1269,6 +1309,7 @@ export type CloseAccountErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -1277,6 +1318,7 @@ export type CloseAccountErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -1285,6 +1327,7 @@ export type CloseAccountErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -1293,6 +1336,7 @@ export type CloseAccountErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
     };
@@ -1301,6 +1345,7 @@ export type CloseAccountErrors = {
      */
     429: Problem & {
         code?: 'too_many_requests';
+        status?: 429;
     } & {
         status: 429;
     };
@@ -1309,6 +1354,7 @@ export type CloseAccountErrors = {
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1317,6 +1363,7 @@ export type CloseAccountErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1325,6 +1372,7 @@ export type CloseAccountErrors = {
      */
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1354,6 +1402,7 @@ export type ReadMeErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1362,6 +1411,7 @@ export type ReadMeErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1370,22 +1420,16 @@ export type ReadMeErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1394,6 +1438,7 @@ export type ReadMeErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1402,6 +1447,7 @@ export type ReadMeErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1437,6 +1483,7 @@ export type UpdateMeErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1445,6 +1492,7 @@ export type UpdateMeErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1453,6 +1501,7 @@ export type UpdateMeErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -1461,6 +1510,7 @@ export type UpdateMeErrors = {
      */
     409: Problem & {
         code?: 'email_taken' | 'username_taken';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -1469,6 +1519,7 @@ export type UpdateMeErrors = {
      */
     412: Problem & {
         code?: 'precondition_failed';
+        status?: 412;
     } & {
         status: 412;
     };
@@ -1477,6 +1528,7 @@ export type UpdateMeErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -1485,6 +1537,7 @@ export type UpdateMeErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -1493,6 +1546,7 @@ export type UpdateMeErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -1501,6 +1555,7 @@ export type UpdateMeErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
     };
@@ -1509,6 +1564,7 @@ export type UpdateMeErrors = {
      */
     429: Problem & {
         code?: 'too_many_requests';
+        status?: 429;
     } & {
         status: 429;
     };
@@ -1517,6 +1573,7 @@ export type UpdateMeErrors = {
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1525,6 +1582,7 @@ export type UpdateMeErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1533,6 +1591,7 @@ export type UpdateMeErrors = {
      */
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1562,6 +1621,7 @@ export type ChangePasswordErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1570,6 +1630,7 @@ export type ChangePasswordErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1578,6 +1639,7 @@ export type ChangePasswordErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -1586,6 +1648,7 @@ export type ChangePasswordErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -1594,6 +1657,7 @@ export type ChangePasswordErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -1602,6 +1666,7 @@ export type ChangePasswordErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -1610,6 +1675,7 @@ export type ChangePasswordErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
     };
@@ -1618,6 +1684,7 @@ export type ChangePasswordErrors = {
      */
     429: Problem & {
         code?: 'too_many_requests';
+        status?: 429;
     } & {
         status: 429;
     };
@@ -1626,6 +1693,7 @@ export type ChangePasswordErrors = {
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1634,6 +1702,7 @@ export type ChangePasswordErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1642,6 +1711,7 @@ export type ChangePasswordErrors = {
      */
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1676,6 +1746,7 @@ export type EndMySessionsErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1684,6 +1755,7 @@ export type EndMySessionsErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1692,6 +1764,7 @@ export type EndMySessionsErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -1700,22 +1773,16 @@ export type EndMySessionsErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1724,6 +1791,7 @@ export type EndMySessionsErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1732,6 +1800,7 @@ export type EndMySessionsErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1770,6 +1839,7 @@ export type ListMySessionsErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1778,6 +1848,7 @@ export type ListMySessionsErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1786,6 +1857,7 @@ export type ListMySessionsErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -1794,22 +1866,16 @@ export type ListMySessionsErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1818,6 +1884,7 @@ export type ListMySessionsErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1826,6 +1893,7 @@ export type ListMySessionsErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1860,6 +1928,7 @@ export type EndMySessionErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1868,6 +1937,7 @@ export type EndMySessionErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1876,6 +1946,7 @@ export type EndMySessionErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -1884,22 +1955,16 @@ export type EndMySessionErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -1908,6 +1973,7 @@ export type EndMySessionErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -1916,6 +1982,7 @@ export type EndMySessionErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -1970,6 +2037,7 @@ export type ListUsersErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -1978,6 +2046,7 @@ export type ListUsersErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -1986,6 +2055,7 @@ export type ListUsersErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -1994,6 +2064,7 @@ export type ListUsersErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -2002,22 +2073,16 @@ export type ListUsersErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2026,6 +2091,7 @@ export type ListUsersErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2034,6 +2100,7 @@ export type ListUsersErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -2063,6 +2130,7 @@ export type CreateUserErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -2071,6 +2139,7 @@ export type CreateUserErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -2079,6 +2148,7 @@ export type CreateUserErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -2087,6 +2157,7 @@ export type CreateUserErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -2095,6 +2166,7 @@ export type CreateUserErrors = {
      */
     409: Problem & {
         code?: 'email_taken' | 'username_taken';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -2103,6 +2175,7 @@ export type CreateUserErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -2111,6 +2184,7 @@ export type CreateUserErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -2119,6 +2193,7 @@ export type CreateUserErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -2127,22 +2202,16 @@ export type CreateUserErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2151,6 +2220,7 @@ export type CreateUserErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2159,6 +2229,7 @@ export type CreateUserErrors = {
      */
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -2193,6 +2264,7 @@ export type DeleteUserErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -2201,6 +2273,7 @@ export type DeleteUserErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -2209,6 +2282,7 @@ export type DeleteUserErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -2217,6 +2291,7 @@ export type DeleteUserErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -2225,6 +2300,7 @@ export type DeleteUserErrors = {
      */
     409: Problem & {
         code?: 'last_admin';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -2233,22 +2309,16 @@ export type DeleteUserErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2257,6 +2327,7 @@ export type DeleteUserErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2265,6 +2336,7 @@ export type DeleteUserErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -2299,6 +2371,7 @@ export type ReadUserErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -2307,6 +2380,7 @@ export type ReadUserErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -2315,6 +2389,7 @@ export type ReadUserErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -2323,6 +2398,7 @@ export type ReadUserErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -2331,22 +2407,16 @@ export type ReadUserErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2355,6 +2425,7 @@ export type ReadUserErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2363,6 +2434,7 @@ export type ReadUserErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -2403,6 +2475,7 @@ export type UpdateUserErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -2411,6 +2484,7 @@ export type UpdateUserErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -2419,6 +2493,7 @@ export type UpdateUserErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -2427,6 +2502,7 @@ export type UpdateUserErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -2435,6 +2511,7 @@ export type UpdateUserErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -2443,6 +2520,7 @@ export type UpdateUserErrors = {
      */
     409: Problem & {
         code?: 'last_admin' | 'email_taken' | 'username_taken';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -2451,6 +2529,7 @@ export type UpdateUserErrors = {
      */
     412: Problem & {
         code?: 'precondition_failed';
+        status?: 412;
     } & {
         status: 412;
     };
@@ -2459,6 +2538,7 @@ export type UpdateUserErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -2467,6 +2547,7 @@ export type UpdateUserErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -2475,6 +2556,7 @@ export type UpdateUserErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -2483,22 +2565,16 @@ export type UpdateUserErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2507,6 +2583,7 @@ export type UpdateUserErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2515,6 +2592,7 @@ export type UpdateUserErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -2549,6 +2627,7 @@ export type SetUserPasswordErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -2557,6 +2636,7 @@ export type SetUserPasswordErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -2565,6 +2645,7 @@ export type SetUserPasswordErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -2573,6 +2654,7 @@ export type SetUserPasswordErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -2581,6 +2663,7 @@ export type SetUserPasswordErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -2589,6 +2672,7 @@ export type SetUserPasswordErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -2597,6 +2681,7 @@ export type SetUserPasswordErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -2605,6 +2690,7 @@ export type SetUserPasswordErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -2613,22 +2699,16 @@ export type SetUserPasswordErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2637,6 +2717,7 @@ export type SetUserPasswordErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2645,6 +2726,7 @@ export type SetUserPasswordErrors = {
      */
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -2679,6 +2761,7 @@ export type SetUserRolesErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -2687,6 +2770,7 @@ export type SetUserRolesErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -2695,6 +2779,7 @@ export type SetUserRolesErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -2703,6 +2788,7 @@ export type SetUserRolesErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -2711,6 +2797,7 @@ export type SetUserRolesErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -2719,6 +2806,7 @@ export type SetUserRolesErrors = {
      */
     409: Problem & {
         code?: 'last_admin';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -2727,6 +2815,7 @@ export type SetUserRolesErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -2735,6 +2824,7 @@ export type SetUserRolesErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -2743,6 +2833,7 @@ export type SetUserRolesErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -2751,22 +2842,16 @@ export type SetUserRolesErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2775,6 +2860,7 @@ export type SetUserRolesErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2783,6 +2869,7 @@ export type SetUserRolesErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -2817,6 +2904,7 @@ export type EndUserSessionsErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -2825,6 +2913,7 @@ export type EndUserSessionsErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -2833,6 +2922,7 @@ export type EndUserSessionsErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -2841,6 +2931,7 @@ export type EndUserSessionsErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -2849,22 +2940,16 @@ export type EndUserSessionsErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2873,6 +2958,7 @@ export type EndUserSessionsErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2881,6 +2967,7 @@ export type EndUserSessionsErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -2924,6 +3011,7 @@ export type ListUserSessionsErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -2932,6 +3020,7 @@ export type ListUserSessionsErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -2940,6 +3029,7 @@ export type ListUserSessionsErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -2948,6 +3038,7 @@ export type ListUserSessionsErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -2956,6 +3047,7 @@ export type ListUserSessionsErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -2964,22 +3056,16 @@ export type ListUserSessionsErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -2988,6 +3074,7 @@ export type ListUserSessionsErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -2996,6 +3083,7 @@ export type ListUserSessionsErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3034,6 +3122,7 @@ export type ListRolesErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3042,6 +3131,7 @@ export type ListRolesErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3050,6 +3140,7 @@ export type ListRolesErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -3058,6 +3149,7 @@ export type ListRolesErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -3066,22 +3158,16 @@ export type ListRolesErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3090,6 +3176,7 @@ export type ListRolesErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3098,6 +3185,7 @@ export type ListRolesErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3127,6 +3215,7 @@ export type CreateRoleErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3135,6 +3224,7 @@ export type CreateRoleErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3143,6 +3233,7 @@ export type CreateRoleErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -3151,6 +3242,7 @@ export type CreateRoleErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -3158,7 +3250,8 @@ export type CreateRoleErrors = {
      * Conflict
      */
     409: Problem & {
-        code?: 'role_exists';
+        code?: 'role_exists' | 'too_many_roles';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -3167,6 +3260,7 @@ export type CreateRoleErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -3175,6 +3269,7 @@ export type CreateRoleErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -3183,6 +3278,7 @@ export type CreateRoleErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -3191,22 +3287,16 @@ export type CreateRoleErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3215,6 +3305,7 @@ export type CreateRoleErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3223,6 +3314,7 @@ export type CreateRoleErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3257,6 +3349,7 @@ export type DeleteRoleErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3265,6 +3358,7 @@ export type DeleteRoleErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3273,6 +3367,7 @@ export type DeleteRoleErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -3281,6 +3376,7 @@ export type DeleteRoleErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -3289,6 +3385,7 @@ export type DeleteRoleErrors = {
      */
     409: Problem & {
         code?: 'role_in_use' | 'role_built_in';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -3297,22 +3394,16 @@ export type DeleteRoleErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3321,6 +3412,7 @@ export type DeleteRoleErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3329,6 +3421,7 @@ export type DeleteRoleErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3363,6 +3456,7 @@ export type ReadRoleErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3371,6 +3465,7 @@ export type ReadRoleErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3379,6 +3474,7 @@ export type ReadRoleErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -3387,6 +3483,7 @@ export type ReadRoleErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -3395,22 +3492,16 @@ export type ReadRoleErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3419,6 +3510,7 @@ export type ReadRoleErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3427,6 +3519,7 @@ export type ReadRoleErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3461,6 +3554,7 @@ export type ReplaceRoleErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3469,6 +3563,7 @@ export type ReplaceRoleErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3477,6 +3572,7 @@ export type ReplaceRoleErrors = {
      */
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -3485,6 +3581,7 @@ export type ReplaceRoleErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -3493,6 +3590,7 @@ export type ReplaceRoleErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -3501,6 +3599,7 @@ export type ReplaceRoleErrors = {
      */
     409: Problem & {
         code?: 'role_built_in';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -3509,6 +3608,7 @@ export type ReplaceRoleErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -3517,6 +3617,7 @@ export type ReplaceRoleErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -3525,6 +3626,7 @@ export type ReplaceRoleErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
     };
@@ -3533,22 +3635,16 @@ export type ReplaceRoleErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3557,6 +3653,7 @@ export type ReplaceRoleErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3565,6 +3662,7 @@ export type ReplaceRoleErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3594,6 +3692,7 @@ export type ListPermissionsErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3602,6 +3701,7 @@ export type ListPermissionsErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3610,6 +3710,7 @@ export type ListPermissionsErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -3618,22 +3719,16 @@ export type ListPermissionsErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3642,6 +3737,7 @@ export type ListPermissionsErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3650,6 +3746,7 @@ export type ListPermissionsErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3708,6 +3805,7 @@ export type ListAuditEventsErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3716,6 +3814,7 @@ export type ListAuditEventsErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3724,6 +3823,7 @@ export type ListAuditEventsErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -3732,6 +3832,7 @@ export type ListAuditEventsErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -3740,22 +3841,16 @@ export type ListAuditEventsErrors = {
      */
     422: Problem & {
         code?: 'validation_failed';
+        status?: 422;
     } & {
         status: 422;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3764,6 +3859,7 @@ export type ListAuditEventsErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3772,6 +3868,7 @@ export type ListAuditEventsErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3801,6 +3898,7 @@ export type ReadTokenErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3809,6 +3907,7 @@ export type ReadTokenErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3817,22 +3916,16 @@ export type ReadTokenErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3841,6 +3934,7 @@ export type ReadTokenErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3849,6 +3943,7 @@ export type ReadTokenErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3878,6 +3973,7 @@ export type IntrospectTokenErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3886,6 +3982,7 @@ export type IntrospectTokenErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -3894,6 +3991,7 @@ export type IntrospectTokenErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -3902,6 +4000,7 @@ export type IntrospectTokenErrors = {
      */
     408: Problem & {
         code?: 'request_timeout';
+        status?: 408;
     } & {
         status: 408;
     };
@@ -3910,6 +4009,7 @@ export type IntrospectTokenErrors = {
      */
     413: Problem & {
         code?: 'payload_too_large';
+        status?: 413;
     } & {
         status: 413;
     };
@@ -3918,6 +4018,7 @@ export type IntrospectTokenErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
     };
@@ -3926,22 +4027,16 @@ export type IntrospectTokenErrors = {
      */
     415: Problem & {
         code?: 'unsupported_media_type';
+        status?: 415;
     } & {
         status: 415;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -3950,6 +4045,7 @@ export type IntrospectTokenErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -3958,6 +4054,7 @@ export type IntrospectTokenErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -3987,6 +4084,7 @@ export type ReadJwksErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -3995,22 +4093,16 @@ export type ReadJwksErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -4019,6 +4111,7 @@ export type ReadJwksErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -4027,6 +4120,7 @@ export type ReadJwksErrors = {
      */
     503: Problem & {
         code?: 'unavailable';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -4056,6 +4150,7 @@ export type ListSigningKeysErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -4064,6 +4159,7 @@ export type ListSigningKeysErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -4072,6 +4168,7 @@ export type ListSigningKeysErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -4080,22 +4177,16 @@ export type ListSigningKeysErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -4104,6 +4195,7 @@ export type ListSigningKeysErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -4112,6 +4204,7 @@ export type ListSigningKeysErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -4141,6 +4234,7 @@ export type RotateSigningKeyErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -4149,6 +4243,7 @@ export type RotateSigningKeyErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -4157,6 +4252,7 @@ export type RotateSigningKeyErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -4165,6 +4261,7 @@ export type RotateSigningKeyErrors = {
      */
     409: Problem & {
         code?: 'rotation_pending';
+        status?: 409;
     } & {
         status: 409;
     };
@@ -4173,22 +4270,16 @@ export type RotateSigningKeyErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -4197,6 +4288,7 @@ export type RotateSigningKeyErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -4205,6 +4297,7 @@ export type RotateSigningKeyErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -4239,6 +4332,7 @@ export type RevokeSigningKeyErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -4247,6 +4341,7 @@ export type RevokeSigningKeyErrors = {
      */
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
     } & {
         status: 401;
     };
@@ -4255,6 +4350,7 @@ export type RevokeSigningKeyErrors = {
      */
     403: Problem & {
         code?: 'insufficient_permission';
+        status?: 403;
     } & {
         status: 403;
     };
@@ -4263,6 +4359,7 @@ export type RevokeSigningKeyErrors = {
      */
     404: Problem & {
         code?: 'not_found';
+        status?: 404;
     } & {
         status: 404;
     };
@@ -4271,22 +4368,16 @@ export type RevokeSigningKeyErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -4295,6 +4386,7 @@ export type RevokeSigningKeyErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -4303,6 +4395,7 @@ export type RevokeSigningKeyErrors = {
      */
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -4332,6 +4425,7 @@ export type ReadHealthErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -4340,22 +4434,16 @@ export type ReadHealthErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -4364,6 +4452,7 @@ export type ReadHealthErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -4372,6 +4461,7 @@ export type ReadHealthErrors = {
      */
     503: Problem & {
         code?: 'unavailable';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -4401,6 +4491,7 @@ export type ReadReadinessErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -4409,22 +4500,16 @@ export type ReadReadinessErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -4433,6 +4518,7 @@ export type ReadReadinessErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -4441,6 +4527,7 @@ export type ReadReadinessErrors = {
      */
     503: Problem & {
         code?: 'authorization_stale' | 'unavailable';
+        status?: 503;
     } & {
         status: 503;
     };
@@ -4470,6 +4557,7 @@ export type ReadVersionErrors = {
      */
     400: Problem & {
         code?: 'malformed_request';
+        status?: 400;
     } & {
         status: 400;
     };
@@ -4478,22 +4566,16 @@ export type ReadVersionErrors = {
      */
     414: Problem & {
         code?: 'uri_too_long';
+        status?: 414;
     } & {
         status: 414;
-    };
-    /**
-     * Too Many Requests
-     */
-    429: Problem & {
-        code?: 'too_many_requests';
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
      */
     431: Problem & {
         code?: 'headers_too_large';
+        status?: 431;
     } & {
         status: 431;
     };
@@ -4502,6 +4584,7 @@ export type ReadVersionErrors = {
      */
     500: Problem & {
         code?: 'internal';
+        status?: 500;
     } & {
         status: 500;
     };
@@ -4510,6 +4593,7 @@ export type ReadVersionErrors = {
      */
     503: Problem & {
         code?: 'unavailable';
+        status?: 503;
     } & {
         status: 503;
     };
