@@ -5,7 +5,7 @@ mod contract;
 mod crowds;
 mod http;
 mod keys;
-mod kills;
+pub mod kills;
 mod logs;
 mod migrations;
 mod secrets;

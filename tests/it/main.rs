@@ -13,6 +13,7 @@ mod contract;
 mod cookies;
 mod docs;
 mod elsewhere;
+mod faults;
 mod floors;
 mod headers;
 mod health;

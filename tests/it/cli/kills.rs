@@ -2,6 +2,7 @@
 //! acknowledged is lost (rows S03 and D01).
 
 use std::{
+    path::Path,
     sync::{
         Arc, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -17,7 +18,7 @@ use super::{empty_directory, sql};
 use crate::support::binary::Server;
 
 const PASSWORD: &str = "ada likes tall ships";
-const CLIENTS: usize = 8;
+pub const CLIENTS: usize = 8;
 /// One network refreshes here more than any honest one.
 const SETTINGS: &[(&str, &str)] = &[("VESTIBULE_THROTTLE__ENABLED", "false")];
 
@@ -44,9 +45,9 @@ fn refresh_for_ever(url: &RwLock<String>, refreshes: &AtomicUsize, stop: &Atomic
     access
 }
 
-fn kill_and_restart(times: usize) {
-    let dir = empty_directory();
-    let mut server = Server::start(dir.path(), SETTINGS);
+/// Kills a server again and again while clients refresh, and restarts it. In the end every client's session goes on.
+pub fn kill_and_restart(dir: &Path, settings: &[(&str, &str)], times: usize) {
+    let mut server = Server::start(dir, settings);
     assert_eq!(server.register("ada@example.org", PASSWORD).status, 201);
     let url = Arc::new(RwLock::new(server.url.clone()));
     let (refreshes, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -65,7 +66,7 @@ fn kill_and_restart(times: usize) {
         }
         thread::sleep(a_moment(300));
         server.kill();
-        server = Server::start(dir.path(), SETTINGS);
+        server = Server::start(dir, settings);
         url.write().unwrap().clone_from(&server.url);
     }
     thread::sleep(a_moment(300));
@@ -73,18 +74,24 @@ fn kill_and_restart(times: usize) {
     for client in clients {
         assert_eq!(server.get_as(&client.join().unwrap(), "/v1/me").status, 200);
     }
+    println!("{times} kills, {} refreshes by {CLIENTS} clients", refreshes.load(Ordering::SeqCst));
     server.kill();
+}
+
+fn kill_and_restart_on_sqlite(times: usize) {
+    let dir = empty_directory();
+    kill_and_restart(dir.path(), SETTINGS, times);
     assert_eq!(sql(dir.path(), "PRAGMA integrity_check"), ["ok"]);
     assert_eq!(sql(dir.path(), "SELECT CAST(count(*) AS TEXT) FROM sessions"), [CLIENTS.to_string()]);
 }
 
 #[test]
 fn s03_a_server_killed_while_it_refreshes_logs_nobody_out() {
-    kill_and_restart(3);
+    kill_and_restart_on_sqlite(3);
 }
 
 #[test]
 #[ignore = "long: .ci/run kills it thirty times"]
 fn long_s03_a_server_killed_again_and_again_logs_nobody_out() {
-    kill_and_restart(30);
+    kill_and_restart_on_sqlite(30);
 }

@@ -1,10 +1,7 @@
 //! What a watchman sees of the real binary: its metrics, its warnings, and what it does when the disk is full.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write,
-    path::{Path, PathBuf},
-    process::Command,
+    fs,
     time::{Duration, Instant},
 };
 
@@ -12,7 +9,7 @@ use serde_json::json;
 use ureq::Agent;
 
 use super::{empty_directory, initial_password, metrics_address};
-use crate::support::binary::Server;
+use crate::support::{binary::Server, small_disk::SmallDisk};
 
 const PASSWORD: &str = "ada likes tall ships";
 
@@ -89,39 +86,13 @@ fn p09_by_default_guesses_are_slowed_down_and_the_wait_that_is_told_is_true() {
     assert_eq!(server.log_in("admin", &password).status, 201);
 }
 
-/// A small disk of its own, where one may be made.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "vestibule-test"]).arg(at).output();
-        mounted.is_ok_and(|it| it.status.success()).then(|| Self(at.to_owned()))
-    }
-
-    /// Leaves no byte.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("ballast");
-        let mut ballast = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        for size in [64 * 1024, 1024, 1] {
-            while ballast.write_all(&vec![0; size]).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long the real server really takes")]
 fn h10_on_a_full_disk_it_refuses_and_is_back_when_there_is_room_again() {
     let dir = empty_directory();
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
-    let Some(disk) = SmallDisk::mount(&data) else {
+    let Some(disk) = SmallDisk::mount(&data, 4) else {
         eprintln!("skipped: only root can mount a small disk");
         return;
     };
@@ -155,7 +126,7 @@ fn h10_on_a_full_disk_it_refuses_and_is_back_when_there_is_room_again() {
     assert_eq!(server.get_as(&token, "/v1/token").status, 200);
     assert_eq!(server.get("/healthz").status, 200);
 
-    fs::remove_file(ballast).unwrap();
+    ballast.set_len(0).unwrap();
     let began = Instant::now();
     while server.register("bea@example.org", PASSWORD).status != 201 {
         assert!(began.elapsed() < Duration::from_secs(3));

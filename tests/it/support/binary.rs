@@ -10,15 +10,20 @@ use std::{
     time::Duration,
 };
 
-/// The binary under test.
+/// The binary that the tests have built.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_vestibule");
+
+/// The binary under test. `TEST_BINARY` names another one, such as the release build.
+pub fn path() -> String {
+    env::var("TEST_BINARY").unwrap_or_else(|_| BINARY.to_owned())
+}
 
 /// How long a start may take on a busy machine: hashing the first administrator's password is most of it.
 const START: Duration = Duration::from_mins(1);
 
 /// The binary, about to run in `dir` with the settings of `env`. The cheapest hashes a start allows, any free port.
 pub fn command(dir: &Path, env: &[(&str, &str)]) -> Command {
-    like(Command::new(BINARY), dir, env)
+    like(Command::new(path()), dir, env)
 }
 
 /// Another command that comes to run the binary, in the same surroundings.
@@ -94,6 +99,19 @@ impl Server {
             reader.join().unwrap();
         }
         status
+    }
+
+    /// As [`Self::stop`], but kills a server that has not stopped in time; then there is no status.
+    pub fn stop_within(mut self, limit: Duration) -> Option<ExitStatus> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        signal("TERM", self.id());
+        for _ in 0..limit.as_millis() / PAUSE.as_millis() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            thread::sleep(PAUSE);
+        }
+        None
     }
 
     /// Ends the server without giving it a chance to tidy up (SIGKILL).

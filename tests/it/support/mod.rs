@@ -8,7 +8,8 @@ pub mod client;
 pub mod clock;
 pub mod inside;
 #[path = "../../../src/live/database/tests/postgres.rs"]
-mod postgres;
+pub mod postgres;
+pub mod small_disk;
 pub mod wire;
 
 use std::sync::{

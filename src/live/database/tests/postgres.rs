@@ -24,6 +24,19 @@ pub struct TemporaryPostgres {
 impl TemporaryPostgres {
     /// Starts a server, or says on standard error why there is none. With `CI=true` there has to be one.
     pub fn start() -> Option<Self> {
+        Self::start_on(|bin, data| {
+            let mut initdb = unprivileged(&bin.join("initdb"));
+            // A collation unlike C, so that a column without `COLLATE "C"` is noticed.
+            initdb
+                .args(["--username=vestibule", "--auth=trust", "--encoding=UTF8", "--no-sync"])
+                .args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US", "--pgdata"])
+                .arg(data);
+            initdb
+        })
+    }
+
+    /// As [`Self::start`], on a data directory that the command from `prepare` makes. It gets PostgreSQL's programs and the directory.
+    pub fn start_on(prepare: impl FnOnce(&Path, &Path) -> Command) -> Option<Self> {
         let Some(bin) = find_server() else {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL must be installed where CI=true");
             // Not `eprintln`, which the test runner keeps to itself when a test passes.
@@ -37,14 +50,8 @@ impl TemporaryPostgres {
         if is_root() {
             chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        // A collation unlike C, so that a column without `COLLATE "C"` is noticed.
-        let made = unprivileged(&bin.join("initdb"))
-            .args(["--username=vestibule", "--auth=trust", "--encoding=UTF8", "--no-sync"])
-            .args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US", "--pgdata"])
-            .arg(&data)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let made = prepare(&bin, &data).output().unwrap();
+        assert!(made.status.success(), "no data directory: {}", String::from_utf8_lossy(&made.stderr));
         // The shell outlives us if we are killed; then its input ends, and it stops the server.
         let mut server = unprivileged(Path::new("/bin/sh"))
             .args(["-c", SUPERVISOR, "sh"])
@@ -64,7 +71,12 @@ impl TemporaryPostgres {
 
     /// The URL of a database on this server; `postgres` always exists.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://vestibule@localhost/{database}?host={}", self.directory.path().display())
+        format!("postgres://vestibule@localhost/{database}?host={}", self.directory().display())
+    }
+
+    /// Where the server has its socket, its log, and its `data`.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 }
 
@@ -81,11 +93,13 @@ bin=$1 data=$2 directory=$3
     --options "-c listen_addresses='' -c unix_socket_directories='$directory' -c fsync=off -c max_connections=300" >&2 || exit
 echo ready
 cat >/dev/null
+server=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) && kill -CONT "$server" $(cat "/proc/$server/task/$server/children")
 "$bin/pg_ctl" stop --silent --mode=immediate --pgdata "$data"
 rm -rf "$data"
 "#;
 
-fn find_server() -> Option<PathBuf> {
+/// Where PostgreSQL's programs are.
+pub fn find_server() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut bins: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
     bins.sort();
@@ -97,7 +111,8 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-fn unprivileged(program: &Path) -> Command {
+/// A program of PostgreSQL's, about to run as somebody it agrees to run as.
+pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/").process_group(0);
     if is_root() {

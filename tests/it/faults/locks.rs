@@ -1,0 +1,36 @@
+//! Another client of the database holds a lock (H10): whoever needs it is refused in time, and nobody else notices.
+
+use super::{
+    site::{Site, seconds},
+    trial::{Expect, SHAKEN},
+};
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_rows_are_locked_by_another_client() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("rows locked", 3);
+    let expect = Expect { undisturbed: &["token", "me", "ready"], ..SHAKEN };
+    for lock in [
+        "BEGIN; SELECT id FROM users FOR UPDATE",
+        "BEGIN; SELECT id FROM sessions FOR UPDATE",
+        // The lock under which the feed of revocations is numbered.
+        "SELECT pg_advisory_lock(94855750764098)",
+    ] {
+        trial.fault(expect, seconds(7), || site.cluster.hold(lock), drop);
+    }
+    trial.finish();
+}
+
+/// As while somebody changes a table by hand. The feed cannot be read meanwhile.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_tables_are_locked_by_another_client() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("tables locked", 3);
+    for table in ["users", "sessions", "revocations"] {
+        let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        trial.fault(SHAKEN, seconds(8), || site.cluster.hold(&lock), drop);
+    }
+    trial.finish();
+}

@@ -1,0 +1,170 @@
+//! The whole database is away: restarted, stopped, frozen, cut off, out of connections or read-only (H10, H11, D03).
+
+use super::{
+    cluster::{DATABASE, ROLE},
+    proxy::Flow,
+    site::{Site, seconds, wait},
+    trial::{AWAY, Expect, READ_ONLY, Random, SHAKEN},
+};
+
+/// As many connections as PostgreSQL allows by default.
+const CONNECTIONS: u32 = 100;
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_is_restarted_under_load() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("restarted", 3);
+    for mode in ["fast", "immediate", "fast"] {
+        let restart = || {
+            site.cluster.stop(mode);
+            site.cluster.start_again(CONNECTIONS);
+        };
+        trial.fault(SHAKEN, seconds(0), || site.cluster.terminate("true"), |_| restart());
+    }
+    trial.finish();
+}
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_is_stopped_and_comes_back() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("stopped", 3);
+    for mode in ["fast", "immediate"] {
+        trial.fault(AWAY, seconds(11), || site.cluster.stop(mode), |()| site.cluster.start_again(CONNECTIONS));
+    }
+    trial.finish();
+}
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_is_frozen() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("frozen", 3);
+    trial.fault(AWAY, seconds(12), || site.cluster.freeze(), |()| site.cluster.thaw());
+    trial.finish();
+}
+
+/// More clients than connections: each waits for a connection first, and then for an answer.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_is_frozen_under_a_crowd() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("frozen under a crowd", 30);
+    trial.fault(AWAY, seconds(12), || site.cluster.freeze(), |()| site.cluster.thaw());
+    trial.finish();
+}
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_is_black_holed() {
+    black_hole("black-holed", Flow::Nothing);
+}
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_hears_and_is_not_heard() {
+    black_hole("queries arrive, answers do not", Flow::ToServer);
+}
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_hears_nothing() {
+    black_hole("queries do not arrive", Flow::ToClient);
+}
+
+fn black_hole(name: &'static str, flow: Flow) {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial(name, 3);
+    trial.fault(AWAY, seconds(12), || site.set(flow), |()| site.set(Flow::Both));
+    // The connections of the outage are never heard of again.
+    let replace = || {
+        site.set_existing(Flow::Cut);
+        site.set(Flow::Both);
+    };
+    trial.fault(AWAY, seconds(9), || site.set(flow), |()| replace());
+    trial.finish();
+}
+
+/// The server's own connections are ended, and somebody else takes every connection there is.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_is_out_of_connections() {
+    let Some(site) = Site::new() else { return };
+    site.cluster.stop("fast");
+    // As many as three servers use at most.
+    site.cluster.start_again(CONNECTIONS);
+    let mut trial = site.trial("out of connections", 3);
+    let take_all = || {
+        let hog = site.cluster.hog();
+        wait(seconds(1));
+        let mut calm = 0;
+        while calm < 5 {
+            calm = if site.cluster.terminate("application_name = 'vestibule'") == 0 { calm + 1 } else { 0 };
+            wait(seconds(1) / 20);
+        }
+        hog
+    };
+    trial.fault(AWAY, seconds(11), take_all, drop);
+    trial.finish();
+}
+
+/// As after a failover, or on a full disk: every transaction is read-only, and then it is not.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_is_read_only_for_a_while() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("read-only", 3);
+    let set = |value| site.cluster.set("default_transaction_read_only", value);
+    trial.fault(READ_ONLY, seconds(8), || set("on"), |()| set("off"));
+    trial.finish();
+}
+
+/// A setting of the database, which a connection takes over when it is opened and keeps.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_connections_that_were_opened_read_only_are_not_kept() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("opened read-only", 3);
+    let make_read_only = || {
+        site.cluster.sql("postgres", &format!("ALTER DATABASE {DATABASE} SET default_transaction_read_only = on"));
+        site.cluster.terminate("true");
+    };
+    let make_writable = || {
+        site.cluster.sql("postgres", &format!("ALTER DATABASE {DATABASE} RESET default_transaction_read_only"));
+    };
+    // The connections that were ended may cost a read.
+    trial.fault(Expect { undisturbed: &[], ..READ_ONLY }, seconds(8), make_read_only, |()| make_writable());
+    trial.finish();
+}
+
+/// One fault after another, drawn by the seed.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_postgres_suffers_one_fault_after_another() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("one fault after another", 3);
+    let mut random = Random::of_this_run("faults");
+    let cluster = &site.cluster;
+    for _ in 0..6 {
+        let length = seconds(1) + random.up_to(seconds(6));
+        match random.below(6) {
+            0 => trial.fault(SHAKEN, length, || cluster.stop("immediate"), |()| cluster.start_again(CONNECTIONS)),
+            1 => trial.fault(SHAKEN, length, || cluster.freeze(), |()| cluster.thaw()),
+            2 => trial.fault(SHAKEN, length, || site.set(Flow::Nothing), |()| site.set(Flow::Both)),
+            3 => trial.fault(SHAKEN, length, || site.set(Flow::ToServer), |()| site.set(Flow::Both)),
+            4 => trial.fault(SHAKEN, length, || _ = cluster.terminate("true"), |()| {}),
+            _ => {
+                let limit = |limit: i32| {
+                    cluster.sql("postgres", &format!("ALTER ROLE {ROLE} CONNECTION LIMIT {limit}"));
+                };
+                let refuse = || {
+                    limit(0);
+                    cluster.terminate("true");
+                };
+                trial.fault(SHAKEN, length, refuse, |()| limit(-1));
+            }
+        }
+    }
+    trial.finish();
+}

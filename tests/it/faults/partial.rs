@@ -1,0 +1,80 @@
+//! Part of the way to the database is cut: some connections, one replica, or the one on which revocations are heard of.
+
+use super::{
+    proxy::Flow,
+    site::{Site, seconds, wait},
+    trial::{AWAY, Expect, SHAKEN, UNNOTICED},
+};
+
+/// A firewall that has forgotten the connections, or a database that was moved: new connections work, and the present
+/// ones are silent for ever. Service resumes without anybody's help.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_connections_fall_silent_while_new_ones_work() {
+    for flow in [Flow::Nothing, Flow::ToServer] {
+        let Some(site) = Site::new() else { return };
+        let mut trial = site.trial("silent connections", 3);
+        let expect = Expect { deadline: seconds(2), ..SHAKEN };
+        trial.fault(expect, seconds(12), || site.set_existing(flow), |()| site.set_existing(Flow::Both));
+        trial.finish();
+    }
+}
+
+/// A token that is revoked on the replica that works is refused by the one that is cut off, in time.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_d03_one_replica_is_cut_off() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("one replica cut off", 3);
+    let expect = Expect { replicas: &[1], ..AWAY };
+    let proxy = &site.proxies[1];
+    trial.fault(expect, seconds(12), || proxy.set(Flow::Nothing), |()| proxy.set(Flow::Both));
+    trial.fault(expect, seconds(10), || proxy.set(Flow::ToClient), |()| proxy.set(Flow::Both));
+    trial.finish();
+}
+
+/// The session in which a replica listens for revocations is ended, again and again.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_d03_the_listeners_session_is_ended() {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial("listener ended", 3);
+    let end_again_and_again = || {
+        let ended: usize = (0..10)
+            .map(|_| {
+                wait(seconds(1));
+                site.cluster.terminate("query ILIKE 'listen%'")
+            })
+            .sum();
+        assert!(ended > 5, "{ended} sessions listened");
+    };
+    trial.fault(UNNOTICED, seconds(0), end_again_and_again, |()| {});
+    trial.finish();
+}
+
+/// Only the connection falls silent on which the replicas listen. Polling finds what is not heard of.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_d03_the_listeners_connection_falls_silent() {
+    fall_silent("listener silent", "LISTEN ", UNNOTICED);
+}
+
+/// Only the connection falls silent on which the replicas read the feed: until the silence is noticed, revocations of
+/// other replicas are not heard of.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_d03_the_followers_connection_falls_silent() {
+    let everything = &["token", "me", "refresh", "rename", "end", "log in", "register", "ready"];
+    fall_silent("follower silent", "pg_is_in_recovery", Expect { undisturbed: everything, ..SHAKEN });
+}
+
+fn fall_silent(name: &'static str, text: &str, expect: Expect) {
+    let Some(site) = Site::new() else { return };
+    let mut trial = site.trial(name, 3);
+    for flow in [Flow::Nothing, Flow::ToServer] {
+        let set = |flow| site.proxies.iter().map(|it| it.set_existing(flow, text)).sum::<usize>();
+        let silence = || assert!(set(flow) >= 2, "no connection said {text:?}");
+        trial.fault(expect, seconds(9), silence, |()| _ = set(Flow::Both));
+    }
+    trial.finish();
+}

@@ -1,0 +1,177 @@
+//! The same faults on SQLite (H10, H11, D01), with two servers on one file: the file is locked, and its disk is full,
+//! fails, is read-only or is gone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use sea_orm::{
+    ConnectionTrait, Statement,
+    sqlx::{Connection, Executor, SqliteConnection},
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{
+    site::{seconds, wait},
+    trial::{Expect, READ_ONLY, SETTINGS, SHAKEN, Trial},
+};
+use crate::support::{
+    binary::{self, Server, not_tested},
+    small_disk::SmallDisk,
+};
+
+/// Where a SQLite trial takes place.
+struct Place {
+    directory: Arc<TempDir>,
+    data: PathBuf,
+    runtime: Runtime,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let data = directory.path().join("data");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { directory, data, runtime }
+    }
+
+    /// Sets clients to work on two servers on one file; returns their process ids too.
+    fn trial(&self, name: &'static str) -> (Trial, [u32; 2]) {
+        let servers = [start(self.directory.path()), start(self.directory.path())];
+        let (ids, directory) = (servers.each_ref().map(Server::id), Arc::clone(&self.directory));
+        (Trial::begin(name, servers, 3, move || start(directory.path())), ids)
+    }
+
+    fn open(&self) -> SqliteConnection {
+        let url = format!("sqlite:{}", self.data.join("vestibule.db").display());
+        self.runtime.block_on(SqliteConnection::connect(&url)).unwrap()
+    }
+
+    /// Does this on the database in a connection that stays open.
+    fn hold(&self, statements: &str) -> SqliteConnection {
+        let mut connection = self.open();
+        for _ in 0..200 {
+            if self.runtime.block_on(connection.execute(sea_orm::sqlx::AssertSqlSafe(statements.to_owned()))).is_ok() {
+                return connection;
+            }
+        }
+        panic!("{statements}: the database is busy for long");
+    }
+
+    fn integrity(&self) -> String {
+        let url = format!("sqlite:{}", self.data.join("vestibule.db").display());
+        self.runtime.block_on(async {
+            let db = sea_orm::Database::connect(url).await.unwrap();
+            let check = Statement::from_string(db.get_database_backend(), "PRAGMA integrity_check");
+            db.query_one_raw(check).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+        })
+    }
+
+    /// Leaves no byte on the disk, and no room in the write-ahead log.
+    fn fill(&self, disk: &SmallDisk) -> fs::File {
+        drop(self.hold("PRAGMA wal_checkpoint(TRUNCATE)"));
+        disk.fill()
+    }
+}
+
+/// A process that writes beyond its limit gets an error, not a signal.
+fn start(directory: &Path) -> Server {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"trap "" XFSZ; exec "$0""#, &binary::path()]);
+    Server::spawn(binary::like(shell, directory, &SETTINGS))
+}
+
+/// Everything that only reads goes on.
+const READS: &[&str] = &["token", "me"];
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_sqlite_is_locked_by_a_process_that_froze() {
+    let place = Place::new();
+    let (mut trial, _) = place.trial("SQLite locked");
+    let expect = Expect { undisturbed: READS, ..SHAKEN };
+    for begin in ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"] {
+        trial.fault(expect, seconds(8), || place.hold(begin), drop);
+    }
+    trial.finish();
+    assert_eq!(place.integrity(), "ok");
+}
+
+/// Every write to a file fails, as on a disk that is broken or was detached.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_sqlite_cannot_write_to_its_disk() {
+    let place = Place::new();
+    let (mut trial, ids) = place.trial("SQLite: writes fail");
+    let limit = |bytes| {
+        for id in ids {
+            let limit = Rlimit { current: bytes, maximum: None };
+            prlimit(Some(Pid::from_raw(id.cast_signed()).unwrap()), Resource::Fsize, limit).unwrap();
+        }
+    };
+    trial.fault(READ_ONLY, seconds(8), || limit(Some(0)), |()| limit(None));
+    trial.finish();
+    assert_eq!(place.integrity(), "ok");
+}
+
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_sqlites_disk_is_full() {
+    let place = Place::new();
+    fs::create_dir(&place.data).unwrap();
+    let Some(disk) = SmallDisk::mount(&place.data, 64) else {
+        return not_tested("a full disk", "only root can mount a small disk");
+    };
+    let (mut trial, _) = place.trial("SQLite: disk full");
+    for _ in 0..2 {
+        trial.fault(READ_ONLY, seconds(8), || place.fill(&disk), |ballast| ballast.set_len(0).unwrap());
+    }
+    trial.finish();
+    assert_eq!(place.integrity(), "ok");
+    drop(disk);
+}
+
+/// A disk that was full is mounted read-only, so that connections which are opened meanwhile cannot write.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_sqlites_file_is_read_only_for_a_while() {
+    let place = Place::new();
+    fs::create_dir(&place.data).unwrap();
+    let Some(disk) = SmallDisk::mount(&place.data, 64) else {
+        return not_tested("a read-only disk", "only root can mount a small disk");
+    };
+    let (mut trial, _) = place.trial("SQLite: read-only");
+    let mount = |arguments: &[&str]| {
+        assert!(Command::new("mount").args(arguments).arg(&place.data).status().unwrap().success());
+    };
+    let make_read_only = || {
+        let ballast = place.fill(&disk);
+        wait(seconds(1));
+        mount(&["--bind", place.data.to_str().unwrap()]);
+        mount(&["-o", "remount,bind,ro"]);
+        wait(seconds(2));
+        ballast.set_len(0).unwrap();
+    };
+    let make_writable = || assert!(Command::new("umount").arg(&place.data).status().unwrap().success());
+    trial.fault(Expect { undisturbed: READS, ..SHAKEN }, seconds(6), make_read_only, |()| make_writable());
+    trial.finish();
+    assert_eq!(place.integrity(), "ok");
+    drop(disk);
+}
+
+/// The directory is moved away and comes back, as when a volume is mounted too late.
+#[test]
+#[ignore = "long: .ci/long runs it"]
+fn long_h10_sqlites_directory_is_away_for_a_while() {
+    let place = Place::new();
+    let (mut trial, _) = place.trial("SQLite: directory moved");
+    let away = place.directory.path().join("away");
+    trial.fault(SHAKEN, seconds(6), || fs::rename(&place.data, &away).unwrap(), |()| fs::rename(&away, &place.data).unwrap());
+    trial.finish();
+    assert_eq!(place.integrity(), "ok");
+}

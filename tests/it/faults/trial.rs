@@ -1,0 +1,226 @@
+//! A trial: two servers under load, one fault after another, and what must be true of every answer.
+//!
+//! The bounds are those of rows H10, H11, D03 and S08. A busy machine gets a slack of its own: the slowest `/healthz` of
+//! the trial, which waits for nothing but the processor.
+
+use std::{mem, sync::Arc, sync::atomic::Ordering, thread, time::Duration};
+
+use serde_json::json;
+use ureq::http::Method;
+
+use super::{
+    load::{Load, ask, log_in, now},
+    verdict,
+};
+use crate::support::binary::Server;
+
+/// How long any answer may take.
+pub const ANSWER: Duration = Duration::from_secs(2);
+/// How soon everything works after the database is back.
+pub const RESUME: Duration = Duration::from_secs(3);
+/// How soon `/readyz` has noticed.
+pub const NOTICE: Duration = Duration::from_secs(3);
+/// How soon a token that was revoked on one replica is refused on another that follows the feed.
+pub const SPREAD: Duration = Duration::from_secs(1);
+/// After how long a replica that cannot follow the feed refuses (`revocation.max_staleness`).
+pub const STALE: Duration = Duration::from_secs(5);
+/// How soon a server that was asked to stop has stopped.
+pub const STOP: Duration = Duration::from_secs(10);
+/// What is added to each of these for the machine, beside the slowest `/healthz`.
+pub const SLACK: Duration = Duration::from_secs(1);
+
+/// What is expected of the servers while a fault lasts. Whatever the fault, answers are 2xx or 503.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expect {
+    /// The replicas that the fault affects. All others answer nothing but 2xx.
+    pub replicas: &'static [usize],
+    /// `/readyz` answers 503.
+    pub unready: bool,
+    /// Tokens are verified up to the staleness bound, and refused after it.
+    pub stale: bool,
+    /// Operations that go on answering 2xx.
+    pub undisturbed: &'static [&'static str],
+    /// How long the servers may take to notice that the fault is one, before [`RESUME`] counts.
+    pub deadline: Duration,
+}
+
+/// Everything that needs the database is unavailable.
+pub const AWAY: Expect = Expect { replicas: &[0, 1], unready: true, stale: true, undisturbed: &[], deadline: Duration::ZERO };
+/// The fault is over as soon as it has begun, or only some requests meet it.
+pub const SHAKEN: Expect = Expect { unready: false, stale: false, ..AWAY };
+/// Nothing is written, and everything is read.
+pub const READ_ONLY: Expect = Expect { stale: false, undisturbed: &["token", "me"], ..AWAY };
+/// Nobody notices anything.
+pub const UNNOTICED: Expect = Expect { replicas: &[], unready: false, stale: false, ..AWAY };
+
+/// A fault, in time since the trial began.
+pub struct Window {
+    pub expect: Expect,
+    /// When it was about to begin, and when it had begun.
+    pub begins: Duration,
+    pub began: Duration,
+    /// When it was about to end, and when the database was back.
+    pub ends: Duration,
+    pub ended: Duration,
+}
+
+pub struct Trial {
+    pub name: &'static str,
+    pub load: Load,
+    pub windows: Vec<Window>,
+    /// Broken rules, in words.
+    pub broken: Vec<String>,
+    /// How long each server took to stop.
+    pub stops: Vec<Duration>,
+    servers: Vec<Server>,
+    spare: Box<dyn Fn() -> Server>,
+    random: Random,
+}
+
+impl Trial {
+    /// Sets clients to work on two servers. Each fault gets a third, by `spare`, which is asked to stop meanwhile.
+    pub fn begin(name: &'static str, servers: [Server; 2], readers: usize, spare: impl Fn() -> Server + 'static) -> Self {
+        let load = Load::start(servers.each_ref().map(|it| it.url.clone()), readers);
+        load.warm_up();
+        Self {
+            name,
+            load,
+            windows: Vec::new(),
+            broken: Vec::new(),
+            stops: Vec::new(),
+            servers: servers.into(),
+            spare: Box::new(spare),
+            random: Random::of_this_run(name),
+        }
+    }
+
+    /// Lets a fault last about so long, and then the servers recover.
+    pub fn fault<T>(&mut self, expect: Expect, length: Duration, cause: impl FnOnce() -> T, mend: impl FnOnce(T)) {
+        let spare = (self.spare)();
+        let token = log_in(&spare.url, "reader@example.org").text("access_token");
+        thread::sleep(self.random.up_to(Duration::from_millis(500)));
+        let length = length + self.random.up_to(length / 4);
+
+        let begins = self.load.elapsed();
+        let fault = cause();
+        let began = self.load.elapsed();
+        // The server that stops has a request under way, which may wait for the database.
+        let url = spare.url.clone();
+        let under_way = thread::spawn(move || ask(&url, Method::GET, "/v1/me", &token, None).status);
+        thread::sleep(Duration::from_millis(200));
+        let stopping = thread::spawn(move || stop(spare));
+        thread::sleep((began + length).saturating_sub(self.load.elapsed()));
+        let ends = self.load.elapsed();
+        mend(fault);
+        self.windows.push(Window { expect, begins, began, ends, ended: self.load.elapsed() });
+
+        self.note_stop(stopping.join().unwrap(), "while the fault lasted");
+        let status = under_way.join().unwrap();
+        if !(200..300).contains(&status) && status != 503 {
+            self.broken.push(format!("a request under way at SIGTERM was answered {status}"));
+        }
+        thread::sleep(expect.deadline + RESUME + SLACK + Duration::from_secs(2));
+    }
+
+    fn note_stop(&mut self, (code, took): (Option<i32>, Duration), when: &str) {
+        self.stops.push(took);
+        if code != Some(0) {
+            self.broken.push(format!("SIGTERM {when}: exit code {code:?} after {took:.1?}"));
+        }
+    }
+
+    /// Stops everything, and judges.
+    ///
+    /// # Panics
+    /// With every rule that was broken.
+    pub fn finish(mut self) {
+        self.load.stop();
+        self.keeps_its_promises();
+        for server in mem::take(&mut self.servers) {
+            let stopped = stop(server);
+            self.note_stop(stopped, "after the trial");
+        }
+        let (mut broken, figures) = verdict::judge(&self);
+        broken.append(&mut self.broken);
+        println!("{figures}");
+        assert!(broken.is_empty(), "{}: {} rules broken:\n- {}", self.name, broken.len(), broken.join("\n- "));
+    }
+
+    /// What was acknowledged is there, what was revoked stays revoked, and nobody was logged out.
+    fn keeps_its_promises(&mut self) {
+        let shared = Arc::clone(&self.load.shared);
+        let promised = mem::take(&mut *shared.promised.lock().unwrap());
+        let mut broken = promised.broken.clone();
+        let url = &shared.urls[0];
+        for (number, token) in promised.ended.iter().enumerate() {
+            for url in &shared.urls {
+                let status = ask(url, Method::GET, "/v1/token", token, None).status;
+                if status != 401 {
+                    broken.push(format!("the token of ended session {number} is answered {status} at the end"));
+                }
+            }
+        }
+        // Not all of them: a log-in costs a hash.
+        let mut accounts = promised.accounts.clone();
+        while accounts.len() > 12 {
+            accounts.swap_remove(self.random.below(accounts.len()));
+        }
+        for email in accounts.iter().chain([&self.load.writer]) {
+            let reply = log_in(url, email);
+            if reply.status != 201 {
+                broken.push(format!("a registered account cannot log in: {} {}", reply.status, reply.code));
+            }
+        }
+        for (replica, held) in promised.refresh.iter().enumerate() {
+            let reply = ask(url, Method::POST, "/v1/sessions/refresh", "", Some(&json!({ "refresh_token": held })));
+            if reply.status != 200 {
+                broken.push(format!("the client of replica {replica} is logged out: {} {}", reply.status, reply.code));
+            }
+        }
+        let writer = log_in(url, &self.load.writer).text("access_token");
+        let name = ask(url, Method::GET, "/v1/me", &writer, None).text("name");
+        let number: u64 = name.trim_start_matches("number ").parse().unwrap();
+        let last = shared.names.load(Ordering::SeqCst);
+        if number < promised.name || number > last {
+            broken.push(format!("the name is number {number}, though {} of {last} was acknowledged", promised.name));
+        }
+        *shared.promised.lock().unwrap() = promised;
+        self.broken.append(&mut broken);
+    }
+}
+
+/// Asks a server to stop; returns its exit code, or none when it is late, and how long it took.
+pub fn stop(server: Server) -> (Option<i32>, Duration) {
+    let asked = now();
+    let code = server.stop_within(STOP + SLACK).and_then(|status| status.code());
+    (code, now().duration_since(asked))
+}
+
+/// Settings of a server in a trial: clients come from one network, and more of them than a throttle lets pass.
+pub const SETTINGS: [(&str, &str); 2] = [("VESTIBULE_THROTTLE__ENABLED", "false"), ("VESTIBULE_LOG__LEVEL", "info")];
+
+/// Numbers that a seed determines (SplitMix64). `TRIAL_SEED` repeats a run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn of_this_run(name: &str) -> Self {
+        let seed = std::env::var("TRIAL_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(1_u64);
+        Self(name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))))
+    }
+
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
+        Duration::from_micros(self.next() % (u64::try_from(longest.as_micros()).unwrap() + 1))
+    }
+}
