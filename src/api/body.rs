@@ -3,13 +3,17 @@
 
 use std::{
     any::{TypeId, type_name},
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use jsonschema::{Validator, error::ValidationErrorKind as Kind};
-use poem::{Request, RequestBody, error::ReadBodyError, http::header};
+use poem::{
+    Request, RequestBody,
+    error::ReadBodyError,
+    http::{Method, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaMediaType, MetaRequest, Registry},
@@ -78,7 +82,12 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for OptionalBody<T> {
 /// What the body holds; `None` where there is no body.
 async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<Option<T>, Problem> {
     let Some(bytes) = bytes(request, body, MEDIA_TYPE).await? else { return Ok(None) };
-    let value = json::strict(&bytes).map_err(|err| malformed(err.to_string()))?;
+    let mut value = json::strict(&bytes).map_err(|err| malformed(err.to_string()))?;
+    // In a PATCH, `null` clears a member; elsewhere it means that an optional member is absent.
+    if let Some(members) = value.as_object_mut().filter(|_| request.method() != Method::PATCH) {
+        let optional = &compiled::<T>().optional;
+        members.retain(|name, member| !member.is_null() || !optional.contains(name));
+    }
     let mut faults: Vec<Fault> = json::nul_pointers(&value)
         .into_iter()
         .map(|it| Fault::at(named(&it), Invalid::new("not_allowed", "Must not hold the character NUL.")))
@@ -128,7 +137,7 @@ pub(super) async fn bytes(request: &Request, body: &mut RequestBody, media_type:
 
 /// What keeps a value from satisfying the schema of `T`.
 pub(super) fn faults<T: ParseFromJSON + 'static>(value: &Value) -> Vec<Fault> {
-    validator::<T>().iter_errors(value).flat_map(|err| faults_of(&err)).collect()
+    compiled::<T>().validator.iter_errors(value).flat_map(|err| faults_of(&err)).collect()
 }
 
 pub(super) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
@@ -152,16 +161,26 @@ fn is(wanted: &str, media_type: &str) -> bool {
     parts.next().is_some_and(|it| it == wanted) && !parts.any(foreign)
 }
 
+/// The schema of a request object, ready for use.
+struct Compiled {
+    validator: Validator,
+    /// The names of the members that may be absent.
+    optional: BTreeSet<String>,
+}
+
 /// The compiled schema of `T`, made at its first use.
-fn validator<T: ParseFromJSON + 'static>() -> Arc<Validator> {
-    static COMPILED: OnceLock<Mutex<HashMap<TypeId, Arc<Validator>>>> = OnceLock::new();
+fn compiled<T: ParseFromJSON + 'static>() -> Arc<Compiled> {
+    static COMPILED: OnceLock<Mutex<HashMap<TypeId, Arc<Compiled>>>> = OnceLock::new();
     let mut compiled = COMPILED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let compile = || {
         let mut options = jsonschema::options().should_validate_formats(true).should_ignore_unknown_formats(false);
         for (format, check) in words::FORMATS {
             options = options.with_format(*format, move |it: &str| check(it).is_ok());
         }
-        Arc::new(options.build(&contract::schema_of::<T>()).expect("the contract's schemas compile"))
+        let schema = contract::schema_of::<T>();
+        let optional = contract::optional_members(&schema["components"]["schemas"][T::name().as_ref()]);
+        let validator = options.build(&schema).expect("the contract's schemas compile");
+        Arc::new(Compiled { validator, optional: optional.map(str::to_owned).collect() })
     };
     compiled.entry(TypeId::of::<T>()).or_insert_with(compile).clone()
 }

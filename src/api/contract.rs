@@ -19,7 +19,7 @@ use poem_openapi::{
 };
 use serde_json::{Map, Value};
 
-pub use self::openapi31::schema_of;
+pub use self::openapi31::{optional_members, schema_of};
 
 use super::{
     guard::SIGNED,
@@ -31,7 +31,7 @@ pub const SCHEME: &str = "BearerAuth";
 
 /// Operations anybody may call: the only ones without a guard. [`check`] refuses any other.
 pub const PUBLIC: &[&str] =
-    &["registerAccount", "logIn", "refreshSession", "readJwks", "readHealth", "readReadiness", "readVersion"];
+    &["registerAccount", "logIn", "logOut", "refreshSession", "readJwks", "readHealth", "readReadiness", "readVersion"];
 
 /// Wraps the APIs so that the document says who may call each operation and every code it can answer.
 pub struct Documented<T>(pub T);

@@ -33,12 +33,26 @@ pub fn holding(settings: &Settings, token: &str, seconds: i64) -> Result<HeaderV
     Ok(cookie)
 }
 
-/// What takes the cookie away, if the request has one with a token of this session: another's stays.
+/// A cookie that clears the request's, if that holds a token of one of the sessions that have `ended`: another session's
+/// cookie stays.
 #[must_use]
-pub fn cleared(request: &Request, settings: &Settings, session: SessionId) -> Option<HeaderValue> {
+pub fn cleared(request: &Request, settings: &Settings, ended: &[SessionId]) -> Option<HeaderValue> {
     let tokens = tokens(request, settings);
-    let theirs = tokens.iter().filter_map(|it| it.parse::<RefreshToken>().ok()).any(|it| it.session == session);
-    if theirs { holding(settings, "", 0).ok() } else { None }
+    let has_ended = tokens.iter().filter_map(|it| it.parse::<RefreshToken>().ok()).any(|it| ended.contains(&it.session));
+    if has_ended { holding(settings, "", 0).ok() } else { None }
+}
+
+/// Every refresh token in the request's cookies, and a cookie that clears them if there are any.
+///
+/// # Errors
+/// [`Error::CsrfRejected`].
+pub fn given_up(request: &Request, settings: &Settings) -> Result<(Vec<Zeroizing<String>>, Option<HeaderValue>)> {
+    let tokens = tokens(request, settings);
+    if tokens.is_empty() {
+        return Ok((tokens, None));
+    }
+    must_be_ours(request, settings)?;
+    Ok((tokens, Some(holding(settings, "", 0)?)))
 }
 
 /// The one refresh token in the request's cookies.

@@ -115,11 +115,18 @@ impl Me {
 
     /// Close my account.
     ///
-    /// Deletes it and ends its sessions. Its names are free again, and whoever takes them inherits nothing.
+    /// Deletes it and ends its sessions. A cookie with the refresh token of one of them is cleared. Its names are free again,
+    /// and whoever takes them inherits nothing.
     #[oai(path = "/me", method = "delete", operation_id = "closeAccount")]
-    async fn close(&self, caller: Signed, app: Data<&App>, body: Body<Closing>) -> Reply<NoContent, CloseAccount> {
-        accounts::close(&app, &caller, &body.0.current_password).await?;
-        Ok(NoContent)
+    async fn close(
+        &self,
+        caller: Signed,
+        app: Data<&App>,
+        request: &Request,
+        body: Body<Closing>,
+    ) -> Reply<WithCookie<NoContent>, CloseAccount> {
+        let ended = accounts::close(&app, &caller, &body.0.current_password).await?;
+        Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
     }
 
     /// Change my password.
@@ -157,7 +164,7 @@ impl Me {
 
     /// End my sessions.
     ///
-    /// Signs me out everywhere, or everywhere else.
+    /// Signs me out everywhere, or everywhere else. A cookie with the refresh token of a session that has ended is cleared.
     #[oai(path = "/me/sessions", method = "delete", operation_id = "endMySessions")]
     async fn end_sessions(
         &self,
@@ -166,13 +173,13 @@ impl Me {
         request: &Request,
         /// Whether the session of this request goes on.
         except_current: Param<bool>,
-    ) -> Reply<NoContent, EndMySessions> {
+    ) -> Reply<WithCookie<NoContent>, EndMySessions> {
         let mut faults = Faults::of(request);
         let except_current = faults.take(except_current).unwrap_or_default();
         faults.none()?;
         let which = if except_current { Which::Except(caller.session()) } else { Which::All };
-        sessions::end(&app, &caller, which).await?;
-        Ok(NoContent)
+        let ended = sessions::end(&app, &caller, which).await?;
+        Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
     }
 
     /// End one of my sessions.
@@ -190,7 +197,7 @@ impl Me {
             SessionRef::Current => caller.session(),
             SessionRef::Id(session) => session,
         };
-        sessions::end(&app, &caller, Which::Only(session)).await?;
-        Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, session)))
+        let ended = sessions::end(&app, &caller, Which::Only(session)).await?;
+        Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions: log-in and refresh.
+//! Sessions: log-in, refresh, and log-out without an access token.
 
 use poem::{Request, web::Data};
 use poem_openapi::{Enum, Object, OpenApi};
@@ -10,7 +10,7 @@ use super::{
     body::{Body, OptionalBody},
     cookie,
     problem::refusals,
-    reply::{Issued, Json, Reply, WithCookie},
+    reply::{Issued, Json, NoContent, Reply, WithCookie},
     source,
 };
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
 refusals! {
     /// `logIn`.
     LogIn: InvalidCredentials AccountDisabled CsrfRejected ValidationFailed TooManyRequests Overloaded;
+    /// `logOut`.
+    LogOut: CsrfRejected ValidationFailed;
     /// `refreshSession`.
     RefreshSession: InvalidRefreshToken CsrfRejected ValidationFailed TooManyRequests;
 }
@@ -54,13 +56,19 @@ enum Transport {
     Cookie,
 }
 
-/// The refresh token to be exchanged.
+/// The refresh token of a session.
 #[derive(Object)]
 #[oai(write_only_all)]
-struct Refreshing {
-    /// The one handed out last.
+struct Holding {
+    /// The one handed out last. Leave it out where it is in the cookie.
     #[oai(validator(min_length = 1, max_length = 8192))]
-    refresh_token: String,
+    refresh_token: Option<String>,
+}
+
+impl Holding {
+    fn token(body: Option<Self>) -> Option<Zeroizing<String>> {
+        body.and_then(|it| it.refresh_token).map(Zeroizing::new)
+    }
 }
 
 /// What a session hands out.
@@ -111,8 +119,8 @@ fn hand_out<R>(settings: &Settings, granted: Granted, transport: Transport, repl
 }
 
 /// The one refresh token of a request, and how it came.
-fn presented(request: &Request, settings: &Settings, body: Option<Refreshing>) -> Result<(Zeroizing<String>, Transport)> {
-    match (body.map(|it| Zeroizing::new(it.refresh_token)), cookie::presented(request, settings)?) {
+fn presented(request: &Request, settings: &Settings, body: Option<Holding>) -> Result<(Zeroizing<String>, Transport)> {
+    match (Holding::token(body), cookie::presented(request, settings)?) {
         (Some(_), Some(_)) => Err(Error::AmbiguousRefreshToken),
         (Some(token), None) => Ok((token, Transport::Body)),
         (None, Some(token)) => Ok((token, Transport::Cookie)),
@@ -145,10 +153,30 @@ impl Sessions {
         Ok(hand_out(&app.settings, granted, transport, Issued)?)
     }
 
+    /// Log out.
+    ///
+    /// Ends the session of the refresh token in the body or in the cookie, and clears the cookie. It needs no access token,
+    /// so that one which has expired keeps nobody signed in. The answer is the same whatever the token is: also where it is
+    /// not valid, or there is none.
+    #[oai(path = "/sessions/end", method = "post", operation_id = "logOut")]
+    async fn log_out(
+        &self,
+        app: Data<&App>,
+        source: source::From,
+        request: &Request,
+        body: OptionalBody<Holding>,
+    ) -> Reply<WithCookie<NoContent>, LogOut> {
+        let (cookies, cleared) = cookie::given_up(request, &app.settings)?;
+        for token in cookies.into_iter().chain(Holding::token(body.0)) {
+            sessions::log_out(&app, &source.0, &token).await?;
+        }
+        Ok(WithCookie(NoContent, cleared))
+    }
+
     /// Refresh.
     ///
     /// Exchanges the refresh token for a new access token and the next refresh token. Send it in the body, or send no body
-    /// where it is in the cookie. Try again when the answer is lost: the token that you have stays good until the next one is
+    /// (or `{}`) where it is in the cookie. Try again when the answer is lost: the token that you have stays good until the next one is
     /// used. Whoever uses a spent one ends the session, for then two hold it.
     #[oai(path = "/sessions/refresh", method = "post", operation_id = "refreshSession")]
     async fn refresh(
@@ -156,7 +184,7 @@ impl Sessions {
         app: Data<&App>,
         source: source::From,
         request: &Request,
-        body: OptionalBody<Refreshing>,
+        body: OptionalBody<Holding>,
     ) -> Reply<WithCookie<Json<Tokens>>, RefreshSession> {
         let (token, transport) = presented(request, &app.settings, body.0)?;
         let granted = refresh::exchange(&app, &source.0, &token).await?;

@@ -27,7 +27,7 @@ use crate::{
     values::{
         Invalid,
         email::Email,
-        ids::UserId,
+        ids::{SessionId, UserId},
         name::Name,
         password::{NewPassword, Password},
         password_hash::PasswordHash,
@@ -151,7 +151,8 @@ pub async fn read(app: &App, caller: &Caller) -> Result<User> {
     users::read(app, caller.user()).await.map_err(|err| if matches!(err, Error::NotFound) { Error::SessionEnded } else { err })
 }
 
-/// Changes the caller's own account. A new address takes the current password as proof that the owner is asking.
+/// Changes the caller's own account. A new address requires the current password as proof that the owner asks; the present
+/// address, in any spelling, is not a new one.
 ///
 /// # Errors
 /// [`Error::PreconditionFailed`] when `condition` names another state; [`Error::EmailTaken`],
@@ -164,16 +165,17 @@ pub async fn update(
     condition: Option<&IfMatch>,
 ) -> Result<User> {
     let proof = match (&names.email, current_password) {
-        (None, _) => None,
-        (Some(_), None) => {
-            return Err(Fault::at("/current_password", Invalid::new("required", "A new e-mail address needs it.")).into());
+        (Some(email), Some(password)) if read(app, caller).await?.profile.email != email.as_str() => {
+            Some(prove(app, caller, password).await?)
         }
-        (Some(_), Some(password)) => Some(prove(app, caller, password).await?),
+        _ => None,
     };
     let tx = app.db.write().await?;
     let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
     if let Some(proof) = proof {
         proof.holds(&tx, app.clock.now(), &user).await?;
+    } else if names.email.as_ref().is_some_and(|it| it.as_str() != user.email) {
+        return Err(Fault::at("/current_password", Invalid::new("required", "A new e-mail address requires it.")).into());
     }
     if condition.is_some_and(|it| !it.allows(user.revision)) {
         return Err(Error::PreconditionFailed);
@@ -222,11 +224,11 @@ pub async fn set_password_hash(tx: &DatabaseTransaction, user: user::Model, hash
     Ok(())
 }
 
-/// Closes the caller's account: it is deleted, and its sessions end.
+/// Closes the caller's account: it is deleted, and its sessions end. Returns their ids.
 ///
 /// # Errors
 /// A fault of `/current_password`; [`Error::LastAdmin`]; [`Error::TooManyRequests`]; [`Error::Overloaded`].
-pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()> {
+pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec<SessionId>> {
     let proof = prove(app, caller, current).await?;
     let tx = app.db.write().await?;
     lock_administration(&tx).await?;
@@ -236,9 +238,11 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<()>
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
     let taken = revocations::end_sessions(&tx, user.id, Which::All).await?;
+    let ended = taken.sessions();
     user.delete(&tx).await?;
     users::keep_an_administrator(&tx, &roles).await?;
-    taken.commit(app, tx).await
+    taken.commit(app, tx).await?;
+    Ok(ended)
 }
 
 /// The caller knew the password when it was checked. Whoever changes something asks again in its transaction.

@@ -79,12 +79,8 @@ pub(super) fn grant(
 /// [`Error::InvalidRefreshToken`], whatever is wrong with it; [`Error::TooManyRequests`].
 pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Granted> {
     throttle::pass(app, source, Door::Refresh)?;
-    let token: RefreshToken = presented.parse().map_err(|_| Error::InvalidRefreshToken)?;
     // Before anybody has to wait for us: what is not genuine costs one read.
-    let session = session::Entity::find_by_id(token.session).one(app.db.read()).await?.ok_or(Error::InvalidRefreshToken)?;
-    if !is_genuine(app, &session, &token) {
-        return Err(Error::InvalidRefreshToken);
-    }
+    let (session, token) = session_of(app, presented).await?.ok_or(Error::InvalidRefreshToken)?;
     let (inside, from) = (app.clone(), source.clone());
     let rotated = app.db.write_together(move |tx| Box::pin(async move { rotate(&inside, tx, &from, session, token).await }));
     match rotated.await? {
@@ -95,6 +91,16 @@ pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Gra
             Err(Error::InvalidRefreshToken)
         }
     }
+}
+
+/// The session of a genuine refresh token, whatever its serial; `None` for any other text.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn session_of(app: &App, presented: &str) -> Result<Option<(session::Model, RefreshToken)>> {
+    let Ok(token) = presented.parse::<RefreshToken>() else { return Ok(None) };
+    let session = session::Entity::find_by_id(token.session).one(app.db.read()).await?;
+    Ok(session.filter(|it| is_genuine(app, it, &token)).map(|it| (it, token)))
 }
 
 /// What became of a genuine token.

@@ -111,10 +111,9 @@ async fn remember_log_in(
     user: user::Model,
     upgrade: Option<PasswordHash>,
 ) -> Result<()> {
-    let revision = user.revision + 1;
+    // The revision stays: nobody's conditional change fails because the account was used.
     let mut user = user.into_active_model();
     user.last_login_at = Set(Some(now));
-    user.revision = Set(revision);
     if let Some(hash) = upgrade {
         user.password_hash = Set(Some(hash));
     }
@@ -180,20 +179,49 @@ pub async fn list_of(app: &App, user: UserId, paging: &Paging) -> Result<Slice<S
     list(app, user, paging).await
 }
 
-/// Ends one of the caller's sessions, or several.
+/// Ends one of the caller's sessions, or several. Returns the ids of those that have ended.
 ///
 /// # Errors
 /// [`Error::NotFound`] when the one named is not theirs.
-pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<()> {
+pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<Vec<SessionId>> {
     let tx = app.db.write().await?;
     let Standing { user, .. } = caller.again(&tx, app.clock.now()).await?;
     let taken = revocations::end_sessions(&tx, user.id, which).await?;
     if taken.is_empty() && matches!(which, Which::Only(_)) {
         return Err(Error::NotFound);
     }
-    let event = Event::on_user(Kind::SessionEnded, &user).with(serde_json::json!({ "sessions": taken.sessions() }));
-    audit::record(&tx, app.clock.now(), &caller.source, caller.actor(&user), event).await?;
-    taken.commit(app, tx).await
+    commit_end(app, tx, &caller.source, caller.actor(&user), &user, taken).await
+}
+
+/// Ends the session that a refresh token belongs to, also where the token was spent. A text that is no genuine refresh
+/// token, or one whose session has ended, changes nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn log_out(app: &App, source: &Source, presented: &str) -> Result<()> {
+    let Some((session, _)) = refresh::session_of(app, presented).await? else { return Ok(()) };
+    let tx = app.db.write().await?;
+    let Some(user) = user::Entity::locked(&tx, session.user_id).await? else { return Ok(()) };
+    let taken = revocations::end_sessions(&tx, user.id, Which::Only(session.id)).await?;
+    if !taken.is_empty() {
+        commit_end(app, tx, source, Actor::account(&user, Some(session.id)), &user, taken).await?;
+    }
+    Ok(())
+}
+
+async fn commit_end(
+    app: &App,
+    tx: DatabaseTransaction,
+    source: &Source,
+    actor: Actor,
+    user: &user::Model,
+    taken: revocations::Taken,
+) -> Result<Vec<SessionId>> {
+    let ended = taken.sessions();
+    let event = Event::on_user(Kind::SessionEnded, user).with(serde_json::json!({ "sessions": ended }));
+    audit::record(&tx, app.clock.now(), source, actor, event).await?;
+    taken.commit(app, tx).await?;
+    Ok(ended)
 }
 
 /// Deletes sessions that were over long ago. A row is kept for as long as a token of the session may live, whatever the

@@ -10,7 +10,7 @@ const LONGEST: usize = 254;
 const LONGEST_LOCAL_PART: usize = 64;
 
 /// An e-mail address: ASCII dot-atom, lower-cased, at most 64 bytes; `@`; domain as IDNA A-labels (UTS 46, strict) with at
-/// least one dot; at most 254 bytes.
+/// least one dot; at most 254 bytes. White space around it is trimmed, because keyboards add it.
 ///
 /// Quoted local parts, IP addresses, bare host names and trailing dots are refused. Full-width letters and the ideographic
 /// full stop in a domain are other spellings of ASCII and are mapped; characters that are drawn as nothing are refused
@@ -38,6 +38,7 @@ impl FromStr for Email {
     /// # Errors
     /// `too_long` (address or local part) or `format`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
+        let raw = raw.trim();
         if raw.chars().count() > LONGEST {
             return Err(too_long());
         }
@@ -105,6 +106,8 @@ mod tests {
     #[case("ada@XN--BCHER-KVA.example", "ada@xn--bcher-kva.example")]
     #[case("ada@ｅｘａｍｐｌｅ。ｏｒｇ", "ada@example.org")]
     #[case("ada@例え.テスト", "ada@xn--r8jz45g.xn--zckzah")]
+    #[case("\t ada@example.org\u{A0}\r\n", "ada@example.org")]
+    #[case("\u{3000}ada@bücher.example ", "ada@xn--bcher-kva.example")]
     fn p04_one_account_has_one_spelling(#[case] raw: &str, #[case] expected: &str) {
         assert_eq!(canonical(raw).as_deref(), Ok(expected));
     }
@@ -153,10 +156,11 @@ mod tests {
     #[case::bad_a_label("ada@xn--zzzzzzzzz999.org")]
     #[case::nul("ada\0@example.org")]
     #[case::nul_in_the_domain("ada@example.org\0")]
-    #[case::space_before(" ada@example.org")]
-    #[case::space_after("ada@example.org ")]
-    #[case::no_break_space("ada@example.org\u{A0}")]
-    #[case::new_line("ada@example.org\n")]
+    #[case::space_inside("ada @example.org")]
+    #[case::space_in_the_domain("ada@example .org")]
+    #[case::no_break_space("ada@\u{A0}example.org")]
+    #[case::new_line("ada@example.org\ngrace@example.org")]
+    #[case::white_space(" \n")]
     #[case::display_name("Ada <ada@example.org>")]
     fn what_is_no_address_is_refused(#[case] raw: &str) {
         assert_eq!(canonical(raw), Err("format"));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::{Invalid, email::Email, username::Username};
 
 /// An identifier as given at log-in. Reading one never fails: an ill-formed identifier is simply nobody's, so that it costs
-/// and answers the same as a wrong password.
+/// and answers the same as a wrong password. White space around it is trimmed, because keyboards add it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identifier {
     /// It holds an `@` and is an e-mail address.
@@ -21,6 +21,7 @@ impl FromStr for Identifier {
 
     /// Never fails.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
+        let raw = raw.trim();
         Ok(if raw.contains('@') {
             raw.parse().map_or(Self::Unknown, Self::Email)
         } else {
@@ -41,7 +42,11 @@ mod tests {
     fn an_identifier_is_an_email_a_username_or_nobodys() {
         assert_eq!(identifier("Ada@Example.org"), Identifier::Email("ada@example.org".parse().unwrap()));
         assert_eq!(identifier("ADA"), Identifier::Username("ada".parse().unwrap()));
-        for nobodys in ["", "@", "a", "hunter2 hunter2", "ada@", "ada\0", "adm\u{131}n@example.org", &"a".repeat(100_000)] {
+        assert_eq!(identifier(" Ada@Example.org\n"), Identifier::Email("ada@example.org".parse().unwrap()));
+        assert_eq!(identifier("\u{A0}ada "), Identifier::Username("ada".parse().unwrap()));
+        for nobodys in
+            [" ", "a da", "", "@", "a", "hunter2 hunter2", "ada@", "ada\0", "adm\u{131}n@example.org", &"a".repeat(100_000)]
+        {
             assert_eq!(identifier(nobodys), Identifier::Unknown);
         }
     }

@@ -8,8 +8,8 @@ use crate::{
     support::{PASSWORD, TestApp, caller::Answer},
 };
 
-const NAME: &str = "__Host-vestibule_refresh";
-const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
+pub const NAME: &str = "__Host-vestibule_refresh";
+pub const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
 async fn log_in(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
     let body = json!({ "identifier": "ada", "password": PASSWORD, "transport": "cookie" }).to_string();
@@ -22,13 +22,14 @@ async fn refresh(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// Name, value and attributes of the one cookie that an answer sets.
-fn cookie(answer: &Answer) -> (String, String, Vec<String>) {
+pub fn cookie(answer: &Answer) -> (String, String, Vec<String>) {
     let mut parts = answer.header("set-cookie").split("; ").map(str::to_owned);
     let (name, value) = parts.next().unwrap().split_once('=').map(|(it, value)| (it.to_owned(), value.to_owned())).unwrap();
     (name, value, parts.collect())
 }
 
-async fn signed_in(app: &TestApp) -> (Value, String) {
+/// What Ada's log-in in cookie mode answers, and her refresh token.
+pub async fn signed_in(app: &TestApp) -> (Value, String) {
     let answer = log_in(app, &[SAME_ORIGIN]).await;
     let token = cookie(&answer).1;
     (answer.expect(201), token)
@@ -92,10 +93,16 @@ async fn s09_one_token_one_way() {
     let body = Body::from_string(json!({ "refresh_token": token }).to_string());
     let both = app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers, body).await;
     assert_problem!(both, 400, "malformed_request");
+    for body in ["{}", r#"{"refresh_token":null}"#] {
+        let answer = app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers[1..], body.into()).await;
+        assert_problem!(answer, 401, "invalid_refresh_token");
+    }
     let garbage = refresh(&app, &[("cookie", &format!("{NAME}=garbage"))]).await;
     assert!(!garbage.headers.contains_key("set-cookie"), "whoever loses a race keeps what the winner got");
     assert_problem!(garbage, 401, "invalid_refresh_token");
-    refresh(&app, &[("cookie", &one)]).await.expect(200);
+    for body in ["{}", r#"{"refresh_token":null}"#, ""] {
+        app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers, body.into()).await.expect(200);
+    }
 }
 
 #[tokio::test]

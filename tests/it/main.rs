@@ -23,6 +23,7 @@ mod introspection;
 mod keys;
 mod laws;
 mod limits;
+mod log_out;
 mod me;
 mod paths;
 mod readme;

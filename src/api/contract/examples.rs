@@ -47,7 +47,7 @@ fn written() -> Vec<(&'static str, Value)> {
         ("RoleSetting", json!({ "roles": ["clerk", "user"] })),
         ("NewRole", with(clerk.clone(), "name", "clerk".into())),
         ("RoleDraft", json!({ "description": "Those at the counter.", "permissions": ["users:read"] })),
-        ("Refreshing", json!({ "refresh_token": "the one handed out last" })),
+        ("Holding", json!({ "refresh_token": "the one handed out last" })),
         ("IntrospectionRequest", json!({ "token": token })),
         (
             "User",

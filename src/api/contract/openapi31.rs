@@ -32,8 +32,8 @@ pub(super) fn finish(mut document: Value) -> Value {
     document["openapi"] = json!("3.1.0");
     document["servers"][0]["x-internal"] = false.into();
     modernise(&mut document);
-    let mut requested = Vec::new();
-    for (_, _, operation) in operations_mut(&mut document) {
+    let (mut requested, mut takes_null) = (Vec::new(), Vec::new());
+    for (_, method, operation) in operations_mut(&mut document) {
         let needs = access(operation).sentence();
         let description =
             operation.get("description").and_then(Value::as_str).map_or(needs.clone(), |it| format!("{it}\n\n{needs}"));
@@ -42,6 +42,9 @@ pub(super) fn finish(mut document: Value) -> Value {
         // A form is left open: unknown parameters are ignored (RFC 6749 section 3.2).
         if let Some(body) = operation.get("requestBody").and_then(|it| it["content"].get("application/json")) {
             collect_references(body, &mut requested);
+            if method != "patch" {
+                collect_references(body, &mut takes_null);
+            }
         }
         for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
             describe_parameter(parameter);
@@ -63,7 +66,31 @@ pub(super) fn finish(mut document: Value) -> Value {
             collect_references(&schema.clone(), &mut requested);
         }
     }
+    takes_null.sort();
+    takes_null.dedup();
+    for name in takes_null {
+        admit_null(&mut document["components"]["schemas"][name]);
+    }
     document
+}
+
+/// The names of an object's members that may be absent.
+pub fn optional_members(object: &Value) -> impl Iterator<Item = &str> {
+    let names = object["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    names.filter(|name| !object["required"].as_array().is_some_and(|required| required.iter().any(|it| it == name)))
+}
+
+/// States that optional members may be `null`, which means that they are absent: see `Body`.
+fn admit_null(object: &mut Value) {
+    let names: Vec<String> = optional_members(object).map(str::to_owned).collect();
+    for name in names {
+        let member = &mut object["properties"][name];
+        if let Some(reference) = member.as_object_mut().and_then(|it| it.shift_remove("$ref")) {
+            member["anyOf"] = json!([{ "$ref": reference }, { "type": "null" }]);
+        } else {
+            member["type"] = json!([member["type"].take(), "null"]);
+        }
+    }
 }
 
 /// 3.0 spellings that poem-openapi emits, in 3.1's.

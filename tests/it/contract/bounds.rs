@@ -127,7 +127,7 @@ fn verb(method: &str) -> Method {
 
 /// Values that break one bound of a member each, with the place inside it and the code of the fault.
 fn violations(schema: &Value) -> Vec<(Value, String, &'static str)> {
-    let nullable = schema["type"].as_array().is_some();
+    let nullable = schema["type"].is_array() || schema["anyOf"].is_array();
     let schema = resolved(schema);
     let here = |value: Value, code| (value, String::new(), code);
     let mut broken = vec![here(json!({ "a": 1 }), "type")];

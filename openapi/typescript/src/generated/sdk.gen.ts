@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import { type Client, type Options as Options2, type TDataShape, urlSearchParamsBodySerializer } from './client/index.js';
-import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses } from './types.gen.js';
+import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -94,10 +94,30 @@ export class Operations extends HeyApiClient {
     }
     
     /**
+     * Log out.
+     *
+     * Ends the session of the refresh token in the body or in the cookie, and clears the cookie. It needs no access token,
+     * so that one which has expired keeps nobody signed in. The answer is the same whatever the token is: also where it is
+     * not valid, or there is none.
+     *
+     * Anybody may call this.
+     */
+    public logOut<ThrowOnError extends boolean = false>(options?: Options<LogOutData, ThrowOnError>) {
+        return (options?.client ?? this.client).post<LogOutResponses, LogOutErrors, ThrowOnError>({
+            url: '/v1/sessions/end',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options?.headers
+            }
+        });
+    }
+    
+    /**
      * Refresh.
      *
      * Exchanges the refresh token for a new access token and the next refresh token. Send it in the body, or send no body
-     * where it is in the cookie. Try again when the answer is lost: the token that you have stays good until the next one is
+     * (or `{}`) where it is in the cookie. Try again when the answer is lost: the token that you have stays good until the next one is
      * used. Whoever uses a spent one ends the session, for then two hold it.
      *
      * Anybody may call this.
@@ -116,7 +136,8 @@ export class Operations extends HeyApiClient {
     /**
      * Close my account.
      *
-     * Deletes it and ends its sessions. Its names are free again, and whoever takes them inherits nothing.
+     * Deletes it and ends its sessions. A cookie with the refresh token of one of them is cleared. Its names are free again,
+     * and whoever takes them inherits nothing.
      *
      * Needs an access token.
      */
@@ -186,7 +207,7 @@ export class Operations extends HeyApiClient {
     /**
      * End my sessions.
      *
-     * Signs me out everywhere, or everywhere else.
+     * Signs me out everywhere, or everywhere else. A cookie with the refresh token of a session that has ended is cleared.
      *
      * Needs an access token.
      */

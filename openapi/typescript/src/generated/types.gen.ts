@@ -136,7 +136,7 @@ export type Credentials = {
     /**
      * How the refresh token travels.
      */
-    transport?: Transport;
+    transport?: Transport | null;
 };
 
 /**
@@ -179,6 +179,18 @@ export type Health = {
  * The one state that answers 200.
  */
 export type HealthStatus = 'ok';
+
+/**
+ * Holding
+ *
+ * The refresh token of a session.
+ */
+export type Holding = {
+    /**
+     * The one handed out last. Leave it out where it is in the cookie.
+     */
+    refresh_token?: string | null;
+};
 
 /**
  * Introspection
@@ -337,7 +349,7 @@ export type NewRole = {
     /**
      * What it is for.
      */
-    description?: string;
+    description?: string | null;
     /**
      * What it grants: Vestibule's permissions, and any of the application's own.
      */
@@ -357,19 +369,19 @@ export type NewUser = {
     /**
      * A first password.
      */
-    password?: string;
+    password?: string | null;
     /**
      * A second name to log in with.
      */
-    username?: string;
+    username?: string | null;
     /**
      * What the person is called.
      */
-    name?: string;
+    name?: string | null;
     /**
      * The roles it begins with.
      */
-    roles?: Array<string>;
+    roles?: Array<string> | null;
 };
 
 /**
@@ -473,18 +485,6 @@ export type Problem = {
 };
 
 /**
- * Refreshing
- *
- * The refresh token to be exchanged.
- */
-export type Refreshing = {
-    /**
-     * The one handed out last.
-     */
-    refresh_token: string;
-};
-
-/**
  * Registration
  *
  * What somebody says of themselves when they register.
@@ -501,11 +501,11 @@ export type Registration = {
     /**
      * A second name to log in with. It is kept in lower case.
      */
-    username?: string;
+    username?: string | null;
     /**
      * What they want to be called.
      */
-    name?: string;
+    name?: string | null;
 };
 
 /**
@@ -549,7 +549,7 @@ export type RoleDraft = {
     /**
      * What it is for; without it the description goes.
      */
-    description?: string;
+    description?: string | null;
     /**
      * What it grants: Vestibule's permissions, and any of the application's own.
      */
@@ -1131,8 +1131,119 @@ export type LogInResponses = {
 
 export type LogInResponse = LogInResponses[keyof LogInResponses];
 
+export type LogOutData = {
+    body?: Holding;
+    path?: never;
+    query?: never;
+    url: '/v1/sessions/end';
+};
+
+export type LogOutErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    } & {
+        status: 400;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'csrf_rejected';
+        status?: 403;
+    } & {
+        status: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    } & {
+        status: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    } & {
+        status: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    } & {
+        status: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    } & {
+        status: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    } & {
+        status: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    } & {
+        status: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    } & {
+        status: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable';
+        status?: 503;
+    } & {
+        status: 503;
+    };
+};
+
+export type LogOutError = LogOutErrors[keyof LogOutErrors];
+
+export type LogOutResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type LogOutResponse = LogOutResponses[keyof LogOutResponses];
+
 export type RefreshSessionData = {
-    body?: Refreshing;
+    body?: Holding;
     path?: never;
     query?: never;
     url: '/v1/sessions/refresh';
