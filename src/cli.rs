@@ -17,22 +17,22 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
 use zeroize::Zeroizing;
 
 use crate::{
     api::contract,
     app::{self, App},
-    config::{self, LogFormat, Settings},
+    config::{self, Settings},
     domain::{
         accounts::NewAccount,
         administration::{self, By, Change},
         keys, setup, users,
     },
     entity::user::{self, Status},
-    error::Error,
+    error::{Error, with_causes},
     jobs,
-    live::{clock, database::Database, vault::random_text},
+    live::{clock, database::Database, log, vault::random_text},
     server,
     values::{email::Email, identifier::Identifier, name::Name, password::NewPassword, role_name::RoleName, username::Username},
 };
@@ -128,13 +128,42 @@ enum Config {
     Print,
 }
 
-/// Does what the command line says.
-///
-/// # Errors
-/// With a sentence for the person at the terminal.
-pub fn run(cli: Cli) -> Result<ExitCode> {
+/// Does what the command line says. An error is a line on standard error, in the form that `log.format` asks for.
+pub fn main() -> ExitCode {
+    let cli = Cli::try_parse();
+    let file = cli.as_ref().ok().and_then(|cli| cli.config.as_deref());
+    // Before the settings are checked, as what is wrong with them is a line too.
+    if let Err(err) = log::open(config::log_format(file, env::vars_os())) {
+        _ = writeln!(io::stderr(), "vestibule: {}", sentence(&err));
+        return ExitCode::FAILURE;
+    }
+    let code = match cli {
+        Ok(cli) => run(cli).map_or_else(
+            |err| {
+                log::tell(Level::ERROR, sentence(&err));
+                exit_code(&err)
+            },
+            |()| ExitCode::SUCCESS,
+        ),
+        Err(err) => usage(&err),
+    };
+    log::flush();
+    code
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+fn usage(err: &clap::Error) -> ExitCode {
+    if err.use_stderr() && log::is_json() {
+        log::tell(Level::ERROR, err.render().to_string().trim_end());
+    } else {
+        _ = err.print();
+    }
+    ExitCode::from(if err.use_stderr() { 2 } else { 0 })
+}
+
+fn run(cli: Cli) -> Result<()> {
     if let Some(Command::Openapi { check, write }) = cli.command {
-        return openapi(check, write).map(|()| ExitCode::SUCCESS);
+        return openapi(check, write);
     }
     let settings = Settings::load(cli.config.as_deref(), env::vars_os())?;
     match cli.command {
@@ -145,24 +174,17 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             runtime.block_on(work(command.unwrap_or(Command::Serve), settings))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// The exit code that an error from [`run`] calls for: 78 (`EX_CONFIG` of sysexits.h) for settings.
-#[must_use]
-pub fn exit_code(err: &anyhow::Error) -> ExitCode {
+/// The exit code that an error calls for: 78 (`EX_CONFIG` of sysexits.h) for settings.
+fn exit_code(err: &anyhow::Error) -> ExitCode {
     ExitCode::from(if err.is::<config::Error>() { 78 } else { 1 })
 }
 
-/// An error with its causes, each told once: some libraries repeat theirs.
-#[must_use]
-pub fn sentence(err: &anyhow::Error) -> String {
-    let mut sentence = err.to_string();
-    for cause in err.chain().skip(1).map(ToString::to_string) {
-        if !sentence.contains(&cause) {
-            sentence = format!("{}: {cause}", sentence.trim_end_matches('.'));
-        }
-    }
+/// An error with its causes, as a sentence.
+fn sentence(err: &anyhow::Error) -> String {
+    let sentence = with_causes(err.as_ref());
     if sentence.ends_with(['.', '?']) { sentence } else { sentence + "." }
 }
 
@@ -177,7 +199,7 @@ async fn work(command: Command, settings: Settings) -> Result<()> {
 }
 
 async fn serve(settings: Settings) -> Result<()> {
-    log(&settings)?;
+    log::start(&settings.log.level)?;
     let data_dir = settings.data_dir.clone();
     let app = App::open(settings, Arc::new(clock::System)).await?;
     keys::turn_over(&app).await.map_err(explain)?;
@@ -187,9 +209,8 @@ async fn serve(settings: Settings) -> Result<()> {
     }
     let ready = |address: &str| {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        // Whether anybody reads this is no condition for serving.
-        _ = say(format_args!("Vestibule listens on {address}. Try it: {address}/docs\n"));
-        _ = announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
+        log::announce(format_args!("Vestibule listens on {address}. Try it: {address}/docs"));
+        announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };
     let mut jobs = jobs::start(&app);
     let (stopped, mut job_ended) = (stopped()?, false);
@@ -210,19 +231,20 @@ async fn serve(settings: Settings) -> Result<()> {
     Ok(())
 }
 
-/// Tells where the first administrator's password is, and at a terminal the password itself.
-fn announce(path: &Path, password: Option<&str>) -> io::Result<()> {
+/// Says where the first administrator's password is, and at a terminal the password itself.
+fn announce(path: &Path, password: Option<&str>) {
     let file = path.display();
-    match password {
+    let sentence = match password {
         Some(password) if io::stdout().is_terminal() => {
-            say(format_args!("The first administrator is `admin` with the password {password} (also in {file}).\n"))
+            format!("The first administrator is `admin` with the password {password} (also in {file}).")
         }
-        Some(_) => say(format_args!("The first administrator is `admin`; the password is in {file}.\n")),
+        Some(_) => format!("The first administrator is `admin`; the password is in {file}."),
         None if path.exists() => {
-            say(format_args!("The password that `admin` began with is in {file}: delete it once you have set another.\n"))
+            format!("The password that `admin` began with is in {file}: delete it once you have set another.")
         }
-        None => Ok(()),
-    }
+        None => return,
+    };
+    log::announce(sentence);
 }
 
 /// Prints to standard output. A reader who has seen enough (`| head`) is no failure.
@@ -247,25 +269,6 @@ fn stopped() -> io::Result<impl Future<Output = Duration>> {
         tracing::info!("stopping");
         notice
     })
-}
-
-fn log(settings: &Settings) -> Result<()> {
-    // What these crates say at `info` is our business, and said in our words. The setting has the last word.
-    let filter = EnvFilter::try_new(format!("poem=warn,sea_orm_migration=warn,{}", settings.log.level))?;
-    let text = match settings.log.format {
-        LogFormat::Text => true,
-        LogFormat::Json => false,
-        LogFormat::Auto => io::stderr().is_terminal(),
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal());
-    // It would tell on standard error that standard error is gone, and panic over it, in the middle of a request.
-    let log = log.log_internal_errors(false);
-    let set = if text { log.try_init() } else { log.json().flatten_event(true).try_init() };
-    set.map_err(|err| anyhow::anyhow!("logging cannot be set up: {err}"))
 }
 
 async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use sea_orm::{DbErr, RuntimeErr};
+use tokio::task::JoinError;
 
 use crate::values::Invalid;
 
@@ -197,6 +198,31 @@ impl Error {
     pub fn internal(source: impl Into<anyhow::Error>) -> Self {
         Self::Internal(source.into())
     }
+}
+
+/// A panic. The panic hook has logged it where it happened.
+#[derive(Debug, thiserror::Error)]
+#[error("a panic")]
+pub struct Panicked;
+
+impl From<JoinError> for Error {
+    fn from(err: JoinError) -> Self {
+        if err.is_panic() { Self::internal(Panicked) } else { Self::internal(err) }
+    }
+}
+
+/// An error with its causes in one line, each of them once: some libraries repeat theirs.
+#[must_use]
+pub fn with_causes(err: &(dyn std::error::Error + 'static)) -> String {
+    let (mut told, mut source) = (err.to_string(), err.source());
+    while let Some(err) = source {
+        let cause = err.to_string();
+        if !told.contains(&cause) {
+            told = format!("{}: {cause}", told.trim_end_matches('.'));
+        }
+        source = err.source();
+    }
+    told
 }
 
 impl From<DbErr> for Error {

@@ -1,6 +1,6 @@
 //! What runs by itself: follow the feed of revocations, write refusals down, turn keys over, make room.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use sea_orm::DbBackend;
@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     app::App,
     domain::{audit, keys, revocations, sessions, throttle},
-    error::Result,
+    error::{Result, with_causes},
     live::feed::MOST_SKEW,
 };
 
@@ -60,7 +60,7 @@ async fn follow(app: App, woken: Arc<Notify>) {
         let poll = timeout(GIVE_UP, revocations::follow(&app)).await;
         let failure = match poll {
             Ok(Ok(())) => None,
-            Ok(Err(err)) => Some(err.to_string()),
+            Ok(Err(err)) => Some(with_causes(&err)),
             Err(_) => Some("no answer within 2 s".to_owned()),
         };
         match (&failure, complained) {
@@ -133,6 +133,6 @@ async fn purge(app: App) {
 
 fn report(what: &str, result: Result<()>) {
     if let Err(err) = result {
-        tracing::warn!(%err, cause = err.source().map(tracing::field::display), "cannot {what}");
+        tracing::warn!(cause = with_causes(&err), "cannot {what}");
     }
 }

@@ -5,6 +5,7 @@ mod examples;
 mod headers;
 pub mod matrix;
 mod openapi31;
+pub mod routes;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -197,38 +198,18 @@ fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mu
     })
 }
 
-/// Whether a path is one that this template names.
-fn fits(template: &str, path: &str) -> bool {
-    let (wanted, given) = (template.split('/'), path.split('/'));
-    wanted.clone().count() == given.clone().count()
-        && wanted.zip(given).all(|(wanted, given)| wanted == given || (wanted.starts_with('{') && !given.is_empty()))
-}
-
 /// The query parameters of the operation that a request names.
 pub fn parameters(method: &Method, path: &str) -> Vec<&'static str> {
-    let called = |(template, verb, _): &(&str, &str, _)| verb.eq_ignore_ascii_case(method.as_str()) && fits(template, path);
-    let operation = operations(document()).find(called).map(|(.., operation)| operation);
-    let all = operation.and_then(|it| it.get("parameters")?.as_array()).into_iter().flatten();
+    let Some(id) = routes::find(path).and_then(|route| route.operation(method)) else { return Vec::new() };
+    let operation = operations(document()).find(|(.., operation)| operation["operationId"] == id);
+    let all = operation.and_then(|(.., operation)| operation.get("parameters")?.as_array()).into_iter().flatten();
     all.filter(|it| it["in"] == "query").filter_map(|it| it["name"].as_str()).collect()
 }
 
-/// The methods a path has, as an `Allow` header says them; `None` where no path of the contract fits.
+/// The methods of a path, as an `Allow` header lists them; `None` where no path of the contract fits.
 #[must_use]
 pub fn allow(path: &str) -> Option<String> {
-    let mut methods: Vec<String> = operations(document())
-        .filter(|(template, ..)| fits(template, path))
-        .map(|(_, method, _)| method.to_uppercase())
-        .collect();
-    if methods.is_empty() {
-        return None;
-    }
-    if methods.iter().any(|it| it == "GET") {
-        methods.push("HEAD".into());
-    }
-    methods.push("OPTIONS".into());
-    methods.sort();
-    methods.dedup();
-    Some(methods.join(", "))
+    routes::find(path).map(|route| route.allow().to_owned())
 }
 
 /// Refuses a contract in which an operation is open without standing on [`PUBLIC`].

@@ -1,7 +1,7 @@
 //! Problems: every refusal as RFC 9457 `application/problem+json`. This is the one place where the product's
 //! errors, and the framework's own, become HTTP.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use poem::{
     IntoResponse, Response,
@@ -143,6 +143,7 @@ pub struct Problem {
     lacking: Option<(&'static str, Vec<String>)>,
     retry_after: Option<Duration>,
     allow: Option<String>,
+    cause: Option<Arc<anyhow::Error>>,
 }
 
 /// The greatest number of faults that one problem lists.
@@ -153,7 +154,8 @@ const SHORTLY: Duration = Duration::from_secs(1);
 impl Problem {
     /// A problem with a sentence for people that repeats nothing the caller sent.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), lacking: None, retry_after: None, allow: None }
+        let detail = detail.into();
+        Self { code, detail, errors: Vec::new(), lacking: None, retry_after: None, allow: None, cause: None }
     }
 
     /// The path exists, but not with this method; `allow` lists those it has (RFC 9110 section 15.5.6).
@@ -166,6 +168,12 @@ impl Problem {
     #[must_use]
     pub fn lacking(&self) -> Option<&'static str> {
         self.lacking.as_ref().map(|(permission, _)| *permission)
+    }
+
+    /// The failure behind a 500 or a 503, for the log. No response repeats it.
+    #[must_use]
+    pub fn cause(&self) -> Option<&anyhow::Error> {
+        self.cause.as_deref()
     }
 
     /// What a failed request answers, whoever refused it: our handlers, or poem while it routed and parsed. `allow`
@@ -184,7 +192,8 @@ impl Problem {
         if err.status().is_client_error() {
             return Self::new(Code::MalformedRequest, "The request is malformed.");
         }
-        Error::internal(anyhow::anyhow!("{err:?}")).into()
+        // Not its `Debug`, which may quote the request.
+        Error::internal(anyhow::anyhow!("{err}")).into()
     }
 
     /// The response, with every header its status calls for.
@@ -286,10 +295,10 @@ impl From<Error> for Problem {
             Error::TooManyRequests { retry_after } | Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),
             Error::AuthorizationStale | Error::NotReady(_) => problem.retry_after = Some(SHORTLY),
             Error::Unavailable(cause) => {
-                tracing::warn!(%cause, "database is away");
+                problem.cause = Some(Arc::new(cause.into()));
                 problem.retry_after = Some(SHORTLY);
             }
-            Error::Internal(cause) => tracing::error!(cause = format!("{cause:#}"), "unforeseen failure"),
+            Error::Internal(cause) => problem.cause = Some(Arc::new(cause)),
             _ => {}
         }
         problem

@@ -10,7 +10,7 @@ use std::{
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Value, ValueKind};
 
-use super::{Error, Problem, REFERENCE, Setting, Settings, reference, written};
+use super::{Error, LogFormat, Problem, REFERENCE, Setting, Settings, reference, written};
 
 /// The file that is read when none is named.
 const FILE: &str = "vestibule.toml";
@@ -73,6 +73,19 @@ impl Settings {
         }
         Error::unless_none(problems).map(|()| settings)
     }
+}
+
+/// The form of a line, as far as it can be told before the settings are checked: what is wrong with them is a line too.
+#[must_use]
+pub fn log_format<V: Into<OsString>>(file: Option<&Path>, env: impl IntoIterator<Item = (V, V)>) -> LogFormat {
+    let set = env.into_iter().map(|(name, text)| (name.into(), text.into()));
+    let set = set.filter(|(name, text)| name == "VESTIBULE_LOG__FORMAT" && !text.is_empty()).last();
+    let written = || {
+        let (_, text) = read_file(Path::new(""), file).ok()?;
+        Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build().ok()?.get_string("log.format").ok()
+    };
+    let text = set.map_or_else(written, |(_, text)| text.into_string().ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or(LogFormat::Auto)
 }
 
 impl Default for Settings {

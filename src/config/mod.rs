@@ -3,6 +3,7 @@
 
 mod check;
 mod error;
+mod forwarded_header;
 mod load;
 mod origin;
 mod reference;
@@ -23,6 +24,8 @@ use zeroize::Zeroizing;
 
 pub use self::{
     error::{Error, Problem},
+    forwarded_header::ForwardedHeader,
+    load::log_format,
     origin::Origin,
     reference::{REFERENCE, Setting, markdown},
 };
@@ -80,6 +83,9 @@ pub struct Server {
     /// The networks of proxies whose forwarded headers are believed.
     #[serde(with = "written")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which these proxies name the client's address.
+    #[serde(with = "written")]
+    pub forwarded_header: ForwardedHeader,
 }
 
 /// The settings under `[database]`.

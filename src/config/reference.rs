@@ -63,6 +63,12 @@ pub const REFERENCE: &[Setting] = &[
         "[]",
         "Networks of proxies whose forwarded client addresses are believed; nobody's by default, since anybody can send such headers.",
     ),
+    open(
+        "server.forwarded_header",
+        r#""x-forwarded-for""#,
+        "The header in which these proxies name the client's address: `x-forwarded-for`, `forwarded` (RFC 7239) or `x-real-ip`. No other is read. \
+         The client is the last address in it that is not a trusted proxy's. An entry without an address ends the search: the client is then the proxy that sent the entry.",
+    ),
     secret(
         "database.url",
         "(SQLite: `vestibule.db` in `data_dir`)",
@@ -155,7 +161,11 @@ pub const REFERENCE: &[Setting] = &[
         r#""info""#,
         "`off`, `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,vestibule=debug`.",
     ),
-    open("log.format", r#""auto""#, "`text`, `json`, or `auto`: text on a terminal, JSON otherwise."),
+    open(
+        "log.format",
+        r#""auto""#,
+        "`text`, `json` (every line on both streams, also errors that end the process), or `auto`: the log is text on a terminal, JSON otherwise, and the rest is text.",
+    ),
     open("audit.retention", "31536000", "Seconds for which audit events are kept, at least a day; a year by default."),
 ];
 

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::Value as Shown;
 
-use super::{Algorithm, LogFormat, Origin};
+use super::{Algorithm, ForwardedHeader, LogFormat, Origin};
 
 /// A type that a setting may have.
 pub(super) trait Written: Sized {
@@ -81,6 +81,7 @@ written! {
     Duration, "a whole number of seconds", |raw| whole_number(raw).map(Self::from_secs), |it| it.as_secs().into();
     Algorithm, "EdDSA, ES256, RS256 or HS256", |raw| text(raw)?.parse().ok(), |it| it.as_str().into();
     LogFormat, "auto, text or json", |raw| text(raw)?.parse().ok(), |it| it.as_str().into();
+    ForwardedHeader, "x-forwarded-for, forwarded or x-real-ip", |raw| text(raw)?.parse().ok(), |it| it.as_str().into();
     SocketAddr, "an IP address and a port, such as 127.0.0.1:8080", |raw| text(raw)?.parse().ok(),
         |it| it.to_string().into();
     Origin, "http:// or https://, a host, perhaps a port, and nothing else, such as https://id.example.org",

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 use serde_json::json;
 use tokio::task::spawn_blocking;
+use tracing::Span;
 
 use super::{
     administration::By,
@@ -235,7 +236,8 @@ type Fresh = (Key, Vec<u8>);
 async fn fresh(app: &App) -> Result<Option<Fresh>> {
     let Some(algorithm) = algorithm(app) else { return Ok(None) };
     let app = app.clone();
-    let made = spawn_blocking(move || vault::make_key(&app.sealer, algorithm)).await.map_err(Error::internal)?;
+    let span = Span::current();
+    let made = spawn_blocking(move || span.in_scope(|| vault::make_key(&app.sealer, algorithm))).await?;
     made.map(Some).map_err(Error::Internal)
 }
 

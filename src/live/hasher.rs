@@ -13,9 +13,10 @@ use std::{
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::clock::{Clock, System};
-use crate::error::{Error, Result};
+use crate::error::{Error, Panicked, Result};
 
 /// How long a job is taken to last before one was measured: a hash of the default cost.
 const FIRST_GUESS: Duration = Duration::from_millis(200);
@@ -100,7 +101,9 @@ impl Hasher {
         let (answer, answered) = oneshot::channel();
         let gone = CALLER_GONE.try_with(CancellationToken::clone).unwrap_or_default();
         let (overloaded, hung_up) = (self.0.overloaded(), gone.clone());
+        let span = Span::current();
         let work = move |turn| {
+            let _inside = span.entered();
             if !hung_up.is_cancelled() && !answer.is_closed() {
                 _ = answer.send(if turn == Turn::InTime { Ok(work()) } else { Err(overloaded) });
             }
@@ -109,7 +112,7 @@ impl Hasher {
         tokio::select! {
             biased;
             () = gone.cancelled() => Err(Error::CallerGone),
-            answer = answered => answer.map_err(|_| Error::internal(anyhow::anyhow!("a hashing job panicked")))?,
+            answer = answered => answer.map_err(|_| Error::internal(Panicked))?,
         }
     }
 

@@ -14,6 +14,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::log;
+
 /// Seconds, from half a millisecond to 16 s: a verified token, and a queue of hashes.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
@@ -94,6 +96,8 @@ impl Default for Metrics {
         all.register("revocations", "Revocations held in memory", metrics.revocations.clone());
         all.register_with_unit("revocations_age", "Age of what is known of them", Unit::Seconds, metrics.feed_age.clone());
         all.register("database_connections", "Connections to the database, by pool and state", metrics.pool.clone());
+        let dropped = "Lines of output that nobody read in time, and that were dropped";
+        all.register("log_lines_dropped", dropped, log::DROPPED.clone());
         all.register("connections", "Connections to the API", metrics.connections.clone());
         metrics
     }

@@ -6,6 +6,7 @@ pub mod doors;
 pub mod feed;
 pub mod hasher;
 pub mod key_ring;
+pub mod log;
 pub mod master_key;
 pub mod metrics;
 pub mod refusals;

@@ -2,14 +2,16 @@
 
 mod client;
 mod connection;
+mod forwarded;
 mod listen;
 mod metrics;
 mod stream;
+mod warnings;
 
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Once},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,24 +20,26 @@ use poem::{
     Endpoint, EndpointExt, Request, Response, Result,
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
 };
-use poem_openapi::OperationId;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
+use self::warnings::Warnings;
 pub use self::{connection::Patience, listen::Limits};
 
 use crate::{
     api::{
-        self, contract,
+        self,
+        contract::{self, routes},
         problem::{Code, Problem},
         source::{SignedIn, user_agent},
     },
     app::App,
     domain::source::Source,
-    error::Error,
-    live::{hasher::CALLER_GONE, refusals::Refusal},
+    error::{Error, Panicked, with_causes},
+    live::{hasher::CALLER_GONE, log, refusals::Refusal},
     values::ids,
 };
 
@@ -56,7 +60,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// When the contract leaves an operation open that should not be.
 pub fn endpoint(app: App) -> anyhow::Result<impl Endpoint<Output = Response>> {
     contract::check()?;
-    Ok(Front { routes: Arc::new(api::routes()), app, warned: Once::new() })
+    Ok(Front { routes: Arc::new(api::routes()), app, warnings: Warnings::default() })
 }
 
 /// Listens on `server.listen` until `stop` is ready. From then on `/readyz` says so; connections are still accepted for
@@ -102,8 +106,7 @@ pub async fn serve(
 struct Front<E> {
     routes: Arc<E>,
     app: App,
-    /// Of forwarded addresses that are not believed.
-    warned: Once,
+    warnings: Warnings,
 }
 
 impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
@@ -112,39 +115,38 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
     async fn call(&self, mut request: Request) -> Result<Response> {
         let began = self.app.clock.uptime();
         let id = ids::v7(self.app.clock.now());
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let method = request.method().clone();
+        let Place { template, operation } = Place::of(&request);
+        let span = log::request(id, operation);
+        let source = span.in_scope(|| self.source(&request, id));
+        let (address, signed_in) = (source.address, SignedIn::default());
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let signed_in = SignedIn::default();
         request.set_data(self.app.clone());
         request.set_data(signed_in.clone());
-        let peer = request.remote_addr().as_socket_addr().map(SocketAddr::ip);
-        let proxies = &self.app.settings.server.trusted_proxies;
-        if let Some(peer) = peer.filter(|it| client::is_stranger_who_forwards(*it, request.headers(), proxies)) {
-            self.warn_of_stranger(peer);
-        }
-        let address = peer.map(|it| client::address(it, request.headers(), proxies));
-        let source = Source { request_id: Some(id), address, user_agent: user_agent(&request) };
-        request.set_data(source.clone());
+        request.set_data(source);
 
-        let (answer, operation) = self.answer(request, &method, &path).await;
-        if operation.is_some_and(|it| it.0 == LOG_IN) {
-            self.app.metrics.note_log_in(answer.as_ref().map_or_else(|problem| problem.code.name(), |_| "ok"));
+        let answer = self.answer(request, &span).await;
+        let code = answer.as_ref().err().map(|problem| problem.code.name());
+        if operation == Some(LOG_IN) {
+            self.app.metrics.note_log_in(code.unwrap_or("ok"));
         }
         if let Err(problem) = &answer {
-            self.note_refusal(problem, operation, &signed_in, source.address);
+            self.note_refusal(problem, operation, &signed_in, address);
         }
         let mut response = answer.unwrap_or_else(|problem| problem.render(&id.to_string()));
         self.finish(&mut response, id, origin.as_ref());
 
         let took = self.app.clock.uptime().saturating_sub(began);
-        let operation = operation.map(|it| it.0);
         self.app.metrics.note_request(operation, response.status().as_u16(), took);
         tracing::info!(
             request_id = %id,
-            method = %method,
+            method = method.as_str(),
             operation,
+            path = template,
             status = response.status().as_u16(),
+            code,
             duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            client = address.map(tracing::field::display),
             user = signed_in.get().map(tracing::field::display),
             "request"
         );
@@ -152,47 +154,83 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
     }
 }
 
+/// Where in the contract a request belongs, or among the pages beside it.
+#[derive(Default)]
+struct Place {
+    /// The path without what varies in it, which may identify somebody.
+    template: Option<&'static str>,
+    operation: Option<&'static str>,
+}
+
+impl Place {
+    fn of(request: &Request) -> Self {
+        match routes::find(request.uri().path()) {
+            Some(route) => Self { template: Some(route.template), operation: route.operation(request.method()) },
+            None => Self { template: page(request.uri().path()), operation: None },
+        }
+    }
+}
+
 impl<E: Endpoint<Output = Response> + 'static> Front<E> {
+    /// Where a request comes from, with a warning about what it brought along.
+    fn source(&self, request: &Request, id: Uuid) -> Source {
+        let (headers, settings) = (request.headers(), &self.app.settings);
+        let client = request.remote_addr().as_socket_addr().map(SocketAddr::ip).map(|peer| {
+            let client = client::of(peer, headers, &settings.server);
+            if let Some(doubt) = &client.doubt {
+                self.warnings.forwarded(doubt, settings.server.forwarded_header, peer);
+            }
+            client.address
+        });
+        if let Some(origin) = headers.get(header::ORIGIN).filter(|origin| !self.may_read(origin)) {
+            self.warnings.origin(origin, headers, settings);
+        }
+        Source { request_id: Some(id), address: client, user_agent: user_agent(request) }
+    }
+
+    /// Whether pages of an origin may read the responses.
+    fn may_read(&self, origin: &HeaderValue) -> bool {
+        self.app.settings.cors.origins.iter().any(|known| known.as_str().as_bytes() == origin.as_bytes())
+    }
+
     /// Runs a request in a task of its own: a client that hangs up stops nothing between commit and memory, and a
     /// handler that panics takes nobody with it.
-    async fn answer(&self, request: Request, method: &Method, path: &str) -> (Result<Response, Problem>, Option<OperationId>) {
+    async fn answer(&self, request: Request, span: &Span) -> Result<Response, Problem> {
         if let Some(problem) = too_large(&request) {
-            return (Err(problem), None);
+            return Err(problem);
         }
-        if let Some(early) = preflight(method, path) {
-            return (early, None);
+        let path = request.uri().path().to_owned();
+        if let Some(early) = preflight(request.method(), &path) {
+            return early;
         }
         let routes = Arc::clone(&self.routes);
         // Whoever waits for the answer drops this when they go.
         let gone = CancellationToken::new();
         let _waiting = gone.clone().drop_guard();
-        match tokio::spawn(CALLER_GONE.scope(gone, async move { routes.call(request).await })).await {
-            Ok(Ok(response)) => {
-                let operation = response.data::<OperationId>().copied();
-                (Ok(response), operation)
+        let work = async move {
+            // Logged in this task: nobody else may be left to do so.
+            routes.call(request).await.map_err(|err| {
+                let problem = Problem::from_poem(&err, || allow(&path));
+                log_failure(&problem);
+                problem
+            })
+        };
+        match tokio::spawn(CALLER_GONE.scope(gone, work).instrument(span.clone())).await {
+            Ok(answer) => answer,
+            Err(crash) => {
+                let problem = Error::from(crash).into();
+                span.in_scope(|| log_failure(&problem));
+                Err(problem)
             }
-            Ok(Err(err)) => {
-                let operation = err.data::<OperationId>().copied();
-                (Err(Problem::from_poem(&err, || allow(path))), operation)
-            }
-            Err(crash) => (Err(Error::internal(crash).into()), None),
         }
     }
 
     /// Counts a refusal by a guard, for the audit trail.
-    fn note_refusal(&self, problem: &Problem, operation: Option<OperationId>, signed_in: &SignedIn, address: Option<IpAddr>) {
+    fn note_refusal(&self, problem: &Problem, operation: Option<&'static str>, signed_in: &SignedIn, address: Option<IpAddr>) {
         if let (Some(permission), Some(operation), Some(user)) = (problem.lacking(), operation, signed_in.get()) {
             let minute = self.app.clock.now();
-            self.app.refusals.note(Refusal { user: *user, operation: operation.0, permission, minute }, address);
+            self.app.refusals.note(Refusal { user: *user, operation, permission, minute }, address);
         }
-    }
-
-    /// Says once that somebody's forwarded addresses are not believed: if it is a proxy of ours that was not declared, all
-    /// its clients are one to us.
-    fn warn_of_stranger(&self, peer: IpAddr) {
-        self.warned.call_once(|| {
-            tracing::warn!(%peer, "X-Forwarded-For came from an address that is none of server.trusted_proxies, and is not believed");
-        });
     }
 
     /// What every answer carries. An answer that is not said to be public is nobody's to keep.
@@ -213,9 +251,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
         if !settings.cors.origins.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        if let Some(origin) = origin
-            && settings.cors.origins.iter().any(|it| it.as_str().as_bytes() == origin.as_bytes())
-        {
+        if let Some(origin) = origin.filter(|origin| self.may_read(origin)) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             // For the cookie of the refresh token: a page must be able to send it, and only to us.
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -246,30 +282,56 @@ fn too_large(request: &Request) -> Option<Problem> {
     (header > LONGEST_HEADER).then(|| Problem::new(Code::HeadersTooLarge, "The headers are longer than 16 KiB."))
 }
 
+/// Logs what is behind a 500 or a 503: once, whole, and with the request that it answers. A panic was logged already.
+fn log_failure(problem: &Problem) {
+    match problem.cause() {
+        Some(cause) if cause.is::<Panicked>() => {}
+        Some(cause) if problem.code == Code::Unavailable => {
+            tracing::warn!(cause = with_causes(cause.as_ref()), "the database is away or busy");
+        }
+        Some(cause) => tracing::error!(cause = with_causes(cause.as_ref()), "unforeseen failure"),
+        None => {}
+    }
+}
+
 /// OPTIONS says which methods a path has, and TRACE is refused everywhere, before any handler.
 fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
-    match (method, allow(path)) {
-        (&Method::OPTIONS | &Method::TRACE, None) => Some(Err(Error::NotFound.into())),
-        (&Method::OPTIONS, Some(allow)) => {
-            Some(Ok(Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()))
-        }
-        (&Method::TRACE, Some(allow)) => Some(Err(Problem::method_not_allowed(allow))),
-        _ => None,
+    if method != Method::OPTIONS && method != Method::TRACE {
+        return None;
     }
+    Some(match allow(path) {
+        None => Err(Error::NotFound.into()),
+        Some(allow) if method == Method::TRACE => Err(Problem::method_not_allowed(allow)),
+        Some(allow) => Ok(Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()),
+    })
 }
 
 /// The methods a path has: the contract's, or those of the pages beside it.
 fn allow(path: &str) -> Option<String> {
-    let is_beside = path == "/openapi.json" || path == "/docs" || path.starts_with("/docs/");
-    contract::allow(path).or_else(|| is_beside.then(|| "GET, HEAD, OPTIONS".into()))
+    contract::allow(path).or_else(|| page(path).map(|_| "GET, HEAD, OPTIONS".into()))
+}
+
+/// The template of a path beside the contract.
+fn page(path: &str) -> Option<&'static str> {
+    match path {
+        "/openapi.json" => Some("/openapi.json"),
+        "/docs" => Some("/docs"),
+        path if path.starts_with("/docs/") => Some("/docs/{file}"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use poem::endpoint::make_sync;
 
+    use std::{env, process::Command};
+
     use super::*;
-    use crate::{config::Settings, live::clock::System};
+    use crate::{
+        config::{LogFormat, Settings},
+        live::clock::System,
+    };
 
     #[tokio::test]
     async fn h06_a_handler_that_panics_answers_500_and_takes_nobody_with_it() {
@@ -280,7 +342,7 @@ mod tests {
             assert_ne!(request.uri().path(), "/panic", "hunter2 is on the stack");
             Response::builder().body("alive")
         });
-        let front = Front { routes: Arc::new(routes), app, warned: Once::new() };
+        let front = Front { routes: Arc::new(routes), app, warnings: Warnings::default() };
         for _ in 0..3 {
             let answer = front.get_response(Request::builder().uri_str("/panic").finish()).await;
             assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -292,5 +354,49 @@ mod tests {
             let answer = front.get_response(Request::builder().uri_str("/fine").finish()).await;
             assert_eq!((answer.status(), answer.into_body().into_string().await.unwrap().as_str()), (StatusCode::OK, "alive"));
         }
+    }
+
+    #[test]
+    fn a_panic_is_logged_once_with_its_request_and_its_place() {
+        // The panic hook belongs to the whole process, so the story is told in one of its own.
+        let story = ["--exact", "server::tests::panics_in_a_process_of_its_own", "--ignored", "--nocapture"];
+        let output = Command::new(env::current_exe().unwrap()).args(story).env_remove("RUST_BACKTRACE").output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{stdout}{stderr}");
+        let lines: Vec<serde_json::Value> = stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        for (path, operation, cause) in [("/v1/me", "readMe", "in the handler"), ("/v1/roles", "listRoles", "in the hasher")] {
+            let id = stdout.lines().find_map(|line| line.strip_prefix(path)).unwrap().trim();
+            let about: Vec<_> = lines.iter().filter(|line| line["request_id"] == id).collect();
+            assert_eq!(about.len(), 2, "{stderr}");
+            assert_eq!((about[0]["message"].as_str(), about[0]["cause"].as_str()), (Some("panicked"), Some(cause)));
+            assert!(about[0]["location"].as_str().unwrap().starts_with("src/server/mod.rs:"), "{}", about[0]);
+            assert_eq!((about[1]["message"].as_str(), about[1]["status"].as_u64()), (Some("request"), Some(500)));
+            assert!(about.iter().all(|line| line["operation"] == operation), "{stderr}");
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "a_panic_is_logged_once_with_its_request_and_its_place runs it"]
+    async fn panics_in_a_process_of_its_own() {
+        log::open(LogFormat::Json).unwrap();
+        log::start("info").unwrap();
+        let directory = tempfile::TempDir::new().unwrap();
+        let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        let app = App::open(settings, Arc::new(System)).await.unwrap();
+        let hasher = app.clone();
+        let routes = poem::endpoint::make(move |request: Request| {
+            let app = hasher.clone();
+            async move {
+                assert!(request.uri().path() != "/v1/me", "in the handler");
+                app.hasher.run::<()>(|| panic!("in the hasher")).await.map_err(|err| poem::Error::from(Problem::from(err)))
+            }
+        });
+        let routes = routes.map_to_response();
+        let front = Front { routes: Arc::new(routes), app, warnings: Warnings::default() };
+        for path in ["/v1/me", "/v1/roles"] {
+            let answer = front.get_response(Request::builder().uri_str(path).finish()).await;
+            println!("{path} {}", answer.header(REQUEST_ID).unwrap());
+        }
+        log::flush();
     }
 }

@@ -10,6 +10,7 @@ mod logs;
 mod migrations;
 mod secrets;
 mod settings;
+mod stalls;
 mod starts;
 mod stops;
 mod watch;

@@ -12,6 +12,7 @@ use tokio::sync::{
     Mutex as Turn,
     oneshot::{self, Sender, error::TryRecvError},
 };
+use tracing::{Instrument, Span};
 
 use super::Database;
 use crate::error::{Error, Result};
@@ -70,13 +71,16 @@ impl Database {
             return Ok(done);
         }
         let (keep, mut kept) = oneshot::channel();
+        // Another caller may do this part: what it logs belongs to this one's request.
+        let span = Span::current();
         let part: Part = Box::new(|tx| {
-            Box::pin(async move {
+            let part = async move {
                 let done = work(tx).await;
                 let well = done.is_ok();
                 _ = keep.send(done);
                 well
-            })
+            };
+            Box::pin(part.instrument(span))
         });
         let committed = self.in_turn(part).await;
         match (kept.try_recv(), committed) {

@@ -56,19 +56,75 @@ fn metrics_are_told_on_a_listener_of_their_own() {
     assert!(server.stop().success());
 }
 
+/// What the log says after three requests with these headers.
+fn logged(env: &[(&str, &str)], headers: &[(&str, &str)]) -> String {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), env);
+    let agent: Agent = Agent::new_with_defaults();
+    for _ in 0..3 {
+        let request = agent.get(format!("{}/healthz", server.url));
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call().unwrap();
+    }
+    let log = server.log.clone();
+    assert!(server.stop().success());
+    log.text()
+}
+
 #[test]
 fn h07_a_forwarded_address_from_a_stranger_is_warned_about_once() {
-    for (proxies, warnings) in [("", 1), ("127.0.0.1", 0)] {
-        let dir = empty_directory();
-        let server = Server::start(dir.path(), &[("VESTIBULE_SERVER__TRUSTED_PROXIES", proxies)]);
-        let agent: Agent = Agent::new_with_defaults();
-        for _ in 0..3 {
-            agent.get(format!("{}/healthz", server.url)).header("x-forwarded-for", "192.0.2.1").call().unwrap();
-        }
-        let log = server.log.clone();
-        assert!(server.stop().success());
-        assert_eq!(log.text().matches("none of server.trusted_proxies").count(), warnings, "{}", log.text());
+    let headers = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.2")];
+    for (header, proxies, warnings, client) in [
+        ("x-forwarded-for", "", 1, "127.0.0.1"),
+        ("x-forwarded-for", "127.0.0.1", 0, "192.0.2.1"),
+        ("forwarded", "", 1, "127.0.0.1"),
+        ("Forwarded", "127.0.0.1", 0, "192.0.2.2"),
+        ("x-real-ip", "", 0, "127.0.0.1"),
+        ("x-real-ip", "127.0.0.1", 0, "127.0.0.1"),
+    ] {
+        let env = [("VESTIBULE_SERVER__TRUSTED_PROXIES", proxies), ("VESTIBULE_SERVER__FORWARDED_HEADER", header)];
+        let log = logged(&env, &headers);
+        assert_eq!(log.matches("none of server.trusted_proxies").count(), warnings, "{header} {proxies}: {log}");
+        assert_eq!(log.matches(&format!(r#""client":"{client}""#)).count(), 3, "{header} {proxies}: {log}");
     }
+}
+
+#[test]
+fn h07_a_forwarded_value_without_an_address_is_logged_once() {
+    let proxy = ("VESTIBULE_SERVER__TRUSTED_PROXIES", "127.0.0.1");
+    for (header, value, text) in [
+        ("x-forwarded-for", "192.0.2.1, not an address", "not an address"),
+        ("forwarded", "for=192.0.2.1, for=_hidden", "for=_hidden"),
+        ("x-real-ip", "unknown", "unknown"),
+    ] {
+        let log = logged(&[proxy, ("VESTIBULE_SERVER__FORWARDED_HEADER", header)], &[(header, value)]);
+        assert_eq!(log.matches(&format!(r#""text":"{text}""#)).count(), 1, "{log}");
+        assert_eq!(log.matches(r#""client":"127.0.0.1""#).count(), 3, "never what the client invented: {log}");
+    }
+}
+
+#[test]
+fn a_refused_origin_is_logged_once_and_never_without_bound() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[("VESTIBULE_CORS__ORIGINS", "https://app.example.org")]);
+    let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
+    let call = |origin: &str| agent.get(format!("{}/v1/me", server.url)).header("origin", origin).call().unwrap();
+    for _ in 0..3 {
+        for origin in ["https://app.example.org", server.url.as_str(), "https://evil.example", "http://evil.example", "null"] {
+            call(origin);
+        }
+    }
+    for number in 0..200 {
+        call(&format!("https://{number}.example"));
+    }
+    let (own, log) = (server.url.clone(), server.log.clone());
+    assert!(server.stop().success());
+    let log = log.text();
+    let count = |origin: &str| log.matches(&format!(r#""origin":"{origin}""#)).count();
+    assert_eq!((count("https://app.example.org"), count(&own)), (0, 0), "{log}");
+    assert_eq!((count("https://evil.example"), count("http://evil.example"), count("null")), (1, 1, 1), "{log}");
+    assert_eq!((log.matches(r#""origin":"#).count(), log.matches("no more of them are logged").count()), (100, 1), "{log}");
+    let line = log.lines().find(|line| line.contains("https://evil.example")).unwrap();
+    assert!(line.contains(r#""request_id":"#) && line.contains(r#""operation":"readMe""#), "{line}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn follow(pipe: impl Read + Send + 'static, printed: Printed, tell: Option<mpsc:
         while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             printed.0.lock().unwrap().extend_from_slice(&line);
             let text = String::from_utf8_lossy(&line);
-            let url = text.strip_prefix("Vestibule listens on ").and_then(|rest| rest.split(". ").next());
+            let url = text.split_once("Vestibule listens on ").and_then(|(_, rest)| rest.split(". ").next());
             if let (Some(tell), Some(url)) = (&tell, url) {
                 _ = tell.send(url.to_owned());
             }
