@@ -12,15 +12,6 @@ const folder = process.argv[2] ?? here("src/generated");
 const contract = JSON.parse(await readFile(here("../openapi.json"), "utf8"));
 const operations = Object.values(contract.paths).flatMap((path) => Object.values(path)).filter((it) => it.operationId);
 
-// A refusal is told apart by its status as well as by its code; the contract states the status where HTTP has it.
-for (const { responses } of operations) {
-  for (const [status, { content }] of Object.entries(responses)) {
-    const problem = content?.["application/problem+json"];
-    const literal = { type: "object", required: ["status"], properties: { status: { type: "integer", enum: [Number(status)] } } };
-    if (problem) problem.schema = { allOf: [problem.schema, literal] };
-  }
-}
-
 await createClient({
   input: contract,
   output: { path: folder, module: { extension: ".js" } },

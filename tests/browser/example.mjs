@@ -18,7 +18,8 @@ const LIFE = 3;
 
 const PORT = await freePort();
 const origin = `http://localhost:${PORT}`; // of the same site as the API, which makes the cookie ours
-const server = await startServer({ CORS__ORIGINS: origin, TOKENS__ACCESS_TTL: LIFE });
+const elsewhere = `http://127.0.0.1:${PORT}`; // the same page, of another site
+const server = await startServer({ CORS__ORIGINS: `${origin},${elsewhere}`, TOKENS__ACCESS_TTL: LIFE });
 const api = server.url.replace("127.0.0.1", "localhost");
 const serve = fileURLToPath(new URL("../../openapi/typescript/example/serve.mjs", import.meta.url));
 const env = { ...process.env, PORT, VESTIBULE: api };
@@ -32,6 +33,8 @@ context.setDefaultTimeout(10_000);
 /** What scripts could read: the body of every answer. And what went wrong without being shown. */
 const bodies = [];
 const faults = [];
+const calls = [];
+context.on("request", (request) => request.url().startsWith(`${api}/`) && calls.push(request.url()));
 context.on("response", async (answer) => bodies.push(await answer.text().catch(() => "")));
 context.on("weberror", (error) => faults.push(error.error().message));
 context.on("console", (message) => {
@@ -78,7 +81,10 @@ function count(path) {
 const one = await open();
 let other;
 
-story("a page that nobody has signed in to says so", () => says(one, "Nobody is signed in."));
+story("a page that nobody has signed in to says so, and has asked nothing", async () => {
+  await says(one, "Nobody is signed in.");
+  assert.deepEqual(calls, []);
+});
 
 story("somebody signs in, and sees who they are and nothing for administrators", async () => {
   await signIn(one, "ada", PASSWORD);
@@ -89,7 +95,7 @@ story("somebody signs in, and sees who they are and nothing for administrators",
 
 story("a reload keeps them signed in", async () => {
   await one.reload();
-  await says(one, "Still signed in.");
+  await says(one, "Still signed in as ada.");
   await press(one, "Who am I?");
   await says(one, "You are ada.");
 });
@@ -102,15 +108,18 @@ story("no script can read the refresh token", async () => {
     { name: "__Host-vestibule_refresh", httpOnly: true, secure: true, sameSite: "Strict", path: "/" },
   );
   const readable = await one.evaluate(async () =>
-    JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }, await indexedDB.databases(), await caches.keys()]));
-  assert.equal(readable, JSON.stringify(["", {}, {}, [], []]));
+    JSON.stringify([document.cookie, Object.keys(localStorage), { ...sessionStorage }, await indexedDB.databases(), await caches.keys()]));
+  const hint = `vestibule:cookie:${api}`;
+  assert.equal(readable, JSON.stringify(["", [hint], {}, [], []]));
+  const { data } = await administrator.api.listUserSessions({ path: { id: ada.id } });
+  assert.equal(await one.evaluate((hint) => localStorage.getItem(hint), hint), data.items[0].id, "the session's id, which opens nothing");
   assert.ok(bodies.some((it) => it.includes('"access_token"')));
   assert.deepEqual(bodies.filter((it) => it.includes('"refresh_token"') || it.includes(cookie.value)), []);
 });
 
 story("a second tab is signed in to the same session", async () => {
   other = await open();
-  await says(other, "Still signed in.");
+  await says(other, "Still signed in as ada.");
 });
 
 story("tabs whose tokens expire refresh at the same time, and both go on in one session", async () => {
@@ -172,6 +181,18 @@ story("tabs that share localStorage make one refresh between them, and a log-out
   const told = await Promise.all([one, other].map((page) => page.evaluate(() => window.told)));
   assert.deepEqual(told, [["logged_out"], ["elsewhere"]]);
   assert.equal(await other.evaluate(() => window.vestibule.signedIn), undefined);
+});
+
+story("a page of another site, whose cookie the browser does not keep, says so at the log-in", async () => {
+  const page = await context.newPage();
+  await page.goto(elsewhere);
+  await says(page, "Nobody is signed in.");
+  await page.getByLabel("E-mail or username").fill("ada");
+  await page.getByLabel("Password").fill(PASSWORD);
+  await press(page, "Sign in");
+  await says(page, "The browser does not keep the cookie");
+  const { data } = await administrator.api.listUserSessions({ path: { id: ada.id } });
+  assert.deepEqual(data.items, [], "no session is left behind");
 });
 
 story("nothing broke on the way", () => assert.deepEqual(faults, []));

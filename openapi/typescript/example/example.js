@@ -1,6 +1,6 @@
 // A page with no framework. The refresh token is in a cookie that no script can read, so a reload stays signed in.
 
-import { createVestibule } from "./client/index.js";
+import { CookieNotKept, createVestibule } from "./client/index.js";
 
 const form = document.querySelector("form");
 const [inside, who, people, out] = ["inside", "who", "people", "out"].map((id) => document.getElementById(id));
@@ -25,9 +25,12 @@ function explain(error) {
   if (error.status !== 401 || error.code === "invalid_credentials") say(error.detail ?? error.title);
 }
 
-/** Does this when the button is pressed; a network that fails is said too. */
+/** Says why there was no answer: the network failed, or the browser does not keep the cookie. */
+const fail = (failure) => say(failure instanceof CookieNotKept ? failure.message : `Try again: ${failure.message}`);
+
+/** Does this when the button is pressed. */
 function when(button, act) {
-  button.addEventListener("click", () => act().catch((failure) => say(`Try again: ${failure.message}`)));
+  button.addEventListener("click", () => act().catch(fail));
 }
 
 form.addEventListener("submit", async (event) => {
@@ -39,7 +42,7 @@ form.addEventListener("submit", async (event) => {
     form.reset();
     say("Signed in.");
   } catch (failure) {
-    say(`Try again: ${failure.message}`);
+    fail(failure);
   }
 });
 
@@ -60,7 +63,11 @@ when(out, async () => {
   if (error) explain(error);
 });
 
-const { error } = await vestibule.resume();
+try {
+  const { error } = await vestibule.resume();
+  if (error) explain(error);
+  else say(vestibule.signedIn ? `Still signed in as ${vestibule.signedIn.user?.name}.` : "Nobody is signed in.");
+} catch (failure) {
+  fail(failure);
+}
 show();
-if (error) explain(error);
-else say(vestibule.signedIn ? "Still signed in." : "Nobody is signed in.");

@@ -1,18 +1,19 @@
 // @vestibule/client: sign in, stay signed in, and call every operation with types.
 
+import { authorize } from "./answer.js";
 import { createClient, createConfig } from "./generated/client/index.js";
 import type { OwnPermission } from "./generated/permissions.gen.js";
 import { Operations } from "./generated/sdk.gen.js";
-import type { Credentials, EndMySessionError, LogInError, RefreshSessionError, Registration } from "./generated/types.gen.js";
+import type { Credentials, LogInError, EndMySessionError as LogOutError, RefreshSessionError, Registration } from "./generated/types.gen.js";
 import { onlyProblems } from "./problem.js";
-import { authorize, Session, type Listeners, type SignedIn, type Transport } from "./session.js";
+import { Session, type Listeners, type SignedIn, type Transport } from "./session.js";
 
 export type * from "./generated/types.gen.js";
 export type { Operations } from "./generated/sdk.gen.js";
 export type { OwnPermission } from "./generated/permissions.gen.js";
-export { UnexpectedAnswer } from "./problem.js";
+export { CookieNotKept, UnexpectedAnswer } from "./problem.js";
 export type { Listeners, SignedIn, Transport, Why } from "./session.js";
-export type { TokenStorage } from "./store.js";
+export type { SignedInUser, TokenStorage } from "./store.js";
 
 export type Options = Listeners &
   Transport & {
@@ -28,14 +29,21 @@ export type Options = Listeners &
  */
 export function createVestibule<ApplicationPermission extends string = never>(options: Options) {
   const { onChange, onSignedOut, baseUrl: address, ...transport } = options;
-  const baseUrl = address.replace(/\/$/, "");
+  const baseUrl = address.replace(/\/+$/, "");
   const session = new Session(baseUrl, transport, { onChange, onSignedOut });
   const client = createClient(
     createConfig({
       baseUrl,
       credentials: session.credentials,
-      auth: () => session.accessToken,
-      fetch: (input, init) => session.fetch(new Request(input, init)),
+      auth: () => session.accessToken(),
+      fetch: async (input, init) => {
+        const request = new Request(input, init);
+        const answer = await session.fetch(request, true);
+        // Another name, no account, no session: the client knows before the caller does.
+        const isOwn = /\/v1\/me\b/.test(new URL(request.url).pathname);
+        if (isOwn && request.method !== "GET" && answer.ok) await session.learn();
+        return answer;
+      },
     }),
   );
   client.interceptors.error.use(onlyProblems);
@@ -48,41 +56,45 @@ export function createVestibule<ApplicationPermission extends string = never>(op
     /** Registers an account. Nobody is signed in by it. */
     register: (body: Registration) => api.registerAccount({ body }),
 
-    /** Logs in, with e-mail address or username. */
+    /** Logs in, with e-mail address or username. Rejects with `CookieNotKept` if the browser does not keep the cookie. */
     logIn: (credentials: Omit<Credentials, "transport">): Promise<{ error?: LogInError }> => session.logIn(credentials),
 
-    /** Logs out, here and in every other tab. If it gives an error or rejects, the session goes on. */
-    async logOut(): Promise<{ error?: EndMySessionError }> {
-      const before = session.signedIn?.session_id;
-      const { error } = await api.endMySession({ path: { id: "current" } });
-      if (error && error.status !== 401) return { error };
-      const ended = before ?? session.signedIn?.session_id;
-      if (ended) await session.end(ended, "logged_out");
-      return {};
-    },
+    /** Logs out, here and in every other tab, also with an expired access token. If it fails, the session goes on. */
+    logOut: (): Promise<{ error?: LogOutError }> => session.logOut(),
 
-    /** Finds out who is signed in when a page was loaded. `error` says why that is not known. */
-    resume: (): Promise<{ error?: RefreshSessionError }> => session.resume(),
+    /**
+     * Finds out who is signed in when a page was loaded. `error` says why that is not known. With a cookie, it asks only if
+     * this origin has had a session; with `ask: true` in any case, for a session that a page of another origin began.
+     */
+    resume: ({ ask = false } = {}): Promise<{ error?: RefreshSessionError }> => session.resume(ask),
 
-    /** Who is signed in; `undefined` for nobody. */
+    /** Who is signed in; `undefined` for nobody. The same object until something in it changes. */
     get signedIn(): SignedIn | undefined {
       return session.signedIn;
     },
 
+    /** Calls `listener` whenever `signedIn` has changed, until the function is called that this returns. */
+    subscribe: (listener: (signedIn: SignedIn | undefined) => void): (() => void) => session.subscribe(listener),
+
     /** Whether the roles grant this, as far as is known here: for showing a button. The server decides. */
-    can: (permission: OwnPermission | ApplicationPermission): boolean =>
-      session.signedIn?.permissions.includes(permission) ?? false,
+    can(permission: OwnPermission | ApplicationPermission): boolean {
+      const { user, permissions } = session.signedIn ?? {};
+      return Boolean(user?.roles.includes("admin") || permissions?.includes(permission));
+    },
 
     /**
      * `fetch` with the access token, for services that verify it themselves: ask only those that may see it. A 401 with
-     * `{"code": "expired_token"}` is answered with a refresh and a second try.
+     * `WWW-Authenticate: Bearer error="invalid_token"` is answered with a refresh and a second try.
      */
-    fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
+    async fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
       const request = new Request(input, init);
-      const token = session.accessToken;
+      const token = await session.accessToken();
       if (token) authorize(request, token);
-      return session.fetch(request);
+      return session.fetch(request, false);
     },
+
+    /** Stops listening to other tabs and calling listeners. */
+    close: () => session.close(),
   };
 }
 

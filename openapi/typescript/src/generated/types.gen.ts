@@ -887,8 +887,6 @@ export type RegisterAccountErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Forbidden
@@ -896,8 +894,6 @@ export type RegisterAccountErrors = {
     403: Problem & {
         code?: 'registration_closed';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Request Timeout
@@ -905,8 +901,6 @@ export type RegisterAccountErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Conflict
@@ -914,8 +908,6 @@ export type RegisterAccountErrors = {
     409: Problem & {
         code?: 'email_taken' | 'username_taken';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * Payload Too Large
@@ -923,8 +915,6 @@ export type RegisterAccountErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -932,8 +922,6 @@ export type RegisterAccountErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -941,8 +929,6 @@ export type RegisterAccountErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -950,8 +936,6 @@ export type RegisterAccountErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Too Many Requests
@@ -959,8 +943,6 @@ export type RegisterAccountErrors = {
     429: Problem & {
         code?: 'too_many_requests';
         status?: 429;
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
@@ -968,8 +950,6 @@ export type RegisterAccountErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -977,8 +957,6 @@ export type RegisterAccountErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -986,8 +964,6 @@ export type RegisterAccountErrors = {
     503: Problem & {
         code?: 'overloaded' | 'unavailable';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -1016,8 +992,6 @@ export type LogInErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -1025,8 +999,6 @@ export type LogInErrors = {
     401: Problem & {
         code?: 'invalid_credentials';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -1034,8 +1006,6 @@ export type LogInErrors = {
     403: Problem & {
         code?: 'account_disabled' | 'csrf_rejected';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Request Timeout
@@ -1043,8 +1013,6 @@ export type LogInErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Payload Too Large
@@ -1052,8 +1020,6 @@ export type LogInErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -1061,8 +1027,6 @@ export type LogInErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1070,8 +1034,6 @@ export type LogInErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -1079,8 +1041,6 @@ export type LogInErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Too Many Requests
@@ -1088,8 +1048,6 @@ export type LogInErrors = {
     429: Problem & {
         code?: 'too_many_requests';
         status?: 429;
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
@@ -1097,8 +1055,6 @@ export type LogInErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1106,8 +1062,6 @@ export type LogInErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -1115,8 +1069,6 @@ export type LogInErrors = {
     503: Problem & {
         code?: 'overloaded' | 'unavailable';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -1256,8 +1208,6 @@ export type RefreshSessionErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -1265,8 +1215,6 @@ export type RefreshSessionErrors = {
     401: Problem & {
         code?: 'invalid_refresh_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -1274,8 +1222,6 @@ export type RefreshSessionErrors = {
     403: Problem & {
         code?: 'csrf_rejected';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Request Timeout
@@ -1283,8 +1229,6 @@ export type RefreshSessionErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Payload Too Large
@@ -1292,8 +1236,6 @@ export type RefreshSessionErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -1301,8 +1243,6 @@ export type RefreshSessionErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1310,8 +1250,6 @@ export type RefreshSessionErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -1319,8 +1257,6 @@ export type RefreshSessionErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Too Many Requests
@@ -1328,8 +1264,6 @@ export type RefreshSessionErrors = {
     429: Problem & {
         code?: 'too_many_requests';
         status?: 429;
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
@@ -1337,8 +1271,6 @@ export type RefreshSessionErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1346,8 +1278,6 @@ export type RefreshSessionErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -1355,8 +1285,6 @@ export type RefreshSessionErrors = {
     503: Problem & {
         code?: 'unavailable';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -1385,8 +1313,6 @@ export type CloseAccountErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -1394,8 +1320,6 @@ export type CloseAccountErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Request Timeout
@@ -1403,8 +1327,6 @@ export type CloseAccountErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Conflict
@@ -1412,8 +1334,6 @@ export type CloseAccountErrors = {
     409: Problem & {
         code?: 'last_admin';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * Payload Too Large
@@ -1421,8 +1341,6 @@ export type CloseAccountErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -1430,8 +1348,6 @@ export type CloseAccountErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1439,8 +1355,6 @@ export type CloseAccountErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -1448,8 +1362,6 @@ export type CloseAccountErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Too Many Requests
@@ -1457,8 +1369,6 @@ export type CloseAccountErrors = {
     429: Problem & {
         code?: 'too_many_requests';
         status?: 429;
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
@@ -1466,8 +1376,6 @@ export type CloseAccountErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1475,8 +1383,6 @@ export type CloseAccountErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -1484,8 +1390,6 @@ export type CloseAccountErrors = {
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -1514,8 +1418,6 @@ export type ReadMeErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -1523,8 +1425,6 @@ export type ReadMeErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * URI Too Long
@@ -1532,8 +1432,6 @@ export type ReadMeErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -1541,8 +1439,6 @@ export type ReadMeErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1550,8 +1446,6 @@ export type ReadMeErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -1559,8 +1453,6 @@ export type ReadMeErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -1595,8 +1487,6 @@ export type UpdateMeErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -1604,8 +1494,6 @@ export type UpdateMeErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Request Timeout
@@ -1613,8 +1501,6 @@ export type UpdateMeErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Conflict
@@ -1622,8 +1508,6 @@ export type UpdateMeErrors = {
     409: Problem & {
         code?: 'email_taken' | 'username_taken';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * Precondition Failed
@@ -1631,8 +1515,6 @@ export type UpdateMeErrors = {
     412: Problem & {
         code?: 'precondition_failed';
         status?: 412;
-    } & {
-        status: 412;
     };
     /**
      * Payload Too Large
@@ -1640,8 +1522,6 @@ export type UpdateMeErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -1649,8 +1529,6 @@ export type UpdateMeErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1658,8 +1536,6 @@ export type UpdateMeErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -1667,8 +1543,6 @@ export type UpdateMeErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Too Many Requests
@@ -1676,8 +1550,6 @@ export type UpdateMeErrors = {
     429: Problem & {
         code?: 'too_many_requests';
         status?: 429;
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
@@ -1685,8 +1557,6 @@ export type UpdateMeErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1694,8 +1564,6 @@ export type UpdateMeErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -1703,8 +1571,6 @@ export type UpdateMeErrors = {
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -1733,8 +1599,6 @@ export type ChangePasswordErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -1742,8 +1606,6 @@ export type ChangePasswordErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Request Timeout
@@ -1751,8 +1613,6 @@ export type ChangePasswordErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Payload Too Large
@@ -1760,8 +1620,6 @@ export type ChangePasswordErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -1769,8 +1627,6 @@ export type ChangePasswordErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1778,8 +1634,6 @@ export type ChangePasswordErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -1787,8 +1641,6 @@ export type ChangePasswordErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Too Many Requests
@@ -1796,8 +1648,6 @@ export type ChangePasswordErrors = {
     429: Problem & {
         code?: 'too_many_requests';
         status?: 429;
-    } & {
-        status: 429;
     };
     /**
      * Request Header Fields Too Large
@@ -1805,8 +1655,6 @@ export type ChangePasswordErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1814,8 +1662,6 @@ export type ChangePasswordErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -1823,8 +1669,6 @@ export type ChangePasswordErrors = {
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -1858,8 +1702,6 @@ export type EndMySessionsErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -1867,8 +1709,6 @@ export type EndMySessionsErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * URI Too Long
@@ -1876,8 +1716,6 @@ export type EndMySessionsErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unprocessable Entity
@@ -1885,8 +1723,6 @@ export type EndMySessionsErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -1894,8 +1730,6 @@ export type EndMySessionsErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1903,8 +1737,6 @@ export type EndMySessionsErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -1912,8 +1744,6 @@ export type EndMySessionsErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -1951,8 +1781,6 @@ export type ListMySessionsErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -1960,8 +1788,6 @@ export type ListMySessionsErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * URI Too Long
@@ -1969,8 +1795,6 @@ export type ListMySessionsErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unprocessable Entity
@@ -1978,8 +1802,6 @@ export type ListMySessionsErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -1987,8 +1809,6 @@ export type ListMySessionsErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1996,8 +1816,6 @@ export type ListMySessionsErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2005,8 +1823,6 @@ export type ListMySessionsErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -2040,8 +1856,6 @@ export type EndMySessionErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -2049,8 +1863,6 @@ export type EndMySessionErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Not Found
@@ -2058,8 +1870,6 @@ export type EndMySessionErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * URI Too Long
@@ -2067,8 +1877,6 @@ export type EndMySessionErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -2076,8 +1884,6 @@ export type EndMySessionErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -2085,8 +1891,6 @@ export type EndMySessionErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2094,8 +1898,6 @@ export type EndMySessionErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -2149,8 +1951,6 @@ export type ListUsersErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -2158,8 +1958,6 @@ export type ListUsersErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -2167,8 +1965,6 @@ export type ListUsersErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * URI Too Long
@@ -2176,8 +1972,6 @@ export type ListUsersErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unprocessable Entity
@@ -2185,8 +1979,6 @@ export type ListUsersErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -2194,8 +1986,6 @@ export type ListUsersErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -2203,8 +1993,6 @@ export type ListUsersErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2212,8 +2000,6 @@ export type ListUsersErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -2242,8 +2028,6 @@ export type CreateUserErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -2251,8 +2035,6 @@ export type CreateUserErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -2260,8 +2042,6 @@ export type CreateUserErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Request Timeout
@@ -2269,8 +2049,6 @@ export type CreateUserErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Conflict
@@ -2278,8 +2056,6 @@ export type CreateUserErrors = {
     409: Problem & {
         code?: 'email_taken' | 'username_taken';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * Payload Too Large
@@ -2287,8 +2063,6 @@ export type CreateUserErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -2296,8 +2070,6 @@ export type CreateUserErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -2305,8 +2077,6 @@ export type CreateUserErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -2314,8 +2084,6 @@ export type CreateUserErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -2323,8 +2091,6 @@ export type CreateUserErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -2332,8 +2098,6 @@ export type CreateUserErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2341,8 +2105,6 @@ export type CreateUserErrors = {
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -2376,8 +2138,6 @@ export type DeleteUserErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -2385,8 +2145,6 @@ export type DeleteUserErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -2394,8 +2152,6 @@ export type DeleteUserErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -2403,8 +2159,6 @@ export type DeleteUserErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * Conflict
@@ -2412,8 +2166,6 @@ export type DeleteUserErrors = {
     409: Problem & {
         code?: 'last_admin';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * URI Too Long
@@ -2421,8 +2173,6 @@ export type DeleteUserErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -2430,8 +2180,6 @@ export type DeleteUserErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -2439,8 +2187,6 @@ export type DeleteUserErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2448,8 +2194,6 @@ export type DeleteUserErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -2483,8 +2227,6 @@ export type ReadUserErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -2492,8 +2234,6 @@ export type ReadUserErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -2501,8 +2241,6 @@ export type ReadUserErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -2510,8 +2248,6 @@ export type ReadUserErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * URI Too Long
@@ -2519,8 +2255,6 @@ export type ReadUserErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -2528,8 +2262,6 @@ export type ReadUserErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -2537,8 +2269,6 @@ export type ReadUserErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2546,8 +2276,6 @@ export type ReadUserErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -2587,8 +2315,6 @@ export type UpdateUserErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -2596,8 +2322,6 @@ export type UpdateUserErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -2605,8 +2329,6 @@ export type UpdateUserErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -2614,8 +2336,6 @@ export type UpdateUserErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * Request Timeout
@@ -2623,8 +2343,6 @@ export type UpdateUserErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Conflict
@@ -2632,8 +2350,6 @@ export type UpdateUserErrors = {
     409: Problem & {
         code?: 'last_admin' | 'email_taken' | 'username_taken';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * Precondition Failed
@@ -2641,8 +2357,6 @@ export type UpdateUserErrors = {
     412: Problem & {
         code?: 'precondition_failed';
         status?: 412;
-    } & {
-        status: 412;
     };
     /**
      * Payload Too Large
@@ -2650,8 +2364,6 @@ export type UpdateUserErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -2659,8 +2371,6 @@ export type UpdateUserErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -2668,8 +2378,6 @@ export type UpdateUserErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -2677,8 +2385,6 @@ export type UpdateUserErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -2686,8 +2392,6 @@ export type UpdateUserErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -2695,8 +2399,6 @@ export type UpdateUserErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2704,8 +2406,6 @@ export type UpdateUserErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -2739,8 +2439,6 @@ export type SetUserPasswordErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -2748,8 +2446,6 @@ export type SetUserPasswordErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -2757,8 +2453,6 @@ export type SetUserPasswordErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -2766,8 +2460,6 @@ export type SetUserPasswordErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * Request Timeout
@@ -2775,8 +2467,6 @@ export type SetUserPasswordErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Payload Too Large
@@ -2784,8 +2474,6 @@ export type SetUserPasswordErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -2793,8 +2481,6 @@ export type SetUserPasswordErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -2802,8 +2488,6 @@ export type SetUserPasswordErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -2811,8 +2495,6 @@ export type SetUserPasswordErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -2820,8 +2502,6 @@ export type SetUserPasswordErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -2829,8 +2509,6 @@ export type SetUserPasswordErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2838,8 +2516,6 @@ export type SetUserPasswordErrors = {
     503: Problem & {
         code?: 'overloaded' | 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -2873,8 +2549,6 @@ export type SetUserRolesErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -2882,8 +2556,6 @@ export type SetUserRolesErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -2891,8 +2563,6 @@ export type SetUserRolesErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -2900,8 +2570,6 @@ export type SetUserRolesErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * Request Timeout
@@ -2909,8 +2577,6 @@ export type SetUserRolesErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Conflict
@@ -2918,8 +2584,6 @@ export type SetUserRolesErrors = {
     409: Problem & {
         code?: 'last_admin';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * Payload Too Large
@@ -2927,8 +2591,6 @@ export type SetUserRolesErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -2936,8 +2598,6 @@ export type SetUserRolesErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -2945,8 +2605,6 @@ export type SetUserRolesErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -2954,8 +2612,6 @@ export type SetUserRolesErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -2963,8 +2619,6 @@ export type SetUserRolesErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -2972,8 +2626,6 @@ export type SetUserRolesErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -2981,8 +2633,6 @@ export type SetUserRolesErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3016,8 +2666,6 @@ export type EndUserSessionsErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3025,8 +2673,6 @@ export type EndUserSessionsErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3034,8 +2680,6 @@ export type EndUserSessionsErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -3043,8 +2687,6 @@ export type EndUserSessionsErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * URI Too Long
@@ -3052,8 +2694,6 @@ export type EndUserSessionsErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -3061,8 +2701,6 @@ export type EndUserSessionsErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3070,8 +2708,6 @@ export type EndUserSessionsErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3079,8 +2715,6 @@ export type EndUserSessionsErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3123,8 +2757,6 @@ export type ListUserSessionsErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3132,8 +2764,6 @@ export type ListUserSessionsErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3141,8 +2771,6 @@ export type ListUserSessionsErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -3150,8 +2778,6 @@ export type ListUserSessionsErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * URI Too Long
@@ -3159,8 +2785,6 @@ export type ListUserSessionsErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unprocessable Entity
@@ -3168,8 +2792,6 @@ export type ListUserSessionsErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -3177,8 +2799,6 @@ export type ListUserSessionsErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3186,8 +2806,6 @@ export type ListUserSessionsErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3195,8 +2813,6 @@ export type ListUserSessionsErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3234,8 +2850,6 @@ export type ListRolesErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3243,8 +2857,6 @@ export type ListRolesErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3252,8 +2864,6 @@ export type ListRolesErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * URI Too Long
@@ -3261,8 +2871,6 @@ export type ListRolesErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unprocessable Entity
@@ -3270,8 +2878,6 @@ export type ListRolesErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -3279,8 +2885,6 @@ export type ListRolesErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3288,8 +2892,6 @@ export type ListRolesErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3297,8 +2899,6 @@ export type ListRolesErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3327,8 +2927,6 @@ export type CreateRoleErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3336,8 +2934,6 @@ export type CreateRoleErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3345,8 +2941,6 @@ export type CreateRoleErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Request Timeout
@@ -3354,8 +2948,6 @@ export type CreateRoleErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Conflict
@@ -3363,8 +2955,6 @@ export type CreateRoleErrors = {
     409: Problem & {
         code?: 'role_exists' | 'too_many_roles';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * Payload Too Large
@@ -3372,8 +2962,6 @@ export type CreateRoleErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -3381,8 +2969,6 @@ export type CreateRoleErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -3390,8 +2976,6 @@ export type CreateRoleErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -3399,8 +2983,6 @@ export type CreateRoleErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -3408,8 +2990,6 @@ export type CreateRoleErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3417,8 +2997,6 @@ export type CreateRoleErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3426,8 +3004,6 @@ export type CreateRoleErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3461,8 +3037,6 @@ export type DeleteRoleErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3470,8 +3044,6 @@ export type DeleteRoleErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3479,8 +3051,6 @@ export type DeleteRoleErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -3488,8 +3058,6 @@ export type DeleteRoleErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * Conflict
@@ -3497,8 +3065,6 @@ export type DeleteRoleErrors = {
     409: Problem & {
         code?: 'role_in_use' | 'role_built_in';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * URI Too Long
@@ -3506,8 +3072,6 @@ export type DeleteRoleErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -3515,8 +3079,6 @@ export type DeleteRoleErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3524,8 +3086,6 @@ export type DeleteRoleErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3533,8 +3093,6 @@ export type DeleteRoleErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3568,8 +3126,6 @@ export type ReadRoleErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3577,8 +3133,6 @@ export type ReadRoleErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3586,8 +3140,6 @@ export type ReadRoleErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -3595,8 +3147,6 @@ export type ReadRoleErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * URI Too Long
@@ -3604,8 +3154,6 @@ export type ReadRoleErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -3613,8 +3161,6 @@ export type ReadRoleErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3622,8 +3168,6 @@ export type ReadRoleErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3631,8 +3175,6 @@ export type ReadRoleErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3666,8 +3208,6 @@ export type ReplaceRoleErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3675,8 +3215,6 @@ export type ReplaceRoleErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3684,8 +3222,6 @@ export type ReplaceRoleErrors = {
     403: Problem & {
         code?: 'escalation_denied' | 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -3693,8 +3229,6 @@ export type ReplaceRoleErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * Request Timeout
@@ -3702,8 +3236,6 @@ export type ReplaceRoleErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Conflict
@@ -3711,8 +3243,6 @@ export type ReplaceRoleErrors = {
     409: Problem & {
         code?: 'role_built_in';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * Payload Too Large
@@ -3720,8 +3250,6 @@ export type ReplaceRoleErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -3729,8 +3257,6 @@ export type ReplaceRoleErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -3738,8 +3264,6 @@ export type ReplaceRoleErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -3747,8 +3271,6 @@ export type ReplaceRoleErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -3756,8 +3278,6 @@ export type ReplaceRoleErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3765,8 +3285,6 @@ export type ReplaceRoleErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3774,8 +3292,6 @@ export type ReplaceRoleErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3804,8 +3320,6 @@ export type ListPermissionsErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3813,8 +3327,6 @@ export type ListPermissionsErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3822,8 +3334,6 @@ export type ListPermissionsErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * URI Too Long
@@ -3831,8 +3341,6 @@ export type ListPermissionsErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -3840,8 +3348,6 @@ export type ListPermissionsErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3849,8 +3355,6 @@ export type ListPermissionsErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3858,8 +3362,6 @@ export type ListPermissionsErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -3917,8 +3419,6 @@ export type ListAuditEventsErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -3926,8 +3426,6 @@ export type ListAuditEventsErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -3935,8 +3433,6 @@ export type ListAuditEventsErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * URI Too Long
@@ -3944,8 +3440,6 @@ export type ListAuditEventsErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unprocessable Entity
@@ -3953,8 +3447,6 @@ export type ListAuditEventsErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -3962,8 +3454,6 @@ export type ListAuditEventsErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -3971,8 +3461,6 @@ export type ListAuditEventsErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -3980,8 +3468,6 @@ export type ListAuditEventsErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4010,8 +3496,6 @@ export type ReadTokenErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -4019,8 +3503,6 @@ export type ReadTokenErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * URI Too Long
@@ -4028,8 +3510,6 @@ export type ReadTokenErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -4037,8 +3517,6 @@ export type ReadTokenErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4046,8 +3524,6 @@ export type ReadTokenErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4055,8 +3531,6 @@ export type ReadTokenErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4085,8 +3559,6 @@ export type IntrospectTokenErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -4094,8 +3566,6 @@ export type IntrospectTokenErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -4103,8 +3573,6 @@ export type IntrospectTokenErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Request Timeout
@@ -4112,8 +3580,6 @@ export type IntrospectTokenErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Payload Too Large
@@ -4121,8 +3587,6 @@ export type IntrospectTokenErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -4130,8 +3594,6 @@ export type IntrospectTokenErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -4139,8 +3601,6 @@ export type IntrospectTokenErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Request Header Fields Too Large
@@ -4148,8 +3608,6 @@ export type IntrospectTokenErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4157,8 +3615,6 @@ export type IntrospectTokenErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4166,8 +3622,6 @@ export type IntrospectTokenErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4196,8 +3650,6 @@ export type ReadJwksErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * URI Too Long
@@ -4205,8 +3657,6 @@ export type ReadJwksErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -4214,8 +3664,6 @@ export type ReadJwksErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4223,8 +3671,6 @@ export type ReadJwksErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4232,8 +3678,6 @@ export type ReadJwksErrors = {
     503: Problem & {
         code?: 'unavailable';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4262,8 +3706,6 @@ export type ListSigningKeysErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -4271,8 +3713,6 @@ export type ListSigningKeysErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -4280,8 +3720,6 @@ export type ListSigningKeysErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * URI Too Long
@@ -4289,8 +3727,6 @@ export type ListSigningKeysErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -4298,8 +3734,6 @@ export type ListSigningKeysErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4307,8 +3741,6 @@ export type ListSigningKeysErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4316,8 +3748,6 @@ export type ListSigningKeysErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4346,8 +3776,6 @@ export type RotateSigningKeyErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -4355,8 +3783,6 @@ export type RotateSigningKeyErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -4364,8 +3790,6 @@ export type RotateSigningKeyErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Conflict
@@ -4373,8 +3797,6 @@ export type RotateSigningKeyErrors = {
     409: Problem & {
         code?: 'rotation_pending';
         status?: 409;
-    } & {
-        status: 409;
     };
     /**
      * URI Too Long
@@ -4382,8 +3804,6 @@ export type RotateSigningKeyErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -4391,8 +3811,6 @@ export type RotateSigningKeyErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4400,8 +3818,6 @@ export type RotateSigningKeyErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4409,8 +3825,6 @@ export type RotateSigningKeyErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4444,8 +3858,6 @@ export type RevokeSigningKeyErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Unauthorized
@@ -4453,8 +3865,6 @@ export type RevokeSigningKeyErrors = {
     401: Problem & {
         code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
         status?: 401;
-    } & {
-        status: 401;
     };
     /**
      * Forbidden
@@ -4462,8 +3872,6 @@ export type RevokeSigningKeyErrors = {
     403: Problem & {
         code?: 'insufficient_permission';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Not Found
@@ -4471,8 +3879,6 @@ export type RevokeSigningKeyErrors = {
     404: Problem & {
         code?: 'not_found';
         status?: 404;
-    } & {
-        status: 404;
     };
     /**
      * URI Too Long
@@ -4480,8 +3886,6 @@ export type RevokeSigningKeyErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -4489,8 +3893,6 @@ export type RevokeSigningKeyErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4498,8 +3900,6 @@ export type RevokeSigningKeyErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4507,8 +3907,6 @@ export type RevokeSigningKeyErrors = {
     503: Problem & {
         code?: 'unavailable' | 'authorization_stale';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4537,8 +3935,6 @@ export type ReadHealthErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * URI Too Long
@@ -4546,8 +3942,6 @@ export type ReadHealthErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -4555,8 +3949,6 @@ export type ReadHealthErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4564,8 +3956,6 @@ export type ReadHealthErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4573,8 +3963,6 @@ export type ReadHealthErrors = {
     503: Problem & {
         code?: 'unavailable';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4603,8 +3991,6 @@ export type ReadReadinessErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * URI Too Long
@@ -4612,8 +3998,6 @@ export type ReadReadinessErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -4621,8 +4005,6 @@ export type ReadReadinessErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4630,8 +4012,6 @@ export type ReadReadinessErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4639,8 +4019,6 @@ export type ReadReadinessErrors = {
     503: Problem & {
         code?: 'authorization_stale' | 'unavailable';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
@@ -4669,8 +4047,6 @@ export type ReadVersionErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * URI Too Long
@@ -4678,8 +4054,6 @@ export type ReadVersionErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Request Header Fields Too Large
@@ -4687,8 +4061,6 @@ export type ReadVersionErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -4696,8 +4068,6 @@ export type ReadVersionErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -4705,8 +4075,6 @@ export type ReadVersionErrors = {
     503: Problem & {
         code?: 'unavailable';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 

@@ -54,6 +54,15 @@ export function aCodeBelongsToItsStatus(error: ListUsersError): boolean {
   return error.status === 403 && error.code === "stale_token";
 }
 
+export function aStatusTellsCodesApart(error: LogInError): "invalid_credentials" | undefined {
+  return error.status === 401 ? error.code : undefined;
+}
+
+export function aStatusIsImpossible(error: ListUsersError): boolean {
+  // @ts-expect-error no conflict is to be had from a list
+  return error.status === 409;
+}
+
 export async function dataOrError(): Promise<User[]> {
   const { data, error } = await vestibule.api.listUsers({ query: { sort: "-created_at", limit: 10 } });
   if (error) throw new Error(error.code);
@@ -68,6 +77,9 @@ export const allowed: boolean[] = [
   // @ts-expect-error neither Vestibule's nor named above
   vestibule.can("users:wrote"),
 ];
+
+export const name: string | undefined = vestibule.signedIn?.user?.name;
+export const roles: readonly string[] | undefined = vestibule.signedIn?.user?.roles;
 
 // @ts-expect-error where scripts cannot reach the token, it has no storage
 createVestibule({ baseUrl: "https://id.example.org", transport: "cookie", storage: localStorage });

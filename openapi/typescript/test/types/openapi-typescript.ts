@@ -7,6 +7,9 @@ type Refused<Operation extends keyof operations, Status extends keyof operations
 type Code<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
   Refused<Operation, Status> extends { code?: infer Code } ? Code : never;
 
+type Status<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
+  Refused<Operation, Status> extends { status?: infer Status } ? Status : never;
+
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 export const codes: [
   Same<Code<"logIn", 401>, "invalid_credentials">,
@@ -14,6 +17,8 @@ export const codes: [
   Same<Code<"registerAccount", 409>, "email_taken" | "username_taken">,
   Same<Code<"readMe", 401>, "invalid_credentials">, // another operation's
 ] = [true, true, true, false];
+
+export const statuses: [Same<Status<"logIn", 401>, 401>, Same<Status<"readMe", 503>, 503>, Same<Status<"logIn", 401>, number>] = [true, true, false];
 
 type User = components["schemas"]["User"];
 export const status: User["status"] = "disabled";

@@ -2,3 +2,4 @@
 
 declare function render(signedIn: import("@vestibule/client").SignedIn | undefined): void;
 declare function goTo(path: string): void;
+declare function LogIn(): null;

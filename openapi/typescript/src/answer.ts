@@ -1,0 +1,29 @@
+// What an answer says about the access token that was sent: whether another token can help, or the session has ended.
+
+/** With these codes Vestibule says that a refresh helps. */
+const RENEWABLE = new Set(["expired_token", "stale_token", "invalid_token"]);
+
+/** How every other service says that it does not accept the token (RFC 6750 section 3). */
+const REFUSED = /\bBearer\b.*\berror\s*=\s*"?invalid_token\b/i;
+
+/** The `code` of a 401. */
+export async function codeOf(answer: Response): Promise<string | undefined> {
+  if (answer.status !== 401) return undefined;
+  const problem: { code?: string } | null | undefined = await answer.clone().json().catch(() => undefined);
+  return problem?.code;
+}
+
+/**
+ * Whether the call should be tried again with another access token. Only Vestibule itself can say that a session has ended;
+ * from another service, `session_ended` is a reason to ask Vestibule, and a refresh does that.
+ */
+export async function asksForAnotherToken(answer: Response, isVestibules: boolean): Promise<boolean> {
+  if (answer.status !== 401) return false;
+  if (!isVestibules && REFUSED.test(answer.headers.get("www-authenticate") ?? "")) return true;
+  const code = (await codeOf(answer)) ?? "";
+  return RENEWABLE.has(code) || (!isVestibules && code === "session_ended");
+}
+
+export function authorize(request: Request, token: string) {
+  request.headers.set("authorization", `Bearer ${token}`);
+}
