@@ -13,15 +13,11 @@ export async function codeOf(answer: Response): Promise<string | undefined> {
   return problem?.code;
 }
 
-/**
- * Whether the call should be tried again with another access token. Only Vestibule itself can say that a session has ended;
- * from another service, `session_ended` is a reason to ask Vestibule, and a refresh does that.
- */
+/** Whether the call should be tried again with another access token. */
 export async function asksForAnotherToken(answer: Response, isVestibules: boolean): Promise<boolean> {
-  if (answer.status !== 401) return false;
-  if (!isVestibules && REFUSED.test(answer.headers.get("www-authenticate") ?? "")) return true;
-  const code = (await codeOf(answer)) ?? "";
-  return RENEWABLE.has(code) || (!isVestibules && code === "session_ended");
+  const code = await codeOf(answer);
+  if (answer.status !== 401 || code === "session_ended") return false;
+  return RENEWABLE.has(code ?? "") || (!isVestibules && REFUSED.test(answer.headers.get("www-authenticate") ?? ""));
 }
 
 export function authorize(request: Request, token: string) {

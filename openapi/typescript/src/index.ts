@@ -4,7 +4,7 @@ import { authorize } from "./answer.js";
 import { createClient, createConfig } from "./generated/client/index.js";
 import type { OwnPermission } from "./generated/permissions.gen.js";
 import { Operations } from "./generated/sdk.gen.js";
-import type { Credentials, LogInError, EndMySessionError as LogOutError, RefreshSessionError, Registration } from "./generated/types.gen.js";
+import type { Credentials, LogInError, LogOutError, RefreshSessionError, Registration } from "./generated/types.gen.js";
 import { onlyProblems } from "./problem.js";
 import { Session, type Listeners, type SignedIn, type Transport } from "./session.js";
 
@@ -92,6 +92,9 @@ export function createVestibule<ApplicationPermission extends string = never>(op
       if (token) authorize(request, token);
       return session.fetch(request, false);
     },
+
+    /** The access token for whatever cannot go through `fetch`, renewed first if it is about to expire. */
+    accessToken: (): Promise<string | undefined> => session.accessToken(),
 
     /** Stops listening to other tabs and calling listeners. */
     close: () => session.close(),

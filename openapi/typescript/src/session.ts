@@ -3,7 +3,7 @@
 import { asksForAnotherToken, authorize, codeOf } from "./answer.js";
 import { createClient, createConfig } from "./generated/client/index.js";
 import { Operations } from "./generated/sdk.gen.js";
-import type { Credentials, LogInError, EndMySessionError as LogOutError, RefreshSessionError, Tokens } from "./generated/types.gen.js";
+import type { Credentials, LogInError, LogOutError, RefreshSessionError, Tokens } from "./generated/types.gen.js";
 import { exclusively } from "./lock.js";
 import { CookieNotKept, onlyProblems } from "./problem.js";
 import { inMemory, ofThisOrigin, Store, type Held, type SignedInUser, type TokenStorage } from "./store.js";
@@ -42,6 +42,8 @@ interface Message {
 const PATIENCE = 20_000;
 /** Milliseconds until an access token is renewed early again after that has failed. */
 const PAUSE = 10_000;
+/** Milliseconds for which a service that has refused a new access token causes no further refresh. */
+const HOPELESS = 60_000;
 
 export class Session {
   readonly #baseUrl: string;
@@ -57,8 +59,8 @@ export class Session {
   #renewing: { used: string | undefined; done: Promise<Response | undefined> } | undefined;
   /** No early renewal before this, in milliseconds of `performance.now()`. */
   #paused = 0;
-  /** By origin: the new access token that this service refused as well, so that no further refresh helps. */
-  readonly #hopeless = new Map<string, string>();
+  /** By origin: until when no refresh helps, since the service has refused a new token too (`performance.now()`). */
+  readonly #hopeless = new Map<string, number>();
   /** What the application was told last. */
   #signedIn: SignedIn | undefined;
 
@@ -135,13 +137,14 @@ export class Session {
     });
   }
 
+  /** Logs out by refresh token or cookie, which needs no access token that is still good. */
   logOut(): Promise<{ error?: LogOutError }> {
     return exclusively(this.#name, async () => {
-      const held = this.#store.read();
-      if (!held) return {};
-      const headers = { authorization: `Bearer ${held.access_token}` };
-      const { error } = await this.#plain.endMySession({ path: { id: "current" }, headers, signal: AbortSignal.timeout(PATIENCE) });
-      if (error && error.status !== 401) return { error };
+      const refresh_token = this.#store.read()?.refresh_token;
+      if (!this.#cookie && refresh_token === undefined) return {};
+      const body = refresh_token === undefined ? undefined : { refresh_token };
+      const { error } = await this.#plain.logOut({ body, signal: AbortSignal.timeout(PATIENCE) });
+      if (error) return { error };
       this.#keep(undefined, "logged_out");
       return {};
     });
@@ -178,7 +181,7 @@ export class Session {
     const { origin } = new URL(request.url);
     let answer = await fetch(request);
     const helps = used
-      ? this.#hopeless.get(origin) !== used && (await asksForAnotherToken(answer, isVestibules))
+      ? performance.now() >= (this.#hopeless.get(origin) ?? 0) && (await asksForAnotherToken(answer, isVestibules))
       : answer.status === 401 && this.#unasked;
     if (helps) {
       const refused = await this.#renew(used);
@@ -188,9 +191,11 @@ export class Session {
       if (!held || held.session_id !== (session ?? held.session_id)) return answer;
       authorize(again, held.access_token);
       answer = await fetch(again);
-      if (answer.status === 401 && !isVestibules) this.#hopeless.set(origin, held.access_token);
+      if (answer.status === 401 && !isVestibules) this.#hopeless.set(origin, performance.now() + HOPELESS);
     }
-    if (session && isVestibules && (await codeOf(answer)) === "session_ended") await this.#end(session);
+    if (session && (await codeOf(answer)) === "session_ended") {
+      await (isVestibules ? this.#end(session) : this.learn()); // only Vestibule itself can say that a session has ended
+    }
     return answer;
   }
 

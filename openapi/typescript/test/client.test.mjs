@@ -228,15 +228,14 @@ test("a session that an administrator ends is over here too", async () => {
 });
 
 test("a service that says that the session has ended is not believed, but Vestibule is asked", async () => {
-  const ended = await service(() => [401, {}, JSON.stringify({ code: "session_ended" })]);
+  const ended = await service(() => [401, { "WWW-Authenticate": 'Bearer error="invalid_token"' }, JSON.stringify({ code: "session_ended" })]);
   const vestibule = tab();
   const { id } = await signIn(vestibule);
   const told = vestibule.told.length;
   assert.equal((await vestibule.fetch(ended.url)).status, 401);
-  assert.deepEqual([vestibule.told.length, refreshes()], [told, 1]);
+  assert.deepEqual([vestibule.told.length, refreshes(), asked.includes("GET /v1/token")], [told, 0, true]);
   assert.equal((await vestibule.api.readMe()).error, undefined);
 
-  await vestibule.logIn({ identifier: (await vestibule.api.readMe()).data.username, password: PASSWORD });
   await (await admin()).api.endUserSessions({ path: { id } });
   assert.equal((await vestibule.fetch(ended.url)).status, 401);
   assert.equal(vestibule.signedIn, undefined);
@@ -438,7 +437,7 @@ test("a service of one's own gets the token, and the silent refresh when it refu
   }
 });
 
-test("a service that refuses every token, since its clock or its audience is wrong, causes one refresh and no more", async () => {
+test("a service that refuses every token, since its clock or its audience is wrong, causes one refresh a minute at most", async () => {
   const refusing = await service(() => [401, { "WWW-Authenticate": 'Bearer error="invalid_token"' }]);
   const vestibule = tab();
   await signIn(vestibule);
@@ -519,6 +518,20 @@ test("can() says yes to an administrator, whatever an application calls its perm
   const other = tab();
   await signIn(other);
   assert.equal(other.can("billing:refund"), false);
+});
+
+test("somebody with an expired access token logs out, and the session is over", async () => {
+  for (const options of [{}, { transport: "cookie" }]) {
+    const vestibule = tab({ ...options, baseUrl: hasty.url });
+    await signIn(vestibule);
+    const { id } = vestibule.signedIn.user;
+    await pause(2100);
+    asked = [];
+    assert.deepEqual(await vestibule.logOut(), {});
+    assert.deepEqual([vestibule.signedIn, asked, cookie], [undefined, ["POST /v1/sessions/end"], undefined]);
+    const { data } = await (await admin(hasty)).api.listUserSessions({ path: { id } });
+    assert.deepEqual(data.items, []);
+  }
 });
 
 test("a client that was closed hears nothing, tells nothing and still works", async () => {

@@ -1097,8 +1097,6 @@ export type LogOutErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
-    } & {
-        status: 400;
     };
     /**
      * Forbidden
@@ -1106,8 +1104,6 @@ export type LogOutErrors = {
     403: Problem & {
         code?: 'csrf_rejected';
         status?: 403;
-    } & {
-        status: 403;
     };
     /**
      * Request Timeout
@@ -1115,8 +1111,6 @@ export type LogOutErrors = {
     408: Problem & {
         code?: 'request_timeout';
         status?: 408;
-    } & {
-        status: 408;
     };
     /**
      * Payload Too Large
@@ -1124,8 +1118,6 @@ export type LogOutErrors = {
     413: Problem & {
         code?: 'payload_too_large';
         status?: 413;
-    } & {
-        status: 413;
     };
     /**
      * URI Too Long
@@ -1133,8 +1125,6 @@ export type LogOutErrors = {
     414: Problem & {
         code?: 'uri_too_long';
         status?: 414;
-    } & {
-        status: 414;
     };
     /**
      * Unsupported Media Type
@@ -1142,8 +1132,6 @@ export type LogOutErrors = {
     415: Problem & {
         code?: 'unsupported_media_type';
         status?: 415;
-    } & {
-        status: 415;
     };
     /**
      * Unprocessable Entity
@@ -1151,8 +1139,6 @@ export type LogOutErrors = {
     422: Problem & {
         code?: 'validation_failed';
         status?: 422;
-    } & {
-        status: 422;
     };
     /**
      * Request Header Fields Too Large
@@ -1160,8 +1146,6 @@ export type LogOutErrors = {
     431: Problem & {
         code?: 'headers_too_large';
         status?: 431;
-    } & {
-        status: 431;
     };
     /**
      * Internal Server Error
@@ -1169,8 +1153,6 @@ export type LogOutErrors = {
     500: Problem & {
         code?: 'internal';
         status?: 500;
-    } & {
-        status: 500;
     };
     /**
      * Service Unavailable
@@ -1178,8 +1160,6 @@ export type LogOutErrors = {
     503: Problem & {
         code?: 'unavailable';
         status?: 503;
-    } & {
-        status: 503;
     };
 };
 
