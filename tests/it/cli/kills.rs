@@ -74,7 +74,7 @@ pub fn kill_and_restart(dir: &Path, settings: &[(&str, &str)], times: usize) {
     for client in clients {
         assert_eq!(server.get_as(&client.join().unwrap(), "/v1/me").status, 200);
     }
-    println!("{times} kills, {} refreshes by {CLIENTS} clients", refreshes.load(Ordering::SeqCst));
+    println!("\n{times} kills, {} refreshes by {CLIENTS} clients", refreshes.load(Ordering::SeqCst));
     server.kill();
 }
 

@@ -64,7 +64,7 @@ fn long_s03_the_client_of_a_killed_server_goes_on_at_the_other_one() {
         lost += 1;
         held = reply.text("refresh_token");
     }
-    println!("{lost} servers killed; the slowest refresh at the other one took {slowest:.1?}");
+    println!("\n{lost} servers killed; the slowest refresh at the other one took {slowest:.1?}");
     assert!(slowest < Duration::from_secs(3), "{slowest:.1?}");
     assert_eq!(stop(other).0, Some(0));
 }
@@ -115,6 +115,6 @@ fn long_d02_a_server_killed_mid_migration_leaves_a_database_that_the_next_one_mi
             server.kill();
         }
     }
-    println!("migrations killed: {untouched} left nothing, {whole} were done, and {partly} times another replica went on");
+    println!("\nmigrations killed: {untouched} left nothing, {whole} were done, and {partly} times another replica went on");
     assert!(untouched > 0, "none was killed in the middle");
 }

@@ -74,7 +74,7 @@ fn fall_silent(name: &'static str, text: &str, expect: Expect) {
     for flow in [Flow::Nothing, Flow::ToServer] {
         let set = |flow| site.proxies.iter().map(|it| it.set_existing(flow, text)).sum::<usize>();
         let silence = || assert!(set(flow) >= 2, "no connection said {text:?}");
-        trial.fault(expect, seconds(9), silence, |()| _ = set(Flow::Both));
+        trial.fault(expect, seconds(13), silence, |()| _ = set(Flow::Both));
     }
     trial.finish();
 }

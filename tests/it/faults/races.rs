@@ -78,7 +78,7 @@ fn long_h10_a_server_waits_for_a_database_that_starts_later() {
             }
             let back = now();
             let server = server.join().unwrap();
-            println!("database {}: served {:.1?} after it was back", if silent { "frozen" } else { "stopped" }, back.elapsed());
+            println!("\ndatabase {}: served {:.1?} after it was back", if silent { "frozen" } else { "stopped" }, back.elapsed());
             server
         });
         assert_eq!(register(&server.url, &format!("{silent}@example.org")).status, 201);
@@ -167,7 +167,9 @@ fn long_a06_mutual_demotions_leave_an_administrator_whatever_the_fault() {
         }
         wait_until_all_is_well(&servers, &first);
     }
-    println!("mutual demotions: {one} times one succeeded, {unknown} times the outcome was unknown, {none} times none succeeded");
+    println!(
+        "\nmutual demotions: {one} times one succeeded, {unknown} times the outcome was unknown, {none} times none succeeded"
+    );
     assert!(one >= 4 && none == 0, "without a fault exactly one succeeds");
     for server in servers {
         assert_eq!(stop(server).0, Some(0));

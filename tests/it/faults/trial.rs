@@ -136,13 +136,19 @@ impl Trial {
     pub fn finish(mut self) {
         self.load.stop();
         self.keeps_its_promises();
+        let mut errors = Vec::new();
         for server in mem::take(&mut self.servers) {
+            let log = server.log.text();
+            errors.extend(log.lines().filter(|line| line.contains("ERROR")).map(str::to_owned).take(5));
             let stopped = stop(server);
             self.note_stop(stopped, "after the trial");
         }
         let (mut broken, figures) = verdict::judge(&self);
         broken.append(&mut self.broken);
-        println!("{figures}");
+        println!("\n{figures}");
+        if !broken.is_empty() {
+            println!("{}", errors.join("\n"));
+        }
         assert!(broken.is_empty(), "{}: {} rules broken:\n- {}", self.name, broken.len(), broken.join("\n- "));
     }
 
@@ -177,9 +183,9 @@ impl Trial {
                 broken.push(format!("the client of replica {replica} is logged out: {} {}", reply.status, reply.code));
             }
         }
-        let writer = log_in(url, &self.load.writer).text("access_token");
-        let name = ask(url, Method::GET, "/v1/me", &writer, None).text("name");
-        let number: u64 = name.trim_start_matches("number ").parse().unwrap();
+        let writer = log_in(url, &self.load.writer).body["access_token"].as_str().unwrap_or_default().to_owned();
+        let me = ask(url, Method::GET, "/v1/me", &writer, None).body;
+        let number = me["name"].as_str().and_then(|name| name.strip_prefix("number ")?.parse::<u64>().ok()).unwrap_or_default();
         let last = shared.names.load(Ordering::SeqCst);
         if number < promised.name || number > last {
             broken.push(format!("the name is number {number}, though {} of {last} was acknowledged", promised.name));

@@ -170,7 +170,8 @@ fn report<'a>(rule: &str, samples: impl Iterator<Item = &'a Sample>, broken: &mu
     }
     for ((name, status, code), samples) in kinds {
         let slowest = samples.iter().map(|it| it.took).max().unwrap_or_default();
-        let (first, last) = (samples[0].at, samples[samples.len() - 1].at);
+        let first = samples.iter().map(|it| it.at).min().unwrap_or_default();
+        let last = samples.iter().map(|it| it.at).max().unwrap_or_default();
         broken.push(format!(
             "{name} {rule}: {} times {status} {code}, sent from {first:.1?} to {last:.1?}, slowest {slowest:.1?}",
             samples.len()
