@@ -167,7 +167,12 @@ impl Load {
             load.spawn(move |shared| refresh(shared, replica));
         }
         let writer = log_in(&url, &load.writer).text("access_token");
-        load.spawn(move |shared| rename(shared, &writer));
+        let token = writer.clone();
+        load.spawn(move |shared| rename(shared, &token));
+        load.spawn(move |shared| {
+            shared.ask(0, "end others", Method::DELETE, "/v1/me/sessions?except_current=true", &writer, None);
+            thread::sleep(PAUSE * 4);
+        });
         load.spawn(leave);
         load.spawn(register_others);
         load

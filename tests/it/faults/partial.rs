@@ -64,7 +64,7 @@ fn long_d03_the_listeners_connection_falls_silent() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d03_the_followers_connection_falls_silent() {
-    let everything = &["token", "me", "refresh", "rename", "end", "log in", "register", "ready"];
+    let everything = &["token", "me", "refresh", "rename", "end", "end others", "log in", "register", "ready"];
     fall_silent("follower silent", "pg_is_in_recovery", Expect { undisturbed: everything, ..SHAKEN });
 }
 

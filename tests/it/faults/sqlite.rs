@@ -146,18 +146,24 @@ fn long_h10_sqlites_file_is_read_only_for_a_while() {
         return not_tested("a read-only disk", "only root can mount a small disk");
     };
     let (mut trial, _) = place.trial("SQLite: read-only");
-    let mount = |arguments: &[&str]| {
-        assert!(Command::new("mount").args(arguments).arg(&place.data).status().unwrap().success());
+    let read_only = place.directory.path().join("read-only");
+    fs::create_dir(&read_only).unwrap();
+    let run = |program: &str, arguments: &[&str], at: &Path| {
+        assert!(Command::new(program).args(arguments).arg(at).status().unwrap().success(), "{program} {arguments:?}");
     };
     let make_read_only = || {
         let ballast = place.fill(&disk);
         wait(seconds(1));
-        mount(&["--bind", place.data.to_str().unwrap()]);
-        mount(&["-o", "remount,bind,ro"]);
+        run("mount", &["--bind", place.data.to_str().unwrap()], &read_only);
+        run("mount", &["-o", "remount,bind,ro"], &read_only);
+        run("mount", &["--bind", read_only.to_str().unwrap()], &place.data);
         wait(seconds(2));
         ballast.set_len(0).unwrap();
     };
-    let make_writable = || assert!(Command::new("umount").arg(&place.data).status().unwrap().success());
+    let make_writable = || {
+        run("umount", &["--lazy"], &place.data);
+        run("umount", &["--lazy"], &read_only);
+    };
     trial.fault(Expect { undisturbed: READS, ..SHAKEN }, seconds(6), make_read_only, |()| make_writable());
     trial.finish();
     assert_eq!(place.integrity(), "ok");
