@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use chrono::SecondsFormat;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
@@ -27,7 +28,7 @@ use crate::{
     domain::{
         accounts::NewAccount,
         administration::{self, By, Change},
-        keys, setup, users,
+        clocks, keys, setup, users,
     },
     entity::user::{self, Status},
     error::{Error, with_causes},
@@ -73,9 +74,18 @@ enum Command {
     /// Turn signing keys over, and change the master key, beside a running server or without one
     #[command(subcommand)]
     Key(key::Key),
+    /// Say that this machine's clock is right
+    #[command(subcommand)]
+    Clock(Clock),
     /// Look at the settings
     #[command(subcommand)]
     Config(Config),
+}
+
+#[derive(Subcommand)]
+enum Clock {
+    /// Believe this machine's clock, so that servers delete what is old again
+    Accept,
 }
 
 #[derive(Subcommand)]
@@ -190,10 +200,11 @@ fn sentence(err: &anyhow::Error) -> String {
 
 async fn work(command: Command, settings: Settings) -> Result<()> {
     match command {
-        Command::Serve => serve(settings).await,
+        Command::Serve => Box::pin(serve(settings)).await,
         Command::Migrate(command) => migrate(&command, &settings).await,
         Command::User(command) => user(command, settings).await,
         Command::Key(command) => key::run(command, settings).await,
+        Command::Clock(Clock::Accept) => accept_clock(settings).await,
         Command::Openapi { .. } | Command::Config(_) => Ok(()),
     }
 }
@@ -308,6 +319,14 @@ async fn user(command: User, settings: Settings) -> Result<()> {
             say(format_args!("Disabled {} and ended its sessions.\n", user.email))?;
         }
     }
+    Ok(app.db.close().await?)
+}
+
+async fn accept_clock(settings: Settings) -> Result<()> {
+    let app = App::open(settings, Arc::new(clock::System)).await?;
+    let now = clocks::accept(&app).await.map_err(explain)?;
+    let now = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+    say(format_args!("It is {now}. Servers delete what is old again.\n"))?;
     Ok(app.db.close().await?)
 }
 

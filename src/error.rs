@@ -139,6 +139,8 @@ pub enum Unready {
     Revocations,
     /// This machine's clock and the database's are too far apart.
     Clock,
+    /// This machine's clock and the newest time that the database has seen do not fit together.
+    ClockInDoubt,
     /// Nobody can log in: no key signs access tokens.
     Signer,
 }
@@ -150,6 +152,9 @@ impl Unready {
             Self::Database => "the database does not answer",
             Self::Revocations => "what is known of revocations is too old",
             Self::Clock => "this machine's clock and the database's are over 2 s apart",
+            Self::ClockInDoubt => {
+                "this machine's clock may be wrong (the log says why); if it is right, run `vestibule clock accept`"
+            }
             Self::Signer => "no key signs access tokens",
         }
     }

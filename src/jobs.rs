@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     app::App,
-    domain::{audit, keys, revocations, sessions, throttle},
+    domain::{audit, clocks, keys, revocations, sessions, throttle},
     error::{Result, with_causes},
     live::feed::MOST_SKEW,
 };
@@ -25,7 +25,7 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 const CLOCKS: Duration = Duration::from_secs(5);
 /// How often refusals are written down.
 const REFUSALS: Duration = Duration::from_secs(5);
-/// How often room is made.
+/// How often the clock is judged, and room is made.
 const PURGE: Duration = Duration::from_mins(10);
 /// How often it is asked whether a new signing key is due. When one signs, the clock decides.
 const KEYS: Duration = Duration::from_mins(5);
@@ -94,7 +94,7 @@ async fn compare_clocks(app: App) {
     loop {
         ticks.tick().await;
         // Where the database does not answer, the follower says so.
-        _ = timeout(GIVE_UP, revocations::compare_clocks(&app)).await;
+        _ = timeout(GIVE_UP, clocks::compare(&app)).await;
         if app.feed.skew() > MOST_SKEW {
             tracing::warn!(skew_ms = %app.feed.skew().as_millis(), "this machine's clock and the database's differ");
         }
@@ -124,11 +124,22 @@ async fn purge(app: App) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        report("purge revocations", revocations::purge(&app).await);
-        report("purge sessions", sessions::purge(&app).await);
-        report("purge the throttle", throttle::purge(&app).await);
-        report("purge audit events", audit::purge(&app).await);
+        make_room(&app).await;
     }
+}
+
+/// Judges the clock, and deletes what means nothing any more unless the clock is in doubt.
+pub async fn make_room(app: &App) {
+    app.doors.sweep(app.clock.read().steady());
+    let believed = match clocks::check(app).await {
+        Ok(Some(believed)) => believed,
+        Ok(None) => return,
+        Err(err) => return report("check the clock", Err(err)),
+    };
+    report("purge revocations", revocations::purge(app, believed).await);
+    report("purge sessions", sessions::purge(app, believed).await);
+    report("purge the throttle", throttle::purge(app, believed).await);
+    report("purge audit events", audit::purge(app, believed).await);
 }
 
 fn report(what: &str, result: Result<()>) {

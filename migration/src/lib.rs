@@ -10,6 +10,7 @@ mod m20261122_000001_first;
 mod m20261125_000002_refresh;
 mod m20261125_000003_keys;
 mod m20261125_000004_throttle;
+mod m20261126_000010_installation;
 
 /// All changes, oldest first.
 pub struct Migrator;
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000002_refresh::Migration),
             Box::new(m20261125_000003_keys::Migration),
             Box::new(m20261125_000004_throttle::Migration),
+            Box::new(m20261126_000010_installation::Migration),
         ]
     }
 }

@@ -27,7 +27,7 @@ pub struct Signed(Caller);
 pub struct Allowed<P>(Caller, PhantomData<P>);
 
 /// Reads the one bearer token of a request (RFC 6750 section 2.1), and who it speaks for.
-fn caller(request: &Request) -> Result<Caller> {
+async fn caller(request: &Request) -> Result<Caller> {
     let app: &App = request.data().ok_or_else(|| Error::internal(anyhow::anyhow!("the endpoint has no App")))?;
     let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
     let header = headers.next().ok_or(Error::MissingToken)?;
@@ -39,7 +39,7 @@ fn caller(request: &Request) -> Result<Caller> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Error::MissingToken);
     }
-    let caller = tokens::verify(app, token.trim_start_matches(' '), source::of(request))?;
+    let caller = tokens::verify(app, token.trim_start_matches(' '), source::of(request)).await?;
     SignedIn::note(request, caller.user());
     Ok(caller)
 }
@@ -61,7 +61,7 @@ impl<'a> ApiExtractor<'a> for Signed {
     }
 
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
-        Ok(Self(caller(request).map_err(Problem::from)?))
+        Ok(Self(caller(request).await.map_err(Problem::from)?))
     }
 }
 
@@ -75,7 +75,7 @@ impl<'a, P: Permission> ApiExtractor<'a> for Allowed<P> {
     }
 
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
-        let caller = caller(request).map_err(Problem::from)?;
+        let caller = caller(request).await.map_err(Problem::from)?;
         caller.require(P::NAME).map_err(Problem::from)?;
         Ok(Self(caller, PhantomData))
     }

@@ -2,7 +2,7 @@
 
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi};
-use sea_orm::EntityTrait;
+use sea_orm::{DbBackend, EntityTrait};
 
 use super::{
     Tag,
@@ -13,7 +13,7 @@ use crate::{
     app::App,
     entity::role,
     error::{Error, Unready},
-    live::feed::MOST_SKEW,
+    live::{feed::MOST_SKEW, watch::Doubt},
     values::role_name::RoleName,
 };
 
@@ -64,8 +64,8 @@ impl Service {
     /// Can it serve?
     ///
     /// 503 while the service is stopping, the database does not answer, what is known of revocations is too old to let
-    /// anybody in, this machine's clock and the database's are over 2 s apart, or no key signs access tokens; `detail`
-    /// says which of these.
+    /// anybody in, this machine's clock and the database's are over 2 s apart or the clock is otherwise in doubt
+    /// (PostgreSQL), or no key signs access tokens; `detail` says which of these.
     #[oai(path = "/readyz", method = "get", operation_id = "readReadiness")]
     async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, ReadReadiness> {
         // A row that is always there: SQLite answers `SELECT 1` without a look at the file.
@@ -75,6 +75,7 @@ impl Service {
             (Unready::Database, database.is_ok()),
             (Unready::Revocations, app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
             (Unready::Clock, app.feed.skew() <= MOST_SKEW),
+            (Unready::ClockInDoubt, !is_in_doubt(&app)),
             (Unready::Signer, app.keys.load().signer(app.clock.now()).is_some()),
         ];
         let failed: Vec<_> = checks.into_iter().filter(|(_, passed)| !passed).map(|(what, _)| what).collect();
@@ -89,4 +90,11 @@ impl Service {
     async fn version(&self) -> Reply<Json<Version>, Nothing> {
         Ok(Json(Version { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }))
     }
+}
+
+/// Whether the clock is in doubt for another reason than that the database's is different. With SQLite a doubt is no
+/// reason to serve nobody: no other server takes over.
+fn is_in_doubt(app: &App) -> bool {
+    let is_shared = app.db.read().get_database_backend() == DbBackend::Postgres;
+    is_shared && app.watch.doubt().is_some_and(|it| it != Doubt::Database)
 }

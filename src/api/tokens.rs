@@ -144,7 +144,7 @@ impl Tokens {
         app: Data<&App>,
         form: Form<IntrospectionRequest>,
     ) -> Reply<Json<Introspection>, IntrospectToken> {
-        let found = tokens::introspect(&app, &form.0.token)?;
+        let found = tokens::introspect(&app, &form.0.token).await?;
         let audience = &app.settings.tokens.audience;
         Ok(Json(found.map_or_else(Introspection::default, |it| Introspection::of(&it, audience))))
     }

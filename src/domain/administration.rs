@@ -222,7 +222,7 @@ pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) ->
     users::keep_an_administrator(&tx, &before).await?;
     let event = Event::on_user(Kind::UserRolesSet, &user).with(json!({ "before": before, "after": after }));
     audit::record(&tx, user.updated_at, &authority.source, authority.actor, event).await?;
-    revocations::make_stale(&user).commit(app, tx).await?;
+    revocations::make_stale(&tx, &user).await?.commit(app, tx).await?;
     Ok(User { profile: user.into(), roles: after })
 }
 

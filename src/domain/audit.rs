@@ -11,9 +11,12 @@ use super::{
 };
 use crate::{
     app::App,
-    entity::{audit_event, json::JsonText, user},
+    entity::{audit_event, installation, json::JsonText, user},
     error::Result,
-    live::refusals::{Count, Refusal},
+    live::{
+        refusals::{Count, Refusal},
+        watch::Believed,
+    },
     values::{
         ids::{EventId, SessionId, UserId},
         query::SubjectId,
@@ -63,6 +66,7 @@ kinds! {
     KeyRotated "key.rotated",
     KeyRevoked "key.revoked",
     MasterKeyChanged "master_key.changed",
+    ClockAccepted "clock.accepted",
     AccessRefused "access.refused",
 }
 
@@ -231,8 +235,13 @@ const AT_ONCE: u64 = 2_000;
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(app: &App) -> Result<()> {
-    let oldest = EventId::first_of(app.clock.now() - app.settings.audit.retention);
+pub async fn purge(app: &App, believed: Believed) -> Result<()> {
+    let oldest = believed.long_ago() - app.settings.audit.retention;
+    // An event that was written while the clock was far behind looks old from the first.
+    if installation::Entity::row(app.db.read()).await?.behind_at.is_some_and(|behind| behind > oldest) {
+        return Ok(());
+    }
+    let oldest = EventId::first_of(oldest);
     // A few at a time, so that nobody else who writes waits for long.
     loop {
         let tx = app.db.write().await?;

@@ -16,7 +16,7 @@ use super::{
     administration::By,
     audit::{self, Actor, Event, Kind},
     caller::lock_administration,
-    revocations,
+    clocks, revocations,
     source::Source,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
         revocations::{KEPT, MARGIN},
         seal::Sealer,
         vault,
+        watch::Believed,
     },
     values::{key_id::KeyId, time::rfc3339},
 };
@@ -111,7 +112,8 @@ fn algorithm(app: &App) -> Option<Algorithm> {
 pub async fn rotate(app: &App, by: By<'_>) -> Result<SigningKey> {
     let fresh = fresh(app).await?.ok_or(Error::SecretIsYours)?;
     let (tx, authority) = by.begin(app).await?;
-    let now = app.clock.now();
+    // A clock that is behind must not retire the key that signs before its time.
+    let now = app.watch.latest(app.clock.now());
     if signing_key::Entity::unrevoked(&tx).await?.iter().any(|it| it.is_next(now)) {
         return Err(Error::RotationPending);
     }
@@ -163,52 +165,63 @@ async fn change(tx: &DatabaseTransaction, row: &Model, how: impl FnOnce(&mut sig
 }
 
 /// Does what is due by the clock: makes the first key, follows up one that is old or of another algorithm than is set,
-/// deletes the dead, and reads the ring again. Any number of replicas may do so at once.
+/// deletes the dead, and reads the ring again. Any number of replicas may do so at once. While the clock is in doubt,
+/// only the first key is made.
 ///
 /// # Errors
 /// When the database fails, or the master key was changed.
 pub async fn turn_over(app: &App) -> Result<()> {
+    let believed = clocks::check(app).await?;
     let now = app.clock.now();
     let rows = signing_key::Entity::unrevoked(app.db.read()).await?;
-    if due(app, &rows, now).is_some()
+    if due(app, &rows, now, believed).is_some()
         && let Some(fresh) = fresh(app).await?
     {
-        make_if_due(app, fresh, now).await?;
+        make_if_due(app, fresh, now, believed).await?;
     }
-    let tx = app.db.write().await?;
-    if algorithm(app).is_none() {
-        // The operator's secret signs in place of all of them; one that waits may sign elsewhere, with older settings.
-        signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
+    if let Some(believed) = believed {
+        let tx = app.db.write().await?;
+        if algorithm(app).is_none() {
+            // The operator's secret signs in place of all of them; one that waits may sign elsewhere, with older settings.
+            signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
+        }
+        let long_ago = believed.long_ago();
+        signing_key::Entity::delete_dead(&tx, long_ago, long_ago - KEPT_AFTER).await?;
+        tx.commit().await?;
     }
-    signing_key::Entity::delete_dead(&tx, now, now - KEPT_AFTER).await?;
-    tx.commit().await?;
     revocations::reload_keys(app).await?;
     if vault::opens(&app.sealer, app.db.read()).await? { Ok(()) } else { Err(master_key_changed()) }
 }
 
 /// From when on a new key is to sign, if one is due.
-fn due(app: &App, rows: &[Model], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn due(app: &App, rows: &[Model], now: DateTime<Utc>, believed: Option<Believed>) -> Option<DateTime<Utc>> {
     let algorithm = algorithm(app)?;
     if rows.iter().all(|it| it.retires_at.is_some()) {
         return Some(now);
     }
+    believed?;
     let is_other = |it: &Model| it.algorithm.parse() != Ok(algorithm);
     let due = match rows.iter().find(|it| it.is_next(now)) {
         // One that is about to sign does so already where a clock is ahead of ours.
-        Some(next) => is_other(next) && next.activates_at > now + MARGIN,
+        Some(next) => is_other(next) && next.activates_at > now + MARGIN || is_misdated(next, rows, now),
         None => signer(rows.iter(), now).is_some_and(|it| is_other(it) || it.activates_at + OLDEST <= now),
     };
     due.then(|| now + AHEAD)
 }
 
-async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>) -> Result<()> {
+/// Whether a key waits far too long, because a clock was ahead when the key was made. (Where no other key signs, it does.)
+fn is_misdated(next: &Model, rows: &[Model], now: DateTime<Utc>) -> bool {
+    next.activates_at > now + AHEAD + MARGIN && signer(rows.iter(), now).is_some_and(|it| it.kid != next.kid)
+}
+
+async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, believed: Option<Believed>) -> Result<()> {
     let tx = app.db.write().await?;
     lock_administration(&tx).await?;
     // Again, for another replica may have made it meanwhile.
     let rows = signing_key::Entity::unrevoked(&tx).await?;
-    let Some(activates_at) = due(app, &rows, now) else { return Ok(()) };
+    let Some(activates_at) = due(app, &rows, now, believed) else { return Ok(()) };
     if let Some(next) = rows.iter().find(|it| it.is_next(now)) {
-        // Of an algorithm that is not set any more, and it has signed nothing.
+        // Of an algorithm that is not set any more, or misdated, and it has signed nothing.
         next.clone().delete(&tx).await?;
         keep_signer(&tx, &rows, now).await?;
     }

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod administration;
 pub mod audit;
 pub mod caller;
+pub mod clocks;
 pub mod credentials;
 pub mod keys;
 pub mod paging;

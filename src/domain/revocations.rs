@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
 };
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         revocations::{KEPT, MARGIN, Revocation},
         role_map::RoleMap,
         vault,
+        watch::Believed,
     },
     values::ids::{SessionId, UserId},
 };
@@ -38,6 +39,8 @@ pub struct Taken {
     all: Vec<Revocation>,
     /// Whether others may have taken as much away a moment ago, of which this process has not heard.
     looks_back: bool,
+    /// When its sessions were last used. While a clock was ahead, that was later than now.
+    latest: DateTime<Utc>,
 }
 
 impl Taken {
@@ -63,7 +66,7 @@ impl Taken {
     /// When the commit fails. Its outcome is unknown then, so nobody is let in before the feed was read again.
     pub async fn commit(self, app: &App, tx: DatabaseTransaction) -> Result<()> {
         let now = app.clock.now();
-        let expires_at = now + KEPT + MARGIN;
+        let expires_at = app.watch.latest(now).max(self.latest) + KEPT + MARGIN;
         if !self.all.is_empty() {
             if tx.get_database_backend() == DbBackend::Postgres {
                 tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({FEED_LOCK}); NOTIFY {CHANNEL}")).await?;
@@ -79,7 +82,8 @@ impl Taken {
             }
         };
         tx.commit().await.map_err(Error::from).inspect_err(unless_known)?;
-        self.all.iter().for_each(|it| app.revocations.apply(*it, expires_at));
+        let reading = app.clock.read();
+        self.all.iter().for_each(|it| app.revocations.apply(*it, expires_at, reading));
         if self.all.contains(&Revocation::Roles) {
             reload_roles(app).await.inspect_err(unless_known)?;
         }
@@ -93,7 +97,7 @@ impl Taken {
     }
 
     fn one(revocation: Revocation) -> Self {
-        Self { all: vec![revocation], looks_back: false }
+        Self { all: vec![revocation], ..Self::default() }
     }
 }
 
@@ -137,17 +141,25 @@ pub async fn end_sessions(tx: &DatabaseTransaction, user: UserId, which: Which) 
         Which::Except(session) => theirs.filter(session::COLUMN.id.ne(session)),
         Which::Only(session) => theirs.filter(session::COLUMN.id.eq(session)),
     };
-    let ids: Vec<SessionId> = sessions.select_only().column(session::Column::Id).into_tuple().all(tx).await?;
+    let columns = [session::Column::Id, session::Column::LastUsedAt];
+    let found: Vec<(SessionId, DateTime<Utc>)> = sessions.select_only().columns(columns).into_tuple().all(tx).await?;
+    let latest = found.iter().map(|(_, last_used_at)| *last_used_at).max().unwrap_or_default();
+    let ids: Vec<_> = found.into_iter().map(|(id, _)| id).collect();
     for some in ids.chunks(AT_ONCE) {
         session::Entity::delete_many().filter(session::COLUMN.id.is_in(some.iter().copied())).exec(tx).await?;
     }
     let all = ids.into_iter().map(Revocation::Session).collect();
-    Ok(Taken { all, looks_back: !matches!(which, Which::Only(_)) })
+    Ok(Taken { all, looks_back: !matches!(which, Which::Only(_)), latest })
 }
 
 /// Makes a user's tokens stale, as their roles were assigned anew. Their sessions go on.
-pub fn make_stale(user: &user::Model) -> Taken {
-    Taken::one(Revocation::Tokens(user.id, user.epoch))
+///
+/// # Errors
+/// When the database fails.
+pub async fn make_stale(tx: &impl ConnectionTrait, user: &user::Model) -> Result<Taken> {
+    let newest = session::Entity::of(user.id).order_by_desc(session::COLUMN.last_used_at).one(tx).await?;
+    let latest = newest.map(|it| it.last_used_at).unwrap_or_default();
+    Ok(Taken { latest, ..Taken::one(Revocation::Tokens(user.id, user.epoch)) })
 }
 
 /// Tells everybody that some role grants something else now.
@@ -197,9 +209,10 @@ pub async fn follow(app: &App) -> Result<()> {
     let (mut roles_changed, mut keys_changed) = (slept, slept);
     loop {
         let rows = revocation::after(db, app.feed.seen()).await?;
+        let reading = app.clock.read();
         for row in &rows {
             if let Some(revocation) = Revocation::of(row) {
-                app.revocations.apply(revocation, row.expires_at);
+                app.revocations.apply(revocation, row.expires_at, reading);
             }
         }
         roles_changed |= rows.iter().any(|row| row.kind == Kind::RolesChanged);
@@ -227,31 +240,13 @@ async fn is_standby(db: &impl ConnectionTrait) -> Result<bool> {
     Ok(row.is_none_or(|row| row.try_get("", "standby").unwrap_or(true)))
 }
 
-/// Compares this machine's clock with PostgreSQL's, by which other replicas' tokens are judged. SQLite has no other clock.
-///
-/// # Errors
-/// When the database fails.
-pub async fn compare_clocks(app: &App) -> Result<()> {
-    let db = app.db.feed();
-    if db.get_database_backend() != DbBackend::Postgres {
-        return Ok(());
-    }
-    let statement = Statement::from_string(DbBackend::Postgres, "SELECT clock_timestamp() AS now");
-    let theirs: Option<DateTime<Utc>> = db.query_one_raw(statement).await?.and_then(|row| row.try_get("", "now").ok());
-    if let Some(theirs) = theirs {
-        app.feed.note_skew((app.clock.now() - theirs).abs().to_std().unwrap_or_default());
-    }
-    Ok(())
-}
-
 /// Forgets revocations that no living token can ask about, in memory and in the feed.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(app: &App) -> Result<()> {
-    let now = app.clock.now();
-    app.revocations.sweep(now);
+pub async fn purge(app: &App, believed: Believed) -> Result<()> {
+    app.revocations.sweep(believed.reading());
     let tx = app.db.write().await?;
-    revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(now)).exec(&tx).await?;
+    revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(believed.long_ago())).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

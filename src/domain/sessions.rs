@@ -25,7 +25,7 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
-    live::revocations::KEPT,
+    live::{revocations::KEPT, watch::Believed},
     values::{
         identifier::Identifier,
         ids::{SessionId, UserId},
@@ -229,8 +229,8 @@ async fn commit_end(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(app: &App) -> Result<()> {
-    let long_ago = app.clock.now() - KEPT;
+pub async fn purge(app: &App, believed: Believed) -> Result<()> {
+    let long_ago = believed.long_ago() - KEPT;
     let unused = session::COLUMN.last_used_at.lte(long_ago - app.settings.sessions.idle_ttl);
     let over = Condition::any().add(session::COLUMN.expires_at.lte(long_ago)).add(unused);
     let tx = app.db.write().await?;

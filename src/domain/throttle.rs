@@ -10,7 +10,7 @@ use crate::{
     app::App,
     entity::{known_network, throttle},
     error::{Error, Result},
-    live::doors::Door,
+    live::{doors::Door, watch::Believed},
     values::{
         budget::{Budget, Spent},
         identifier::Identifier,
@@ -56,7 +56,7 @@ pub fn pass(app: &App, source: &Source, door: Door) -> Result<()> {
     if !app.settings.throttle.enabled {
         return Ok(());
     }
-    app.doors.pass(door, source.address.into(), app.clock.now()).map_err(too_many)
+    app.doors.pass(door, source.address.into(), app.clock.read().steady()).map_err(too_many)
 }
 
 /// Lets somebody try a password. Nothing is written for who is refused.
@@ -168,11 +168,10 @@ fn too_many(wait: TimeDelta) -> Error {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(app: &App) -> Result<()> {
-    let now = app.clock.now();
-    app.doors.sweep(now);
+pub async fn purge(app: &App, believed: Believed) -> Result<()> {
+    let long_ago = believed.long_ago();
     let tx = app.db.write().await?;
-    throttle::Entity::delete_many().filter(throttle::COLUMN.forgiven_at.lte(now)).exec(&tx).await?;
-    known_network::Entity::delete_many().filter(known_network::COLUMN.expires_at.lte(now)).exec(&tx).await?;
+    throttle::Entity::delete_many().filter(throttle::COLUMN.forgiven_at.lte(long_ago)).exec(&tx).await?;
+    known_network::Entity::delete_many().filter(known_network::COLUMN.expires_at.lte(long_ago)).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

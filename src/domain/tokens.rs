@@ -3,6 +3,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
@@ -10,7 +11,10 @@ use uuid::Uuid;
 use super::{caller::Caller, source::Source};
 use crate::{
     app::App,
-    entity::{session, user},
+    entity::{
+        session,
+        user::{self, Status},
+    },
     error::{Error, Result},
     live::{key_ring::TYPE, revocations::KEPT, verified::Verified},
     values::{
@@ -79,7 +83,7 @@ pub fn issue(
 /// In this order: [`Error::InvalidToken`] unless it is authentic, [`Error::ExpiredToken`], [`Error::SessionEnded`],
 /// [`Error::StaleToken`]. [`Error::AuthorizationStale`] when nothing is known against the token, but what is known is too
 /// old to let anybody in.
-pub fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
+pub async fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if token.len() > LONGEST {
         return Err(Error::InvalidToken);
     }
@@ -100,15 +104,31 @@ pub fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if !app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
         return Err(Error::AuthorizationStale);
     }
+    if app.revocations.has_forgotten(claims.exp) {
+        stands(app, &claims).await?;
+    }
     Ok(Caller { key_id, claims, roles: app.roles.load_full(), source })
+}
+
+/// Asks the database whether a token's session goes on. Only for a token that was dead for long when the clock was set
+/// back: whether it was revoked is in memory no more.
+async fn stands(app: &App, claims: &Claims) -> Result<()> {
+    let user = user::Entity::find_by_id(claims.sub).one(app.db.read()).await?;
+    let user = user.filter(|it| it.status == Status::Active).ok_or(Error::SessionEnded)?;
+    let session = session::Entity::of(user.id).filter(session::COLUMN.id.eq(claims.sid)).one(app.db.read()).await?;
+    match session {
+        None => Err(Error::SessionEnded),
+        Some(_) if user.epoch != claims.epoch => Err(Error::StaleToken),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Who an access token speaks for, for somebody else who asks (RFC 7662); `None` for one that no guard would let in.
 ///
 /// # Errors
 /// [`Error::AuthorizationStale`], as [`verify`].
-pub fn introspect(app: &App, token: &str) -> Result<Option<Caller>> {
-    match verify(app, token, Source::default()) {
+pub async fn introspect(app: &App, token: &str) -> Result<Option<Caller>> {
+    match verify(app, token, Source::default()).await {
         Ok(caller) => Ok(Some(caller)),
         Err(Error::InvalidToken | Error::ExpiredToken | Error::SessionEnded | Error::StaleToken) => Ok(None),
         Err(err) => Err(err),

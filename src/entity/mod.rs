@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "a column says what it is by its name; what its name does not say has a comment")]
 
 pub mod audit_event;
+pub mod installation;
 pub mod json;
 pub mod known_network;
 pub mod revocation;

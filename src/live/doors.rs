@@ -35,7 +35,7 @@ impl Door {
     }
 }
 
-/// What each network has spent at each door.
+/// What each network has spent at each door, by a clock that nobody sets (`Reading::steady`).
 #[derive(Default)]
 pub struct Doors(Mutex<HashMap<(Door, Network), Spent>>);
 

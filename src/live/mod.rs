@@ -15,3 +15,4 @@ pub mod role_map;
 pub mod seal;
 pub mod vault;
 pub mod verified;
+pub mod watch;

@@ -1,11 +1,15 @@
 //! What was taken away while access tokens that say otherwise still live: ended sessions, and for each user the
 //! least epoch a token must have. Never evicted, only swept once no such token can be alive.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use papaya::HashMap;
 
+use super::clock::Reading;
 use crate::{
     entity::revocation::{self, Kind},
     values::ids::{SessionId, UserId},
@@ -46,18 +50,43 @@ impl Revocation {
 /// The revocations this process knows. Reading takes no lock.
 #[derive(Default)]
 pub struct Revocations {
-    ended: HashMap<SessionId, DateTime<Utc>>,
-    stale: HashMap<UserId, (i64, DateTime<Utc>)>,
+    ended: HashMap<SessionId, Until>,
+    stale: HashMap<UserId, (i64, Until)>,
+    /// In seconds since the epoch.
+    forgotten: AtomicI64,
+}
+
+/// How long a revocation is remembered: by the wall clock, which decides when tokens expire, and by uptime as well,
+/// because the wall clock may be set.
+#[derive(Debug, Clone, Copy)]
+struct Until {
+    expires_at: DateTime<Utc>,
+    /// By [`Reading::steady`].
+    steady: DateTime<Utc>,
+}
+
+impl Until {
+    fn later(self, other: Self) -> Self {
+        Self { expires_at: self.expires_at.max(other.expires_at), steady: self.steady.max(other.steady) }
+    }
+
+    fn is_over(self, reading: Reading) -> bool {
+        self.expires_at <= reading.now && self.steady <= reading.steady()
+    }
 }
 
 impl Revocations {
-    /// Remembers a revocation until `expires_at`. Doing so again changes nothing.
-    pub fn apply(&self, revocation: Revocation, expires_at: DateTime<Utc>) {
+    /// Remembers a revocation until `expires_at`, and for as long as a token may live after this reading of the clock.
+    /// Doing so again changes nothing.
+    pub fn apply(&self, revocation: Revocation, expires_at: DateTime<Utc>, reading: Reading) {
+        let until = Until { expires_at, steady: reading.steady() + KEPT + MARGIN };
         match revocation {
-            Revocation::Session(session) => _ = self.ended.pin().insert(session, expires_at),
+            Revocation::Session(session) => {
+                self.ended.pin().update_or_insert(session, |known| known.later(until), until);
+            }
             Revocation::Tokens(user, least) => {
-                let newest = |known: &(i64, DateTime<Utc>)| (known.0.max(least), known.1.max(expires_at));
-                self.stale.pin().update_or_insert(user, newest, (least, expires_at));
+                let newest = |known: &(i64, Until)| (known.0.max(least), known.1.later(until));
+                self.stale.pin().update_or_insert(user, newest, (least, until));
             }
             Revocation::Roles | Revocation::Keys => {}
         }
@@ -76,9 +105,22 @@ impl Revocations {
     }
 
     /// Forgets what no living token can ask about any more.
-    pub fn sweep(&self, now: DateTime<Utc>) {
-        self.ended.pin().retain(|_, expires_at| *expires_at > now);
-        self.stale.pin().retain(|_, (_, expires_at)| *expires_at > now);
+    pub fn sweep(&self, reading: Reading) {
+        self.forget(reading.now);
+        self.ended.pin().retain(|_, until| !until.is_over(reading));
+        self.stale.pin().retain(|_, (_, until)| !until.is_over(reading));
+    }
+
+    /// Notes that revocations which were over before this time are not known here.
+    pub fn forget(&self, before: DateTime<Utc>) {
+        self.forgotten.fetch_max(before.timestamp(), Ordering::SeqCst);
+    }
+
+    /// Whether a token that expires at this time (in seconds since the epoch) was dead for so long that its revocation may
+    /// be forgotten. Only a clock that was set back brings such a token back to life.
+    #[must_use]
+    pub fn has_forgotten(&self, expires: i64) -> bool {
+        expires <= self.forgotten.load(Ordering::SeqCst)
     }
 
     /// How many revocations are held.

@@ -4,6 +4,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// How far the clocks of servers that share a database may be apart.
+const SKEW: TimeDelta = TimeDelta::minutes(1);
+
 /// How many tries are free, and how soon one is forgiven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -42,13 +45,17 @@ impl Budget {
             return None;
         }
         let pause = TimeDelta::seconds(1 << (beyond - 1).min(30)).min(self.forgiven_in);
-        Some(spent.last_at + pause - now).filter(|it| *it > TimeDelta::zero())
+        let wait = spent.last_at + pause - now;
+        // A try in the future was dated by a clock that was wrong: nobody waits for that.
+        (wait > TimeDelta::zero() && wait <= pause + SKEW).then_some(wait)
     }
 
     /// What is spent after one more try.
     #[must_use]
     pub fn spend(&self, spent: Spent, now: DateTime<Utc>) -> Spent {
-        Spent { forgiven_at: spent.forgiven_at.max(now) + self.forgiven_in, last_at: now }
+        let early = spent.last_at - now;
+        let before = if early > SKEW { spent.forgiven_at - early } else { spent.forgiven_at };
+        Spent { forgiven_at: before.max(now) + self.forgiven_in, last_at: now }
     }
 }
 
@@ -73,6 +80,14 @@ mod tests {
             spent = BUDGET.spend(spent, now);
         }
         assert_eq!(waits, [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_try_that_a_wrong_clock_dated_in_the_future_counts_as_one_of_now() {
+        let spent = (0..9).fold(Spent::NOTHING, |spent, _| BUDGET.spend(spent, at(0)));
+        let wrong = (0..9).fold(Spent::NOTHING, |spent, _| BUDGET.spend(spent, at(400 * 86_400)));
+        assert_eq!(BUDGET.wait(wrong, at(0)), None);
+        assert_eq!(BUDGET.spend(wrong, at(0)), BUDGET.spend(spent, at(0)));
     }
 
     #[test]

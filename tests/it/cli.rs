@@ -1,6 +1,7 @@
 //! An operator at a terminal: the real binary, started and stopped, right and wrong, in a directory of its own.
 
 mod accounts;
+mod clocks;
 mod contract;
 mod crowds;
 mod http;

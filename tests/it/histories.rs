@@ -172,11 +172,18 @@ impl World {
                 self.epochs[person] += u32::from(self.more[person] != more);
                 self.more[person] = more;
             }
-            Step::Wait { seconds } => self.app.clock.advance(Duration::from_secs(seconds)),
-            Step::Restart => self.app = self.app.replica().await,
+            Step::Wait { seconds } => {
+                self.app.clock.advance(Duration::from_secs(seconds));
+                self.app.believed().await; // as a running server does every few minutes
+            }
+            Step::Restart => {
+                self.app = self.app.replica().await;
+                self.app.believed().await;
+            }
             Step::Purge => {
-                sessions::purge(&self.app.app).await.unwrap();
-                revocations::purge(&self.app.app).await.unwrap();
+                let believed = self.app.believed().await;
+                sessions::purge(&self.app.app, believed).await.unwrap();
+                revocations::purge(&self.app.app, believed).await.unwrap();
             }
         }
     }

@@ -99,6 +99,7 @@ async fn t12_a_new_key_is_published_before_it_signs_and_an_old_one_kept_until_it
     app.clock.advance(minutes(1));
     assert_eq!(published(&app).await, [new.clone()].into());
     assert_eq!(listed(&app).await, [(new.clone(), "active".into())]);
+    app.clock.advance(minutes(DAY));
     keys::turn_over(&app.app).await.unwrap();
     assert_eq!(signing_key::Entity::find().count(app.app.db.read()).await.unwrap(), 1);
     ada(&app).await.get("/v1/me").await.expect(200);
@@ -201,10 +202,10 @@ async fn t12_an_emergency_revocation_bites_at_once_here_and_elsewhere_after_one_
     assert_eq!(statuses(&here).await, ["active", "revoked"]);
     let row = signing_key::Entity::find_by_id(&revoked).one(here.app.db.read()).await.unwrap().unwrap();
     assert!(row.private_key.is_empty(), "nobody needs it any more");
-    // Once more changes nothing, not even the audit trail; an hour later it is forgotten.
+    // Once more changes nothing, not even the audit trail; a day and an hour later it is forgotten.
     revoke(&here, &revoked).await;
     here.event("key.revoked").await;
-    here.clock.advance(minutes(61));
+    here.clock.advance(minutes(DAY + 61));
     keys::turn_over(&here.app).await.unwrap();
     let gone = here.admin().await.delete(&format!("/v1/signing-keys/{revoked}"), Value::Null).await;
     assert_problem!(gone, 404, "not_found");

@@ -9,6 +9,7 @@ mod administration;
 mod answers;
 mod audit;
 mod cli;
+mod clocks;
 mod contract;
 mod cookies;
 mod docs;

@@ -400,7 +400,7 @@ async fn t07_a_token_lives_no_longer_than_its_session_unused() {
     let ada = app.bearer(begun["access_token"].as_str().unwrap());
     app.clock.advance(Duration::from_secs(59));
     // Making room takes nothing away that ending the session would have to revoke.
-    vestibule::domain::sessions::purge(&app.app).await.unwrap();
+    vestibule::domain::sessions::purge(&app.app, app.believed().await).await.unwrap();
     admin.delete(&format!("/v1/users/{id}/sessions"), json!(null)).await.expect(204);
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
     app.clock.advance(Duration::from_secs(1));

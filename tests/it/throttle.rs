@@ -257,12 +257,12 @@ async fn p09_what_is_kept_tells_nothing_and_goes() {
         let bytes = format!("{:?}", plain.as_bytes());
         assert!(!kept.contains(plain) && !kept.contains(bytes.trim_matches(['[', ']'])), "{plain}");
     }
-    app.clock.advance(Duration::from_hours(4));
-    purge(&app.app).await.unwrap();
+    app.clock.advance(Duration::from_hours(24 + 4));
+    purge(&app.app, app.believed().await).await.unwrap();
     assert!(rows::Entity::find().all(app.app.db.read()).await.unwrap().is_empty());
     assert_eq!(known_network::Entity::find().all(app.app.db.read()).await.unwrap().len(), 1);
     app.clock.advance(Duration::from_hours(24 * 90));
-    purge(&app.app).await.unwrap();
+    purge(&app.app, app.believed().await).await.unwrap();
     assert!(known_network::Entity::find().all(app.app.db.read()).await.unwrap().is_empty());
 }
 

@@ -409,11 +409,11 @@ async fn t07_only_an_authentic_token_learns_why_it_is_refused() {
     let claims = part(&token, 1);
 
     let (later, user) = (app.app.clock.now() + TimeDelta::hours(2), claims["sub"].as_str().unwrap().parse().unwrap());
-    app.app.revocations.apply(Revocation::Tokens(user, claims["epoch"].as_i64().unwrap() + 1), later);
+    app.app.revocations.apply(Revocation::Tokens(user, claims["epoch"].as_i64().unwrap() + 1), later, app.app.clock.read());
     assert_problem!(ada.get("/v1/me").await, 401, "stale_token");
     assert_invalid("stale", &badly_signed.get("/v1/me").await);
 
-    app.app.revocations.apply(Revocation::Session(claims["sid"].as_str().unwrap().parse().unwrap()), later);
+    app.app.revocations.apply(Revocation::Session(claims["sid"].as_str().unwrap().parse().unwrap()), later, app.app.clock.read());
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
     assert_invalid("ended", &badly_signed.get("/v1/me").await);
 

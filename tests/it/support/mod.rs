@@ -24,9 +24,9 @@ use tempfile::TempDir;
 use vestibule::{
     app::App,
     config::Settings,
-    domain::{keys, setup},
+    domain::{clocks, keys, setup},
     entity::user,
-    live::clock::Clock,
+    live::{clock::Clock, watch::Believed},
     server,
     values::ids::UserId,
 };
@@ -133,16 +133,20 @@ impl TestApp {
 
     /// Another process with settings of its own.
     pub async fn replica_with(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        self.replica_by(Arc::clone(&self.clock), change).await
+    }
+
+    /// Another process on a machine with a clock of its own.
+    pub async fn replica_by(&self, clock: Arc<TestClock>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.app.settings.clone();
         change(&mut settings);
-        let app = App::open(settings, Arc::clone(&self.clock) as Arc<dyn Clock>).await.unwrap();
-        Self::around(
-            app,
-            Arc::clone(&self.clock),
-            Arc::clone(&self.directory),
-            self.admin_password.clone(),
-            self.postgres.clone(),
-        )
+        let app = App::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
+        Self::around(app, clock, Arc::clone(&self.directory), self.admin_password.clone(), self.postgres.clone())
+    }
+
+    /// The clock, which must be in no doubt.
+    pub async fn believed(&self) -> Believed {
+        clocks::check(&self.app).await.unwrap().expect("the clock is believed")
     }
 
     /// The row of a user, to see what the API does not show.

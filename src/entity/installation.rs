@@ -1,0 +1,63 @@
+//! What the installation remembers about itself: one row.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{IntoActiveModel, QuerySelect, entity::prelude::*};
+
+/// The installation.
+#[sea_orm::model]
+#[derive(Clone, Debug, Default, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "installation")]
+pub struct Model {
+    /// Always [`ID`].
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: i64,
+    /// The `iss` of its tokens, if a setting names it.
+    pub issuer: Option<String>,
+    /// The newest time that a server believed. Nothing before the first server runs.
+    pub newest_at: Option<DateTime<Utc>>,
+    /// The time of a clock in doubt, when a server last looked at it.
+    pub doubted_at: Option<DateTime<Utc>>,
+    /// For how many seconds servers have watched that clock keep step with uptime.
+    pub watched_for: i64,
+    /// How many times an operator has said that the clock is right.
+    pub accepted: i64,
+    /// Audit events that were written before this time may carry a date that is far too old.
+    pub behind_at: Option<DateTime<Utc>>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The id of the one row.
+const ID: i64 = 1;
+
+impl Entity {
+    /// The row.
+    ///
+    /// # Errors
+    /// Whatever the database says; `RecordNotFound` when somebody has deleted the row.
+    pub async fn row<C: ConnectionTrait>(conn: &C) -> Result<Model, DbErr> {
+        Self::find_by_id(ID).one(conn).await?.ok_or_else(missing)
+    }
+
+    /// The row, which nobody else changes until the transaction ends.
+    ///
+    /// # Errors
+    /// As [`Self::row`].
+    pub async fn locked<C: ConnectionTrait>(tx: &C) -> Result<Model, DbErr> {
+        Self::find_by_id(ID).lock_exclusive().one(tx).await?.ok_or_else(missing)
+    }
+}
+
+fn missing() -> DbErr {
+    DbErr::RecordNotFound("the table `installation` has lost its row".into())
+}
+
+impl Model {
+    /// Writes every column.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn write<C: ConnectionTrait>(self, tx: &C) -> Result<(), DbErr> {
+        self.into_active_model().reset_all().update(tx).await.map(drop)
+    }
+}
