@@ -117,10 +117,10 @@ impl App {
     /// program, a master key that is missing or opens nothing.
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
         make_data_dir(&settings)?;
-        let db = Database::connect(&settings.database_url()).await?;
+        let db = Database::connect_to_write(&settings.database_url(), settings.database.wait).await?;
         db.migrate().await?;
 
-        let tx = db.write().await?;
+        let tx = db.write_at_leisure().await?;
         // Replicas that start at once make one set of secrets.
         role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(&tx).await?;
         let vault = Vault::open(&settings, &tx, clock.now()).await?;
@@ -131,13 +131,14 @@ impl App {
         let sealer = vault.into_sealer();
         tx.commit().await?;
 
+        let reader = db.read_at_leisure();
         let feed = Feed::default();
         let poll = feed.begin(clock.uptime());
         let revocations = Revocations::default();
         let installation = installation::Entity::row(db.read()).await?;
         revocations.forget(installation.newest_at.unwrap_or_default() - SPARE);
         loop {
-            let rows = revocation::after(db.read(), feed.seen()).await?;
+            let rows = revocation::after(&reader, feed.seen()).await?;
             let Some(last) = rows.last() else { break };
             feed.advance(last.seq);
             // All of them: by a clock that is wrong, none would seem to matter any more.
@@ -147,17 +148,17 @@ impl App {
                 }
             }
         }
-        let roles = RoleMap::load(db.read()).await?;
+        let roles = RoleMap::load(&reader).await?;
         let shared = settings.signing.secret.as_ref().map(|it| Key::shared(it.expose_secret().as_bytes())).transpose()?;
         let empty = KeyRing::new(Vec::new(), shared.map(Arc::new));
-        let (keys, closed) = vault::key_ring(db.read(), &sealer, &empty).await?;
+        let (keys, closed) = vault::key_ring(&reader, &sealer, &empty).await?;
         ensure!(
             closed.is_empty(),
             "the master key opens the secrets in this database, but not the signing key {}",
             closed.join(", ")
         );
         feed.succeed(&poll);
-        let stored = user::Entity::password_hash_prefixes(db.read()).await?;
+        let stored = user::Entity::password_hash_prefixes(&reader).await?;
         let dearest = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
 
         let metrics = Metrics::default();

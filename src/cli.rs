@@ -181,7 +181,10 @@ fn run(cli: Cli) -> Result<()> {
         Some(Command::Config(Config::Print)) => say(settings.print())?,
         command => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(work(command.unwrap_or(Command::Serve), settings))?;
+            let done = runtime.block_on(work(command.unwrap_or(Command::Serve), settings));
+            // What still waits for an answer of the database, or of a name server, is not worth waiting for.
+            runtime.shutdown_timeout(Duration::from_millis(200));
+            done?;
         }
     }
     Ok(())
@@ -198,7 +201,10 @@ fn sentence(err: &anyhow::Error) -> String {
     if sentence.ends_with(['.', '?']) { sentence } else { sentence + "." }
 }
 
-async fn work(command: Command, settings: Settings) -> Result<()> {
+async fn work(command: Command, mut settings: Settings) -> Result<()> {
+    if !matches!(command, Command::Serve | Command::Migrate(_)) {
+        settings.database.wait = Duration::ZERO;
+    }
     match command {
         Command::Serve => Box::pin(serve(settings)).await,
         Command::Migrate(command) => migrate(&command, &settings).await,
@@ -212,7 +218,11 @@ async fn work(command: Command, settings: Settings) -> Result<()> {
 async fn serve(settings: Settings) -> Result<()> {
     log::start(&settings.log.level)?;
     let data_dir = settings.data_dir.clone();
-    let app = App::open(settings, Arc::new(clock::System)).await?;
+    let mut stopped = Box::pin(stopped()?);
+    let app = tokio::select! {
+        app = App::open(settings, Arc::new(clock::System)) => app?,
+        _ = &mut stopped => return Ok(()),
+    };
     keys::turn_over(&app).await.map_err(explain)?;
     let password = setup::first_administrator(&app).await?;
     if !users::any_administrator(app.db.read()).await? {
@@ -224,7 +234,7 @@ async fn serve(settings: Settings) -> Result<()> {
         announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };
     let mut jobs = jobs::start(&app);
-    let (stopped, mut job_ended) = (stopped()?, false);
+    let mut job_ended = false;
     let until = async {
         tokio::select! {
             notice = stopped => notice,
@@ -237,7 +247,7 @@ async fn serve(settings: Settings) -> Result<()> {
     server::serve(app.clone(), server::Limits::of_this_process(), ready, until).await?;
     jobs::stop(jobs, &app).await;
     ensure!(!job_ended, "a background job ended, so this process can no longer follow revocations");
-    app.db.close().await?;
+    app.db.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -278,17 +288,30 @@ fn stopped() -> io::Result<impl Future<Output = Duration>> {
             _ = terminate.recv() => NOTICE,
         };
         tracing::info!("stopping");
+        give_up_in_time();
         notice
     })
+}
+
+/// How long stopping may take, less than the 10 seconds after which a supervisor kills.
+const STOP: Duration = Duration::from_millis(9_500);
+
+/// Ends the process in time, even if something waits where no time-out reaches: for a file system that hangs, for one.
+fn give_up_in_time() {
+    std::thread::spawn(|| {
+        std::thread::sleep(STOP);
+        std::process::exit(0);
+    });
 }
 
 async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
     let url = settings.database_url();
     if let Migrate::Up = command {
+        log::start(&settings.log.level)?;
         app::make_data_dir(settings)?;
-        let db = Database::connect(&url).await?;
+        let db = Database::connect_to_write(&url, settings.database.wait).await?;
         db.migrate().await?;
-        db.close().await?;
+        db.close().await;
     }
     for change in Database::migrations_at(&url).await? {
         say(format_args!("{} {}\n", if change.applied { "applied" } else { "missing" }, change.name))?;
@@ -319,7 +342,8 @@ async fn user(command: User, settings: Settings) -> Result<()> {
             say(format_args!("Disabled {} and ended its sessions.\n", user.email))?;
         }
     }
-    Ok(app.db.close().await?)
+    app.db.close().await;
+    Ok(())
 }
 
 async fn accept_clock(settings: Settings) -> Result<()> {
@@ -327,7 +351,8 @@ async fn accept_clock(settings: Settings) -> Result<()> {
     let now = clocks::accept(&app).await.map_err(explain)?;
     let now = now.to_rfc3339_opts(SecondsFormat::Secs, true);
     say(format_args!("It is {now}. Servers delete what is old again.\n"))?;
-    Ok(app.db.close().await?)
+    app.db.close().await;
+    Ok(())
 }
 
 async fn find(app: &App, identifier: &Identifier) -> Result<user::Model> {

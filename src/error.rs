@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::DbErr;
 use tokio::task::JoinError;
 
 use crate::values::Invalid;
@@ -135,6 +135,8 @@ pub enum Unready {
     Stopping,
     /// The database does not answer.
     Database,
+    /// The database answers, and refuses to write.
+    ReadOnly,
     /// What is known of revocations is too old to let anybody in.
     Revocations,
     /// This machine's clock and the database's are too far apart.
@@ -150,6 +152,7 @@ impl Unready {
         match self {
             Self::Stopping => "the service is stopping",
             Self::Database => "the database does not answer",
+            Self::ReadOnly => "the database refuses to write",
             Self::Revocations => "what is known of revocations is too old",
             Self::Clock => "this machine's clock and the database's are over 2 s apart",
             Self::ClockInDoubt => {
@@ -228,34 +231,4 @@ pub fn with_causes(err: &(dyn std::error::Error + 'static)) -> String {
         source = err.source();
     }
     told
-}
-
-impl From<DbErr> for Error {
-    /// A database that is away is `Unavailable`; anything else is unforeseen.
-    fn from(err: DbErr) -> Self {
-        if is_away(&err) { Self::Unavailable(err) } else { Self::internal(err) }
-    }
-}
-
-/// Whether the database could not be reached, or could not take the work in time.
-fn is_away(err: &DbErr) -> bool {
-    let (DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause)) = err else {
-        return matches!(err, DbErr::ConnectionAcquire(_));
-    };
-    let RuntimeErr::SqlxError(cause) = cause else { return false };
-    match cause.as_ref() {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(cause) => cause.code().is_some_and(|code| is_passing(&code)),
-        _ => false,
-    }
-}
-
-/// SQLite: BUSY, LOCKED, IOERR, FULL, CANTOPEN (primary codes 5, 6, 10, 13, 14, whatever their extension);
-/// PostgreSQL: connection exceptions, insufficient resources, operator intervention (which a statement
-/// time-out is too), and serialization failures.
-fn is_passing(code: &str) -> bool {
-    if code.len() == 5 {
-        return ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class));
-    }
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
 }

@@ -1,11 +1,10 @@
 //! What runs by itself: follow the feed of revocations, write refusals down, turn keys over, make room.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::TimeDelta;
-use sea_orm::DbBackend;
+use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::{
-    sync::Notify,
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
@@ -34,11 +33,10 @@ const KEYS: Duration = Duration::from_mins(5);
 #[must_use = "the jobs stop when this is dropped"]
 pub fn start(app: &App) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
-    let woken = Arc::new(Notify::new());
     if app.db.read().get_database_backend() == DbBackend::Postgres {
-        jobs.spawn(listen(app.clone(), Arc::clone(&woken)));
+        jobs.spawn(listen(app.clone()));
     }
-    jobs.spawn(follow(app.clone(), woken));
+    jobs.spawn(follow(app.clone()));
     jobs.spawn(compare_clocks(app.clone()));
     jobs.spawn(write_refusals(app.clone()));
     jobs.spawn(turn_keys_over(app.clone()));
@@ -54,7 +52,7 @@ pub async fn stop(mut jobs: JoinSet<()>, app: &App) {
 
 /// Follows the feed for ever. A poll that hangs is given up, and the next one tried: until one succeeds, what is known
 /// grows old, and guards refuse once it is older than `revocation.max_staleness`.
-async fn follow(app: App, woken: Arc<Notify>) {
+async fn follow(app: App) {
     let mut complained = false;
     loop {
         let poll = timeout(GIVE_UP, revocations::follow(&app)).await;
@@ -69,21 +67,15 @@ async fn follow(app: App, woken: Arc<Notify>) {
             _ => {}
         }
         complained = failure.is_some();
-        _ = timeout(POLL, woken.notified()).await;
+        _ = timeout(POLL, app.feed.woken()).await;
     }
 }
 
 /// Wakes the follower as soon as another replica commits a revocation (PostgreSQL). Polling heals what this misses.
-async fn listen(app: App, woken: Arc<Notify>) {
+async fn listen(app: App) {
     loop {
-        let pool = app.db.read().get_postgres_connection_pool();
-        if let Ok(mut listener) = sqlx::postgres::PgListener::connect_with(pool).await
-            && listener.listen(revocations::CHANNEL).await.is_ok()
-        {
-            while listener.recv().await.is_ok() {
-                woken.notify_one();
-            }
-        }
+        let follower = app.clone();
+        app.db.listen(revocations::CHANNEL, move || follower.feed.wake()).await;
         sleep(Duration::from_secs(1)).await;
     }
 }

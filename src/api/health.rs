@@ -2,7 +2,7 @@
 
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi};
-use sea_orm::{DbBackend, EntityTrait};
+use sea_orm::{ConnectionTrait as _, DbBackend};
 
 use super::{
     Tag,
@@ -11,10 +11,8 @@ use super::{
 };
 use crate::{
     app::App,
-    entity::role,
     error::{Error, Unready},
-    live::{feed::MOST_SKEW, watch::Doubt},
-    values::role_name::RoleName,
+    live::{database::State as DatabaseState, feed::MOST_SKEW, watch::Doubt},
 };
 
 refusals! {
@@ -63,16 +61,16 @@ impl Service {
 
     /// Can it serve?
     ///
-    /// 503 while the service is stopping, the database does not answer, what is known of revocations is too old to let
-    /// anybody in, this machine's clock and the database's are over 2 s apart or the clock is otherwise in doubt
+    /// 503 while the service is stopping, the database does not answer or refuses to write, what is known of revocations is
+    /// too old to let anybody in, this machine's clock and the database's are over 2 s apart or the clock is otherwise in doubt
     /// (PostgreSQL), or no key signs access tokens; `detail` says which of these.
     #[oai(path = "/readyz", method = "get", operation_id = "readReadiness")]
     async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, ReadReadiness> {
-        // A row that is always there: SQLite answers `SELECT 1` without a look at the file.
-        let database = role::Entity::find_by_id(RoleName::ADMIN).one(app.db.read()).await;
+        let database = app.db.state().await;
         let checks = [
             (Unready::Stopping, !app.stopping.is_cancelled()),
-            (Unready::Database, database.is_ok()),
+            (Unready::Database, database != DatabaseState::Away),
+            (Unready::ReadOnly, database != DatabaseState::ReadOnly),
             (Unready::Revocations, app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
             (Unready::Clock, app.feed.skew() <= MOST_SKEW),
             (Unready::ClockInDoubt, !is_in_doubt(&app)),

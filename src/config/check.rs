@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use secrecy::ExposeSecret;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{Algorithm, Error, Problem, Settings};
+use super::{Algorithm, Error, Problem, Settings, database_url};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -36,6 +36,7 @@ impl Settings {
         seconds("sessions.replay_window", self.sessions.replay_window, 0..=60);
         seconds("revocation.max_staleness", self.revocation.max_staleness, 1..=60);
         seconds("password.max_wait", self.password.max_wait, 0..=60);
+        seconds("database.wait", self.database.wait, 0..=60 * 60);
         seconds("audit.retention", self.audit.retention, DAY..=36_500 * DAY);
 
         if self.sessions.max_ttl < self.sessions.idle_ttl {
@@ -61,12 +62,11 @@ impl Settings {
         }
 
         let url = self.database.url.as_ref().map_or("sqlite:default", ExposeSecret::expose_secret);
-        let postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
-        let sqlite = url.strip_prefix("sqlite:").is_some_and(|file| !file.trim_start_matches('/').is_empty());
-        if !postgres && !sqlite {
-            problems.push(Problem::new("database.url", "must begin with `sqlite:` and a file, or with `postgres://`."));
+        if let Err(sentence) = database_url::check(url) {
+            let end = if sentence.ends_with('?') { "" } else { "." };
+            problems.push(Problem::new("database.url", sentence + end));
         }
-        if postgres && self.master_key.is_none() {
+        if url.starts_with("postgres") && self.master_key.is_none() {
             problems.push(Problem::new("master_key", "is required with PostgreSQL."));
         }
 

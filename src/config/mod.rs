@@ -2,6 +2,7 @@
 //! then the environment; what is not a setting is refused, and no secret is ever printed.
 
 mod check;
+pub mod database_url;
 mod error;
 mod forwarded_header;
 mod load;
@@ -94,6 +95,9 @@ pub struct Database {
     /// A `sqlite:` or `postgres://` URL, which may hold a password; see [`Settings::database_url`].
     #[serde(with = "written", default)]
     pub url: Option<SecretString>,
+    /// How long a start waits for a database that is not there yet.
+    #[serde(with = "written")]
+    pub wait: Duration,
 }
 
 /// The settings under `[signing]`.

@@ -75,6 +75,11 @@ pub const REFERENCE: &[Setting] = &[
         "`sqlite:<file>` or `postgres://<user>:<password>@<host>/<database>`; it counts as a secret because of the password.",
     ),
     open(
+        "database.wait",
+        "30",
+        "Seconds, 0 to 3600, that `serve` and `migrate up` wait for a database that is not there yet, or accepts no writes yet. A refused password or an unknown database is reported at once.",
+    ),
+    open(
         "signing.algorithm",
         r#""EdDSA""#,
         "How access tokens are signed: EdDSA (small and fast), ES256 or RS256 for verifiers that lack it, HS256 only with a secret of your own.",

@@ -2,8 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveEnum, ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, ModelTrait,
-    PaginatorTrait, TryIntoModel,
+    ActiveEnum, ActiveModelTrait, ActiveValue::Set, DbErr, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait, TryIntoModel,
 };
 use serde_json::json;
 
@@ -23,7 +22,7 @@ use crate::{
         user_role,
     },
     error::{Error, Fault, Result},
-    live::doors::Door,
+    live::{database::Transaction, doors::Door},
     values::{
         Invalid,
         email::Email,
@@ -123,7 +122,7 @@ pub async fn hash_for(app: &App, new: &NewAccount) -> Result<Option<PasswordHash
 ///
 /// # Errors
 /// [`Error::EmailTaken`], [`Error::UsernameTaken`].
-pub async fn insert(app: &App, tx: &DatabaseTransaction, new: NewAccount, hash: Option<PasswordHash>) -> Result<user::Model> {
+pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<PasswordHash>) -> Result<user::Model> {
     let now = app.clock.now();
     let user = user::ActiveModel {
         id: Set(UserId::new(now)),
@@ -217,7 +216,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_password_hash(tx: &DatabaseTransaction, user: user::Model, hash: PasswordHash) -> Result<()> {
+pub async fn set_password_hash(tx: &Transaction, user: user::Model, hash: PasswordHash) -> Result<()> {
     let mut row = user.into_active_model();
     row.password_hash = Set(Some(hash));
     row.update(tx).await?;
@@ -253,7 +252,7 @@ struct Proof {
 
 impl Proof {
     /// Goes on if the password is still the one that was checked.
-    async fn holds(&self, tx: &DatabaseTransaction, now: DateTime<Utc>, user: &user::Model) -> Result<()> {
+    async fn holds(&self, tx: &Transaction, now: DateTime<Utc>, user: &user::Model) -> Result<()> {
         self.attempt.succeeded(tx, now).await?;
         if user.password_hash == self.user.password_hash { Ok(()) } else { Err(wrong_password()) }
     }
@@ -282,7 +281,7 @@ fn wrong_password() -> Error {
 ///
 /// # Errors
 /// [`Error::EmailTaken`], [`Error::UsernameTaken`].
-pub async fn save(app: &App, tx: &DatabaseTransaction, before: user::Model, mut row: user::ActiveModel) -> Result<user::Model> {
+pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: user::ActiveModel) -> Result<user::Model> {
     if row.clone().try_into_model()? == before {
         return Ok(before);
     }

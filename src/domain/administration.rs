@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, IntoActiveModel, ModelTrait};
+use sea_orm::{ActiveValue::Set, IntoActiveModel, ModelTrait};
 use serde_json::json;
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
         user_role,
     },
     error::{Error, Fault, Result},
-    live::role_map::RoleMap,
+    live::{database::Transaction, role_map::RoleMap},
     values::{
         Invalid,
         ids::UserId,
@@ -57,7 +57,7 @@ impl By<'_> {
     /// # Errors
     /// [`Error::InsufficientPermission`] when the permission was lost since the guard let them in;
     /// [`Error::SessionEnded`], [`Error::StaleToken`].
-    pub(super) async fn begin(self, app: &App) -> Result<(DatabaseTransaction, Authority)> {
+    pub(super) async fn begin(self, app: &App) -> Result<(Transaction, Authority)> {
         let tx = app.db.write().await?;
         lock_administration(&tx).await?;
         let map = RoleMap::load(&tx).await?;
@@ -85,7 +85,7 @@ impl Authority {
     }
 
     /// The user to act on, locked, and their roles; only if the authority holds all that they hold.
-    async fn target(&self, tx: &DatabaseTransaction, id: UserId) -> Result<(user::Model, Vec<String>)> {
+    async fn target(&self, tx: &Transaction, id: UserId) -> Result<(user::Model, Vec<String>)> {
         let user = user::Entity::locked(tx, id).await?.ok_or(Error::NotFound)?;
         let roles = user_role::Entity::of(tx, id).await?;
         self.must_hold(&roles)?;
@@ -124,7 +124,7 @@ pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
 }
 
 /// The roles of a new account, if the authority may give them: others than `user` take `roles:assign` as well.
-async fn may_create(authority: &Authority, tx: &DatabaseTransaction, roles: &[RoleName]) -> Result<Vec<String>> {
+async fn may_create(authority: &Authority, tx: &Transaction, roles: &[RoleName]) -> Result<Vec<String>> {
     let is_other = |name: &RoleName| name.as_str() != RoleName::USER;
     if roles.iter().any(is_other) && !authority.grants.allows(AssignRoles::NAME) {
         return Err(authority.map.lacking(AssignRoles::NAME));
@@ -242,7 +242,7 @@ pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 ///
 /// # Errors
 /// A fault of `/roles/N` for each that does not exist.
-async fn existing(tx: &DatabaseTransaction, names: &[RoleName]) -> Result<Vec<String>> {
+async fn existing(tx: &Transaction, names: &[RoleName]) -> Result<Vec<String>> {
     let known = role::Entity::names(tx).await?;
     let faults: Vec<_> = (0..)
         .zip(names)

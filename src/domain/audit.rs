@@ -2,7 +2,7 @@
 //! cannot be written does not happen. No event holds a secret.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +14,7 @@ use crate::{
     entity::{audit_event, installation, json::JsonText, user},
     error::Result,
     live::{
+        database::Transaction,
         refusals::{Count, Refusal},
         watch::Believed,
     },
@@ -147,7 +148,7 @@ impl Event {
 ///
 /// # Errors
 /// When the database fails: then the change fails too.
-pub async fn record(tx: &DatabaseTransaction, now: DateTime<Utc>, source: &Source, actor: Actor, event: Event) -> Result<()> {
+pub async fn record(tx: &Transaction, now: DateTime<Utc>, source: &Source, actor: Actor, event: Event) -> Result<()> {
     let (subject_type, (subject_id, subject_name)) =
         event.subject.map_or((None, (None, None)), |(kind, id, name)| (Some(kind.to_owned()), (Some(id), name)));
     let row = audit_event::ActiveModel {
@@ -244,7 +245,7 @@ pub async fn purge(app: &App, believed: Believed) -> Result<()> {
     let oldest = EventId::first_of(oldest);
     // A few at a time, so that nobody else who writes waits for long.
     loop {
-        let tx = app.db.write().await?;
+        let tx = app.db.write_at_leisure().await?;
         let old = audit_event::Entity::find().select_only().column(audit_event::Column::Id);
         let old = old.filter(audit_event::COLUMN.id.lt(oldest)).limit(AT_ONCE);
         let some: Vec<EventId> = old.into_tuple().all(&tx).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::{audit::Actor, source::Source};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
-    live::role_map::RoleMap,
+    live::{database::Transaction, role_map::RoleMap},
     values::{
         claims::Claims,
         ids::{SessionId, UserId},
@@ -83,7 +83,7 @@ impl Caller {
     /// [`Error::InvalidToken`] when the key that signed the token was revoked;
     /// [`Error::SessionEnded`] when the session or the account is gone, or the account disabled; [`Error::StaleToken`]
     /// when its roles were assigned anew since the token was issued.
-    pub async fn again(&self, tx: &DatabaseTransaction, now: DateTime<Utc>) -> Result<Standing> {
+    pub async fn again(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<Standing> {
         let key = signing_key::Entity::find_by_id(&self.key_id).one(tx).await?;
         if key.is_some_and(|it| it.revoked_at.is_some()) {
             return Err(Error::InvalidToken);
@@ -111,7 +111,7 @@ impl Caller {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn lock_administration(tx: &DatabaseTransaction) -> Result<()> {
+pub async fn lock_administration(tx: &Transaction) -> Result<()> {
     role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(tx).await?;
     Ok(())
 }

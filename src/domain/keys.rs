@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::Algorithm;
-use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, EntityTrait, IntoActiveModel, ModelTrait, QueryOrder, QuerySelect,
-};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel, ModelTrait, QueryOrder, QuerySelect};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 use tracing::Span;
@@ -25,6 +23,7 @@ use crate::{
     entity::signing_key::{self, Model, signer},
     error::{Error, Result},
     live::{
+        database::Transaction,
         key_ring::Key,
         master_key::{self, KeyFile, MasterKey},
         revocations::{KEPT, MARGIN},
@@ -157,7 +156,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     revocations::change_keys().commit(app, tx).await
 }
 
-async fn change(tx: &DatabaseTransaction, row: &Model, how: impl FnOnce(&mut signing_key::ActiveModel)) -> Result<()> {
+async fn change(tx: &Transaction, row: &Model, how: impl FnOnce(&mut signing_key::ActiveModel)) -> Result<()> {
     let mut row = row.clone().into_active_model();
     how(&mut row);
     row.update(tx).await?;
@@ -180,7 +179,7 @@ pub async fn turn_over(app: &App) -> Result<()> {
         make_if_due(app, fresh, now, believed).await?;
     }
     if let Some(believed) = believed {
-        let tx = app.db.write().await?;
+        let tx = app.db.write_at_leisure().await?;
         if algorithm(app).is_none() {
             // The operator's secret signs in place of all of them; one that waits may sign elsewhere, with older settings.
             signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
@@ -215,7 +214,7 @@ fn is_misdated(next: &Model, rows: &[Model], now: DateTime<Utc>) -> bool {
 }
 
 async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, believed: Option<Believed>) -> Result<()> {
-    let tx = app.db.write().await?;
+    let tx = app.db.write_at_leisure().await?;
     lock_administration(&tx).await?;
     // Again, for another replica may have made it meanwhile.
     let rows = signing_key::Entity::unrevoked(&tx).await?;
@@ -235,7 +234,7 @@ async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, believed: Opti
 }
 
 /// Nothing follows the key that signs any more.
-async fn keep_signer(tx: &DatabaseTransaction, rows: &[Model], now: DateTime<Utc>) -> Result<()> {
+async fn keep_signer(tx: &Transaction, rows: &[Model], now: DateTime<Utc>) -> Result<()> {
     match signer(rows.iter(), now) {
         Some(signer) => change(tx, signer, |row| row.retires_at = Set(None)).await,
         None => Ok(()),
@@ -257,7 +256,7 @@ async fn fresh(app: &App) -> Result<Option<Fresh>> {
 /// Writes a key that signs from `activates_at` on; whichever signs until then retires.
 async fn follow_up(
     app: &App,
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     (key, sealed): Fresh,
     now: DateTime<Utc>,
     activates_at: DateTime<Utc>,

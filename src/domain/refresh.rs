@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use aws_lc_rs::{hmac, rand};
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{DatabaseTransaction, EntityTrait};
+use sea_orm::EntityTrait;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -35,7 +35,7 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
-    live::doors::Door,
+    live::{database::Transaction, doors::Door},
     values::{
         ids::SessionId,
         refresh_token::{MAC_LEN, RefreshToken},
@@ -139,13 +139,7 @@ fn place(session: &session::Model, serial: i64, now: DateTime<Utc>, replay_windo
 }
 
 /// Moves a session on, if the token is one that may. `read` was read before the transaction.
-async fn rotate(
-    app: &App,
-    tx: &DatabaseTransaction,
-    source: &Source,
-    read: session::Model,
-    token: RefreshToken,
-) -> Result<Found> {
+async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Model, token: RefreshToken) -> Result<Found> {
     let now = app.clock.now();
     // The user first, as everybody does who ends sessions: then these rows stay as they are read here.
     let user = user::Entity::locked(tx, read.user_id).await?.filter(|it| it.status == Status::Active);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
 };
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     },
     error::{Error, Result},
     live::{
+        database::{CommitError, Transaction},
         revocations::{KEPT, MARGIN, Revocation},
         role_map::RoleMap,
         vault,
@@ -63,8 +64,8 @@ impl Taken {
     /// commit, or a follower asking for "after 41" could miss a 40 that commits late. SQLite has one writer.
     ///
     /// # Errors
-    /// When the commit fails. Its outcome is unknown then, so nobody is let in before the feed was read again.
-    pub async fn commit(self, app: &App, tx: DatabaseTransaction) -> Result<()> {
+    /// When the commit fails. Where its outcome is unknown, the feed is read again at once, and tells.
+    pub async fn commit(self, app: &App, tx: Transaction) -> Result<()> {
         let now = app.clock.now();
         let expires_at = app.watch.latest(now).max(self.latest) + KEPT + MARGIN;
         if !self.all.is_empty() {
@@ -76,22 +77,23 @@ impl Taken {
                 revocation::Entity::insert_many(rows).exec_without_returning(&tx).await?;
             }
         }
-        let unless_known = |_: &Error| {
-            if self.looks_back || !self.all.is_empty() {
-                app.feed.distrust();
+        // Nobody is told that the change is made, so what this process knows is as good as another replica's knowledge.
+        let look_again = |_: &Error| app.feed.wake();
+        tx.commit().await.inspect_err(|err| {
+            if matches!(err, CommitError::Unknown(_)) {
+                app.feed.wake();
             }
-        };
-        tx.commit().await.map_err(Error::from).inspect_err(unless_known)?;
+        })?;
         let reading = app.clock.read();
         self.all.iter().for_each(|it| app.revocations.apply(*it, expires_at, reading));
         if self.all.contains(&Revocation::Roles) {
-            reload_roles(app).await.inspect_err(unless_known)?;
+            reload_roles(app).await.inspect_err(look_again)?;
         }
         if self.all.contains(&Revocation::Keys) {
-            reload_keys(app).await.inspect_err(unless_known)?;
+            reload_keys(app).await.inspect_err(look_again)?;
         }
         if self.looks_back {
-            follow(app).await.inspect_err(unless_known)?;
+            follow(app).await.inspect_err(look_again)?;
         }
         Ok(())
     }
@@ -134,7 +136,7 @@ pub enum Which {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn end_sessions(tx: &DatabaseTransaction, user: UserId, which: Which) -> Result<Taken> {
+pub async fn end_sessions(tx: &Transaction, user: UserId, which: Which) -> Result<Taken> {
     let theirs = session::Entity::of(user);
     let sessions = match which {
         Which::All => theirs,
@@ -246,7 +248,7 @@ async fn is_standby(db: &impl ConnectionTrait) -> Result<bool> {
 /// When the database fails.
 pub async fn purge(app: &App, believed: Believed) -> Result<()> {
     app.revocations.sweep(believed.reading());
-    let tx = app.db.write().await?;
+    let tx = app.db.write_at_leisure().await?;
     revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(believed.long_ago())).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

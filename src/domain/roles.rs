@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, SqlErr,
+    ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, SqlErr,
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use crate::{
     app::App,
     entity::{role, role_permission, user_role},
     error::{Error, Result},
-    live::role_map::RoleMap,
+    live::{database::Transaction, role_map::RoleMap},
     values::{
         description::Description,
         permission::{Grants, PermissionName},
@@ -156,7 +156,7 @@ impl Before {
 }
 
 /// A role that may be edited, and what it grants.
-async fn editable(tx: &DatabaseTransaction, name: &RoleName) -> Result<(role::Model, Before)> {
+async fn editable(tx: &Transaction, name: &RoleName) -> Result<(role::Model, Before)> {
     let row = role::Entity::find_by_id(name.as_str()).one(tx).await?.ok_or(Error::NotFound)?;
     if row.built_in {
         return Err(Error::RoleBuiltIn);
@@ -166,7 +166,7 @@ async fn editable(tx: &DatabaseTransaction, name: &RoleName) -> Result<(role::Mo
 }
 
 /// Makes a role grant exactly these permissions; gives their names, sorted.
-async fn grant(tx: &DatabaseTransaction, name: &RoleName, permissions: BTreeSet<PermissionName>) -> Result<Vec<String>> {
+async fn grant(tx: &Transaction, name: &RoleName, permissions: BTreeSet<PermissionName>) -> Result<Vec<String>> {
     role_permission::replace(tx, name.as_str(), permissions.iter().map(ToString::to_string)).await?;
     Ok(permissions.into_iter().map(String::from).collect())
 }

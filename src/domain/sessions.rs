@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 
 use super::{
@@ -25,7 +25,7 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
-    live::{revocations::KEPT, watch::Believed},
+    live::{database::Transaction, revocations::KEPT, watch::Believed},
     values::{
         identifier::Identifier,
         ids::{SessionId, UserId},
@@ -105,12 +105,7 @@ async fn begin(
     Ok(Some(granted))
 }
 
-async fn remember_log_in(
-    tx: &DatabaseTransaction,
-    now: DateTime<Utc>,
-    user: user::Model,
-    upgrade: Option<PasswordHash>,
-) -> Result<()> {
+async fn remember_log_in(tx: &Transaction, now: DateTime<Utc>, user: user::Model, upgrade: Option<PasswordHash>) -> Result<()> {
     // The revision stays: nobody's conditional change fails because the account was used.
     let mut user = user.into_active_model();
     user.last_login_at = Set(Some(now));
@@ -128,13 +123,7 @@ async fn refuse<T>(app: &App, source: &Source, attempt: &Attempt, user: Option<&
 }
 
 /// Leaves a trace of a failed log-in. What was given as identifier is not kept: it may be a password.
-async fn refuse_in<T>(
-    tx: DatabaseTransaction,
-    now: DateTime<Utc>,
-    source: &Source,
-    user: Option<&user::Model>,
-    why: Error,
-) -> Result<T> {
+async fn refuse_in<T>(tx: Transaction, now: DateTime<Utc>, source: &Source, user: Option<&user::Model>, why: Error) -> Result<T> {
     let event = user.map_or_else(|| Event::of(Kind::LogInFailed), |user| Event::on_user(Kind::LogInFailed, user));
     let disabled = matches!(why, Error::AccountDisabled);
     audit::record(&tx, now, source, Actor::NOBODY, event.with(serde_json::json!({ "disabled": disabled }))).await?;
@@ -211,7 +200,7 @@ pub async fn log_out(app: &App, source: &Source, presented: &str) -> Result<()> 
 
 async fn commit_end(
     app: &App,
-    tx: DatabaseTransaction,
+    tx: Transaction,
     source: &Source,
     actor: Actor,
     user: &user::Model,
@@ -233,7 +222,7 @@ pub async fn purge(app: &App, believed: Believed) -> Result<()> {
     let long_ago = believed.long_ago() - KEPT;
     let unused = session::COLUMN.last_used_at.lte(long_ago - app.settings.sessions.idle_ttl);
     let over = Condition::any().add(session::COLUMN.expires_at.lte(long_ago)).add(unused);
-    let tx = app.db.write().await?;
+    let tx = app.db.write_at_leisure().await?;
     session::Entity::delete_many().filter(over).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

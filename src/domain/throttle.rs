@@ -3,14 +3,14 @@
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter};
 
 use super::source::Source;
 use crate::{
     app::App,
     entity::{known_network, throttle},
     error::{Error, Result},
-    live::{doors::Door, watch::Believed},
+    live::{database::Transaction, doors::Door, watch::Believed},
     values::{
         budget::{Budget, Spent},
         identifier::Identifier,
@@ -85,7 +85,7 @@ impl Attempt {
     ///
     /// # Errors
     /// As [`Self::check`]; then nothing is spent.
-    pub async fn failed(&self, tx: &DatabaseTransaction, now: DateTime<Utc>) -> Result<()> {
+    pub async fn failed(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
         let Some(keys) = &self.0 else { return Ok(()) };
         let rows = throttle::Entity::locked(tx, &keys.all()).await?;
         keys.check(tx, &rows, now).await?;
@@ -101,7 +101,7 @@ impl Attempt {
     ///
     /// # Errors
     /// As [`Self::check`].
-    pub async fn succeeded(&self, tx: &DatabaseTransaction, now: DateTime<Utc>) -> Result<()> {
+    pub async fn succeeded(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
         self.check(tx, now).await?;
         let Some(Keys { budgets: [(pair, _), ..], known }) = &self.0 else { return Ok(()) };
         throttle::Entity::forgive(tx, pair).await?;
@@ -170,7 +170,7 @@ fn too_many(wait: TimeDelta) -> Error {
 /// When the database fails.
 pub async fn purge(app: &App, believed: Believed) -> Result<()> {
     let long_ago = believed.long_ago();
-    let tx = app.db.write().await?;
+    let tx = app.db.write_at_leisure().await?;
     throttle::Entity::delete_many().filter(throttle::COLUMN.forgiven_at.lte(long_ago)).exec(&tx).await?;
     known_network::Entity::delete_many().filter(known_network::COLUMN.expires_at.lte(long_ago)).exec(&tx).await?;
     Ok(tx.commit().await?)

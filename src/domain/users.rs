@@ -1,8 +1,8 @@
 //! Users, as an administrator sees them.
 
 use sea_orm::{
-    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, ExprTrait, Order,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Value,
+    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select, Value,
     sea_query::{Expr, Func},
 };
 
@@ -14,6 +14,7 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
+    live::database::Transaction,
     values::{identifier::Identifier, ids::UserId, query::Search, role_name::RoleName},
 };
 
@@ -111,7 +112,7 @@ fn rows(app: &App, matching: Condition, sort: Sort, paging: &Paging) -> Result<S
 /// Whom a filter lets through. What few match is looked up first, by the index for it, and those are named one by one;
 /// what many match is asked of each user on a walk along the list's own index, which soon meets a page of them. Either way
 /// alone would read all of a big table for some questions.
-async fn matching(db: &DatabaseConnection, filter: &Filter) -> Result<Condition> {
+async fn matching(db: &impl ConnectionTrait, filter: &Filter) -> Result<Condition> {
     let id = || Expr::col((user::Entity, user::Column::Id));
     let (email, username) = (Expr::col(user::Column::Email), Expr::col(user::Column::Username));
     let (mut all, mut is_narrow) = (Condition::all(), false);
@@ -175,7 +176,7 @@ pub async fn by_identifier(app: &App, identifier: &Identifier) -> Result<Option<
 ///
 /// # Errors
 /// [`Error::LastAdmin`].
-pub async fn keep_an_administrator(tx: &DatabaseTransaction, lost: &[String]) -> Result<()> {
+pub async fn keep_an_administrator(tx: &Transaction, lost: &[String]) -> Result<()> {
     // Where there never was an administrator, nobody else is the last one.
     let was_administrator = lost.iter().any(|role| role == RoleName::ADMIN);
     if was_administrator && !any_administrator(tx).await? { Err(Error::LastAdmin) } else { Ok(()) }

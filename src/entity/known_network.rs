@@ -1,7 +1,7 @@
 //! From where an account has logged in. Keys are digests of both: the table tells neither.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{DatabaseTransaction, entity::prelude::*, sea_query::OnConflict};
+use sea_orm::{entity::prelude::*, sea_query::OnConflict};
 
 /// Some account has logged in from some network.
 #[sea_orm::model]
@@ -21,7 +21,7 @@ impl Entity {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn write(tx: &DatabaseTransaction, row: Model) -> Result<(), DbErr> {
+    pub async fn write(tx: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
         let over = OnConflict::column(Column::Key).update_column(Column::ExpiresAt).to_owned();
         Self::insert(ActiveModel::from(row)).on_conflict(over).exec_without_returning(tx).await?;
         Ok(())

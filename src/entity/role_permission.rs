@@ -1,7 +1,7 @@
 //! What each role grants.
 
+use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue::Set, DatabaseTransaction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A permission that a role grants.
@@ -35,7 +35,7 @@ pub async fn all<C: ConnectionTrait>(conn: &C) -> Result<BTreeMap<String, BTreeS
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn replace(tx: &DatabaseTransaction, role: &str, permissions: impl Iterator<Item = String>) -> Result<(), DbErr> {
+pub async fn replace(tx: &impl ConnectionTrait, role: &str, permissions: impl Iterator<Item = String>) -> Result<(), DbErr> {
     let rows: Vec<_> = permissions.map(|it| ActiveModel { role: Set(role.to_owned()), permission: Set(it) }).collect();
     Entity::delete_many().filter(COLUMN.role.eq(role)).exec(tx).await?;
     Entity::insert_many(rows).exec_without_returning(tx).await?;

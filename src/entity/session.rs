@@ -2,9 +2,9 @@
 
 use crate::values::ids::{SessionId, UserId};
 use chrono::{DateTime, Utc};
+use sea_orm::Select;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
-use sea_orm::{DatabaseTransaction, Select};
 use std::time::Duration;
 
 /// A session.
@@ -50,7 +50,7 @@ impl Entity {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn rotate(tx: &DatabaseTransaction, read: &Model, presented: i64, now: DateTime<Utc>) -> Result<bool, DbErr> {
+    pub async fn rotate(tx: &impl ConnectionTrait, read: &Model, presented: i64, now: DateTime<Utc>) -> Result<bool, DbErr> {
         let done = Self::update_many()
             .col_expr(Column::Current, Expr::value(read.current + 1))
             .col_expr(Column::Parent, Expr::value(presented))

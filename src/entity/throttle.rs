@@ -1,7 +1,7 @@
 //! What was spent of the throttle's budgets. Keys are digests: the table tells neither accounts nor addresses.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
+use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
 
 /// What was spent of one budget.
 #[sea_orm::model]
@@ -30,7 +30,7 @@ impl Entity {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn locked(tx: &DatabaseTransaction, keys: &[Vec<u8>]) -> Result<Vec<Model>, DbErr> {
+    pub async fn locked(tx: &impl ConnectionTrait, keys: &[Vec<u8>]) -> Result<Vec<Model>, DbErr> {
         let never = DateTime::UNIX_EPOCH;
         let rows = keys.iter().map(|key| Model { key: key.clone(), forgiven_at: never, last_at: never }.into());
         Self::insert_many::<ActiveModel, _>(rows).on_conflict_do_nothing().exec_without_returning(tx).await?;
@@ -43,7 +43,7 @@ impl Entity {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn forgive(tx: &DatabaseTransaction, key: &[u8]) -> Result<(), DbErr> {
+    pub async fn forgive(tx: &impl ConnectionTrait, key: &[u8]) -> Result<(), DbErr> {
         let never = DateTime::UNIX_EPOCH;
         let nothing = ActiveModel { forgiven_at: Set(never), last_at: Set(never), ..Default::default() };
         Self::update_many().set(nothing).filter(Column::Key.eq(key)).exec(tx).await?;
@@ -54,7 +54,7 @@ impl Entity {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn write(tx: &DatabaseTransaction, rows: Vec<Model>) -> Result<(), DbErr> {
+    pub async fn write(tx: &impl ConnectionTrait, rows: Vec<Model>) -> Result<(), DbErr> {
         let rows = rows.into_iter().map(ActiveModel::from);
         let over = OnConflict::column(Column::Key).update_columns([Column::ForgivenAt, Column::LastAt]).to_owned();
         Self::insert_many(rows).on_conflict(over).exec_without_returning(tx).await?;

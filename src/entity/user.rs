@@ -4,7 +4,7 @@ use crate::values::{ids::UserId, password_hash::PasswordHash};
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{DatabaseTransaction, DerivePartialModel, QuerySelect, Select, SqlErr};
+use sea_orm::{DerivePartialModel, QuerySelect, Select, SqlErr};
 
 /// A user. `email` and `username` are canonical (`values/email`, `values/username`): equal ones are equal bytes.
 #[sea_orm::model]
@@ -102,7 +102,7 @@ impl Entity {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn locked(tx: &DatabaseTransaction, id: UserId) -> Result<Option<Model>, DbErr> {
+    pub async fn locked(tx: &impl ConnectionTrait, id: UserId) -> Result<Option<Model>, DbErr> {
         Self::find_by_id(id).lock_exclusive().one(tx).await
     }
 }

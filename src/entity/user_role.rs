@@ -2,7 +2,7 @@
 
 use crate::values::ids::UserId;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder};
+use sea_orm::{ActiveValue::Set, QueryOrder};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A role that a user holds.
@@ -52,7 +52,11 @@ impl Entity {
 ///
 /// # Errors
 /// A foreign key violation when one of the roles or the user does not exist; else whatever the database says.
-pub async fn replace(tx: &DatabaseTransaction, user_id: UserId, roles: impl IntoIterator<Item: AsRef<str>>) -> Result<(), DbErr> {
+pub async fn replace(
+    tx: &impl ConnectionTrait,
+    user_id: UserId,
+    roles: impl IntoIterator<Item: AsRef<str>>,
+) -> Result<(), DbErr> {
     let roles: BTreeSet<_> = roles.into_iter().map(|role| role.as_ref().to_owned()).collect();
     let rows = roles.into_iter().map(|role| ActiveModel { user_id: Set(user_id), role: Set(role) });
     Entity::delete_many().filter(COLUMN.user_id.eq(user_id)).exec(tx).await?;

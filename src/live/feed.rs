@@ -6,33 +6,31 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Notify;
+
 /// How far this machine's clock and the database's may be apart before the service is not ready.
 pub const MOST_SKEW: Duration = Duration::from_secs(2);
 
 /// Where this process stands. A poll begins, reads what came after [`Feed::seen`], and succeeds or does not.
 ///
-/// What is known is current as of the *start* of the last good poll. Whoever could not take a change over into memory
-/// says so by [`Feed::distrust`]: then only a poll that begins later counts.
+/// What is known is current as of the *start* of the last good poll.
 #[derive(Default)]
 pub struct Feed {
     seen: AtomicI64,
-    polls: AtomicU64,
-    needed: AtomicU64,
-    good: AtomicU64,
     good_since: AtomicU64,
     skew: AtomicU64,
+    news: Notify,
 }
 
 /// A poll under way.
 pub struct Poll {
-    number: u64,
     began: Duration,
 }
 
 impl Feed {
     /// Begins a poll at this [`crate::live::clock::Clock::uptime`].
     pub fn begin(&self, uptime: Duration) -> Poll {
-        Poll { number: self.polls.fetch_add(1, Ordering::SeqCst) + 1, began: uptime }
+        Poll { began: uptime }
     }
 
     /// Everything up to the row `seen` has been applied.
@@ -43,12 +41,16 @@ impl Feed {
     /// The poll has read and applied everything there was.
     pub fn succeed(&self, poll: &Poll) {
         self.good_since.fetch_max(millis(poll.began), Ordering::SeqCst);
-        self.good.fetch_max(poll.number, Ordering::SeqCst);
     }
 
-    /// A change may be committed that is not in memory: what is known counts again after the next whole poll.
-    pub fn distrust(&self) {
-        self.needed.fetch_max(self.polls.load(Ordering::SeqCst) + 1, Ordering::SeqCst);
+    /// Has the next poll begin at once: there may be something new.
+    pub fn wake(&self) {
+        self.news.notify_one();
+    }
+
+    /// Waits until there may be something new.
+    pub async fn woken(&self) {
+        self.news.notified().await;
     }
 
     /// The number of the last row that was applied.
@@ -77,7 +79,7 @@ impl Feed {
     /// Whether what is known may decide who gets in.
     #[must_use]
     pub fn is_fresh(&self, uptime: Duration, max_staleness: Duration) -> bool {
-        self.good.load(Ordering::SeqCst) >= self.needed.load(Ordering::SeqCst) && self.age(uptime) <= max_staleness
+        self.age(uptime) <= max_staleness
     }
 }
 
@@ -101,18 +103,5 @@ mod tests {
         feed.succeed(&poll);
         assert_eq!((feed.seen(), feed.age(at(103))), (7, at(3)));
         assert!(feed.is_fresh(at(105), at(5)) && !feed.is_fresh(at(106), at(5)));
-    }
-
-    #[test]
-    fn after_distrust_only_a_poll_that_begins_later_counts() {
-        let feed = Feed::default();
-        let under_way = feed.begin(at(1));
-        feed.distrust();
-        feed.succeed(&under_way);
-        assert!(!feed.is_fresh(at(1), at(5)));
-        let later = feed.begin(at(1));
-        assert!(!feed.is_fresh(at(1), at(5)));
-        feed.succeed(&later);
-        assert!(feed.is_fresh(at(1), at(5)));
     }
 }

@@ -7,11 +7,12 @@ use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use jsonwebtoken::Algorithm;
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel};
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::{
+    database::Transaction,
     key_ring::{Key, KeyRing},
     master_key::{self, KeyFile, MasterKey},
     seal::{KEY_LEN, Sealer},
@@ -29,7 +30,7 @@ const SIGNING_KEY: &str = "signing-key";
 
 /// The secrets that lie sealed in a database, open while the process starts.
 pub struct Vault<'a> {
-    tx: &'a DatabaseTransaction,
+    tx: &'a Transaction,
     sealer: Sealer,
     now: DateTime<Utc>,
 }
@@ -39,7 +40,7 @@ impl<'a> Vault<'a> {
     ///
     /// # Errors
     /// When the master key is missing, unreadable, or no such key.
-    pub async fn open(settings: &Settings, tx: &'a DatabaseTransaction, now: DateTime<Utc>) -> Result<Self> {
+    pub async fn open(settings: &Settings, tx: &'a Transaction, now: DateTime<Utc>) -> Result<Self> {
         let sealer = Sealer::new(&*find(settings, tx).await?);
         Ok(Self { tx, sealer, now })
     }
@@ -68,7 +69,7 @@ impl<'a> Vault<'a> {
 }
 
 /// The master key: from the settings, else from the data directory, where on SQLite it is made once.
-async fn find(settings: &Settings, tx: &DatabaseTransaction) -> Result<MasterKey> {
+async fn find(settings: &Settings, tx: &Transaction) -> Result<MasterKey> {
     if let Some(key) = settings.master_key()? {
         return Ok(key);
     }
@@ -99,7 +100,7 @@ async fn find(settings: &Settings, tx: &DatabaseTransaction) -> Result<MasterKey
 ///
 /// # Errors
 /// When the database fails, or the files cannot be renamed.
-pub async fn settle(file: &KeyFile, tx: &DatabaseTransaction) -> Result<()> {
+pub async fn settle(file: &KeyFile, tx: &Transaction) -> Result<()> {
     match file.read_proposed() {
         Some(key) if opens(&Sealer::new(&key), tx).await? => file.replace(),
         _ => Ok(()),
@@ -119,7 +120,7 @@ pub async fn opens(sealer: &Sealer, conn: &impl ConnectionTrait) -> Result<bool,
 ///
 /// # Errors
 /// When the database fails, or something does not open.
-pub async fn rewrap(tx: &DatabaseTransaction, old: &Sealer, new: &Sealer) -> Result<()> {
+pub async fn rewrap(tx: &Transaction, old: &Sealer, new: &Sealer) -> Result<()> {
     for row in secret::Entity::find().all(tx).await? {
         let sealed = new.seal(SECRET, &row.name, &old.open(SECRET, &row.name, &row.sealed)?);
         let mut row = row.into_active_model();

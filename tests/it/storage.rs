@@ -87,7 +87,7 @@ async fn d01_what_was_answered_survives_a_kill() {
         let registered: Vec<_> = events.iter().filter(|it| it.kind == "account.registered").collect();
         assert_eq!(registered.len(), kept.len());
         assert!(registered.iter().all(|it| it.address.as_deref() == Some("127.0.0.1") && it.request_id.is_some()));
-        db.close().await.unwrap();
+        db.close().await;
     }
     let served = Served::start(directory.path());
     for email in kept {

@@ -7,14 +7,17 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use sea_orm::{DatabaseTransaction, DbBackend, DbErr};
-use tokio::sync::{
-    Mutex as Turn,
-    oneshot::{self, Sender, error::TryRecvError},
+use sea_orm::{DbBackend, DbErr};
+use tokio::{
+    sync::{
+        Mutex as Turn,
+        oneshot::{self, Sender, error::TryRecvError},
+    },
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{Instrument, Span};
 
-use super::Database;
+use super::{Database, LIMIT, Transaction, failure, lease::now};
 use crate::error::{Error, Result};
 
 /// How many callers share a transaction at most: whoever else wants to write waits for the whole of it.
@@ -24,7 +27,7 @@ const AT_ONCE: usize = 64;
 pub type Inside<'t, T> = Pin<Box<dyn Future<Output = T> + Send + 't>>;
 
 /// One caller's part of a transaction: whether it went well.
-type Part = Box<dyn for<'t> FnOnce(&'t DatabaseTransaction) -> Inside<'t, bool> + Send>;
+type Part = Box<dyn for<'t> FnOnce(&'t Transaction) -> Inside<'t, bool> + Send>;
 
 /// Where to tell whether it was committed.
 type Tell = Sender<Result<(), DbErr>>;
@@ -43,9 +46,10 @@ impl fmt::Debug for Group {
 }
 
 impl Group {
-    /// Those who have waited longest.
+    /// Those who have waited longest, and still wait.
     fn next(&self) -> Vec<(Part, Tell)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|(_, tell)| !tell.is_closed());
         let some = waiting.len().min(AT_ONCE);
         let later = waiting.split_off(some);
         mem::replace(&mut waiting, later)
@@ -62,9 +66,9 @@ impl Database {
     pub async fn write_together<T, W>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
-        W: for<'t> FnOnce(&'t DatabaseTransaction) -> Inside<'t, Result<T>> + Send + 'static,
+        W: for<'t> FnOnce(&'t Transaction) -> Inside<'t, Result<T>> + Send + 'static,
     {
-        if self.writer.get_database_backend() != DbBackend::Sqlite {
+        if self.writer.backend() != DbBackend::Sqlite {
             let tx = self.write().await?;
             let done = work(&tx).await?;
             tx.commit().await?;
@@ -95,11 +99,17 @@ impl Database {
     async fn in_turn(&self, part: Part) -> Result<(), DbErr> {
         let (tell, mut told) = oneshot::channel();
         self.group.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((part, tell));
+        let until = now() + LIMIT;
         let gone = || DbErr::Custom("whoever wrote for others has gone".into());
-        let _turn = tokio::select! {
+        let turn = tokio::select! {
             biased;
             done = &mut told => return done.unwrap_or_else(|_| Err(gone())),
-            turn = self.group.turn.lock() => turn,
+            turn = timeout(LIMIT / 2, self.group.turn.lock()) => turn,
+        };
+        // Too little time is left to write for all who wait, but somebody else may be writing this part already.
+        let Ok(_turn) = turn else {
+            let done = timeout_at(until, told).await.map_err(|_| failure::late())?;
+            return done.unwrap_or_else(|_| Err(gone()));
         };
         loop {
             match told.try_recv() {
@@ -108,20 +118,20 @@ impl Database {
                 Err(TryRecvError::Empty) => {}
             }
             let (parts, tells): (Vec<_>, Vec<_>) = self.group.next().into_iter().unzip();
-            let done = self.commit_all(parts).await;
+            let done = self.commit_all(parts, until).await;
             for tell in tells {
                 _ = tell.send(done.clone());
             }
         }
     }
 
-    async fn commit_all(&self, parts: Vec<Part>) -> Result<(), DbErr> {
-        let tx = self.write().await?;
+    async fn commit_all(&self, parts: Vec<Part>, until: Instant) -> Result<(), DbErr> {
+        let tx = Transaction::begin(&self.writer, until).await?;
         for part in parts {
             if !part(&tx).await {
                 return Err(DbErr::Custom("a part of the transaction failed".into()));
             }
         }
-        tx.commit().await
+        Ok(tx.commit().await?)
     }
 }

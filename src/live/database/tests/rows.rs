@@ -294,7 +294,7 @@ async fn fifty_writers_at_once_all_get_their_turn() {
             let tx = db.write().await?;
             let user = user::Entity::locked(&tx, ada.id).await?.unwrap();
             user::ActiveModel { id: Set(user.id), epoch: Set(user.epoch + 1), ..Default::default() }.update(&tx).await?;
-            tx.commit().await
+            tx.commit().await.map_err(DbErr::from)
         };
         let tasks: Vec<_> = (0..50).map(|_| tokio::spawn(raise(db.clone()))).collect();
         for task in tasks {
