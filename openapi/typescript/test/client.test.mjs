@@ -347,6 +347,21 @@ test("with a cookie, a reload stays signed in, and so does another tab", async (
   assert.equal((await another.api.readMe()).data.username, username);
 });
 
+test("with a cookie too, each tab is told once of a log-in, of another name and of a log-out", async () => {
+  const [one, other] = [tab({ transport: "cookie" }), tab({ transport: "cookie" })];
+  const names = [];
+  other.subscribe((signedIn) => names.push(signedIn?.user.name));
+  const { username } = await signIn(one);
+  await until(() => names.length === 1);
+  await one.api.updateMe({ body: { name: "Ada Lovelace" } });
+  await until(() => names.length === 2);
+  await one.logOut();
+  await until(() => names.length === 3);
+  assert.deepEqual(names, [username, "Ada Lovelace", undefined]);
+  assert.deepEqual([one.told.slice(-2), other.told.slice(-2)], [["nobody", "logged_out"], ["nobody", "elsewhere"]]);
+  assert.deepEqual([one.told.length, other.told.length], [4, 4]);
+});
+
 test("an anonymous page asks nothing if there never was a session, or it has ended", async () => {
   const open = async (options) => {
     const page = tab({ transport: "cookie" });

@@ -5,6 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
@@ -21,6 +22,8 @@ pub enum Health {
     Page,
     /// Closes each connection.
     HangsUp,
+    /// Not at all, and keeps the connection.
+    Silent,
 }
 
 /// A key that signs.
@@ -104,6 +107,10 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) {
     let mut state = state.lock().unwrap();
     let (status, body) = match state.health {
         Health::HangsUp => return,
+        Health::Silent => {
+            drop(state);
+            return thread::sleep(Duration::from_mins(1));
+        }
         Health::Answers(status) => (status, json!({ "title": "No" }).to_string()),
         Health::Page => ("200 OK", "<h1>Welcome to the hotel</h1>".to_owned()),
         Health::Well if lines[0].starts_with("GET /.well-known/jwks.json ") => {
