@@ -20,6 +20,8 @@ const MOST: usize = 1024 * 1024;
 const OVERHEAD: usize = 64;
 /// The bytes that are written at once.
 const BATCH: usize = 64 * 1024;
+/// How long the first line waits for others, to be written with them.
+const GATHER: Duration = Duration::from_millis(5);
 /// The pause before the next try when a non-blocking descriptor takes nothing.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -119,6 +121,11 @@ impl Shared {
             if queue.bytes == 0 {
                 self.emptied.notify_all();
                 queue = self.filled.wait_while(queue, |queue| queue.bytes == 0).unwrap_or_else(PoisonError::into_inner);
+                // Waking this thread costs more than a line: wait for the lines that come right after the first.
+                queue.is_writing = true;
+                drop(queue);
+                thread::sleep(GATHER);
+                queue = self.queue();
             }
             queue.is_writing = true;
             let mut batch = queue.take_batch();

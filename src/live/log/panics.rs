@@ -25,5 +25,9 @@ pub(super) fn log_them(log: &'static Log) {
             // Before the log is started, or while it formats a line.
             log.write(Level::ERROR, "panicked", &[("cause", cause), ("location", &location), ("thread", thread)]);
         }
+        if thread == "main" {
+            // It may end the process.
+            super::flush();
+        }
     }));
 }

@@ -1,8 +1,9 @@
 //! The log: one line a request, for machines where standard error is no terminal; and the form of every other line.
 
-use std::fs;
+use std::{fs, io::Write, net::TcpStream, path::Path, thread, time::Duration};
 
 use rstest::rstest;
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
@@ -97,6 +98,49 @@ fn an_unforeseen_failure_is_logged_once_with_its_cause_and_its_request(#[case] l
     let cause = about[0]["cause"].as_str().unwrap();
     assert_eq!((about[0]["level"].as_str().unwrap(), cause.matches("no such table").count()), ("ERROR", 1), "{cause}");
     assert!(!failed.text.contains("table"), "{}", failed.text);
+}
+
+#[test]
+fn a_database_that_is_away_is_logged_with_its_request_also_if_the_client_has_gone() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    let log = server.log.clone();
+    let held = while_locked(dir.path(), || {
+        let refused = server.register("ada@example.org", "ada likes tall ships");
+        let mut gone = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+        let body = r#"{"email":"bea@example.org","password":"bea likes tall ships"}"#;
+        let head = "POST /v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ";
+        write!(gone, "{head}{}\r\n\r\n{body}", body.len()).unwrap();
+        // It hangs up once its request is under way.
+        thread::sleep(Duration::from_millis(500));
+        drop(gone);
+        while log.text().matches("the database is away or busy").count() < 2 {
+            thread::sleep(Duration::from_millis(10));
+        }
+        refused
+    });
+    assert_eq!(held.told(), (503, "unavailable".into()));
+    assert!(server.stop().success());
+
+    let lines = lines(&log);
+    let away: Vec<_> = lines.iter().filter(|line| line["message"] == "the database is away or busy").collect();
+    assert_eq!(away.len(), 2, "{}", log.text());
+    assert_eq!(away[0]["request_id"], held.header("x-request-id"));
+    for line in away {
+        assert_eq!((line["level"].as_str(), line["operation"].as_str()), (Some("WARN"), Some("registerAccount")), "{line}");
+        assert!(line["request_id"].is_string() && line["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "{line}");
+    }
+}
+
+/// Does something while another process holds the database for writing.
+fn while_locked<T>(dir: &Path, work: impl FnOnce() -> T) -> T {
+    let url = format!("sqlite:{}", dir.join("data/vestibule.db").display());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let db = runtime.block_on(Database::connect(sea_orm::ConnectOptions::new(url).max_connections(1).to_owned())).unwrap();
+    runtime.block_on(db.execute_unprepared("BEGIN IMMEDIATE")).unwrap();
+    let done = work();
+    runtime.block_on(db.execute_unprepared("ROLLBACK")).unwrap();
+    done
 }
 
 #[test]
