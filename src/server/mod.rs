@@ -131,7 +131,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
             self.app.metrics.note_log_in(code.unwrap_or("ok"));
         }
         if let Err(problem) = &answer {
-            self.note_refusal(problem, operation, &signed_in, address);
+            span.in_scope(|| self.note_refusal(problem, operation, &signed_in, address));
         }
         let mut response = answer.unwrap_or_else(|problem| problem.render(&id.to_string()));
         self.finish(&mut response, id, origin.as_ref());
