@@ -3,13 +3,13 @@
 //!
 //! Each trial takes from ten seconds to some minutes, so all are ignored here. `.ci/long` runs them, one after the other.
 
-mod cluster;
+pub mod cluster;
 mod kills;
 mod load;
 mod locks;
 mod outages;
 mod partial;
-mod proxy;
+pub mod proxy;
 mod races;
 mod site;
 mod sqlite;

@@ -26,6 +26,7 @@ mod laws;
 mod limits;
 mod log_out;
 mod me;
+mod outage;
 mod paths;
 mod readme;
 mod refresh;
