@@ -208,8 +208,7 @@ fn create(path: &Path) -> io::Result<()> {
 /// Opens one connection, for its reason if it is refused: a pool would try again until its time is up and not say why.
 /// Gives whether the database accepts writes.
 async fn try_postgres(options: &PgConnectOptions) -> Result<bool, Error> {
-    const STATE: &str = "SELECT current_setting('server_encoding'), \
-                         NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";
+    const STATE: &str = "SELECT current_setting('server_encoding'), current_setting('transaction_read_only') = 'off'";
     let attempt = async {
         let mut connection = options.connect().await?;
         let row = sqlx::query(STATE).fetch_one(&mut connection).await?;

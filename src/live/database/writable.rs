@@ -48,7 +48,8 @@ impl Database {
     async fn look(&self) -> Result<bool, DbErr> {
         let reader = Reader { limit: FEED_LIMIT, ..self.reader.clone() };
         let look = match self.writer.backend() {
-            DbBackend::Postgres => "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'",
+            // A standby says so too.
+            DbBackend::Postgres => "SELECT current_setting('transaction_read_only') = 'off'",
             // A row that is always there: SQLite answers `SELECT 1` without a look at the file.
             _ => "SELECT name = 'admin' FROM roles WHERE name = 'admin'",
         };
