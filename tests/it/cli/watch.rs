@@ -1,7 +1,7 @@
 //! What a watchman sees of the real binary: its metrics, its warnings, and what it does when the disk is full.
 
 use std::{
-    fs,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -138,7 +138,7 @@ fn p09_by_default_guesses_are_slowed_down_and_the_wait_that_is_told_is_true() {
     let refused = server.log_in("admin", &password);
     assert_eq!(refused.told(), (429, "too_many_requests".into()));
     assert_eq!(refused.header("retry-after"), "1");
-    std::thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
     assert_eq!(server.log_in("admin", &password).status, 201);
 }
 
@@ -181,12 +181,19 @@ fn h10_on_a_full_disk_it_refuses_and_is_back_when_there_is_room_again() {
     assert_eq!(server.post("/v1/sessions", &change).status, 503);
     assert_eq!(server.get_as(&token, "/v1/token").status, 200);
     assert_eq!(server.get("/healthz").status, 200);
+    let full = Instant::now();
+    while server.get("/readyz").status != 503 {
+        assert!(full.elapsed() < Duration::from_secs(10), "it says that it is ready, and cannot write");
+        thread::sleep(Duration::from_millis(100)); // a trial write may find room where a registration does not
+    }
 
     ballast.set_len(0).unwrap();
     let began = Instant::now();
     while server.register("bea@example.org", PASSWORD).status != 201 {
         assert!(began.elapsed() < Duration::from_secs(3));
     }
+    thread::sleep(Duration::from_millis(500)); // how long the outcome of a trial write holds
+    assert_eq!(server.get("/readyz").status, 200);
     server.kill();
     let server = Server::start(dir.path(), &[]);
     for email in acknowledged {
