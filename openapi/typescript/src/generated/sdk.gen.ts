@@ -611,9 +611,9 @@ export class Operations extends HeyApiClient {
     /**
      * Can it serve?
      *
-     * 503 while the service is stopping, the database does not answer, what is known of revocations is too old to let
-     * anybody in, this machine's clock and the database's are over 2 s apart, or no key signs access tokens; `detail`
-     * says which of these.
+     * 503 while the service is stopping, the database does not answer or refuses to write, what is known of revocations is
+     * too old to let anybody in, this machine's clock and the database's are over 2 s apart or the clock is otherwise in doubt
+     * (PostgreSQL), or no key signs access tokens; `detail` says which of these.
      *
      * Anybody may call this.
      */
