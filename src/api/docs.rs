@@ -14,6 +14,8 @@ use poem::web::headers::{ETag, HeaderMapExt, IfNoneMatch};
 use poem::{Body, Response, Result, Route, get, handler};
 use rust_embed::Embed;
 
+use super::cache::Shared;
+
 /// What the page may do: run and read what this origin serves, and nothing else.
 ///
 /// `data:` is for images only, the icons in Swagger UI's style sheet. Its inline styles are set through the DOM, which
@@ -80,9 +82,9 @@ fn serve(name: &str, headers: &HeaderMap) -> Result<Response> {
     }
     let body = match file.data {
         Cow::Borrowed(bytes) => Body::from(bytes),
-        Cow::Owned(bytes) => Body::from(bytes), // a debug build reads the files from the source tree
+        Cow::Owned(bytes) => Body::from(bytes),
     };
-    Ok(answer.header(CONTENT_TYPE, content_type).body(body))
+    Ok(answer.header(CONTENT_TYPE, content_type).extension(Shared).body(body))
 }
 
 /// Whether the caller has this very file already (RFC 9110 section 13.1.2).

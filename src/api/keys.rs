@@ -195,7 +195,8 @@ impl Keys {
     /// With them any service verifies access tokens by itself (RFC 7517). Keep the set for as long as `Cache-Control` says.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "readJwks")]
     async fn jwks(&self, request: &Request, app: Data<&App>) -> Reply<PublicKeys, ReadJwks> {
-        Ok(PublicKeys(cache::respond(request, MEDIA_TYPE, CACHE_CONTROL, app.keys.load().jwks(app.clock.now()))))
+        let keys = cache::Document::new(app.keys.load().jwks(app.clock.now()));
+        Ok(PublicKeys(keys.respond(request, MEDIA_TYPE, CACHE_CONTROL)))
     }
 
     /// List signing keys.

@@ -71,7 +71,8 @@ fn apis() -> Documented<impl OpenApi> {
 
 /// The contract's operations, the contract itself, and its page. The server adds what every answer has in common.
 pub fn routes() -> impl Endpoint<Output = Response> {
-    let contract = |request: Request| cache::respond(&request, "application/json", "no-cache", contract::text());
+    let document = cache::Document::new(contract::text());
+    let contract = move |request: Request| document.respond(&request, "application/json", "no-cache");
     docs::mount(Route::new())
         .at("/openapi.json", get(make_sync(contract)))
         .nest_no_strip("/", OpenApiService::new(apis(), "", ""))

@@ -1,6 +1,9 @@
 //! The key ring: the keys that sign and verify access tokens. The algorithm belongs to the key, never to a token.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aws_lc_rs::{
     encoding::AsDer,
@@ -9,6 +12,7 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header,
@@ -152,13 +156,15 @@ pub struct KeyRing {
     keys: HashMap<String, (Model, Arc<Key>)>,
     /// The operator's own secret. Where there is one, it signs.
     shared: Option<Arc<Key>>,
+    /// The last key set, and the ids of its keys.
+    published: Mutex<(Vec<String>, Bytes)>,
 }
 
 impl KeyRing {
     /// A ring of these keys, with the rows that say when each is in use.
     #[must_use]
     pub fn new(keys: Vec<(Model, Arc<Key>)>, shared: Option<Arc<Key>>) -> Self {
-        Self { keys: keys.into_iter().map(|it| (it.0.kid.clone(), it)).collect(), shared }
+        Self { keys: keys.into_iter().map(|it| (it.0.kid.clone(), it)).collect(), shared, published: Mutex::default() }
     }
 
     /// The key of this id, if its tokens may be good at `now`: an exact look-up in memory, nothing else.
@@ -182,13 +188,19 @@ impl KeyRing {
         self.shared.clone()
     }
 
-    /// The public keys as a JWK set (RFC 7517 section 5), oldest first: all replicas spell it alike.
+    /// The public keys as a JWK set (RFC 7517 section 5), oldest first: all replicas spell it alike. While the keys stay
+    /// the same, every caller gets the same bytes.
     #[must_use]
-    pub fn jwks(&self, now: DateTime<Utc>) -> String {
+    pub fn jwks(&self, now: DateTime<Utc>) -> Bytes {
         let mut keys: Vec<_> = self.keys.values().filter(|(row, _)| row.is_trusted(now)).collect();
         keys.sort_by_key(|(row, _)| (row.created_at, &row.kid));
-        let public: Vec<_> = keys.into_iter().filter_map(|(_, key)| key.public()).collect();
-        json!({ "keys": public }).to_string()
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if published.1.is_empty() || !keys.iter().map(|(row, _)| &row.kid).eq(&published.0) {
+            let public: Vec<_> = keys.iter().filter_map(|(_, key)| key.public()).collect();
+            let ids = keys.iter().map(|(row, _)| row.kid.clone()).collect();
+            *published = (ids, json!({ "keys": public }).to_string().into());
+        }
+        published.1.clone()
     }
 
     /// The key that signs at `now`, if any does.
@@ -239,7 +251,10 @@ mod tests {
         for (minute, signs) in [(0, 0), (1, 0), (9, 0), (10, 1), (71, 1)] {
             assert_eq!(signer(minute), ids[signs], "minute {minute}");
         }
-        let published = |minute| ids.each_ref().map(|id| ring.jwks(at(minute)).contains(id.as_str()));
+        let published = |minute| {
+            let set = String::from_utf8(ring.jwks(at(minute)).into()).unwrap();
+            ids.each_ref().map(|id| set.contains(id.as_str()))
+        };
         assert_eq!([published(0), published(70), published(71)], [[true, true], [true, true], [false, true]]);
         assert!(ring.get(&ids[0], at(70)).is_some() && ring.get(&ids[0], at(71)).is_none());
     }
@@ -264,7 +279,7 @@ mod tests {
         let keys = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256]
             .map(|algorithm| held(Key::private(algorithm, &Key::generate(algorithm).unwrap()).unwrap(), 0));
         let ring = KeyRing::new(keys.into(), Some(Arc::new(Key::shared(&[9; 32]).unwrap())));
-        let set: serde_json::Value = serde_json::from_str(&ring.jwks(at(0))).unwrap();
+        let set: serde_json::Value = serde_json::from_slice(&ring.jwks(at(0))).unwrap();
         let keys = set["keys"].as_array().unwrap();
         assert_eq!(keys.len(), 3, "a shared secret is never published");
         for key in keys {
