@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
+    header::{CONNECTION, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -31,7 +32,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::stream::{Pace, Stream};
+use super::{
+    pace::{Awaited, Pace},
+    stream::Stream,
+    syntax::Malformed,
+};
+use crate::{
+    api::cache::Shared,
+    live::clock::{Clock, System},
+};
 
 /// What hyper buffers of a request's head before it refuses it (431, without a body). It is more than what the service
 /// takes, so that most refusals are its own and say why.
@@ -53,6 +62,9 @@ pub struct Patience {
     pub answer: Duration,
     /// For what a client goes on sending after an answer that did not wait for it.
     pub rest: Duration,
+    /// For how long a client may pause in the middle of a request or of a response and still be worth more than an idle
+    /// one, where there is no room for both.
+    pub pause: Duration,
 }
 
 impl Default for Patience {
@@ -63,6 +75,7 @@ impl Default for Patience {
             body: Duration::from_secs(30),
             answer: Duration::from_secs(30),
             rest: Duration::from_secs(5),
+            pause: Duration::from_secs(5),
         }
     }
 }
@@ -73,27 +86,39 @@ pub(super) async fn serve(
     peer: SocketAddr,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     patience: Patience,
+    pace: &Arc<Pace>,
     closing: CancellationToken,
 ) {
     // Answers are written whole: waiting for more to fill a packet would only delay them.
     _ = socket.set_nodelay(true);
     let local = LocalAddr(socket.local_addr().map_or_else(|_| Addr::custom("tcp", ""), Addr::SocketAddr));
-    let pace = Arc::new(Pace::default());
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (endpoint, turn, local) = (Arc::clone(&endpoint), Turn::begin(&pace), local.clone());
+        let has_body = !request.body().is_end_stream();
+        let (endpoint, turn, local) = (Arc::clone(&endpoint), Turn::begin(pace, has_body), local.clone());
         async move {
-            let has_body = !request.body().is_end_stream();
+            let malformed = Malformed::of(&request);
             let mut request = Request::from((request, local, RemoteAddr(Addr::SocketAddr(peer)), Scheme::HTTP));
             if has_body {
                 let body = request.take_body().into();
-                let upload = Upload { body, deadline: Box::pin(sleep(patience.body)), pace: Arc::clone(&turn.0) };
+                let upload =
+                    Upload { body, began: System.uptime(), deadline: Box::pin(sleep(patience.body)), pace: Arc::clone(&turn.0) };
                 request.set_body(BodyExt::boxed(upload));
             }
-            let answer: hyper::Response<BoxBody<Bytes, io::Error>> = endpoint.get_response(request).await.into();
+            if let Some(malformed) = malformed {
+                request.set_data(malformed);
+            }
+            let mut answer: hyper::Response<BoxBody<Bytes, io::Error>> = endpoint.get_response(request).await.into();
+            if malformed.is_some() {
+                // Where the next request begins is in doubt.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if answer.extensions().get::<Shared>().is_none() {
+                turn.0.send(usize::try_from(answer.body().size_hint().lower()).unwrap_or(usize::MAX));
+            }
             Ok::<_, Infallible>(answer.map(|body| Answer { body, _turn: turn }))
         }
     });
-    let stream = TokioIo::new(Stream::new(socket, patience, Arc::clone(&pace)));
+    let stream = TokioIo::new(Stream::new(socket, patience, Arc::clone(pace)));
     let mut http = http1::Builder::new();
     // The stream looks after the time, and hyper gets no timer: its clock for headers would also run between requests.
     http.max_header_size(MOST_BUFFERED).max_buf_size(MOST_BUFFERED);
@@ -102,6 +127,7 @@ pub(super) async fn serve(
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
+        () = pace.asked_to_leave() => return,
         () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let idle = async {
@@ -122,7 +148,11 @@ pub(super) async fn serve(
 struct Turn(Arc<Pace>);
 
 impl Turn {
-    fn begin(pace: &Arc<Pace>) -> Self {
+    fn begin(pace: &Arc<Pace>, has_body: bool) -> Self {
+        pace.is_served();
+        if !has_body {
+            pace.forget_received();
+        }
         pace.unread.store(false, Ordering::Release);
         pace.answering.store(true, Ordering::Release);
         Self(Arc::clone(pace))
@@ -139,6 +169,7 @@ impl Drop for Turn {
 /// A request's body, which has to arrive in time.
 struct Upload {
     body: BoxBody<Bytes, io::Error>,
+    began: Duration,
     deadline: Pin<Box<Sleep>>,
     pace: Arc<Pace>,
 }
@@ -152,7 +183,13 @@ impl Body for Upload {
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_pending() {
+            self.pace.awaits_since(Awaited::RestOfRequest, self.began);
+        } else {
+            self.pace.is_served();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -166,6 +203,8 @@ impl Body for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        self.pace.is_served();
+        self.pace.forget_received();
         self.pace.unread.store(!self.body.is_end_stream(), Ordering::Release);
     }
 }

@@ -1,4 +1,4 @@
-//! Listening: connections are accepted as long as there is room for them, and finished when the server stops.
+//! Listening: accepts connections until the server stops, and then lets requests under way finish.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,15 +6,17 @@ use poem::{Response, endpoint::BoxEndpoint};
 use prometheus_client::metrics::gauge::Gauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
-    net::TcpListener,
-    sync::{Notify, Semaphore},
+    net::{TcpListener, TcpSocket},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::connection::{self, Patience};
+use super::{
+    connection::{self, Patience},
+    crowd::Crowd,
+};
 
-/// More connections than this wait until another one ends, whatever the operating system allows.
+/// There are never more connections than this, whatever the operating system allows.
 const MOST_CONNECTIONS: u64 = 10_000;
 /// Descriptors for everything but connections: the database, the log, files.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -22,6 +24,11 @@ const OTHER_DESCRIPTORS: u64 = 64;
 const REST: Duration = Duration::from_millis(100);
 /// How long requests under way may go on once no more are accepted.
 const GRACE: Duration = Duration::from_secs(6);
+/// What the operating system may buffer of a response, in bytes; Linux doubles it. Its own limit is 4 MiB for each
+/// connection, all of which a client that does not read would hold.
+const SEND_BUFFER: u32 = 64 * 1024;
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// What clients may ask of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +61,16 @@ fn raise_descriptors() -> u64 {
 ///
 /// # Errors
 /// With a sentence that names `setting`, which chooses the address.
-pub(super) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|err| match err.kind() {
+pub(super) fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        // Accepted connections inherit it.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|err: io::Error| match err.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("{address} is taken by another process; choose another address with {setting}")
         }
@@ -72,40 +87,43 @@ pub(super) async fn run(
     closing: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let ended = Arc::new(Notify::new());
+    let crowd = Crowd::new(limits);
     let mut failures = 0_u32;
     let serve = |(socket, peer), place| {
-        let (endpoint, ended, closing, open) = (Arc::clone(&endpoint), Arc::clone(&ended), closing.clone(), open.clone());
+        let (endpoint, closing, open, member) = (Arc::clone(&endpoint), closing.clone(), open.clone(), crowd.join(place));
         connections.spawn(async move {
             open.inc();
-            connection::serve(socket, peer, endpoint, limits.patience, closing).await;
+            connection::serve(socket, peer, endpoint, limits.patience, &member.pace, closing).await;
             open.dec();
-            drop(place);
-            ended.notify_one();
         });
     };
-    let accept = async {
-        loop {
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            match listener.accept().await {
-                Ok(accepted) => serve(accepted, place),
-                Err(err) if is_the_clients(&err) => {}
-                Err(err) => {
-                    failures += 1;
-                    // Ever more seldom: it may go on for long, and on and off.
-                    if failures.is_power_of_two() {
-                        tracing::warn!(%err, failures, "cannot accept connections");
-                    }
-                    // Out of descriptors: the next try would fail as well, and at once.
-                    _ = timeout(REST, ended.notified()).await;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = closing.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => {
+                let place = tokio::select! {
+                    biased;
+                    () = closing.cancelled() => None,
+                    place = crowd.place() => place,
+                };
+                serve(accepted, place);
+            }
+            Err(err) if is_the_clients(&err) => {}
+            Err(err) => {
+                failures += 1;
+                // Ever more seldom: it may go on for long, and on and off.
+                if failures.is_power_of_two() {
+                    tracing::warn!(%err, failures, "cannot accept connections");
                 }
+                // Out of descriptors: the next try would fail as well, and at once.
+                crowd.make_room();
+                _ = timeout(REST, crowd.ended.notified()).await;
             }
         }
-    };
-    tokio::select! {
-        () = closing.cancelled() => {}
-        () = accept => {}
     }
     // Those who were connected already, as far as they can tell.
     while let Ok(Ok(accepted)) = timeout(Duration::ZERO, listener.accept()).await {

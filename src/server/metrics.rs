@@ -3,19 +3,34 @@
 use std::sync::Arc;
 
 use poem::{
-    EndpointExt, Response, Route,
+    EndpointExt, Error, Request, Response, Result, Route,
     endpoint::{BoxEndpoint, make_sync},
     get,
 };
 
-use crate::{app::App, live::metrics::Sample};
+use super::syntax::Malformed;
+use crate::{
+    api::problem::Problem,
+    app::App,
+    live::{
+        clock::{Clock, System},
+        metrics::Sample,
+    },
+    values::ids,
+};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The endpoint that tells the metrics, and nothing else.
 pub(super) fn endpoint(app: App) -> Arc<BoxEndpoint<'static, Response>> {
     let metrics = make_sync(move |_| tell(&app));
-    Arc::new(Route::new().at("/metrics", get(metrics)).map_to_response().boxed())
+    Arc::new(Route::new().at("/metrics", get(metrics)).before(refuse_malformed).map_to_response().boxed())
+}
+
+async fn refuse_malformed(request: Request) -> Result<Request> {
+    let Some(malformed) = request.data::<Malformed>() else { return Ok(request) };
+    let id = ids::v7(System.now()).to_string();
+    Err(Error::from_response(Problem::from(*malformed).render(&id)))
 }
 
 fn tell(app: &App) -> Response {

@@ -2,10 +2,13 @@
 
 mod client;
 mod connection;
+mod crowd;
 mod forwarded;
 mod listen;
 mod metrics;
+mod pace;
 mod stream;
+mod syntax;
 mod warnings;
 
 use std::{
@@ -26,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
-use self::warnings::Warnings;
+use self::{syntax::Malformed, warnings::Warnings};
 pub use self::{connection::Patience, listen::Limits};
 
 use crate::{
@@ -74,10 +77,10 @@ pub async fn serve(
     ready: impl FnOnce(&str),
     stop: impl Future<Output = Duration>,
 ) -> anyhow::Result<()> {
-    let listener = listen::bind(app.settings.server.listen, "VESTIBULE_SERVER__LISTEN").await?;
+    let listener = listen::bind(app.settings.server.listen, "VESTIBULE_SERVER__LISTEN")?;
     let address = listener.local_addr()?;
     let watched = match app.settings.metrics.listen {
-        Some(address) => Some(listen::bind(address, "VESTIBULE_METRICS__LISTEN").await?),
+        Some(address) => Some(listen::bind(address, "VESTIBULE_METRICS__LISTEN")?),
         None => None,
     };
     let endpoint = Arc::new(endpoint(app.clone())?.boxed());
@@ -196,6 +199,9 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
     /// Runs a request in a task of its own: a client that hangs up stops nothing between commit and memory, and a
     /// handler that panics takes nobody with it.
     async fn answer(&self, request: Request, span: &Span) -> Result<Response, Problem> {
+        if let Some(malformed) = request.data::<Malformed>() {
+            return Err((*malformed).into());
+        }
         if let Some(problem) = too_large(&request) {
             return Err(problem);
         }
@@ -204,7 +210,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
             return early;
         }
         let routes = Arc::clone(&self.routes);
-        // Whoever waits for the answer drops this when they go.
+        // The connection drops this when its client hangs up.
         let gone = CancellationToken::new();
         let _waiting = gone.clone().drop_guard();
         let work = async move {

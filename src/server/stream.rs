@@ -4,11 +4,9 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -17,30 +15,17 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::connection::Patience;
+use super::{
+    connection::Patience,
+    pace::{Awaited, Pace},
+};
+use crate::live::clock::{Clock, System};
 
 /// An answer is taken in parts of this size, each in [`Patience::answer`]: who reads slower than 2 KiB/s is too slow.
 const PART: usize = 64 * 1024;
-
-/// Where a connection stands: what its stream has to know of its requests.
-#[derive(Default)]
-pub(super) struct Pace {
-    /// A request is being answered.
-    pub(super) answering: AtomicBool,
-    /// How many were.
-    pub(super) answered: AtomicU64,
-    /// The last request's body was not read to its end.
-    pub(super) unread: AtomicBool,
-    /// Something is written that the client has not taken.
-    writing: AtomicBool,
-}
-
-impl Pace {
-    /// Whether closing now would lose an answer.
-    pub(super) fn is_busy(&self) -> bool {
-        self.answering.load(Ordering::Acquire) || self.writing.load(Ordering::Acquire)
-    }
-}
+/// How much is read at once. hyper reads once more while a request is answered, and doubles its buffer whenever a read
+/// fills it: a client that sends requests without waiting for responses would make it large.
+const READ: usize = 4 * 1024;
 
 /// What the stream waits for when it waits to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +47,7 @@ pub(super) struct Stream {
     answered: u64,
     reading: Pin<Box<Sleep>>,
     /// Runs while the client does not take what is written.
-    blocked: Option<Pin<Box<Sleep>>>,
+    blocked: Option<(Pin<Box<Sleep>>, Duration)>,
     taken: usize,
     is_shut: bool,
 }
@@ -76,8 +61,14 @@ impl Stream {
     fn await_now(&mut self, awaits: Awaits) {
         self.awaits = awaits;
         match awaits {
-            Awaits::Head => self.reading.set(sleep(self.patience.head)),
-            Awaits::Request => self.reading.set(sleep(self.patience.idle)),
+            Awaits::Head => {
+                self.reading.set(sleep(self.patience.head));
+                self.pace.awaits(Awaited::RestOfRequest);
+            }
+            Awaits::Request => {
+                self.reading.set(sleep(self.patience.idle));
+                self.pace.awaits(Awaited::NextRequest);
+            }
             Awaits::Nothing => {}
         }
     }
@@ -108,6 +99,7 @@ impl Stream {
                 self.taken += count;
                 if self.taken >= PART {
                     self.blocked = None;
+                    self.pace.is_served();
                 }
                 written
             }
@@ -115,10 +107,11 @@ impl Stream {
             Poll::Pending => {
                 let patience = self.patience.answer;
                 let taken = &mut self.taken;
-                let blocked = self.blocked.get_or_insert_with(|| {
+                let (blocked, since) = self.blocked.get_or_insert_with(|| {
                     *taken = 0;
-                    Box::pin(sleep(patience))
+                    (Box::pin(sleep(patience)), System.uptime())
                 });
+                self.pace.awaits_since(Awaited::Reading, *since);
                 ready!(blocked.as_mut().poll(cx));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
@@ -129,11 +122,16 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.look();
-        let before = buffer.filled().len();
-        match Pin::new(&mut self.socket).poll_read(cx, buffer) {
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ.min(buffer.remaining())));
+        match Pin::new(&mut self.socket).poll_read(cx, &mut part) {
             Poll::Ready(result) => {
-                if self.awaits == Awaits::Request && buffer.filled().len() > before {
-                    self.await_now(Awaits::Head);
+                let count = part.filled().len();
+                buffer.advance(count);
+                if count > 0 {
+                    self.pace.receive(count);
+                    if self.awaits == Awaits::Request {
+                        self.await_now(Awaits::Head);
+                    }
                 }
                 Poll::Ready(result)
             }
@@ -161,7 +159,9 @@ impl AsyncWrite for Stream {
     /// the next request begins here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.blocked = None;
-        self.pace.writing.store(false, Ordering::Release);
+        if self.pace.writing.swap(false, Ordering::AcqRel) {
+            self.pace.has_sent();
+        }
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.look();
         match self.poll_patience(cx) {
@@ -178,6 +178,7 @@ impl AsyncWrite for Stream {
             self.is_shut = true;
             let rest = self.patience.rest;
             self.reading.set(sleep(rest));
+            self.pace.awaits(Awaited::RestOfRequest);
         }
         let mut rest = [0; 8 * 1024];
         while self.pace.unread.load(Ordering::Acquire) && self.reading.as_mut().poll(cx).is_pending() {

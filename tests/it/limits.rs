@@ -144,18 +144,6 @@ async fn a_client_may_ask_whether_it_should_send_its_body() {
 }
 
 #[tokio::test]
-async fn more_connections_than_there_is_room_for_wait() {
-    let server = Listening::start(limits(|it| it.connections = 2)).await;
-    let (one, mut other) = (server.connect().await, server.connect().await);
-    assert_eq!(ask(&mut other, HEALTH).await.0, 200);
-    let mut third = server.connect().await;
-    third.send(HEALTH).await;
-    assert!(third.is_open_after(SOON).await, "nobody answers yet");
-    drop(one);
-    assert_eq!(third.answer().await.0, 200);
-}
-
-#[tokio::test]
 async fn h11_once_told_to_stop_it_is_not_ready() {
     let app = TestApp::start().await;
     app.nobody().get("/readyz").await.expect(200);

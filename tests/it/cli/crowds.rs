@@ -99,6 +99,81 @@ fn h04_a_hundred_uploads_of_60_mb_at_once_take_no_memory() {
 }
 
 #[test]
+fn two_thousand_clients_that_do_not_read_take_no_memory() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    for path in ["/openapi.json", "/docs/swagger-ui-bundle.js", "/.well-known/jwks.json"] {
+        assert_eq!(server.get(path).status, 200);
+        let before = status(&server, "VmRSS");
+        let requests = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(3);
+        let deaf: Vec<_> = (0..2_000)
+            .map(|_| {
+                let mut client = connect(&server);
+                client.write_all(requests.as_bytes()).unwrap();
+                client
+            })
+            .collect();
+        assert_eq!(server.get("/healthz").status, 200);
+        let grown = status(&server, "VmRSS").saturating_sub(before);
+        assert!(grown < 64 * 1024, "{path}: {grown} KiB more than before"); // 2,000 copies of the contract are 1,400 MiB
+        drop(deaf);
+    }
+}
+
+#[test]
+fn requests_that_are_not_complete_are_bounded_in_total() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(server.get("/readyz").status, 200);
+    let before = status(&server, "VmRSS");
+    let begun = [
+        format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(60_000)),
+        "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_500),
+        format!(
+            "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 64000\r\n\r\n{}",
+            "x".repeat(63_000)
+        ),
+    ];
+    let clients: Vec<_> = (0..3_000)
+        .map(|number| {
+            let mut client = connect(&server);
+            client.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
+            _ = client.write_all(begun[number % 3].as_bytes());
+            client
+        })
+        .collect();
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.log_in("nobody", "wrong horse battery").status, 401);
+    let grown = status(&server, "VmHWM").saturating_sub(before);
+    assert!(grown < 192 * 1024, "{grown} KiB more than before");
+    assert_eq!(clients.len(), 3_000);
+}
+
+#[test]
+fn who_reads_the_metrics_gets_in_while_sixteen_sit_idle() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[("VESTIBULE_METRICS__LISTEN", "127.0.0.1:0")]);
+    let watched = metrics_address(&server);
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = TcpStream::connect(&watched).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            client
+        })
+        .collect();
+    let mut client = TcpStream::connect(&watched).unwrap();
+    client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("malformed_request"), "{answer}");
+    assert_eq!(clients.len(), 40);
+}
+
+#[test]
 fn h05_out_of_descriptors_it_rests_and_is_back_at_once() {
     let dir = empty_directory();
     let server = {
@@ -119,7 +194,6 @@ fn h05_out_of_descriptors_it_rests_and_is_back_at_once() {
     let clients: Vec<_> = (0..30).flat_map(|_| [connect(&server), TcpStream::connect(&watched).unwrap()]).collect();
     thread::sleep(Duration::from_millis(500));
     assert!(server.log.text().contains("cannot accept connections"), "{}", server.log.text());
-    ask(&mut first);
     let before = processor_time(&server);
     thread::sleep(Duration::from_secs(1));
     let used = processor_time(&server).saturating_sub(before);

@@ -26,12 +26,17 @@ pub fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
 pub struct Listening {
     pub address: SocketAddr,
     _stop: oneshot::Sender<()>,
-    _app: TestApp,
+    pub app: TestApp,
 }
 
 impl Listening {
     pub async fn start(limits: Limits) -> Self {
-        let test_app = TestApp::start_with(|settings| settings.server.listen = "127.0.0.1:0".parse().unwrap()).await;
+        // One hashing thread, which `hold_hasher` can hold.
+        let test_app = TestApp::start_with(|settings| {
+            settings.server.listen = "127.0.0.1:0".parse().unwrap();
+            settings.password.hash_threads = Some(1);
+        })
+        .await;
         let ((stop, stopped), (tell, told)) = (oneshot::channel::<()>(), oneshot::channel());
         let app = test_app.app.clone();
         tokio::spawn(async move {
@@ -42,7 +47,7 @@ impl Listening {
             };
             server::serve(app, limits, ready, stop).await.unwrap();
         });
-        Self { address: told.await.unwrap(), _stop: stop, _app: test_app }
+        Self { address: told.await.unwrap(), _stop: stop, app: test_app }
     }
 
     pub async fn connect(&self) -> Client {

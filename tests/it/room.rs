@@ -1,0 +1,130 @@
+//! Room for newcomers: where every connection is taken, the least useful one is closed (row H05).
+
+use std::time::Duration;
+
+use crate::support::{
+    PASSWORD,
+    wire::{Client, Listening, limits},
+};
+
+const SOON: Duration = Duration::from_millis(300);
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+const HALF_A_HEAD: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
+const HALF_A_BODY: &str =
+    "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+const LARGE: &str = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n";
+
+async fn room_for(connections: usize) -> Listening {
+    Listening::start(limits(|it| it.connections = connections)).await
+}
+
+/// A client that has begun something.
+async fn begin(server: &Listening, begun: &str) -> Client {
+    let mut client = server.connect().await;
+    client.send(begun).await;
+    client
+}
+
+/// A client that got an answer, and keeps its connection.
+async fn idle(server: &Listening) -> Client {
+    let mut client = begin(server, HEALTH).await;
+    assert_eq!(client.answer().await.0, 200);
+    client
+}
+
+/// Whether a client is still served on the connection that it has.
+async fn is_served(client: &mut Client) -> bool {
+    _ = tokio::io::AsyncWriteExt::write_all(&mut client.0, HEALTH.as_bytes()).await;
+    client.answer().await.0 == 200
+}
+
+#[tokio::test]
+async fn the_connection_that_has_been_idle_longest_makes_room() {
+    let server = room_for(3).await;
+    let (mut first, mut second, mut third) = (idle(&server).await, idle(&server).await, idle(&server).await);
+    assert!(is_served(&mut first).await);
+    let mut newcomer = idle(&server).await;
+    assert_eq!(second.rest().await, "");
+    for client in [&mut first, &mut third, &mut newcomer] {
+        assert!(is_served(client).await);
+    }
+}
+
+#[tokio::test]
+async fn newcomers_are_served_however_many_clients_sit_idle() {
+    let server = room_for(4).await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(idle(&server).await);
+    }
+}
+
+#[tokio::test]
+async fn half_a_request_keeps_no_newcomer_out() {
+    for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
+        let server = room_for(2).await;
+        let (mut first, mut second) = (begin(&server, begun).await, begin(&server, begun).await);
+        let mut newcomer = idle(&server).await;
+        assert_eq!(first.rest().await, "", "{begun:?}");
+        assert!(second.is_open_after(SOON).await, "{begun:?}");
+        assert!(is_served(&mut newcomer).await);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_before_half_a_request_does() {
+    for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
+        let server = room_for(2).await;
+        let mut half = begin(&server, begun).await;
+        let mut old = idle(&server).await;
+        let _newcomer = idle(&server).await;
+        assert_eq!(old.rest().await, "", "{begun:?}");
+        assert!(half.is_open_after(SOON).await, "{begun:?}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_request_that_stays_half_makes_room_before_an_idle_connection_does() {
+    for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
+        let server = Listening::start(limits(|it| {
+            it.connections = 2;
+            it.patience.pause = Duration::ZERO;
+        }))
+        .await;
+        let mut half = begin(&server, begun).await;
+        tokio::time::sleep(SOON).await;
+        let mut idler = idle(&server).await;
+        let _newcomer = idle(&server).await;
+        assert_eq!(half.rest().await, "", "{begun:?}");
+        assert!(is_served(&mut idler).await);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_being_answered_keeps_its_connection() {
+    let server = room_for(1).await;
+    server.app.register("ada").await;
+    let held = server.app.hold_hasher().await;
+    let body = serde_json::json!({ "identifier": "ada", "password": PASSWORD }).to_string();
+    let head = "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    let mut client = begin(&server, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    server.app.until_waiting(1).await;
+    let mut newcomer = begin(&server, HEALTH).await;
+    assert!(newcomer.is_open_after(SOON).await, "there is no room yet");
+    drop(held);
+    assert_eq!(client.answer().await.0, 201);
+    assert_eq!(newcomer.answer().await.0, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_keeps_no_newcomer_out() {
+    let server = Listening::start(limits(|it| {
+        it.connections = 1;
+        it.patience.pause = SOON;
+    }))
+    .await;
+    let mut deaf = begin(&server, &LARGE.repeat(5)).await;
+    idle(&server).await;
+    let answers = deaf.rest().await;
+    assert!(answers.matches("HTTP/1.1 200").count() < 5, "{} bytes came", answers.len());
+}
