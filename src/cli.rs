@@ -208,7 +208,7 @@ async fn work(command: Command, mut settings: Settings) -> Result<()> {
     match command {
         Command::Serve => Box::pin(serve(settings)).await,
         Command::Migrate(command) => migrate(&command, &settings).await,
-        Command::User(command) => user(command, settings).await,
+        Command::User(command) => Box::pin(user(command, settings)).await,
         Command::Key(command) => key::run(command, settings).await,
         Command::Clock(Clock::Accept) => accept_clock(settings).await,
         Command::Openapi { .. } | Command::Config(_) => Ok(()),

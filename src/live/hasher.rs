@@ -2,7 +2,7 @@
 //! that is as long as can be served in time, so that a storm of log-ins is shed and slows nobody down.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -16,7 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::clock::{Clock, System};
-use crate::error::{Error, Panicked, Result};
+use crate::{
+    error::{Error, Panicked, Result},
+    values::network::Network,
+};
 
 /// How long a job is taken to last before one was measured: a hash of the default cost.
 const FIRST_GUESS: Duration = Duration::from_millis(200);
@@ -30,8 +33,17 @@ const MEMORY: u32 = 8;
 const NICE: i32 = 19;
 
 tokio::task_local! {
-    /// Cancelled when nobody waits any more for what the present task does. A task that has none is always waited for.
-    pub static CALLER_GONE: CancellationToken;
+    /// The client that waits for what the present task does. A task without one is always waited for.
+    pub static CLIENT: Client;
+}
+
+/// The client that a password is hashed for.
+#[derive(Clone)]
+pub struct Client {
+    /// Cancelled when the client has hung up.
+    pub gone: CancellationToken,
+    /// Where it is. When the queue is full, the network with the most jobs in it gives way to the others.
+    pub network: Network,
 }
 
 /// The threads and their queue. Dropping it lets the threads finish what is queued and end.
@@ -47,21 +59,27 @@ struct Shared {
 
 struct State {
     queue: VecDeque<Job>,
+    /// The number of the next job.
+    next: u64,
     running: usize,
     average: Duration,
     closed: bool,
 }
 
 struct Job {
+    number: u64,
+    /// `None` for a job that gives way to no other.
+    network: Option<Network>,
     /// When it came. The time of the machine: threads work while a test's clock stands still.
     came: Duration,
     work: Box<dyn FnOnce(Turn) + Send>,
 }
 
-/// Whether a job's turn came in time.
+/// What becomes of a job.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     InTime,
+    /// It is not done: its turn came too late, or it gave way.
     TooLate,
 }
 
@@ -72,7 +90,7 @@ impl Hasher {
     /// # Errors
     /// When the operating system gives no thread.
     pub fn start(threads: usize, max_wait: Duration, waits: Histogram) -> io::Result<Self> {
-        let state = State { queue: VecDeque::new(), running: 0, average: FIRST_GUESS, closed: false };
+        let state = State { queue: VecDeque::new(), next: 0, running: 0, average: FIRST_GUESS, closed: false };
         let shared = Arc::new(Shared { threads, max_wait, waits, state: Mutex::new(state), changed: Condvar::new() });
         for number in 0..threads {
             let shared = Arc::clone(&shared);
@@ -84,36 +102,45 @@ impl Hasher {
         Ok(Self(shared))
     }
 
-    /// Goes on only if a job that came now would be done in time. Asked before anything else is done for it.
+    /// Fails unless a job that came now would be done in time. Called before anything else is done for it.
     ///
     /// # Errors
     /// [`Error::Overloaded`].
     pub fn has_room(&self) -> Result<()> {
-        self.0.room_in(&self.0.state())
+        let network = CLIENT.try_with(|client| client.network).ok();
+        self.0.room_in(&self.0.state(), network).map(|_| ())
     }
 
-    /// Does `work` on one of the threads. Work whose caller has gone meanwhile is skipped; so is work whose turn comes
-    /// far too late while other work waits.
+    /// Does `work` on one of the threads. Work that has begun is waited for, even if its caller has gone meanwhile: what
+    /// comes of it counts. Work that waits for a thread when its caller goes is taken out of the queue. Work whose turn
+    /// comes far too late while other work waits is skipped.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when it cannot be done in time, [`Error::CallerGone`]: nothing was done.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let (answer, answered) = oneshot::channel();
-        let gone = CALLER_GONE.try_with(CancellationToken::clone).unwrap_or_default();
-        let (overloaded, hung_up) = (self.0.overloaded(), gone.clone());
-        let span = Span::current();
+        let (answer, mut answered) = oneshot::channel();
+        let (overloaded, span) = (self.0.overloaded(), Span::current());
         let work = move |turn| {
             let _inside = span.entered();
-            if !hung_up.is_cancelled() && !answer.is_closed() {
+            if !answer.is_closed() {
                 _ = answer.send(if turn == Turn::InTime { Ok(work()) } else { Err(overloaded) });
             }
         };
-        self.0.push(Box::new(work))?;
-        tokio::select! {
+        let client = CLIENT.try_with(Client::clone).ok();
+        let network = client.as_ref().map(|client| client.network);
+        let job = Queued { shared: &self.0, number: self.0.push(network, Box::new(work))? };
+        let gone = client.map(|client| client.gone).unwrap_or_default();
+        let answer = tokio::select! {
             biased;
-            () = gone.cancelled() => Err(Error::CallerGone),
-            answer = answered => answer.map_err(|_| Error::internal(Panicked))?,
-        }
+            answer = &mut answered => answer,
+            () = gone.cancelled() => {
+                if job.leave() {
+                    return Err(Error::CallerGone);
+                }
+                answered.await
+            }
+        };
+        answer.map_err(|_| Error::internal(Panicked))?
     }
 
     /// How many jobs wait for a thread.
@@ -140,27 +167,44 @@ impl Shared {
         Error::Overloaded { retry_after: self.max_wait }
     }
 
-    /// Refuses a job whose turn would come too late, as far as the average of the last jobs tells.
-    fn room_in(&self, state: &State) -> Result<()> {
+    /// Refuses a job whose turn would come too late, judging by the average of the last jobs. Where only a job of another
+    /// network that has more of them stands in its way, returns the position of that job.
+    fn room_in(&self, state: &State, network: Option<Network>) -> Result<Option<usize>> {
         let ahead = (state.queue.len() + state.running + 1).saturating_sub(self.threads);
         let count = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let wait = state.average.max(LEAST).saturating_mul(count(ahead)) / count(self.threads);
-        if wait > self.max_wait { Err(self.overloaded()) } else { Ok(()) }
+        if wait <= self.max_wait {
+            return Ok(None);
+        }
+        let mut jobs = HashMap::<Network, usize>::new();
+        state.queue.iter().filter_map(|job| job.network).for_each(|network| *jobs.entry(network).or_default() += 1);
+        let own = network.and_then(|network| jobs.get(&network)).copied().unwrap_or_default();
+        // With one job more, the newcomer must still have fewer than the network that gives way.
+        let largest = jobs.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1);
+        let position = largest.and_then(|(largest, _)| state.queue.iter().rposition(|job| job.network == Some(largest)));
+        position.map(Some).ok_or_else(|| self.overloaded())
     }
 
-    fn push(&self, work: Box<dyn FnOnce(Turn) + Send>) -> Result<()> {
+    /// Returns the number of the job.
+    fn push(&self, network: Option<Network>, work: Box<dyn FnOnce(Turn) + Send>) -> Result<u64> {
         let mut state = self.state();
-        self.room_in(&state)?;
-        state.queue.push_back(Job { came: System.uptime(), work });
+        let given_way = self.room_in(&state, network)?.and_then(|position| state.queue.remove(position));
+        let number = state.next;
+        state.next += 1;
+        state.queue.push_back(Job { number, network, came: System.uptime(), work });
         self.changed.notify_one();
-        Ok(())
+        drop(state);
+        if let Some(job) = given_way {
+            (job.work)(Turn::TooLate);
+        }
+        Ok(number)
     }
 
     /// What each thread does until the end.
     fn work(&self) {
         let mut state = self.state();
         loop {
-            let Some(Job { came, work }) = state.queue.pop_front() else {
+            let Some(Job { came, work, .. }) = state.queue.pop_front() else {
                 if state.closed {
                     return;
                 }
@@ -184,6 +228,29 @@ impl Shared {
                 state.average = (state.average * (MEMORY - 1) + took) / MEMORY;
             }
         }
+    }
+}
+
+/// A job that may still wait in the queue. Dropping this takes it out.
+struct Queued<'a> {
+    shared: &'a Shared,
+    number: u64,
+}
+
+impl Queued<'_> {
+    /// Takes the job out of the queue; `false` if a thread has begun it.
+    fn leave(&self) -> bool {
+        let mut state = self.shared.state();
+        let position = state.queue.iter().position(|job| job.number == self.number);
+        let job = position.and_then(|position| state.queue.remove(position));
+        drop(state);
+        job.is_some()
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

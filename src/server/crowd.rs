@@ -80,9 +80,9 @@ impl Crowd {
 
     /// Adds a connection, for as long as the returned value lives.
     pub(super) fn join(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Member {
-        let pace = Arc::new(Pace::new(Arc::clone(self)));
-        self.members().insert(Arc::as_ptr(&pace).addr(), Arc::clone(&pace));
-        Member { pace, _place: place }
+        let member = Member { pace: Arc::new(Pace::new(Arc::clone(self))), _place: place };
+        self.members().insert(Arc::as_ptr(&member.pace).addr(), Arc::clone(&member.pace));
+        member
     }
 
     /// Closes the connection whose client has been waited for the longest. A connection whose request is being answered

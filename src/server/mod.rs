@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
-use self::{syntax::Malformed, warnings::Warnings};
 pub use self::{connection::Patience, listen::Limits};
+use self::{syntax::Malformed, warnings::Warnings};
 
 use crate::{
     api::{
@@ -42,7 +42,11 @@ use crate::{
     app::App,
     domain::source::Source,
     error::{Error, Panicked, with_causes},
-    live::{hasher::CALLER_GONE, log, refusals::Refusal},
+    live::{
+        hasher::{CLIENT, Client},
+        log,
+        refusals::Refusal,
+    },
     values::ids,
 };
 
@@ -213,6 +217,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
         // The connection drops this when its client hangs up.
         let gone = CancellationToken::new();
         let _waiting = gone.clone().drop_guard();
+        let network = request.data::<Source>().and_then(|source| source.address).into();
         let work = async move {
             // Logged in this task: nobody else may be left to do so.
             routes.call(request).await.map_err(|err| {
@@ -221,7 +226,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
                 problem
             })
         };
-        match tokio::spawn(CALLER_GONE.scope(gone, work).instrument(span.clone())).await {
+        match tokio::spawn(CLIENT.scope(Client { gone, network }, work).instrument(span.clone())).await {
             Ok(answer) => answer,
             Err(crash) => {
                 let problem = Error::from(crash).into();

@@ -16,6 +16,7 @@ mod docs;
 mod elsewhere;
 mod faults;
 mod floors;
+mod guesses;
 mod headers;
 mod health;
 mod histories;

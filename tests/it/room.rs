@@ -106,8 +106,8 @@ async fn a_request_that_is_being_answered_keeps_its_connection() {
     server.app.register("ada").await;
     let held = server.app.hold_hasher().await;
     let body = serde_json::json!({ "identifier": "ada", "password": PASSWORD }).to_string();
-    let head = "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
-    let mut client = begin(&server, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    let log_in = HALF_A_BODY.replace("100\r\n\r\n{", &format!("{}\r\n\r\n{body}", body.len()));
+    let mut client = begin(&server, &log_in).await;
     server.app.until_waiting(1).await;
     let mut newcomer = begin(&server, HEALTH).await;
     assert!(newcomer.is_open_after(SOON).await, "there is no room yet");

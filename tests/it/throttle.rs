@@ -20,9 +20,9 @@ use crate::{
     support::{PASSWORD, TestApp, caller::Answer, checked},
 };
 
-const WRONG: &str = "wrong horse battery staple";
-const HOME: &str = "192.0.2.1";
-const ELSEWHERE: &str = "198.51.100.7";
+pub const WRONG: &str = "wrong horse battery staple";
+pub const HOME: &str = "192.0.2.1";
+pub const ELSEWHERE: &str = "198.51.100.7";
 
 async fn throttled() -> TestApp {
     TestApp::start_with(|settings| {
@@ -34,7 +34,7 @@ async fn throttled() -> TestApp {
 }
 
 /// A request from an address, as somebody or nobody.
-async fn send(app: &TestApp, from: &str, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
+pub async fn send(app: &TestApp, from: &str, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
     let mut head = http::Request::builder().method(method.clone()).uri(path).header("content-type", "application/json");
     if let Some(token) = token {
         head = head.header("authorization", format!("Bearer {token}"));
@@ -46,7 +46,7 @@ async fn send(app: &TestApp, from: &str, method: Method, path: &str, token: Opti
     checked::answer(&method, path, answer).await
 }
 
-async fn log_in(app: &TestApp, from: &str, identifier: &str, password: &str) -> Answer {
+pub async fn log_in(app: &TestApp, from: &str, identifier: &str, password: &str) -> Answer {
     let body = json!({ "identifier": identifier, "password": password });
     send(app, from, Method::POST, "/v1/sessions", None, body).await
 }

@@ -32,10 +32,10 @@ pub struct Listening {
 impl Listening {
     pub async fn start(limits: Limits) -> Self {
         // One hashing thread, which `hold_hasher` can hold.
-        let test_app = TestApp::start_with(|settings| {
+        let test_app = Box::pin(TestApp::start_with(|settings| {
             settings.server.listen = "127.0.0.1:0".parse().unwrap();
             settings.password.hash_threads = Some(1);
-        })
+        }))
         .await;
         let ((stop, stopped), (tell, told)) = (oneshot::channel::<()>(), oneshot::channel());
         let app = test_app.app.clone();
