@@ -151,7 +151,7 @@ impl Load {
         });
         let mut load = Self { writer: "writer@example.org".to_owned(), shared, threads: Vec::new() };
         let url = load.shared.urls[0].clone();
-        for name in ["reader", "writer", "leaver", "holder"] {
+        for name in ["reader", "writer", "leaver", "holder0", "holder1"] {
             assert_eq!(register(&url, &format!("{name}@example.org")).status, 201);
         }
         let reader = log_in(&url, "reader@example.org").text("access_token");
@@ -162,7 +162,8 @@ impl Load {
             for _ in 0..readers {
                 load.repeat(replica, "me", Method::GET, "/v1/me", reader.clone());
             }
-            let held = log_in(&url, "holder@example.org").text("refresh_token");
+            // Of an account of its own: a replica that is cut off in a transaction keeps its locks for some seconds.
+            let held = log_in(&url, &format!("holder{replica}@example.org")).text("refresh_token");
             load.shared.promised.lock().unwrap().refresh.push(held);
             load.spawn(move |shared| refresh(shared, replica));
         }
