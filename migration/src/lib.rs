@@ -11,6 +11,10 @@ mod m20261125_000002_refresh;
 mod m20261125_000003_keys;
 mod m20261125_000004_throttle;
 mod m20261126_000010_installation;
+mod m20261126_000040_search;
+
+/// The change after which the program fills the table `user_words`.
+pub const SEARCH: &str = "m20261126_000040_search";
 
 /// All changes, oldest first.
 pub struct Migrator;
@@ -24,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000003_keys::Migration),
             Box::new(m20261125_000004_throttle::Migration),
             Box::new(m20261126_000010_installation::Migration),
+            Box::new(m20261126_000040_search::Migration),
         ]
     }
 }

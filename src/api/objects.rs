@@ -99,6 +99,9 @@ pub struct UserPage {
     /// Send it back as `cursor` for the next page; absent on the last.
     #[oai(validator(max_length = 512))]
     pub next_cursor: Option<String>,
+    /// The number of users on all pages, if `total=true` asks for it; absent above 10,000.
+    #[oai(validator(minimum(value = "0"), maximum(value = "10000")))]
+    pub total: Option<u32>,
 }
 
 /// A place where somebody is signed in.

@@ -30,9 +30,10 @@ use crate::{
         name::Name,
         password::NewPassword,
         permission::{AssignRoles, DeleteUsers, EndSessions, ReadSessions, ReadUsers, WriteUsers},
-        query::{Cursor, Limit, Search},
+        query::{Cursor, Limit},
         revision::IfMatch,
         role_name::RoleName,
+        search::Search,
         username::Username,
     },
 };
@@ -150,12 +151,14 @@ impl Users {
         _caller: Allowed<ReadUsers>,
         app: Data<&App>,
         request: &Request,
-        /// The beginning of the e-mail address or the username.
+        /// The beginning of the e-mail address, the username or a word of the name.
         search: Param<Search>,
         /// Only users with this role.
         role: Param<RoleName>,
         /// Only users with this status.
         status: Param<Status>,
+        /// Whether to count the users on all pages as `total`.
+        total: Param<bool>,
         /// The order.
         sort: Param<UserSort>,
         /// `next_cursor` of the page before.
@@ -166,11 +169,12 @@ impl Users {
         let mut faults = Faults::of(request);
         let filter = Filter { search: faults.take(search), role: faults.take(role), status: faults.take(status).map(Into::into) };
         let sort = faults.take(sort).map(Sort::from).unwrap_or_default();
+        let is_counted = faults.take(total).unwrap_or_default();
         let paging = faults.paging(cursor, limit);
         faults.none()?;
-        let page = users::list(&app, &filter, sort, &paging).await?;
-        let page = page.map(User::from);
-        Ok(Page::new(request, page, |items, next_cursor| UserPage { items, next_cursor }))
+        let page = users::list(&app, &filter, sort, &paging).await?.map(User::from);
+        let total = if is_counted { users::count(&app, &filter).await? } else { None };
+        Ok(Page::new(request, page, |items, next_cursor| UserPage { items, next_cursor, total }))
     }
 
     /// See a user.

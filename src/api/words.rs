@@ -20,9 +20,10 @@ use crate::values::{
     name::Name,
     password::{NewPassword, Password},
     permission::PermissionName,
-    query::{Cursor, Limit, Search, SubjectId},
+    query::{Cursor, Limit, SubjectId},
     revision::IfMatch,
     role_name::RoleName,
+    search::Search,
     time::rfc3339,
     username::Username,
 };

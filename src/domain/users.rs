@@ -1,9 +1,8 @@
 //! Users, as an administrator sees them.
 
 use sea_orm::{
-    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Select, Value,
-    sea_query::{Expr, Func},
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
+    QuerySelect, QueryTrait, Select, Value, sea_query::Expr,
 };
 
 use super::paging::{Paging, Slice};
@@ -15,14 +14,17 @@ use crate::{
     },
     error::{Error, Result},
     live::database::Transaction,
-    values::{identifier::Identifier, ids::UserId, query::Search, role_name::RoleName},
+    values::{identifier::Identifier, ids::UserId, role_name::RoleName, search::Search},
 };
 
+mod matching;
 #[cfg(test)]
 mod tests;
 
-/// So many matches of a search are few.
-const FEW: u64 = 1_000;
+use matching::{Window, matching};
+
+/// The largest number that [`count`] returns.
+pub const MOST_COUNTED: u32 = 10_000;
 
 /// A user with the names of their roles, sorted.
 #[derive(Debug, Clone)]
@@ -36,7 +38,7 @@ pub struct User {
 /// Which users to list. An absent member does not filter.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// The beginning of the e-mail address or the username, in any letter case.
+    /// The beginning of the e-mail address, the username or a word of the name.
     pub search: Option<Search>,
     /// A role they hold.
     pub role: Option<RoleName>,
@@ -84,8 +86,9 @@ impl Sort {
 /// A fault of `cursor`; or when the database fails.
 pub async fn list(app: &App, filter: &Filter, sort: Sort, paging: &Paging) -> Result<Slice<User>> {
     let db = app.db.read();
-    let matching = matching(db, filter).await?;
-    let rows: Vec<Profile> = rows(app, matching, sort, paging)?.into_partial_model().all(db).await?;
+    let window = window(app, sort, paging)?;
+    let rows = rows(matching(db, filter, &window).await?, &window);
+    let rows: Vec<Profile> = rows.into_partial_model().all(db).await?;
     let page = match sort {
         Sort::Newest | Sort::Oldest => paging.slice(app, sort.list(), rows, |it| it.id),
         Sort::Email | Sort::EmailDescending => paging.slice(app, sort.list(), rows, |it| it.email.clone()),
@@ -94,57 +97,29 @@ pub async fn list(app: &App, filter: &Filter, sort: Sort, paging: &Paging) -> Re
     Ok(page.map(|profile| User { roles: roles.remove(&profile.id).unwrap_or_default(), profile }))
 }
 
-/// The rows of a page, and the one that tells of another. An id begins with the moment the account was made, so
-/// the primary key is in the order of creation.
-fn rows(app: &App, matching: Condition, sort: Sort, paging: &Paging) -> Result<Select<user::Entity>> {
+/// The number of users whom the filter matches; `None` if there are more than [`MOST_COUNTED`].
+///
+/// # Errors
+/// When the database fails.
+pub async fn count(app: &App, filter: &Filter) -> Result<Option<u32>> {
+    matching::count(app.db.read(), filter, MOST_COUNTED).await
+}
+
+/// The part of the list that a page shows. An id begins with the time at which the account was created, so the primary key
+/// is in the order of creation.
+fn window(app: &App, sort: Sort, paging: &Paging) -> Result<Window> {
     let (column, order) = sort.order();
-    let position: Option<Value> = match sort {
+    let position = match sort {
         Sort::Newest | Sort::Oldest => paging.position::<UserId>(app, sort.list())?.map(Value::from),
         Sort::Email | Sort::EmailDescending => paging.position::<String>(app, sort.list())?.map(Value::from),
     };
-    let mut query = user::Entity::find().filter(matching).limit(paging.rows());
-    if let Some(position) = position {
-        query = query.filter(if order == Order::Asc { column.gt(position) } else { column.lt(position) });
-    }
-    Ok(query.order_by(column, order))
+    Ok(Window { column, order, position, rows: paging.rows() })
 }
 
-/// Whom a filter lets through. What few match is looked up first, by the index for it, and those are named one by one;
-/// what many match is asked of each user on a walk along the list's own index, which soon meets a page of them. Either way
-/// alone would read all of a big table for some questions.
-async fn matching(db: &impl ConnectionTrait, filter: &Filter) -> Result<Condition> {
-    let id = || Expr::col((user::Entity, user::Column::Id));
-    let (email, username) = (Expr::col(user::Column::Email), Expr::col(user::Column::Username));
-    let (mut all, mut is_narrow) = (Condition::all(), false);
-    if let Some(search) = &filter.search {
-        let names = user::Entity::find().filter(begins(search, email.clone(), username.clone()));
-        let few: Vec<UserId> = names.select_only().column(user::Column::Id).limit(FEW + 1).into_tuple().all(db).await?;
-        is_narrow |= few.len() as u64 <= FEW;
-        // `lower` changes nothing, but keeps the indexes of the names out of it.
-        let each = || begins(search, Func::lower(email).into(), Func::lower(username).into());
-        all = if few.len() as u64 <= FEW { all.add(id().is_in(few)) } else { all.add(each()) };
-    }
-    if let Some(role) = &filter.role {
-        let holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);
-        let holders = holders.filter(user_role::COLUMN.role.eq(role.as_str()));
-        let few: Vec<UserId> = holders.clone().limit(FEW + 1).into_tuple().all(db).await?;
-        is_narrow |= few.len() as u64 <= FEW;
-        let holds = || holders.filter(Expr::col((user_role::Entity, user_role::Column::UserId)).eq(id())).into_query();
-        all = if few.len() as u64 <= FEW { all.add(id().is_in(few)) } else { all.add(Expr::exists(holds())) };
-    }
-    if let Some(status) = filter.status {
-        let column = Expr::col(user::Column::Status);
-        let column = if is_narrow { Func::lower(column).into() } else { column };
-        all = all.add(column.eq(status.to_value()));
-    }
-    Ok(all)
-}
-
-/// Whether one of two names begins with this. A range, so that indexes serve it; both are lower-case ASCII.
-fn begins(search: &Search, email: Expr, username: Expr) -> Condition {
-    let (from, to) = (search.as_str(), format!("{search}\u{7f}"));
-    let within = |name: Expr| name.clone().gte(from).and(name.lt(to.as_str()));
-    Condition::any().add(within(email)).add(within(username))
+fn rows(matching: Condition, window: &Window) -> Select<user::Entity> {
+    let mut query = user::Entity::find().filter(matching);
+    window.cut(QueryTrait::query(&mut query), Expr::col((user::Entity, window.column)));
+    query
 }
 
 /// One user.

@@ -15,3 +15,4 @@ pub mod signing_key;
 pub mod throttle;
 pub mod user;
 pub mod user_role;
+pub mod user_word;

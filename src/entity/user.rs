@@ -1,10 +1,11 @@
 //! Users: who has an account, and all that is known of them but their roles.
 
+use super::user_word;
 use crate::values::{ids::UserId, password_hash::PasswordHash};
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{DerivePartialModel, QuerySelect, Select, SqlErr};
+use sea_orm::{DerivePartialModel, QuerySelect, Select, SqlErr, TryIntoModel};
 
 /// A user. `email` and `username` are canonical (`values/email`, `values/username`): equal ones are equal bytes.
 #[sea_orm::model]
@@ -34,7 +35,25 @@ pub struct Model {
     pub roles: HasMany<super::role::Entity>,
 }
 
-impl ActiveModelBehavior for ActiveModel {}
+/// A user and the words under which a search finds them are written together, whoever writes the user.
+#[async_trait::async_trait]
+impl ActiveModelBehavior for ActiveModel {
+    async fn before_save<C: ConnectionTrait>(self, conn: &C, insert: bool) -> Result<Self, DbErr> {
+        let are_words_new = self.email.is_set() || self.name.is_set();
+        if are_words_new && !insert {
+            let user = self.clone().try_into_model()?;
+            user_word::replace(conn, user.id, &user.email, user.name.as_deref()).await?;
+        }
+        Ok(self)
+    }
+
+    async fn after_save<C: ConnectionTrait>(user: Model, conn: &C, insert: bool) -> Result<Model, DbErr> {
+        if insert {
+            user_word::add(conn, user.id, &user.email, user.name.as_deref()).await?;
+        }
+        Ok(user)
+    }
+}
 
 /// Whether an account may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]

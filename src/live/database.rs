@@ -12,7 +12,7 @@ mod listener;
 mod open;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transaction;
 mod writable;
 

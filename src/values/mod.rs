@@ -18,6 +18,7 @@ pub mod query;
 pub mod refresh_token;
 pub mod revision;
 pub mod role_name;
+pub mod search;
 pub mod time;
 pub mod username;
 mod word;

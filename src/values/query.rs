@@ -1,4 +1,4 @@
-//! What lists are asked for: how much, from where on, and for which word.
+//! What lists are asked for: how much, and from where on.
 
 use std::str::FromStr;
 
@@ -53,27 +53,6 @@ impl FromStr for Cursor {
     }
 }
 
-/// The beginning of an e-mail address or a username: 1 to 254 characters, compared in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Search(String);
-
-word!(Search);
-
-impl FromStr for Search {
-    type Err = Invalid;
-
-    /// # Errors
-    /// `too_short`, `too_long` or `not_allowed` (NUL).
-    fn from_str(raw: &str) -> Result<Self, Invalid> {
-        match raw.chars().count() {
-            0 => Err(Invalid::new("too_short", "A search has at least 1 character.")),
-            1..=254 if !raw.contains('\0') => Ok(Self(raw.to_lowercase())),
-            1..=254 => Err(Invalid::new("not_allowed", "Must not hold the character NUL.")),
-            _ => Err(Invalid::new("too_long", "A search has at most 254 characters.")),
-        }
-    }
-}
-
 /// The id of what an audit event was about, whatever that is: 1 to 64 of `[A-Za-z0-9_.-]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectId(String);
@@ -115,9 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_is_compared_in_lower_case_and_a_cursor_is_plain() {
-        assert_eq!("Ada@".parse::<Search>().unwrap().as_str(), "ada@");
-        assert!("".parse::<Search>().is_err() && "a\0".parse::<Search>().is_err() && "a".repeat(255).parse::<Search>().is_err());
+    fn a_cursor_is_plain() {
         assert!("eyJ-_9".parse::<Cursor>().is_ok());
         assert!(["", "a=", "a b", "é", &"a".repeat(513)].iter().all(|raw| raw.parse::<Cursor>().is_err()));
     }

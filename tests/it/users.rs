@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use rstest::rstest;
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::{Value, json};
 use vestibule::{
     domain::administration::{self, By, Change},
-    entity::user::Status,
+    entity::{user::Status, user_word},
 };
 
 use crate::{
@@ -209,7 +210,7 @@ async fn h09_a_page_has_25_items_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn a_search_finds_beginnings_in_any_case_and_nothing_else() {
+async fn a_search_finds_beginnings_of_names_in_any_case_and_nothing_else() {
     let app = TestApp::start().await;
     for (email, username) in [
         ("ada@example.org", "countess"),
@@ -245,6 +246,103 @@ async fn a_search_finds_beginnings_in_any_case_and_nothing_else() {
         let page = list(&admin, &format!("sort=email&search={}", search.replace(' ', "%20"))).await;
         assert_eq!(emails(&page), expected, "{search}");
     }
+}
+
+#[rstest]
+#[case("eva@exämple.org")]
+#[case(" EVA@EXÄMPLE.ORG\u{A0}")]
+#[case("eva@xn--exmple-cua.org")]
+#[case("Eva@XN--EXM")]
+#[case("eva@exa\u{308}m")]
+#[case("eva@exämple.o")]
+#[case("eva@ｅｘämple。ｏｒｇ")]
+#[case("EVA-M")]
+#[case("bräu")]
+#[case("JOHANNA")]
+#[case("meier-bräu joh")]
+#[case("STRAUSS")]
+#[tokio::test]
+async fn p04_a_search_finds_an_account_by_every_spelling_of_its_address_and_every_word_of_its_name(#[case] search: &str) {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let eva = json!({ "email": "Eva@Exämple.org", "username": "Eva-M", "name": "Strauß Meier-Bra\u{308}u  Johanna" });
+    admin.post("/v1/users", eva).await.expect(201);
+    admin.post("/v1/users", json!({ "email": "evan@example.org", "name": "Ana Brau" })).await.expect(201);
+    let query = percent_encoded(search);
+    assert_eq!(emails(&list(&admin, &format!("search={query}")).await), ["eva@xn--exmple-cua.org"]);
+}
+
+fn percent_encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+#[tokio::test]
+async fn a_search_follows_every_change_of_a_name_and_forgets_a_deleted_account() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let ada = app.user("ada").await;
+    let found = async |search: &str| list(&admin, &format!("search={search}&total=true")).await["total"].clone();
+    assert_eq!(found("lovelace").await, 0);
+    ada.patch("/v1/me", json!({ "name": "Ada Lovelace" })).await.expect(200);
+    assert_eq!([found("lovelace").await, found("byron").await], [1, 0]);
+    let id = ada.get("/v1/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+    admin.patch(&format!("/v1/users/{id}"), json!({ "name": "Augusta Byron" })).await.expect(200);
+    assert_eq!([found("lovelace").await, found("byron").await], [0, 1]);
+    admin.patch(&format!("/v1/users/{id}"), json!({ "email": "augusta@exämple.org" })).await.expect(200);
+    assert_eq!([found("augusta%40ex%C3%A4").await, found("ada%40").await, found("byron").await], [1, 0, 1]);
+    admin.patch(&format!("/v1/users/{id}"), json!({ "name": null })).await.expect(200);
+    assert_eq!(found("byron").await, 0);
+    admin.patch(&format!("/v1/users/{id}"), json!({ "name": "Ada Byron" })).await.expect(200);
+    ada.delete("/v1/me", json!({ "current_password": PASSWORD })).await.expect(204);
+    assert_eq!([found("byron").await, found("augusta").await], [0, 0]);
+    let db = &app.app.db;
+    assert_eq!(user_word::Entity::find().filter(user_word::COLUMN.word.contains("byron")).count(db.read()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_list_tells_the_number_of_users_on_all_pages_if_it_is_asked_to() {
+    let app = TestApp::start().await;
+    crowd(&app, &["ada", "adam", "grace"]).await;
+    let admin = app.admin().await;
+    for (query, total) in [
+        ("total=true", json!(4)),
+        ("total=true&limit=1", json!(4)),
+        ("total=true&search=ada", json!(2)),
+        ("total=true&search=ada&limit=1", json!(2)),
+        ("total=true&search=nobody", json!(0)),
+        ("total=true&role=admin", json!(1)),
+        ("total=true&role=user&status=active&search=ad", json!(3)),
+        ("total=true&status=disabled", json!(0)),
+        ("total=false", Value::Null),
+        ("", Value::Null),
+    ] {
+        assert_eq!(list(&admin, query).await["total"], total, "{query}");
+    }
+    assert_eq!(refused(&admin, "total=1").await.faults(), [("total", "not_allowed")]);
+}
+
+#[tokio::test]
+async fn a_total_above_ten_thousand_is_absent() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let now = "2026-01-01T00:00:00+00:00";
+    let add = async |from: u32, to: u32| {
+        let rows: Vec<_> = (from..to)
+            .map(|number| format!("('x{number:032x}', 'many{number}@example.org', 'active', 0, 0, '{now}', '{now}')"))
+            .collect();
+        let rows = rows.join(",").replace("('x", "(X'");
+        let insert = "INSERT INTO users (id, email, status, epoch, revision, created_at, updated_at) VALUES";
+        let tx = app.app.db.write().await.unwrap();
+        tx.execute_unprepared(&format!("{insert} {rows}")).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    add(0, 9_999).await;
+    assert_eq!(list(&admin, "total=true").await["total"], 10_000);
+    assert_eq!(list(&admin, "total=true&search=many").await["total"], 9_999);
+    add(9_999, 10_001).await;
+    assert_eq!(list(&admin, "total=true").await.get("total"), None);
+    assert_eq!(list(&admin, "total=true&search=many").await.get("total"), None);
+    assert_eq!(emails(&list(&admin, "total=true&search=many99&limit=100").await).len(), 100);
 }
 
 #[tokio::test]

@@ -1,26 +1,39 @@
-//! Lists of users on a big table: each question has an index, and none reads and sorts everybody.
+//! Lists of users on a big table of both databases: each question has an index, and none reads and sorts everybody.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, StatementBuilder};
 use tempfile::TempDir;
 
-use super::*;
-use crate::{config::Settings, live::clock};
+use super::{
+    matching::{FEW, queries},
+    *,
+};
+use crate::{
+    config::Settings,
+    live::{clock, database::tests::places::Place},
+};
 
 const SORTS: [Sort; 4] = [Sort::Newest, Sort::Oldest, Sort::Email, Sort::EmailDescending];
 
-async fn app() -> (App, TempDir) {
-    let directory = TempDir::new().unwrap();
-    let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
-    (App::open(settings, Arc::new(clock::System)).await.unwrap(), directory)
+/// One application on each database, with the directory of its files.
+async fn apps() -> Vec<(App, Place, TempDir)> {
+    let mut apps = Vec::new();
+    for place in Place::each().await {
+        let directory = TempDir::new().unwrap();
+        let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        settings.database.url = Some(place.url.clone());
+        settings.master_key = Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into());
+        apps.push((App::open(settings, Arc::new(clock::System)).await.unwrap(), place, directory));
+    }
+    apps
 }
 
-/// Every combination of filters, with this search.
-fn filters(search: &str) -> Vec<Filter> {
+/// Every combination of filters, with this search and this role.
+fn filters(search: &str, role: &str) -> Vec<Filter> {
     let mut filters = Vec::new();
-    for role in [None, Some(RoleName::user())] {
-        for status in [None, Some(Status::Active)] {
+    for role in [None, Some(role.parse().unwrap())] {
+        for status in [None, Some(Status::Active), Some(Status::Disabled)] {
             for search in [None, Some(search.parse().unwrap())] {
                 filters.push(Filter { search, role: role.clone(), status });
             }
@@ -40,69 +53,138 @@ fn pages(app: &App, sort: Sort) -> [Paging; 2] {
     [Paging { cursor: None, limit: 25 }, Paging { cursor: Some(middle.unwrap().parse().unwrap()), limit: 25 }]
 }
 
-/// Adds so many users, who all hold the role `user` and whose addresses all begin with `u`.
+/// Adds so many users. All hold the role `user` except the newer half, who hold `clerk`; the addresses of the older half
+/// begin with `old`, those of the newer with `new`, and every tenth is disabled.
 async fn fill(app: &App, users: u64) {
     let tx = app.db.write().await.unwrap();
-    let fill = "
-        INSERT INTO users (id, email, username, status, password_hash, epoch, revision, created_at, updated_at)
+    let sqlite = "
+        INSERT INTO roles (name, built_in, created_at, updated_at) VALUES ('clerk', FALSE, '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00');
+        INSERT INTO users (id, email, username, name, status, password_hash, epoch, revision, created_at, updated_at)
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < USERS)
-        SELECT unhex(printf('%012x', i) || hex(randomblob(10))), printf('user%d@example.org', i * 7919 % USERS),
-            CASE i % 2 WHEN 0 THEN printf('name%d', i) END, CASE i % 10 WHEN 0 THEN 'disabled' ELSE 'active' END,
+        SELECT unhex(printf('%012x', i) || hex(randomblob(10))), printf('%s%d@example.org', CASE WHEN 2 * i > USERS THEN 'new' ELSE 'old' END, i * 7919 % USERS),
+            CASE i % 2 WHEN 0 THEN printf('name%d', i) END, CASE i % 3 WHEN 0 THEN printf('Ada Lovelace%d', i) END,
+            CASE i % 10 WHEN 0 THEN 'disabled' ELSE 'active' END,
             hex(randomblob(33)), 0, 0, '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00' FROM n;
-        INSERT INTO user_roles (user_id, role) SELECT id, 'user' FROM users;";
+        INSERT INTO user_roles (user_id, role) SELECT id, CASE WHEN email LIKE 'new%' THEN 'clerk' ELSE 'user' END FROM users;
+        INSERT INTO user_words (user_id, word) SELECT id, lower(name) FROM users WHERE name IS NOT NULL;
+        INSERT INTO user_words (user_id, word) SELECT id, lower(substr(name, 5)) FROM users WHERE name IS NOT NULL;";
+    let postgres = "
+        SET LOCAL statement_timeout = 0;
+        INSERT INTO roles (name, built_in, created_at, updated_at) VALUES ('clerk', FALSE, '2026-01-01', '2026-01-01');
+        INSERT INTO users (id, email, username, name, status, password_hash, epoch, revision, created_at, updated_at)
+        SELECT (lpad(to_hex(i), 12, '0') || substr(md5(i::text), 1, 20))::uuid, CASE WHEN 2 * i > USERS THEN 'new' ELSE 'old' END || i * 7919 % USERS || '@example.org',
+            CASE i % 2 WHEN 0 THEN 'name' || i END, CASE i % 3 WHEN 0 THEN 'Ada Lovelace' || i END,
+            CASE i % 10 WHEN 0 THEN 'disabled' ELSE 'active' END,
+            md5(i::text) || md5(i::text), 0, 0, '2026-01-01', '2026-01-01' FROM generate_series(1::bigint, USERS) i;
+        INSERT INTO user_roles (user_id, role) SELECT id, CASE WHEN email LIKE 'new%' THEN 'clerk' ELSE 'user' END FROM users;
+        INSERT INTO user_words (user_id, word) SELECT id, lower(name) FROM users WHERE name IS NOT NULL;
+        INSERT INTO user_words (user_id, word) SELECT id, lower(substr(name, 5)) FROM users WHERE name IS NOT NULL;
+        ANALYZE;";
+    let fill = if tx.get_database_backend() == DbBackend::Sqlite { sqlite } else { postgres };
     tx.execute_unprepared(&fill.replace("USERS", &users.to_string())).await.unwrap();
     tx.commit().await.unwrap();
 }
 
+async fn plan(app: &App, query: &impl StatementBuilder) -> Vec<String> {
+    let db = app.db.read();
+    let explain = if db.get_database_backend() == DbBackend::Sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
+    let query = query.build(&db.get_database_backend());
+    let rows = db.query_all_raw(Statement { sql: format!("{explain} {}", query.sql), ..query }).await.unwrap();
+    let column = if db.get_database_backend() == DbBackend::Sqlite { "detail" } else { "QUERY PLAN" };
+    rows.iter().map(|row| row.try_get("", column).unwrap()).collect()
+}
+
+/// Whether a plan reads a whole table.
+fn scans(plan: &[String]) -> bool {
+    plan.iter().any(|step| step.starts_with("SCAN") && !step.contains("INDEX") || step.contains("Seq Scan on user"))
+}
+
 #[tokio::test]
 async fn every_list_of_users_uses_an_index() {
-    let (app, _directory) = app().await;
-    let plan = async |query: Select<user::Entity>| {
-        let query = query.build(DbBackend::Sqlite);
-        let explain = Statement { sql: format!("EXPLAIN QUERY PLAN {}", query.sql), ..query };
-        let plan = app.db.read().query_all_raw(explain).await.unwrap();
-        plan.iter().map(|it| it.try_get("", "detail").unwrap()).collect::<Vec<String>>()
-    };
-    let scans = |plan: &[String]| plan.iter().any(|it| it.starts_with("SCAN") && !it.contains("USING INDEX"));
-    let sorts = |plan: &[String]| plan.iter().any(|it| it.contains("TEMP B-TREE"));
-
-    for are_many in [false, true] {
-        if are_many {
-            fill(&app, FEW + 1).await;
-        }
-        for (sort, filter) in SORTS.iter().flat_map(|sort| filters("u").into_iter().map(|filter| (*sort, filter))) {
-            for paging in pages(&app, sort) {
-                let matching = matching(app.db.read(), &filter).await.unwrap();
-                let plan = plan(rows(&app, matching, sort, &paging).unwrap()).await;
-                let told = format!("{sort:?} {filter:?} {are_many} {paging:?}: {plan:#?}");
-                assert!(!scans(&plan), "{told}");
-                // Only the few that were found are sorted.
-                let are_found = !are_many && (filter.role.is_some() || filter.search.is_some());
-                assert!(!sorts(&plan) || are_found, "{told}");
+    for (app, ..) in apps().await {
+        let is_sqlite = app.db.read().get_database_backend() == DbBackend::Sqlite;
+        fill(&app, 20_000).await;
+        for (search, finds_many) in
+            [("ol", true), ("name", true), ("old5@example.org", false), ("lovelace123", false), ("zzz", false)]
+        {
+            // PostgreSQL rightly reads a table from its beginning where every second row will do.
+            if finds_many && !is_sqlite {
+                continue;
+            }
+            for filter in filters(search, "clerk") {
+                for (sort, paging) in SORTS.iter().flat_map(|sort| pages(&app, *sort).map(|paging| (*sort, paging))) {
+                    let (db, window) = (app.db.read(), window(&app, sort, &paging).unwrap());
+                    let matching = matching(db, &filter, &window).await.unwrap();
+                    let mut all = vec![rows(matching, &window).into_query()];
+                    if filter.search.is_some() {
+                        all.extend(queries(db, &filter, Some(&window)).await.unwrap());
+                        let counted = queries(db, &filter, None).await.unwrap();
+                        all.extend(counted.into_iter().map(|mut query| query.limit(u64::from(MOST_COUNTED) + 1).to_owned()));
+                    }
+                    for query in all {
+                        let plan = plan(&app, &query).await;
+                        assert!(!scans(&plan), "{sort:?} {filter:?} {paging:?}: {plan:#?}");
+                    }
+                }
             }
         }
     }
-    let search: Search = "u".parse().unwrap();
-    let (email, username) = (Expr::col(user::Column::Email), Expr::col(user::Column::Username));
-    let names = plan(user::Entity::find().filter(begins(&search, email, username)).limit(FEW)).await;
-    assert!(names.iter().any(|it| it.contains("users_email")) && !scans(&names) && !sorts(&names), "{names:#?}");
+}
+
+#[tokio::test]
+async fn a_search_of_a_big_table_finds_whom_it_names() {
+    for (app, ..) in apps().await {
+        fill(&app, 3 * FEW).await;
+        let found = async |search: &str, role: Option<&str>, status| {
+            let filter = Filter { search: Some(search.parse().unwrap()), role: role.map(|it| it.parse().unwrap()), status };
+            let (mut seen, mut cursor) = (BTreeSet::new(), None);
+            loop {
+                let paging = Paging { cursor, limit: 100 };
+                let page = list(&app, &filter, Sort::Email, &paging).await.unwrap();
+                seen.extend(page.items.into_iter().map(|user| user.profile.email));
+                let Some(next) = page.next else { break };
+                cursor = Some(next.parse().unwrap());
+            }
+            assert_eq!(count(&app, &filter).await.unwrap(), u32::try_from(seen.len()).ok(), "{filter:?}");
+            seen.len()
+        };
+        assert_eq!(found("ada love", None, None).await, 1_000);
+        assert_eq!(found("OLD", None, None).await, 1_500);
+        assert_eq!(found("old", Some("clerk"), None).await, 0);
+        assert_eq!(found("old", Some("user"), Some(Status::Disabled)).await, 150);
+        assert_eq!(found("name", Some("clerk"), Some(Status::Active)).await, 600);
+        assert_eq!(found("lovelace", Some("clerk"), None).await, 500);
+        assert_eq!(found("name300", None, None).await, 2);
+    }
 }
 
 /// `cargo test --lib -- --ignored big_table --nocapture` shows the times.
 #[tokio::test]
 #[ignore = "takes a while: fills a table with 200,000 users"]
 #[expect(clippy::disallowed_methods, reason = "it measures the machine")]
-async fn on_a_big_table_every_list_of_users_comes_within_a_second() {
-    let (app, _directory) = app().await;
-    fill(&app, 200_000).await;
-    for search in ["u", "user1", "name19999", "zzz"] {
-        for sort in SORTS {
-            for (filter, paging) in filters(search).iter().flat_map(|filter| pages(&app, sort).map(|paging| (filter, paging))) {
+async fn long_every_list_of_a_big_table_comes_soon() {
+    for (app, ..) in apps().await {
+        fill(&app, 200_000).await;
+        for search in ["o", "new", "old1", "name", "name19999", "ada", "lovelace19", "zzz"] {
+            for filter in filters(search, "clerk") {
                 let began = std::time::Instant::now();
-                let page = list(&app, filter, sort, &paging).await.unwrap();
-                let took = began.elapsed();
-                println!("{:4} ms {:2} {sort:?} {filter:?} {}", took.as_millis(), page.items.len(), paging.cursor.is_some());
-                assert!(took.as_secs() < 1, "{sort:?} {filter:?}");
+                count(&app, &filter).await.unwrap();
+                let counted = began.elapsed();
+                for sort in SORTS {
+                    for paging in pages(&app, sort) {
+                        let began = std::time::Instant::now();
+                        let page = list(&app, &filter, sort, &paging).await.unwrap();
+                        let took = began.elapsed();
+                        let (took, counted) = (took.as_millis(), counted.as_millis());
+                        println!(
+                            "{took:4} {counted:4} ms {:2} {:?} {sort:?} {filter:?} {}",
+                            page.items.len(),
+                            app.db.read().get_database_backend(),
+                            paging.cursor.is_some()
+                        );
+                        assert!(took < 5_000 && counted < 5_000, "{sort:?} {filter:?}");
+                    }
+                }
             }
         }
     }

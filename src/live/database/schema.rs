@@ -15,6 +15,7 @@ use super::{
     Database, Error, failure,
     open::{Place, sqlite_path},
 };
+use crate::entity::user_word;
 
 /// How long each answer may take while it is this process's turn, but for the changes themselves.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -55,6 +56,9 @@ impl Database {
         changes(&applied)?;
         within(CHANGES, async {
             Migrator::up(&tx, None).await?;
+            if !applied.iter().any(|name| name == vestibule_migration::SEARCH) {
+                user_word::fill(&tx).await?;
+            }
             tx.commit().await
         })
         .await

@@ -1,15 +1,15 @@
 //! What opening, writing and migrating promise, on both databases.
 
 mod group;
-mod places;
+pub(crate) mod places;
 mod postgres;
 mod rows;
 
 use super::*;
-use crate::entity::session;
+use crate::entity::{session, user_word};
 use crate::live::database::{lease::Kind, open::SQLITE_READERS};
 use places::{Place, is_sqlite};
-use sea_orm::{ConnectionTrait, EntityTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryOrder, TransactionTrait};
 use std::process::Command;
 use vestibule_migration::{Migrator, MigratorTrait};
 
@@ -113,6 +113,39 @@ async fn sessions_from_before_there_were_refresh_tokens_go_on_without_one() {
         db.migrate().await.unwrap();
         let session = session::Entity::find().one(db.read()).await.unwrap().unwrap();
         assert_eq!((session.refresh_secret, session.current, session.parent), (Vec::new(), 1, None));
+    }
+}
+
+#[tokio::test]
+async fn users_from_before_the_search_are_found_by_their_names() {
+    for place in Place::each().await {
+        let db = place.open().await;
+        let tx = db.write().await.unwrap();
+        Migrator::up(&tx, Some(1)).await.unwrap();
+        let now = "'2026-11-22T12:00:00+00:00'";
+        for (number, email, name) in [
+            (10, "ada@example.org", "'Ada King  Lovelace'"),
+            (11, "eva@xn--exmple-cua.org", "'E\u{301}va Meier-Bräu'"),
+            (12, "joe@example.org", "NULL"),
+        ] {
+            let id = format!("0198c5e0000070008000{number:012x}");
+            let id = if is_sqlite(&db) { format!("X'{id}'") } else { format!("'{id}'") };
+            tx.execute_unprepared(&format!(
+                "INSERT INTO users (id, email, name, status, epoch, revision, created_at, updated_at) \
+                 VALUES ({id}, '{email}', {name}, 'active', 0, 0, {now}, {now})"
+            ))
+            .await
+            .unwrap();
+        }
+        tx.commit().await.unwrap();
+        db.migrate().await.unwrap();
+        let words = user_word::Entity::find().order_by_asc(user_word::COLUMN.word).all(db.read()).await.unwrap();
+        let words: Vec<_> = words.iter().map(|row| row.word.as_str()).collect();
+        let expected =
+            ["ada king lovelace", "bräu", "eva@exämple.org", "king lovelace", "lovelace", "meier-bräu", "éva meier-bräu"];
+        assert_eq!(words, expected);
+        db.migrate().await.unwrap();
+        assert_eq!(user_word::Entity::find().count(db.read()).await.unwrap(), 7, "filled once");
     }
 }
 

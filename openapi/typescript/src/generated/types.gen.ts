@@ -845,6 +845,10 @@ export type UserPage = {
      * Send it back as `cursor` for the next page; absent on the last.
      */
     next_cursor?: string;
+    /**
+     * The number of users on all pages, if `total=true` asks for it; absent above 10,000.
+     */
+    total?: number;
 };
 
 /**
@@ -1897,7 +1901,7 @@ export type ListUsersData = {
     path?: never;
     query?: {
         /**
-         * The beginning of the e-mail address or the username.
+         * The beginning of the e-mail address, the username or a word of the name.
          */
         search?: string;
         /**
@@ -1908,6 +1912,10 @@ export type ListUsersData = {
          * Only users with this status.
          */
         status?: UserStatus;
+        /**
+         * Whether to count the users on all pages as `total`.
+         */
+        total?: boolean;
         /**
          * The order.
          */

@@ -1,0 +1,80 @@
+//! The search for users: the words under which each is found, and indexes from which a search reads ids alone. The program
+//! fills the table after this change, because the spelling of the words is its own.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut word = ColumnDef::new(UserWords::Word);
+        word.text().not_null();
+        let is_sqlite = manager.get_database_backend() == DbBackend::Sqlite;
+        if !is_sqlite {
+            // Compared byte by byte, as SQLite does anyway.
+            word.extra(r#"COLLATE "C""#);
+        }
+        let mut table = Table::create()
+            .table(UserWords::Table)
+            .col(ColumnDef::new(UserWords::UserId).uuid().not_null())
+            .col(word)
+            .primary_key(Index::create().col(UserWords::UserId).col(UserWords::Word))
+            .foreign_key(
+                ForeignKey::create()
+                    .from(UserWords::Table, UserWords::UserId)
+                    .to(Users::Table, Users::Id)
+                    .on_delete(ForeignKeyAction::Cascade),
+            )
+            .to_owned();
+        if is_sqlite {
+            table.extra("WITHOUT ROWID");
+        }
+        manager.create_table(table).await?;
+        let words = Index::create()
+            .name("user_words_word")
+            .table(UserWords::Table)
+            .col(UserWords::Word)
+            .col(UserWords::UserId)
+            .to_owned();
+        manager.create_index(words).await?;
+        manager.drop_index(Index::drop().name("users_status_email").table(Users::Table).to_owned()).await?;
+        for (name, column) in [("users_status_email", Users::Email), ("users_status_username", Users::Username)] {
+            let index = Index::create().name(name).table(Users::Table).col(Users::Status).col(column).col(Users::Id).to_owned();
+            manager.create_index(index).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for name in ["users_status_email", "users_status_username"] {
+            manager.drop_index(Index::drop().name(name).table(Users::Table).to_owned()).await?;
+        }
+        let index =
+            Index::create().name("users_status_email").table(Users::Table).col(Users::Status).col(Users::Email).to_owned();
+        manager.create_index(index).await?;
+        manager.drop_table(Table::drop().table(UserWords::Table).to_owned()).await
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+#[derive(DeriveIden)]
+enum UserWords {
+    Table,
+    UserId,
+    Word,
+}
+
+#[derive(DeriveIden)]
+enum Users {
+    Table,
+    Id,
+    Email,
+    Username,
+    Status,
+}
