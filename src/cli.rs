@@ -176,6 +176,9 @@ fn run(cli: Cli) -> Result<()> {
         return openapi(check, write);
     }
     let settings = Settings::load(cli.config.as_deref(), env::vars_os())?;
+    for warning in &settings.warnings {
+        log::tell(Level::WARN, warning);
+    }
     match cli.command {
         Some(Command::Config(Config::Check)) => say("The settings are good.\n")?,
         Some(Command::Config(Config::Print)) => say(settings.print())?,

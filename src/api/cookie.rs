@@ -96,9 +96,8 @@ pub fn must_be_ours(request: &Request, settings: &Settings) -> Result<()> {
 
 /// Whether this is the origin under which callers reach us, or one whose pages may call the API.
 fn is_known(origin: &HeaderValue, settings: &Settings) -> bool {
-    let known = settings.cors.origins.iter().chain(&settings.server.public_url);
-    let listen = format!("http://{}", settings.server.listen);
-    known.map(Origin::as_str).chain(settings.server.public_url.is_none().then_some(&*listen)).any(|it| origin == it)
+    let own = settings.server.public_url.as_ref().map_or_else(|| format!("http://{}", settings.server.listen), Origin::to_string);
+    origin == own.as_str() || settings.cors.allows(origin.as_bytes())
 }
 
 #[cfg(test)]
@@ -113,6 +112,10 @@ mod tests {
     #[case::a_sibling(&[("sec-fetch-site", "same-site"), ("origin", "https://shop.example.org")], true)]
     #[case::an_old_browser(&[("origin", "https://id.example.org")], true)]
     #[case::a_configured_page(&[("sec-fetch-site", "cross-site"), ("origin", "https://app.example.com")], true)]
+    #[case::an_application(&[("sec-fetch-site", "cross-site"), ("origin", "capacitor://localhost")], true)]
+    #[case::a_preview(&[("sec-fetch-site", "cross-site"), ("origin", "https://pr-1.preview.example.com")], true)]
+    #[case::not_a_preview(&[("origin", "https://a.b.preview.example.com")], false)]
+    #[case::another_application(&[("origin", "ionic://localhost")], false)]
     #[case::another_site(&[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")], false)]
     #[case::another_site_without_origin(&[("sec-fetch-site", "cross-site")], false)]
     #[case::another_site_in_an_old_browser(&[("origin", "https://evil.example")], false)]
@@ -124,7 +127,9 @@ mod tests {
     fn s09_only_our_pages_and_programs_have_a_say_over_the_cookie(#[case] headers: &[(&'static str, &str)], #[case] ours: bool) {
         let mut settings = Settings::default();
         settings.server.public_url = Some("https://id.example.org".parse().unwrap());
-        settings.cors.origins = vec!["https://app.example.com".parse().unwrap()];
+        settings.cors.origins = ["https://app.example.com", "capacitor://localhost", "https://*.preview.example.com"]
+            .map(|origin| origin.parse().unwrap())
+            .to_vec();
         let mut request = Request::builder().finish();
         for (name, value) in headers {
             request.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use secrecy::ExposeSecret;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{Algorithm, Error, Problem, Settings, database_url};
+use super::{Algorithm, Error, Problem, Settings, database_url, networks, weak};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -74,6 +74,9 @@ impl Settings {
             (Algorithm::Hs256, None) => "is required with HS256.",
             // RFC 7518 section 3.2: a key at least as long as the hash.
             (Algorithm::Hs256, Some(secret)) if secret.expose_secret().len() < 32 => "must be at least 32 bytes long.",
+            (Algorithm::Hs256, Some(secret)) if weak::is_well_known(secret.expose_secret()) => {
+                "is published or easy to guess, so that anybody can forge tokens; make one with `openssl rand -base64 48`."
+            }
             (Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256, Some(_)) => {
                 "is only for HS256: set `signing.algorithm` to that, or remove the secret."
             }
@@ -91,6 +94,11 @@ impl Settings {
             if text.is_some_and(|text| !(1..=255).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_graphic())) {
                 problems.push(Problem::new(name, "must be 1 to 255 ASCII characters without spaces."));
             }
+        }
+        if networks::hold_strangers(&self.server.trusted_proxies) {
+            let sentence =
+                "holds a large part of the Internet: anybody there could claim any address. Name the networks of your proxies.";
+            problems.push(Problem::new("server.trusted_proxies", sentence));
         }
         if self.metrics.listen == Some(self.server.listen) && self.server.listen.port() != 0 {
             problems.push(Problem::new("metrics.listen", "must differ from `server.listen`."));

@@ -60,7 +60,7 @@ impl Settings {
             known
         });
         let written: Vec<String> = values.keys().cloned().collect();
-        let settings = assemble(values, |name, sentence| {
+        let mut settings = assemble(values, |name, sentence| {
             problems.push(Problem::new(name, sentence).from(Some(origin(name))));
         })?;
         // What did not parse has its default now: what would be said of it, and of its neighbours, may be wrong.
@@ -71,6 +71,7 @@ impl Settings {
                 problems.push(problem.from(named.map(|name| origin(&name))));
             }
         }
+        settings.warnings = variables.warnings;
         Error::unless_none(problems).map(|()| settings)
     }
 }
@@ -101,70 +102,93 @@ struct Variables {
     texts: Map<String, String>,
     /// The variable that set a setting.
     origins: HashMap<String, String>,
+    /// Sentences about variables that set nothing.
+    warnings: Vec<String>,
 }
 
 impl Variables {
     fn read<V: Into<OsString>>(env: impl IntoIterator<Item = (V, V)>, problems: &mut Vec<Problem>) -> Self {
-        let mut ours = BTreeMap::new();
+        let mut ours: BTreeMap<String, OsString> = BTreeMap::new();
         for (variable, text) in env {
             let variable = variable.into().to_string_lossy().into_owned();
-            let prefix = variable.get(..10).unwrap_or_default();
-            if !prefix.eq_ignore_ascii_case("VESTIBULE_") {
+            if variable.get(..10).is_some_and(|prefix| prefix.eq_ignore_ascii_case("VESTIBULE_")) {
+                ours.insert(variable, text.into());
+            }
+        }
+        let mut read = Self { texts: Map::new(), origins: HashMap::new(), warnings: Vec::new() };
+        for setting in REFERENCE {
+            match Self::read_setting(setting, &mut ours) {
+                Ok(Some((origin, text))) => {
+                    read.origins.insert(setting.name.to_owned(), origin);
+                    read.texts.insert(setting.variable(), text);
+                }
+                Ok(None) => {}
+                Err(problem) => problems.push(problem),
+            }
+        }
+        for (variable, _) in ours.into_iter().filter(|(_, text)| !text.is_empty()) {
+            let name = variable[10..].to_lowercase().replace("__", ".");
+            if !is_meant_for_us(&variable) {
+                let hint = not_a_setting(&name);
+                read.warnings.push(format!("`{name}` (from {variable}) {} It is ignored.", hint.replace("; did", ". Did")));
                 continue;
             }
-            match text.into().into_string() {
-                Ok(text) if is_service_link(&variable, &text) => {}
-                Ok(text) => _ = ours.insert(variable, text),
-                Err(_) => {
-                    let name = variable[10..].to_lowercase().replace("__", ".");
-                    problems.push(Problem::new(name, "must be UTF-8.").from(Some(variable)));
-                }
-            }
-        }
-        let mut read = Self { texts: Map::new(), origins: HashMap::new() };
-        for setting in REFERENCE {
-            let variable = setting.variable();
-            let in_file = format!("{variable}_FILE");
-            let file = if setting.secret { ours.remove(&in_file) } else { None };
-            let (origin, text) = match (ours.remove(&variable), file) {
-                (Some(_), Some(_)) => {
-                    let sentence = format!("is set by {variable} and by {in_file}; keep one.");
-                    problems.push(Problem::new(setting.name, sentence));
-                    continue;
-                }
-                (Some(text), None) => (variable.clone(), text),
-                (None, Some(file)) => match fs::read_to_string(&file) {
-                    Ok(text) => (in_file, without_newline(&text).to_owned()),
-                    Err(error) => {
-                        let sentence = format!("cannot be read from {file}: {error}.");
-                        problems.push(Problem::new(setting.name, sentence).from(Some(in_file)));
-                        continue;
-                    }
-                },
-                (None, None) => continue,
-            };
-            read.origins.insert(setting.name.to_owned(), origin);
-            read.texts.insert(variable, text);
-        }
-        for variable in ours.into_keys() {
-            let name = variable[10..].to_lowercase().replace("__", ".");
             let sentence = match setting(&name) {
                 Some(setting) => format!("is spelt {} as a variable.", setting.variable()),
+                None if name.strip_suffix("_file").and_then(setting).is_some() => {
+                    "is not a setting: only secrets are read from files.".to_owned()
+                }
                 None => not_a_setting(&name),
             };
             problems.push(Problem::new(name, sentence).from(Some(variable)));
         }
         read
     }
+
+    /// Takes a setting's text out of the variables, with the variable that it came from. An empty variable counts as unset,
+    /// but not that of a secret: without the secret that somebody meant to give, the server would make or use another.
+    fn read_setting(setting: &Setting, ours: &mut BTreeMap<String, OsString>) -> Result<Option<(String, String)>, Problem> {
+        let variable = setting.variable();
+        let in_file = format!("{variable}_FILE");
+        let mut take = |variable: &str| {
+            let text = ours.remove(variable).map(OsString::into_string).transpose();
+            text.map_err(|_| Problem::new(setting.name, "must be UTF-8.").from(Some(variable.to_owned())))
+        };
+        let file = if setting.secret { take(&in_file)? } else { None };
+        let (origin, text) = match (take(&variable)?, file) {
+            (Some(text), Some(file)) if !text.is_empty() && !file.is_empty() => {
+                return Err(Problem::new(setting.name, format!("is set by {variable} and by {in_file}; keep one.")));
+            }
+            (_, Some(file)) if !file.is_empty() => match fs::read_to_string(&file) {
+                Ok(text) => (in_file, without_newline(&text).to_owned()),
+                Err(error) => {
+                    let sentence = format!("cannot be read from {file}: {error}.");
+                    return Err(Problem::new(setting.name, sentence).from(Some(in_file)));
+                }
+            },
+            (Some(text), _) => (variable, text),
+            (None, Some(_)) => (in_file, String::new()),
+            (None, None) => return Ok(None),
+        };
+        match (text.trim().is_empty(), setting.secret) {
+            (true, true) => Err(Problem::new(setting.name, "must not be empty.").from(Some(origin))),
+            (_, false) if text.is_empty() => Ok(None),
+            _ => Ok(Some((origin, text))),
+        }
+    }
 }
 
-/// Kubernetes describes each service to each container in variables, so a service called `vestibule` makes some
-/// that begin like ours.
-fn is_service_link(variable: &str, text: &str) -> bool {
-    variable.ends_with("_SERVICE_HOST")
-        || variable.contains("_SERVICE_PORT")
-        || variable.ends_with("_PORT") && text.contains("://")
-        || variable.contains("_PORT_") && ["_TCP", "_UDP", "_SCTP"].iter().any(|kind| variable.contains(kind))
+/// Whether a variable that sets nothing names a setting after all, but for up to two letters and the number of underscores.
+/// Others that begin like ours are somebody else's: Kubernetes describes each service to each container in variables, and
+/// images carry their version in one.
+fn is_meant_for_us(variable: &str) -> bool {
+    let plain = |name: &str| {
+        let words = name.split(['_', '.', '-']).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join("_").to_ascii_uppercase()
+    };
+    let name = plain(&variable[10..]);
+    let names = REFERENCE.iter().map(|setting| plain(setting.name)).flat_map(|name| [format!("{name}_FILE"), name]);
+    names.into_iter().any(|known| strsim::damerau_levenshtein(&known, &name) <= 2)
 }
 
 /// Editors and `echo` end a file with a newline that is not part of the secret.

@@ -5,11 +5,15 @@ mod check;
 pub mod database_url;
 mod error;
 mod forwarded_header;
+mod hsts;
 mod load;
+mod networks;
 mod origin;
+mod page_origin;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod weak;
 mod written;
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, str::FromStr, time::Duration};
@@ -26,8 +30,10 @@ use zeroize::Zeroizing;
 pub use self::{
     error::{Error, Problem},
     forwarded_header::ForwardedHeader,
+    hsts::Hsts,
     load::log_format,
     origin::Origin,
+    page_origin::PageOrigin,
     reference::{REFERENCE, Setting, markdown},
 };
 
@@ -70,6 +76,9 @@ pub struct Settings {
     pub log: Log,
     /// How long audit events are kept.
     pub audit: Audit,
+    /// Sentences about variables that begin like ours and were ignored.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// The settings under `[server]`.
@@ -84,6 +93,9 @@ pub struct Server {
     /// The networks of proxies whose forwarded headers are believed.
     #[serde(with = "written")]
     pub trusted_proxies: Vec<IpNet>,
+    /// For which hosts browsers are told to use TLS alone, where `public_url` begins with `https:`.
+    #[serde(with = "written")]
+    pub hsts: Hsts,
     /// The header in which these proxies name the client's address.
     #[serde(with = "written")]
     pub forwarded_header: ForwardedHeader,
@@ -235,7 +247,15 @@ pub struct Cookies {
 pub struct Cors {
     /// The origins whose pages may call the API.
     #[serde(with = "written")]
-    pub origins: Vec<Origin>,
+    pub origins: Vec<PageOrigin>,
+}
+
+impl Cors {
+    /// Whether pages with this `Origin` header may call the API.
+    #[must_use]
+    pub fn allows(&self, origin: &[u8]) -> bool {
+        self.origins.iter().any(|known| known.allows(origin))
+    }
 }
 
 /// The settings under `[metrics]`.

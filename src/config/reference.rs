@@ -69,6 +69,11 @@ pub const REFERENCE: &[Setting] = &[
         "The header in which these proxies name the client's address: `x-forwarded-for`, `forwarded` (RFC 7239) or `x-real-ip`. No other is read. \
          The client is the last address in it that is not a trusted proxy's. An entry without an address ends the search: the client is then the proxy that sent the entry.",
     ),
+    open(
+        "server.hsts",
+        r#""host""#,
+        "Whom browsers are told to reach by TLS alone for a year, if `server.public_url` begins with `https:`: `host` (every port of this host), `include_subdomains` (every host below it too, whatever runs there) or `off`.",
+    ),
     secret(
         "database.url",
         "(SQLite: `vestibule.db` in `data_dir`)",
@@ -87,7 +92,7 @@ pub const REFERENCE: &[Setting] = &[
     secret(
         "signing.secret",
         "(none)",
-        "The shared secret of HS256, at least 32 bytes (RFC 7518 section 3.2). Who can verify with it can also forge: prefer another algorithm.",
+        "The shared secret of HS256, at least 32 bytes (RFC 7518 section 3.2) and not one that is published or easy to guess. Who can verify with it can also forge: prefer another algorithm.",
     ),
     open(
         "tokens.issuer",
@@ -154,7 +159,7 @@ pub const REFERENCE: &[Setting] = &[
     open(
         "cors.origins",
         "[]",
-        "Exact origins, such as `https://app.example.org`, whose pages may call the API; none by default, and never a wildcard.",
+        "Origins whose pages may call the API, with any request header and with the refresh cookie; none by default. Web pages (`https://app.example.org`), pages of applications and extensions (`capacitor://localhost`, `chrome-extension://<id>`), or `https://*.preview.example.org` for exactly one label: only where every such host is yours.",
     ),
     open(
         "metrics.listen",

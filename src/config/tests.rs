@@ -50,10 +50,10 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let settings = load(toml, &env).unwrap();
     assert_eq!(settings.tokens.access_ttl.as_secs(), 60);
     assert_eq!(settings.tokens.audience, "env");
-    let origins: Vec<_> = settings.cors.origins.iter().map(Origin::as_str).collect();
+    let origins: Vec<_> = settings.cors.origins.iter().map(PageOrigin::as_str).collect();
     assert_eq!(origins, ["https://a.example", "http://b.example:81"]);
     assert_eq!(settings.sessions.max_ttl.as_secs(), 90 * 86_400);
-    assert!(load(toml, &[("VESTIBULE_CORS__ORIGINS", "")]).unwrap().cors.origins.is_empty());
+    assert!(load("[cors]\norigins = []", &[]).unwrap().cors.origins.is_empty());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn every_type_reads_from_the_environment() {
 
 #[test]
 fn a_secret_of_digits_stays_as_it_was_written() {
-    let digits = "0123456".repeat(5);
+    let digits = "31957204886513072946581720394856".to_owned();
     let env = [("VESTIBULE_SIGNING__ALGORITHM", "HS256"), ("VESTIBULE_SIGNING__SECRET", digits.as_str())];
     let settings = load("", &env).unwrap();
     assert_eq!(settings.signing.secret.unwrap().expose_secret(), digits);
@@ -108,20 +108,24 @@ fn a_secret_of_digits_stays_as_it_was_written() {
 fn a_typo_is_named_with_its_origin_and_the_nearest_setting() {
     let env = [
         ("VESTIBULE_SESIONS__IDLE_TTL", "1"),
-        ("VESTIBULE_BCRYPT_COST", "12"),
-        ("VESTIBULE_SERVER", "x"),
         ("vestibule_data_dir", "x"),
-        ("VESTIBULE_Ä", "x"),
+        ("VESTIBULE_DATABASE_URL", "x"),
+        ("VESTIBULE_DATADIR", "x"),
+        ("VESTIBULE_SERVER_LISTN", "x"),
+        ("VESTIBULE__CORS__ORIGINS", "x"),
+        ("VESTIBULE_DATA_DIR_FILE", "x"),
     ];
     let toml = "passwrd.min_length = 9\n[server]\nlistn = 'x'\n[nothing_like_it]\n[log.level]\nall = 'x'";
     let message = refusal(toml, &env);
     let lines: BTreeSet<_> = message.lines().collect();
     let expected = BTreeSet::from([
         "`sesions.idle_ttl` (from VESTIBULE_SESIONS__IDLE_TTL) is not a setting; did you mean `sessions.idle_ttl`?",
-        "`bcrypt_cost` (from VESTIBULE_BCRYPT_COST) is not a setting; did you mean `password.bcrypt_cost`?",
-        "`server` (from VESTIBULE_SERVER) is a section; set what is in it.",
+        "`database_url` (from VESTIBULE_DATABASE_URL) is not a setting; did you mean `database.url`?",
+        "`datadir` (from VESTIBULE_DATADIR) is not a setting; did you mean `data_dir`?",
+        "`server_listn` (from VESTIBULE_SERVER_LISTN) is not a setting; did you mean `server.listen`?",
+        "`_cors.origins` (from VESTIBULE__CORS__ORIGINS) is not a setting; did you mean `cors.origins`?",
+        "`data_dir_file` (from VESTIBULE_DATA_DIR_FILE) is not a setting: only secrets are read from files.",
         "`data_dir` (from vestibule_data_dir) is spelt VESTIBULE_DATA_DIR as a variable.",
-        "`ä` (from VESTIBULE_Ä) is not a setting.",
         "`passwrd.min_length` (from vestibule.toml) is not a setting; did you mean `password.min_length`?",
         "`server.listn` (from vestibule.toml) is not a setting; did you mean `server.listen`?",
         "`nothing_like_it` (from vestibule.toml) is not a setting.",
@@ -130,16 +134,62 @@ fn a_typo_is_named_with_its_origin_and_the_nearest_setting() {
     assert_eq!(lines, expected);
 }
 
+#[rstest]
+fn a_variable_of_somebody_else_is_ignored_with_a_warning(
+    #[values(
+        "VESTIBULE_VERSION",
+        "VESTIBULE_PORT",
+        "VESTIBULE_SERVICE_HOST",
+        "VESTIBULE_SERVICE_PORT_HTTP",
+        "VESTIBULE_PORT_8080_TCP_ADDR",
+        "VESTIBULE_SERVER_PORT",
+        "VESTIBULE_SERVER_SERVICE_HOST",
+        "VESTIBULE_DATABASE_PORT_5432_TCP",
+        "VESTIBULE_IMAGE",
+        "VESTIBULE_HOME",
+        "VESTIBULE_GIT_COMMIT",
+        "VESTIBULE_BCRYPT_COST",
+        "VESTIBULE_SERVER",
+        "VESTIBULE_\u{c4}"
+    )]
+    variable: &str,
+) {
+    let settings = load("", &[(variable, "hunter2"), ("VESTIBULE_TOKENS__AUDIENCE", "api")]).unwrap();
+    assert_eq!(settings.tokens.audience, "api");
+    assert_eq!(settings.warnings.len(), 1);
+    assert!(settings.warnings[0].contains(variable) && !settings.warnings[0].contains("hunter2"), "{:?}", settings.warnings);
+}
+
 #[test]
-fn variables_that_kubernetes_adds_are_not_ours() {
-    let env = [
-        ("VESTIBULE_SERVICE_HOST", "10.0.0.1"),
-        ("VESTIBULE_SERVICE_PORT_HTTP", "80"),
-        ("VESTIBULE_PORT", "tcp://10.0.0.1:80"),
-        ("VESTIBULE_PORT_80_TCP_ADDR", "10.0.0.1"),
-    ];
-    load("", &env).unwrap();
-    assert!(load("", &[("VESTIBULE_PORT", "80")]).is_err());
+fn an_empty_variable_counts_as_unset_and_an_empty_secret_stops_the_start() {
+    let toml = "[tokens]\naudience = 'file'\n[cors]\norigins = ['https://file.example']";
+    let names = REFERENCE.iter().filter(|setting| !setting.secret).map(Setting::variable);
+    let empty: Vec<_> = names.chain(["VESTIBULE_VERSION".into(), "VESTIBULE_DATABASE_URL".into()]).collect();
+    let settings = load(toml, &empty.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>()).unwrap();
+    assert_eq!((settings.tokens.audience.as_str(), settings.cors.origins.len(), settings.warnings.len()), ("file", 1, 0));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    for setting in REFERENCE.iter().filter(|setting| setting.secret) {
+        let (variable, in_file) = (setting.variable(), format!("{}_FILE", setting.variable()));
+        let expected = format!("`{}` (from {variable}) must not be empty.", setting.name);
+        assert_eq!(refusal("", &[(&variable, "")]), expected);
+        for content in ["", "\n", "\r\n", " \n"] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(refusal("", &[(&in_file, path.to_str().unwrap())]), expected.replace(&variable, &in_file));
+        }
+        let section = setting.name.replace('.', "]\n");
+        let toml = if section.contains(']') { format!("[{section} = ''") } else { format!("{section} = ''") };
+        assert!(refusal(&toml, &[]).contains(setting.name), "{toml}");
+    }
+}
+
+#[test]
+fn a_published_secret_is_refused_and_not_repeated() {
+    let env = |secret| [("VESTIBULE_SIGNING__ALGORITHM", "HS256"), ("VESTIBULE_SIGNING__SECRET", secret)];
+    let message = refusal("", &env("a-string-secret-at-least-256-bits-long"));
+    assert!(message.starts_with("`signing.secret` (from VESTIBULE_SIGNING__SECRET) is published or easy to guess"), "{message}");
+    assert!(!message.contains("256-bits"), "{message}");
+    load("", &env("3pV0o5Wq8mYk2TzR7cHs1XnB9dLfG6jA")).unwrap();
 }
 
 #[test]
@@ -174,14 +224,14 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
     assert_eq!(refusal("", &both), expected);
     fs::write(path, "\n").unwrap();
     let url = [("VESTIBULE_DATABASE__URL_FILE", path)];
-    assert_eq!(refusal("", &url), "`database.url` (from VESTIBULE_DATABASE__URL_FILE) must be text.");
+    assert_eq!(refusal("", &url), "`database.url` (from VESTIBULE_DATABASE__URL_FILE) must not be empty.");
     fs::remove_file(path).unwrap();
     assert!(refusal("", &url).starts_with("`database.url` (from VESTIBULE_DATABASE__URL_FILE) cannot be read from"));
     assert!(load("", &[("VESTIBULE_DATA_DIR_FILE", path)]).is_err(), "only secrets are read from files");
 }
 
 #[rstest]
-#[case("tokens.access_ttl", &["1", "3600"], &["0", "3601", "-1", "+1", "", "1s", "18446744073709551616"])]
+#[case("tokens.access_ttl", &["1", "3600"], &["0", "3601", "-1", "+1", "1s", "18446744073709551616"])]
 #[case("sessions.idle_ttl", &["1", "7776000"], &["0", "7776001"])]
 #[case("sessions.max_ttl", &["2592000", "315360000"], &["2591999", "315360001"])]
 #[case("sessions.replay_window", &["0", "60"], &["61"])]
@@ -191,12 +241,12 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
 #[case("password.hash_threads", &["1", "64"], &["0", "65"])]
 #[case("password.max_wait", &["0", "60"], &["61"])]
 #[case("audit.retention", &["86400", "3153600000"], &["86399", "3153600001"])]
-#[case("registration.open", &["true", "false"], &["yes", "1", "TRUE", ""])]
+#[case("registration.open", &["true", "false"], &["yes", "1", "TRUE"])]
 #[case("cookies.insecure", &["true"], &["0"])]
 #[case("throttle.enabled", &["false"], &["off"])]
-#[case("signing.algorithm", &["EdDSA", "ES256", "RS256"], &["eddsa", "none", "HS256", "RS512", ""])]
+#[case("signing.algorithm", &["EdDSA", "ES256", "RS256"], &["eddsa", "none", "HS256", "RS512"])]
 #[case("signing.secret", &[], &["a-secret-of-thirty-two-bytes-....."])]
-#[case("database.url", &["sqlite:a.db", "sqlite::memory:"], &["sqlite:", "sqlite://", "mysql://a/b", "a.db", ""])]
+#[case("database.url", &["sqlite:a.db"], &["sqlite::memory:", "sqlite:", "sqlite://", "mysql://a/b", "a.db", ""])]
 #[case("master_key", &[KEY, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", "__________________________________________8"],
     &["c2hvcnQ=", "not base64", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"])]
 #[case("server.listen", &["0.0.0.0:80", "[::]:0"], &["localhost:80", "80", "127.0.0.1"])]
@@ -204,14 +254,16 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
     &["https://a.example/", "https://a.example/x", "https://a.example?x", "https://a.example#x", "ftp://a.example",
       "https://u:p@a.example", "https://", "https://a..b", "https://a:0", "https://a:+1", "https://a:", "https://[::g]",
       "https://\u{e9}.example", "a.example"])]
-#[case("server.trusted_proxies", &["", "10.0.0.1", "::1, 10.0.0.0/8"], &["10.0.0.1/8", "10.0.0.0/33", "proxy", "10.0.0.1,"])]
-#[case("cors.origins", &["", "https://a.example"], &["*", "https://*.example", "null", "https://a.example,,"])]
+#[case("server.trusted_proxies", &["", "10.0.0.1", "::1, 10.0.0.0/8"],
+    &["10.0.0.1/8", "10.0.0.0/33", "proxy", "10.0.0.1,", "0.0.0.0/0", "::/0", "::ffff:0:0/96", "0.0.0.0/1, 128.0.0.0/1", "10.0.0.0/8, 2000::/3"])]
+#[case("server.hsts", &["off", "host", "include_subdomains", ""], &["on", "true", "preload", "Host"])]
+#[case("cors.origins", &["", "https://a.example", "capacitor://localhost,https://*.preview.example.org"], &["*", "https://*.example", "null", "https://a.example,,"])]
 #[case("metrics.listen", &["127.0.0.1:9090"], &["127.0.0.1:8080", "9090"])]
-#[case("tokens.audience", &["api", "https://api.example/"], &["", "two words"])]
-#[case("tokens.issuer", &["https://id.example/tenant"], &["", "caf\u{e9}"])]
-#[case("log.level", &["off", "info", "warn,vestibule=trace", "info,[request{id}]=debug"], &["inof", "", "info,,", "vestibule=inof"])]
+#[case("tokens.audience", &["api", "https://api.example/"], &["two words"])]
+#[case("tokens.issuer", &["https://id.example/tenant"], &["caf\u{e9}"])]
+#[case("log.level", &["off", "info", "warn,vestibule=trace", "info,[request{id}]=debug"], &["inof", "info,,", "vestibule=inof"])]
 #[case("log.format", &["auto", "text", "json"], &["JSON", "xml"])]
-#[case("data_dir", &["/srv"], &[""])]
+#[case("data_dir", &["/srv", ""], &[])]
 fn each_setting_has_its_limits(#[case] name: &str, #[case] good: &[&str], #[case] bad: &[&str]) {
     let setting = REFERENCE.iter().find(|setting| setting.name == name).unwrap();
     for text in good {
@@ -231,8 +283,9 @@ fn t11_hs256_needs_a_secret_of_32_bytes() {
         let signing = Signing { algorithm: Algorithm::Hs256, secret: Some(secret.into()) };
         Settings { signing, ..Settings::default() }.validate()
     };
-    assert!(with(&"x".repeat(32)).is_ok());
-    assert_eq!(with(&"x".repeat(31)).unwrap_err().to_string(), "`signing.secret` must be at least 32 bytes long.");
+    let secret = "3pV0o5Wq8mYk2TzR7cHs1XnB9dLfG6jA";
+    assert!(with(secret).is_ok());
+    assert_eq!(with(&secret[1..]).unwrap_err().to_string(), "`signing.secret` must be at least 32 bytes long.");
     let alone = refusal("[signing]\nalgorithm = 'HS256'", &[]);
     assert_eq!(alone, "`signing.secret` is required with HS256.");
 }
@@ -258,8 +311,8 @@ fn bad_toml_is_explained_by_line_without_quoting_it() {
 #[test]
 fn p10_no_secret_is_ever_printed() {
     let toml = format!(
-        "master_key = '{KEY}'\n[database]\nurl = 'postgres://ada:hun/ter2?@db:5432/v?sslmode=require&password=hunter2'\n\
-         [signing]\nalgorithm = 'HS256'\nsecret = 'hunter2-hunter2-hunter2-hunter2-hunter2'"
+        "master_key = '{KEY}'\n[database]\nurl = 'postgres://ada:hun%2Fter2%3F@db:5432/v?sslmode=require&password=hunter2'\n\
+         [signing]\nalgorithm = 'HS256'\nsecret = 'hunter2-3pV0o5Wq8mYk2TzR7cHs1XnB9dLfG6jA'"
     );
     let settings = load(&toml, &[]).unwrap();
     let json = serde_json::to_string(&settings).unwrap();

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::Value as Shown;
 
-use super::{Algorithm, ForwardedHeader, LogFormat, Origin};
+use super::{Algorithm, ForwardedHeader, Hsts, LogFormat, Origin, PageOrigin};
 
 /// A type that a setting may have.
 pub(super) trait Written: Sized {
@@ -86,6 +86,9 @@ written! {
         |it| it.to_string().into();
     Origin, "http:// or https://, a host, perhaps a port, and nothing else, such as https://id.example.org",
         |raw| text(raw)?.parse().ok(), |it| it.as_str().into();
+    PageOrigin, "the origin of a page, such as https://app.example.org, https://*.preview.example.org or capacitor://localhost",
+        |raw| text(raw)?.parse().ok(), |it| it.as_str().into();
+    Hsts, "off, host or include_subdomains", |raw| text(raw)?.parse().ok(), |it| it.as_str().into();
     IpNet, "an IP address or network, such as 10.0.0.0/8", network, |it| it.to_string().into();
     bool, "true or false", truth, |it| (*it).into();
 }

@@ -1,8 +1,8 @@
 //! Users, as an administrator sees them.
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
-    QuerySelect, QueryTrait, Select, Value, sea_query::Expr,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait,
+    Select, Value, sea_query::Expr,
 };
 
 use super::paging::{Paging, Slice};

@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod cors;
 mod crowd;
 mod forwarded;
 mod listen;
@@ -128,6 +129,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         let source = span.in_scope(|| self.source(&request, id));
         let (address, signed_in) = (source.address, SignedIn::default());
         let origin = request.headers().get(header::ORIGIN).cloned();
+        let wished = cors::wished(&request);
         request.set_data(self.app.clone());
         request.set_data(signed_in.clone());
         request.set_data(source);
@@ -141,7 +143,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
             span.in_scope(|| self.note_refusal(problem, operation, &signed_in, address));
         }
         let mut response = answer.unwrap_or_else(|problem| problem.render(&id.to_string()));
-        self.finish(&mut response, id, origin.as_ref());
+        self.finish(&mut response, id, origin.as_ref(), &wished);
 
         let took = self.app.clock.uptime().saturating_sub(began);
         self.app.metrics.note_request(operation, response.status().as_u16(), took);
@@ -197,7 +199,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
 
     /// Whether pages of an origin may read the responses.
     fn may_read(&self, origin: &HeaderValue) -> bool {
-        self.app.settings.cors.origins.iter().any(|known| known.as_str().as_bytes() == origin.as_bytes())
+        self.app.settings.cors.allows(origin.as_bytes())
     }
 
     /// Runs a request in a task of its own: a client that hangs up stops nothing between commit and memory, and a
@@ -212,6 +214,9 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
         let path = request.uri().path().to_owned();
         if let Some(early) = preflight(request.method(), &path) {
             return early;
+        }
+        if path == "/" {
+            return entrance(&request);
         }
         let routes = Arc::clone(&self.routes);
         // The connection drops this when its client hangs up.
@@ -245,7 +250,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
     }
 
     /// What every answer carries. An answer that is not said to be public is nobody's to keep.
-    fn finish(&self, response: &mut Response, id: Uuid, origin: Option<&HeaderValue>) {
+    fn finish(&self, response: &mut Response, id: Uuid, origin: Option<&HeaderValue>, wished: &[HeaderName]) {
         let settings = &self.app.settings;
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
@@ -256,28 +261,15 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
         unless_set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
         unless_set(header::REFERRER_POLICY, "no-referrer");
         unless_set(header::CACHE_CONTROL, "no-store");
-        if settings.server.public_url.as_ref().is_some_and(|url| url.as_str().starts_with("https:")) {
-            unless_set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+        let is_secure = settings.server.public_url.as_ref().is_some_and(|url| url.as_str().starts_with("https:"));
+        if let Some(policy) = settings.server.hsts.header().filter(|_| is_secure) {
+            unless_set(header::STRICT_TRANSPORT_SECURITY, policy);
         }
         if !settings.cors.origins.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
         if let Some(origin) = origin.filter(|origin| self.may_read(origin)) {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            // For the cookie of the refresh token: a page must be able to send it, and only to us.
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            headers.insert(
-                header::ACCESS_CONTROL_ALLOW_HEADERS,
-                HeaderValue::from_static("authorization, content-type, if-match, if-none-match"),
-            );
-            headers.insert(
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("etag, link, location, retry-after, www-authenticate, x-request-id"),
-            );
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-            if let Some(allow) = headers.get(header::ALLOW).cloned() {
-                headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
-            }
+            cors::allow(headers, origin, wished);
         }
     }
 }
@@ -317,6 +309,29 @@ fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
     })
 }
 
+/// `/` sends a browser to the page that it can show; programs find nothing there.
+fn entrance(request: &Request) -> Result<Response, Problem> {
+    let accepts = request.headers().get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let is_page = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_html = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
+        // RFC 9110 section 12.4.2: a weight of 0 means "not acceptable".
+        is_html
+            && !parts.any(|part| {
+                part.split_once('=').is_some_and(|(name, weight)| name.eq_ignore_ascii_case("q") && weight.parse() == Ok(0.0))
+            })
+    };
+    let is_browser = accepts.flat_map(|accept| accept.split(',')).any(is_page);
+    match *request.method() {
+        Method::GET | Method::HEAD if is_browser => {
+            let response = Response::builder().status(StatusCode::FOUND).header(header::VARY, "Accept");
+            Ok(response.header(header::LOCATION, "/docs").finish())
+        }
+        Method::GET | Method::HEAD => Err(Error::NotFound.into()),
+        _ => Err(Problem::method_not_allowed(allow("/").unwrap_or_default())),
+    }
+}
+
 /// The methods a path has: the contract's, or those of the pages beside it.
 fn allow(path: &str) -> Option<String> {
     contract::allow(path).or_else(|| page(path).map(|_| "GET, HEAD, OPTIONS".into()))
@@ -325,6 +340,7 @@ fn allow(path: &str) -> Option<String> {
 /// The template of a path beside the contract.
 fn page(path: &str) -> Option<&'static str> {
     match path {
+        "/" => Some("/"),
         "/openapi.json" => Some("/openapi.json"),
         "/docs" => Some("/docs"),
         path if path.starts_with("/docs/") => Some("/docs/{file}"),

@@ -4,7 +4,10 @@ use poem::{Body, http::Method};
 use rstest::rstest;
 use vestibule::config::Settings;
 
-use crate::support::{TestApp, caller::Answer};
+use crate::{
+    assert_problem,
+    support::{TestApp, caller::Answer},
+};
 
 const STRICT: &str = "default-src 'none'; frame-ancestors 'none'";
 const ORIGIN: &str = "https://app.example.org";
@@ -105,6 +108,86 @@ async fn h08_a_configured_origin_may_call_and_read() {
             let exposed: Vec<_> = answer.header("access-control-expose-headers").split(", ").collect();
             assert!(["etag", "link", "location", "retry-after", "x-request-id"].iter().all(|it| exposed.contains(it)));
         }
+    }
+}
+
+#[rstest]
+#[case("capacitor://localhost")]
+#[case("tauri://localhost")]
+#[case("http://tauri.localhost")]
+#[case("chrome-extension://abcdefghijklmnopabcdefghijklmnop")]
+#[case("https://pr-17.preview.example.org")]
+#[tokio::test]
+async fn h08_a_page_of_an_application_or_of_a_pattern_may_send_any_header_it_asks_for(#[case] origin: &str) {
+    let app = shared_with(&[
+        "capacitor://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "https://*.preview.example.org",
+    ])
+    .await;
+    let ask = async |origin: &str, wished: &str| {
+        let headers =
+            [("origin", origin), ("access-control-request-method", "PATCH"), ("access-control-request-headers", wished)];
+        app.nobody().send(Method::OPTIONS, "/v1/me", &headers, Body::empty()).await
+    };
+    let answer = ask(origin, "authorization,baggage, Sentry-Trace,traceparent,x-b3").await;
+    assert_eq!(answer.header("access-control-allow-origin"), origin);
+    let allowed: Vec<_> = answer.header("access-control-allow-headers").split(", ").collect();
+    for name in ["authorization", "baggage", "sentry-trace", "traceparent", "x-b3", "content-type", "if-match"] {
+        assert!(allowed.contains(&name), "{allowed:?}");
+    }
+    // What is not a list of names is not repeated, and neither is a list without end.
+    for wished in ["a b", "baggage, é", "*", "a:b", &vec!["x-a"; 65].join(","), &"x".repeat(5_000)] {
+        let answer = ask(origin, wished).await;
+        assert_eq!(answer.header("access-control-allow-headers"), "authorization, content-type, if-match, if-none-match");
+    }
+    assert_not_shared(&ask("https://evil.example", "baggage").await);
+    assert_not_shared(&ask("https://a.b.preview.example.org", "baggage").await);
+}
+
+#[rstest]
+#[case::by_default(None, Some("max-age=31536000"))]
+#[case::off(Some("off"), None)]
+#[case::host(Some("host"), Some("max-age=31536000"))]
+#[case::below(Some("include_subdomains"), Some("max-age=31536000; includeSubDomains"))]
+#[tokio::test]
+async fn h08_no_other_host_must_use_tls_unless_it_is_set(#[case] hsts: Option<&str>, #[case] expected: Option<&str>) {
+    let app = TestApp::start_with(|settings| {
+        settings.server.public_url = Some("https://auth.example.org".parse().unwrap());
+        if let Some(hsts) = hsts {
+            settings.server.hsts = hsts.parse().unwrap();
+        }
+    })
+    .await;
+    let answer = app.nobody().get("/healthz").await;
+    assert_eq!(answer.headers.get("strict-transport-security").map(|policy| policy.to_str().unwrap()), expected);
+}
+
+#[tokio::test]
+async fn the_root_sends_a_browser_to_the_docs_and_programs_nowhere() {
+    let app = TestApp::start().await;
+    let nobody = app.nobody();
+    let ask = async |method: Method, accept: &str| nobody.send(method, "/", &[("accept", accept)], Body::empty()).await;
+    let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+    for accept in [chrome, "text/html", "TEXT/HTML", "application/json, text/html;q=0.5"] {
+        for method in [Method::GET, Method::HEAD] {
+            let answer = ask(method, accept).await;
+            assert_eq!((answer.status, answer.header("location"), answer.header("vary")), (302, "/docs", "Accept"), "{accept}");
+        }
+    }
+    for accept in ["*/*", "application/json", "", "text/*", "text/html;q=0", "text/html;q=0.0", "text/html5", "x/text/html"] {
+        assert_problem!(ask(Method::GET, accept).await, 404, "not_found");
+        assert_eq!(ask(Method::HEAD, accept).await.status, 404);
+    }
+    assert_problem!(nobody.get("/").await, 404, "not_found");
+    let read = "GET, HEAD, OPTIONS";
+    let options = ask(Method::OPTIONS, chrome).await;
+    assert_eq!((options.status, options.header("allow")), (204, read));
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::TRACE, Method::from_bytes(b"BREW").unwrap()] {
+        let answer = assert_problem!(ask(method, chrome).await, 405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), read);
     }
 }
 

@@ -120,7 +120,7 @@ async fn sessions_from_before_there_were_refresh_tokens_go_on_without_one() {
 async fn users_from_before_the_search_are_found_by_their_names() {
     for place in Place::each().await {
         let db = place.open().await;
-        let tx = db.write().await.unwrap();
+        let tx = db.connection().begin().await.unwrap();
         Migrator::up(&tx, Some(1)).await.unwrap();
         let now = "'2026-11-22T12:00:00+00:00'";
         for (number, email, name) in [
