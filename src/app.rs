@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Settings,
-    entity::{installation, revocation, role, user},
+    entity::{installation, revocation, role, secret, user},
     live::{
         clock::Clock,
         database::Database,
@@ -108,6 +108,32 @@ pub fn make_data_dir(settings: &Settings) -> Result<()> {
     })
 }
 
+/// Whether there is an installation: a database with Vestibule's tables and secrets. Makes nothing.
+///
+/// # Errors
+/// When the database does not answer, or is newer than this program.
+pub async fn is_installed(settings: &Settings) -> Result<bool> {
+    let url = settings.database_url();
+    if !Database::migrations_at(&url).await?.iter().any(|it| it.applied) {
+        return Ok(false);
+    }
+    let db = Database::connect(&url).await?;
+    let secret = secret::Entity::find().one(db.read()).await?;
+    db.close().await;
+    Ok(secret.is_some())
+}
+
+/// What to say where there is no installation.
+#[must_use]
+pub fn nothing_there(settings: &Settings) -> String {
+    let make = "`vestibule serve` or `vestibule migrate up` makes a new one";
+    match (&settings.database.url, Database::file(&settings.database_url())) {
+        (None, Ok(Some(file))) => format!("no database at {}; set VESTIBULE_DATA_DIR ({make})", file.display()),
+        (Some(_), Ok(Some(file))) => format!("no database at {}; set VESTIBULE_DATABASE__URL ({make})", file.display()),
+        _ => format!("no installation in the database that database.url names; set VESTIBULE_DATABASE__URL ({make})"),
+    }
+}
+
 impl App {
     /// Opens the data directory and the database, brings its tables up to date, makes what is missing of keys and
     /// secrets, and reads into memory what requests need there.
@@ -117,6 +143,14 @@ impl App {
     /// program, a master key that is missing or opens nothing.
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
         make_data_dir(&settings)?;
+        Box::pin(Self::open_installed(settings, clock)).await
+    }
+
+    /// As [`Self::open`], but the data directory must be there.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_installed(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
         let db = Database::connect_to_write(&settings.database_url(), settings.database.wait).await?;
         db.migrate().await?;
 

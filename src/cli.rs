@@ -1,13 +1,14 @@
 //! The command line. A bare `vestibule` serves.
 
 mod key;
+mod user;
 
 use std::{
     env,
     fmt::Display,
     fs,
     future::Future,
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -19,23 +20,16 @@ use chrono::SecondsFormat;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
-use zeroize::Zeroizing;
 
 use crate::{
     api::contract,
     app::{self, App},
     config::{self, Settings},
-    domain::{
-        accounts::NewAccount,
-        administration::{self, By, Change},
-        clocks, keys, setup, users,
-    },
-    entity::user::{self, Status},
+    domain::{clocks, keys, setup, users},
     error::{Error, with_causes},
     jobs,
-    live::{clock, database::Database, log, vault::random_text},
+    live::{clock, database::Database, files, log},
     server,
-    values::{email::Email, identifier::Identifier, name::Name, password::NewPassword, role_name::RoleName, username::Username},
 };
 
 /// Accounts, sessions and roles for other people's products.
@@ -48,6 +42,9 @@ pub struct Cli {
     /// Settings file in TOML [default: vestibule.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Serve under another issuer than before: every token issued until now is refused
+    #[arg(long)]
+    accept_issuer: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -55,7 +52,11 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve (also without any command)
-    Serve,
+    Serve {
+        /// Serve under another issuer than before: every token issued until now is refused
+        #[arg(long)]
+        accept_issuer: bool,
+    },
     /// Bring the database's tables up to date, or show how they stand
     #[command(subcommand)]
     Migrate(Migrate),
@@ -68,9 +69,9 @@ enum Command {
         #[arg(long, conflicts_with = "check")]
         write: bool,
     },
-    /// Make and change accounts, without a running server
+    /// Show, make and change accounts, beside a running server or without one
     #[command(subcommand)]
-    User(User),
+    User(user::User),
     /// Turn signing keys over, and change the master key, beside a running server or without one
     #[command(subcommand)]
     Key(key::Key),
@@ -94,40 +95,6 @@ enum Migrate {
     Up,
     /// Show what is applied and what is missing
     Status,
-}
-
-#[derive(Subcommand)]
-enum User {
-    /// Make an account; its password is printed, unless it comes on standard input
-    Create {
-        /// E-mail address
-        email: Email,
-        /// Username
-        #[arg(long)]
-        username: Option<Username>,
-        /// What the person is called
-        #[arg(long)]
-        name: Option<Name>,
-        /// A role it holds beside `user`; may be repeated
-        #[arg(long = "role", value_name = "ROLE")]
-        roles: Vec<RoleName>,
-        /// Read the password from the first line of standard input
-        #[arg(long)]
-        password_stdin: bool,
-    },
-    /// Set an account's password and end its sessions; the new password is printed, unless it comes on standard input
-    SetPassword {
-        /// E-mail address or username
-        identifier: String,
-        /// Read the password from the first line of standard input
-        #[arg(long)]
-        password_stdin: bool,
-    },
-    /// Disable an account and end its sessions
-    Disable {
-        /// E-mail address or username
-        identifier: String,
-    },
 }
 
 #[derive(Subcommand)]
@@ -183,8 +150,12 @@ fn run(cli: Cli) -> Result<()> {
         Some(Command::Config(Config::Check)) => say("The settings are good.\n")?,
         Some(Command::Config(Config::Print)) => say(settings.print())?,
         command => {
+            let command = match command.unwrap_or(Command::Serve { accept_issuer: false }) {
+                Command::Serve { accept_issuer } => Command::Serve { accept_issuer: accept_issuer || cli.accept_issuer },
+                command => command,
+            };
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let done = runtime.block_on(work(command.unwrap_or(Command::Serve), settings));
+            let done = runtime.block_on(work(command, settings));
             // What still waits for an answer of the database, or of a name server, is not worth waiting for.
             runtime.shutdown_timeout(Duration::from_millis(200));
             done?;
@@ -205,20 +176,20 @@ fn sentence(err: &anyhow::Error) -> String {
 }
 
 async fn work(command: Command, mut settings: Settings) -> Result<()> {
-    if !matches!(command, Command::Serve | Command::Migrate(_)) {
+    if !matches!(command, Command::Serve { .. } | Command::Migrate(_)) {
         settings.database.wait = Duration::ZERO;
     }
     match command {
-        Command::Serve => Box::pin(serve(settings)).await,
+        Command::Serve { accept_issuer } => Box::pin(serve(settings, accept_issuer)).await,
         Command::Migrate(command) => migrate(&command, &settings).await,
-        Command::User(command) => Box::pin(user(command, settings)).await,
+        Command::User(command) => Box::pin(user::run(command, settings)).await,
         Command::Key(command) => key::run(command, settings).await,
         Command::Clock(Clock::Accept) => accept_clock(settings).await,
         Command::Openapi { .. } | Command::Config(_) => Ok(()),
     }
 }
 
-async fn serve(settings: Settings) -> Result<()> {
+async fn serve(settings: Settings, accept_issuer: bool) -> Result<()> {
     log::start(&settings.log.level)?;
     let data_dir = settings.data_dir.clone();
     let mut stopped = Box::pin(stopped()?);
@@ -226,6 +197,10 @@ async fn serve(settings: Settings) -> Result<()> {
         app = App::open(settings, Arc::new(clock::System)) => app?,
         _ = &mut stopped => return Ok(()),
     };
+    for (file, mode) in files::open_to_others(&app.settings) {
+        tracing::warn!(file = %file.display(), mode = format!("{mode:o}"), "others can read this file: `chmod 600` it");
+    }
+    setup::keep_issuer(&app, accept_issuer).await.map_err(explain)?;
     keys::turn_over(&app).await.map_err(explain)?;
     let password = setup::first_administrator(&app).await?;
     if !users::any_administrator(app.db.read()).await? {
@@ -315,6 +290,11 @@ async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
         let db = Database::connect_to_write(&url, settings.database.wait).await?;
         db.migrate().await?;
         db.close().await;
+        if !app::is_installed(settings).await? {
+            App::open(settings.clone(), Arc::new(clock::System)).await?.db.close().await;
+        }
+    } else if !app::is_installed(settings).await? {
+        log::tell(Level::WARN, app::nothing_there(settings));
     }
     for change in Database::migrations_at(&url).await? {
         say(format_args!("{} {}\n", if change.applied { "applied" } else { "missing" }, change.name))?;
@@ -322,56 +302,19 @@ async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-async fn user(command: User, settings: Settings) -> Result<()> {
-    let app = App::open(settings, Arc::new(clock::System)).await?;
-    match command {
-        User::Create { email, username, name, roles, password_stdin } => {
-            let (password, shown) = password(password_stdin)?;
-            let roles = roles.into_iter().chain([RoleName::user()]).collect();
-            let new = NewAccount { email, username, name, password: Some(password), roles };
-            let user = administration::create(&app, By::Operator, new).await.map_err(explain)?;
-            say(format_args!("Made the account {}.{shown}\n", user.profile.email))?;
-        }
-        User::SetPassword { identifier, password_stdin } => {
-            let (password, shown) = password(password_stdin)?;
-            let user = find(&app, &identifier.parse()?).await?;
-            administration::set_password(&app, By::Operator, user.id, &password).await.map_err(explain)?;
-            say(format_args!("Set the password of {} and ended its sessions.{shown}\n", user.email))?;
-        }
-        User::Disable { identifier } => {
-            let user = find(&app, &identifier.parse()?).await?;
-            let change = Change { status: Some(Status::Disabled), ..Change::default() };
-            administration::update(&app, By::Operator, user.id, change, None).await.map_err(explain)?;
-            say(format_args!("Disabled {} and ended its sessions.\n", user.email))?;
-        }
-    }
-    app.db.close().await;
-    Ok(())
+/// Opens the installation that is there: a command that was run in the wrong directory must not make another one.
+async fn open(settings: Settings) -> Result<App> {
+    ensure!(app::is_installed(&settings).await?, app::nothing_there(&settings));
+    Box::pin(App::open_installed(settings, Arc::new(clock::System))).await
 }
 
 async fn accept_clock(settings: Settings) -> Result<()> {
-    let app = App::open(settings, Arc::new(clock::System)).await?;
+    let app = open(settings).await?;
     let now = clocks::accept(&app).await.map_err(explain)?;
     let now = now.to_rfc3339_opts(SecondsFormat::Secs, true);
     say(format_args!("It is {now}. Servers delete what is old again.\n"))?;
     app.db.close().await;
     Ok(())
-}
-
-async fn find(app: &App, identifier: &Identifier) -> Result<user::Model> {
-    users::by_identifier(app, identifier).await?.context("there is no such account")
-}
-
-/// The password from standard input; else a random one, and the sentence that tells it.
-fn password(from_stdin: bool) -> Result<(NewPassword, String)> {
-    if !from_stdin {
-        let random = random_text()?;
-        let shown = format!(" Its password is {random}");
-        return Ok((random.parse()?, shown));
-    }
-    let mut line = Zeroizing::new(String::new());
-    ensure!(io::stdin().lock().read_line(&mut line)? > 0, "No password came on standard input.");
-    Ok((line.trim_end_matches(['\n', '\r']).parse()?, String::new()))
 }
 
 /// A refusal with each of its faults, for a terminal.

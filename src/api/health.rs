@@ -72,7 +72,7 @@ impl Service {
             (Unready::Database, database != DatabaseState::Away),
             (Unready::ReadOnly, database != DatabaseState::ReadOnly),
             (Unready::Revocations, app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
-            (Unready::Clock, app.feed.skew() <= MOST_SKEW),
+            (Unready::Clock, app.feed.skew() <= MOST_SKEW && app.watch.doubt() != Some(Doubt::Database)),
             (Unready::ClockInDoubt, !is_in_doubt(&app)),
             (Unready::Signer, app.keys.load().signer(app.clock.now()).is_some()),
         ];

@@ -1,24 +1,20 @@
 //! `vestibule key`: the keys that sign access tokens, and the master key under which they lie sealed.
 
-use std::{
-    io::{self, BufRead},
-    sync::Arc,
-};
+use std::io::{self, BufRead};
 
 use anyhow::{Context, Result, ensure};
 use chrono::SecondsFormat;
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::{explain, say};
+use super::{explain, open, say};
 use crate::{
-    app::App,
     config::{self, Settings},
     domain::{
         administration::By,
         keys::{self, SigningKey, Status},
     },
-    live::{clock, master_key::MasterKey},
+    live::master_key::MasterKey,
     values::key_id::KeyId,
 };
 
@@ -44,7 +40,7 @@ pub(super) enum Key {
 
 pub(super) async fn run(command: Key, settings: Settings) -> Result<()> {
     let new = if let Key::Rewrap { key_stdin: true } = command { Some(master_key()?) } else { None };
-    let app = App::open(settings, Arc::new(clock::System)).await?;
+    let app = open(settings).await?;
     match command {
         Key::List => {
             for key in keys::list(&app).await.map_err(explain)? {

@@ -320,11 +320,13 @@ impl Settings {
     /// The `iss` of access tokens: as set, else the public URL, else `http://` and the listening address.
     #[must_use]
     pub fn issuer(&self) -> String {
-        self.tokens
-            .issuer
-            .clone()
-            .or_else(|| self.server.public_url.as_ref().map(ToString::to_string))
-            .unwrap_or_else(|| format!("http://{}", self.server.listen))
+        self.named_issuer().unwrap_or_else(|| format!("http://{}", self.server.listen))
+    }
+
+    /// The `iss` of access tokens, if a setting names it.
+    #[must_use]
+    pub fn named_issuer(&self) -> Option<String> {
+        self.tokens.issuer.clone().or_else(|| self.server.public_url.as_ref().map(ToString::to_string))
     }
 
     /// The database: as set, else `sqlite:` and the file `vestibule.db` in the data directory.

@@ -1,4 +1,4 @@
-//! Setup: what a new installation needs before anybody can use it.
+//! Setup: what an installation needs before anybody can use it.
 
 use sea_orm::{EntityTrait, PaginatorTrait};
 
@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     app::App,
-    entity::user,
+    entity::{installation, user},
     error::{Error, Result},
-    live::{master_key::write_secret, vault::random_text},
+    live::{files::write_secret, vault::random_text},
     values::{password::NewPassword, role_name::RoleName},
 };
 
@@ -53,4 +53,30 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
     write_secret(&app.settings.data_dir.join(PASSWORD_FILE), &password).map_err(Error::internal)?;
     tx.commit().await?;
     Ok(Some(password))
+}
+
+/// Keeps the issuer that a setting names. Servers with different issuers refuse each other's tokens.
+///
+/// # Errors
+/// When the issuer is another than the one that is kept, unless `accept`.
+pub async fn keep_issuer(app: &App, accept: bool) -> Result<()> {
+    let tx = app.db.write().await?;
+    let mut row = installation::Entity::locked(&tx).await?;
+    let (named, ours) = (app.settings.named_issuer(), &app.issuer);
+    if row.issuer == named {
+        return Ok(());
+    }
+    if let Some(kept) = row.issuer.as_ref().filter(|kept| *kept != ours && !accept) {
+        return Err(Error::internal(anyhow::anyhow!(
+            "the issuer of this installation is {kept}, but the settings of this server make it {ours}, and servers refuse \
+             tokens of another issuer: set tokens.issuer or server.public_url as on the other servers, or change the issuer \
+             with `vestibule serve --accept-issuer`"
+        )));
+    }
+    if named.is_some() || accept {
+        row.issuer = named;
+        row.write(&tx).await?;
+        tx.commit().await?;
+    }
+    Ok(())
 }

@@ -2,9 +2,8 @@
 //! a moment at which a crash would lose both.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +12,7 @@ use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use zeroize::Zeroizing;
 
-use super::seal::KEY_LEN;
+use super::{files, seal::KEY_LEN};
 use crate::config::{self, Settings};
 
 /// 32 bytes under which everything else is sealed.
@@ -82,7 +81,7 @@ impl KeyFile {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, key: &MasterKey) -> Result<()> {
-        write_secret(&self.0, &Zeroizing::new(BASE64.encode(**key)))
+        files::write_secret(&self.0, &Zeroizing::new(BASE64.encode(**key)))
     }
 
     /// Writes the key that is to take its place, before anything is sealed under it.
@@ -92,7 +91,12 @@ impl KeyFile {
     pub fn propose(&self, key: &MasterKey) -> Result<()> {
         let old = self.old();
         ensure!(!old.exists(), "{} is still here: move it to the backups it belongs to, or delete it, first", old.display());
-        write_secret(&self.proposed(), &Zeroizing::new(BASE64.encode(**key)))?;
+        let text = Zeroizing::new(BASE64.encode(**key));
+        if self.0.exists() {
+            files::write_like(&self.0, &self.proposed(), &text)?;
+        } else {
+            files::write_secret(&self.proposed(), &text)?;
+        }
         self.sync()
     }
 
@@ -117,18 +121,4 @@ impl KeyFile {
         let directory = self.0.parent().unwrap_or(Path::new("."));
         File::open(directory).and_then(|it| it.sync_all()).with_context(|| format!("{} cannot be synced", directory.display()))
     }
-}
-
-/// Writes a file that only its owner may read, and waits until it is on disk.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write_secret(path: &Path, text: &str) -> Result<()> {
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        file.set_permissions(Permissions::from_mode(0o600))?; // one that was there before may be open to others
-        writeln!(file, "{text}")?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("{} cannot be written", path.display()))
 }

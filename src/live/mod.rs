@@ -4,6 +4,7 @@ pub mod clock;
 pub mod database;
 pub mod doors;
 pub mod feed;
+pub mod files;
 pub mod hasher;
 pub mod key_ring;
 pub mod log;

@@ -5,6 +5,7 @@ mod clocks;
 mod contract;
 mod crowds;
 mod http;
+mod installing;
 mod keys;
 pub mod kills;
 mod logs;
@@ -60,6 +61,13 @@ fn run_with(dir: &Path, arguments: &str, env: &[(&str, &str)], stdin: &str) -> R
 
 fn empty_directory() -> TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// A directory with an installation that no server has used yet.
+fn installed() -> TempDir {
+    let dir = empty_directory();
+    run(dir.path(), "migrate up").done();
+    dir
 }
 
 /// What is in a directory, sorted.

@@ -21,7 +21,7 @@ use super::{
     Database, Error, FEED_LIMIT, LIMIT, Reader, failure,
     lease::{Condition, Pool, now},
 };
-use crate::config::database_url;
+use crate::{config::database_url, live::files};
 
 /// How long one attempt to open a connection may take at the start.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -55,6 +55,15 @@ impl Database {
     /// [`Error::Url`], [`Error::File`], [`Error::Silent`], [`Error::Encoding`] or [`Error::Connect`].
     pub async fn connect(url: &SecretString) -> Result<Self, Error> {
         open(place(url)?).await.map(|(db, _)| db)
+    }
+
+    /// The file of a SQLite database.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn file(url: &SecretString) -> Result<Option<PathBuf>, Error> {
+        let url = url.expose_secret();
+        url.starts_with("sqlite:").then(|| sqlite_path(url)).transpose()
     }
 
     /// As [`Self::connect`], for a process that will write. Waits for so long for a database that is not there yet or
@@ -201,7 +210,7 @@ fn create(path: &Path) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result.map(drop),
+        result => files::leave_to_owner(&result?, path),
     }
 }
 

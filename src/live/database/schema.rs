@@ -1,6 +1,10 @@
 //! The schema: which changes the database has had, and making the rest, however many processes start at once.
 
-use std::time::Duration;
+use std::{
+    fs,
+    io::ErrorKind::{NotADirectory, NotFound},
+    time::Duration,
+};
 
 use sea_orm::{
     ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
@@ -79,8 +83,13 @@ impl Database {
     pub async fn migrations_at(url: &SecretString) -> Result<Vec<Change>, Error> {
         if url.expose_secret().starts_with("sqlite:") {
             let path = sqlite_path(url.expose_secret())?;
-            if !path.try_exists().map_err(|source| Error::File { path, source })? {
-                return changes(&[]);
+            // SQLite would write to an empty file.
+            match fs::metadata(&path) {
+                Ok(file) if file.len() > 0 => {}
+                Err(source) if ![NotFound, NotADirectory].contains(&source.kind()) => {
+                    return Err(Error::File { path, source });
+                }
+                _ => return changes(&[]),
             }
         }
         let db = Self::connect(url).await?;

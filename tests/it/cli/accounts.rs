@@ -1,6 +1,6 @@
 //! Accounts, made and changed by whoever has a shell on the server.
 
-use super::{empty_directory, files, run, run_with};
+use super::{empty_directory, files, installed, run, run_with};
 use crate::support::binary::Server;
 
 const PASSWORD: &str = "ada likes tall ships";
@@ -12,8 +12,7 @@ fn shown(said: &str) -> &str {
 
 #[test]
 fn accounts_made_at_the_command_line_log_in() {
-    let dir = empty_directory();
-    // Without any server start before: the command makes the database.
+    let dir = installed();
     let said = run(dir.path(), "user create Ada@Example.org --username ada --name Ada --role admin").done();
     assert!(said.starts_with("Made the account ada@example.org. Its password is "), "{said}");
     assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
@@ -33,7 +32,7 @@ fn accounts_made_at_the_command_line_log_in() {
 
 #[test]
 fn what_cannot_be_an_account_is_refused_with_a_sentence() {
-    let dir = empty_directory();
+    let dir = installed();
     run(dir.path(), "user create ada@example.org --username ada").done();
     for (arguments, typed, sentence) in [
         ("bea@example.org", "short\n", "A password has at least 8 characters."),
@@ -59,7 +58,7 @@ fn what_cannot_be_an_account_is_refused_with_a_sentence() {
 
 #[test]
 fn a_password_set_at_the_command_line_is_the_password() {
-    let dir = empty_directory();
+    let dir = installed();
     let old = run(dir.path(), "user create ada@example.org --username ada").done();
     let said = run(dir.path(), "user set-password ADA").done();
     assert!(said.starts_with("Set the password of ada@example.org and ended its sessions. Its password is "), "{said}");
@@ -77,18 +76,20 @@ fn a_password_set_at_the_command_line_is_the_password() {
 
 #[test]
 fn a_disabled_account_is_told_so_only_with_its_password() {
-    let dir = empty_directory();
+    let dir = installed();
     run_with(dir.path(), "user create ada@example.org --password-stdin", &[], PASSWORD).done();
     let said = run(dir.path(), "user disable ada@example.org").done();
     assert_eq!(said, "Disabled ada@example.org and ended its sessions.\n");
     let server = Server::start(dir.path(), &[]);
     assert_eq!(server.log_in("ada@example.org", PASSWORD).told(), (403, "account_disabled".into()));
     assert_eq!(server.log_in("ada@example.org", "bea likes tall ships").told(), (401, "invalid_credentials".into()));
+    assert_eq!(run(dir.path(), "user enable ada@example.org").done(), "Enabled ada@example.org.\n");
+    assert_eq!(server.log_in("ada@example.org", PASSWORD).status, 201);
 }
 
 #[test]
 fn p07_a_hash_of_another_cost_is_upgraded_and_garbage_is_nobodys_password() {
-    let dir = empty_directory();
+    let dir = installed();
     for account in ["ada@example.org", "bea@example.org"] {
         run_with(dir.path(), &format!("user create {account} --password-stdin"), &[], PASSWORD).done();
     }
@@ -106,7 +107,7 @@ fn p07_a_hash_of_another_cost_is_upgraded_and_garbage_is_nobodys_password() {
 
 #[test]
 fn the_last_administrator_stays() {
-    let dir = empty_directory();
+    let dir = installed();
     run(dir.path(), "user create ada@example.org --role admin").done();
     let said = run(dir.path(), "user disable ada@example.org").refused(1);
     assert!(said.contains("This is the last active administrator."), "{said}");
@@ -116,8 +117,10 @@ fn the_last_administrator_stays() {
 
 #[test]
 fn nobody_is_explained() {
-    let dir = empty_directory();
-    for command in ["user disable ada", "user set-password ada@example.org", "user disable ada@", "user set-password @"] {
+    let dir = installed();
+    for command in
+        ["user disable ada", "user enable ada", "user set-password ada@example.org", "user disable ada@", "user set-password @"]
+    {
         let said = run(dir.path(), command).refused(1);
         assert_eq!(said, "vestibule: there is no such account.\n");
     }

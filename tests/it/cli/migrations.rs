@@ -12,7 +12,7 @@ fn status_shows_what_is_missing_and_makes_nothing() {
     let applied = missing.replace("missing", "applied");
     assert_eq!(run(dir.path(), "migrate up").done(), applied);
     assert_eq!(mode(&dir.path().join("data")), 0o700);
-    assert_eq!(files(&dir.path().join("data")), ["vestibule.db"], "a key comes with the first secret");
+    assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
     assert_eq!(run(dir.path(), "migrate up").done(), applied, "there is nothing more to do");
     assert_eq!(run(dir.path(), "migrate status").done(), applied);
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, thread};
 
-use super::{empty_directory, files, initial_password, mode, run, run_with, sql};
+use super::{empty_directory, files, initial_password, installed, mode, run, run_with, sql};
 use crate::support::binary::Server;
 
 /// The key id of the one key in the JWK set.
@@ -114,7 +114,7 @@ fn a_taken_port_is_explained() {
 fn a_data_directory_or_database_that_cannot_be_is_explained() {
     let dir = empty_directory();
     fs::write(dir.path().join("file"), "").unwrap();
-    for command in ["serve", "migrate up", "user disable ada"] {
+    for command in ["serve", "migrate up"] {
         let said = run_with(dir.path(), command, &[("VESTIBULE_DATA_DIR", "file/data")], "").refused(1);
         assert!(said.contains("the data directory file/data cannot be made") && said.contains("VESTIBULE_DATA_DIR"), "{said}");
         assert_eq!(said.matches("os error").count(), 1, "{said}");
@@ -131,8 +131,8 @@ fn a_data_directory_or_database_that_cannot_be_is_explained() {
 
 #[test]
 fn a_newer_database_is_explained_and_left_alone() {
-    let dir = empty_directory();
-    run(dir.path(), "migrate up").done();
+    let dir = installed();
+    sql(dir.path(), "DELETE FROM secrets");
     sql(dir.path(), "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_flying_cars', 0)");
     for command in ["serve", "migrate up", "migrate status", "user disable ada"] {
         let said = run(dir.path(), command).refused(1);
@@ -145,7 +145,7 @@ fn a_newer_database_is_explained_and_left_alone() {
 fn a_server_without_any_administrator_says_how_to_make_one() {
     // `user create` may come before the first start. There are users then, so the start makes no first administrator:
     // nobody who set up accounts of their own wants another one with all rights beside them.
-    let dir = empty_directory();
+    let dir = installed();
     run(dir.path(), "user create bea@example.org").done();
     let server = Server::start(dir.path(), &[]);
     assert!(!dir.path().join("data/initial-admin-password").exists());

@@ -171,6 +171,11 @@ async fn database(settings: &mut Settings) -> Option<Arc<TemporaryPostgres>> {
     Some(server)
 }
 
+/// A PostgreSQL server of one's own, where PostgreSQL is installed.
+pub fn postgres() -> Option<TemporaryPostgres> {
+    TemporaryPostgres::start()
+}
+
 fn shared_postgres() -> Arc<TemporaryPostgres> {
     static SERVER: Mutex<Weak<TemporaryPostgres>> = Mutex::new(Weak::new());
     let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
