@@ -61,8 +61,8 @@ pub enum Error {
     #[error("You cannot grant, take or touch what you do not hold yourself.")]
     EscalationDenied,
     /// There is no such thing, or it is not the caller's.
-    #[error("There is no such resource.")]
-    NotFound,
+    #[error("There is no such {}.", .0.name())]
+    NotFound(Missing),
     /// Another account has this e-mail address.
     #[error("This e-mail address is taken.")]
     EmailTaken,
@@ -126,6 +126,33 @@ pub enum Error {
     /// Anything unforeseen: logged whole, told as nothing.
     #[error("Something went wrong on our side.")]
     Internal(#[source] anyhow::Error),
+}
+
+/// What a request names and nobody has, or the caller may not reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// A path of the service.
+    Path,
+    /// A user.
+    User,
+    /// A role.
+    Role,
+    /// A session.
+    Session,
+    /// A signing key.
+    Key,
+}
+
+impl Missing {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::User => "user",
+            Self::Role => "role",
+            Self::Session => "session",
+            Self::Key => "signing key",
+        }
+    }
 }
 
 /// Why the service is not ready.

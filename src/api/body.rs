@@ -96,7 +96,7 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
         faults = self::faults::<T>(&value);
     }
     if !faults.is_empty() {
-        // The schema's limits and a word's parser can find the same fault; the parser's sentence comes first.
+        // The schema's limits and a format's parser can find the same fault.
         faults.sort_by(|one, other| (&one.place, one.code).cmp(&(&other.place, other.code)));
         faults.dedup_by(|one, other| (&one.place, one.code) == (&other.place, other.code));
         return Err(Error::Invalid(faults).into());
@@ -126,18 +126,24 @@ pub(super) async fn bytes(request: &Request, body: &mut RequestBody, media_type:
     if bytes.is_empty() {
         return Ok(None);
     }
-    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    if encodings.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as it is, without a content encoding."));
     }
-    match request.headers().get(header::CONTENT_TYPE) {
-        Some(given) if given.to_str().is_ok_and(|it| is(media_type, it)) => Ok(Some(bytes.into())),
+    let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
+    match (types.next(), types.next()) {
+        (Some(given), None) if given.to_str().is_ok_and(|it| is(media_type, it)) => Ok(Some(bytes.into())),
         _ => Err(Problem::new(Code::UnsupportedMediaType, format!("Send the body as {media_type}."))),
     }
 }
 
 /// What keeps a value from satisfying the schema of `T`.
 pub(super) fn faults<T: ParseFromJSON + 'static>(value: &Value) -> Vec<Fault> {
-    compiled::<T>().validator.iter_errors(value).flat_map(|err| faults_of(&err)).collect()
+    let compiled = compiled::<T>();
+    let mut errors: Vec<_> = compiled.validator.iter_errors(value).collect();
+    // A format's parser names what is wrong, so its sentence comes before those of the schema's limits.
+    errors.sort_by_key(|err| !matches!(err.kind(), Kind::Format { .. }));
+    errors.iter().flat_map(faults_of).collect()
 }
 
 pub(super) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
@@ -208,7 +214,10 @@ fn faults_of(err: &jsonschema::ValidationError<'_>) -> Vec<Fault> {
         Kind::MaxItems { limit } => fault("too_long", format!("Must have at most {limit} items.")),
         Kind::UniqueItems => fault("duplicate", "Must not repeat an item.".into()),
         Kind::Pattern { .. } => fault("pattern", "Has characters that are not allowed here.".into()),
-        Kind::Enum { .. } => fault("not_allowed", "Is none of the values allowed here.".into()),
+        Kind::Enum { options } => {
+            let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
+            vec![Fault::at(pointer, words::one_of(options))]
+        }
         _ => fault("not_allowed", "Is not allowed here.".into()),
     }
 }

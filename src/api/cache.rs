@@ -6,8 +6,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use poem::{
     Request, Response,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
 };
+
+use crate::values::revision::Tags;
 
 /// Marks a response whose body shares its bytes with other responses, so that it holds no memory of its own.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +32,9 @@ impl Document {
 
     /// Responds with the document, or with 304 if `If-None-Match` names it (RFC 9110 section 13.1.2).
     pub fn respond(&self, request: &Request, media_type: &str, cache_control: &str) -> Response {
-        let known = request.headers().get_all(header::IF_NONE_MATCH).iter().filter_map(|it| it.to_str().ok());
-        let mut known = known.flat_map(|it| it.split(',')).map(|it| it.trim().trim_start_matches("W/"));
+        let known = Tags::read(request.headers().get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes));
         let response = Response::builder().header(header::ETAG, &self.tag).header(header::CACHE_CONTROL, cache_control);
-        if known.any(|it| it == self.tag || it == "*") {
+        if known.is_some_and(|tags| tags.name(&self.tag)) {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
         response.content_type(media_type).extension(Shared).body(self.body.clone())

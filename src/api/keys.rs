@@ -4,7 +4,6 @@
 use poem::{IntoResponse, Request, Response, web::Data};
 use poem_openapi::{
     ApiResponse, Enum, Object, OpenApi,
-    param::Path,
     registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
     types::Type,
 };
@@ -12,6 +11,7 @@ use poem_openapi::{
 use super::{
     Tag, cache,
     guard::Allowed,
+    params::Path,
     problem::refusals,
     reply::{Issued, Json, NoContent, Reply},
     words::Time,

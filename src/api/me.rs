@@ -1,10 +1,7 @@
 //! One's own account: what everybody who is signed in may do.
 
 use poem::{Request, web::Data};
-use poem_openapi::{
-    Object, OpenApi,
-    param::{Header, Path},
-};
+use poem_openapi::{Object, OpenApi};
 
 use super::{
     Tag,
@@ -12,7 +9,7 @@ use super::{
     cookie,
     guard::Signed,
     objects::{Session, SessionPage, User, tagged},
-    params::{Faults, Param, paging},
+    params::{Condition, Faults, Param, Path, paging},
     problem::refusals,
     reply::{NoContent, Page, Reply, Tagged, WithCookie},
     words::Clearable,
@@ -30,7 +27,6 @@ use crate::{
         name::Name,
         password::{NewPassword, Password},
         query::{Cursor, Limit},
-        revision::IfMatch,
         username::Username,
     },
 };
@@ -105,7 +101,7 @@ impl Me {
         app: Data<&App>,
         /// The `ETag` of the state to change; without it any state is changed.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<IfMatch>>,
+        if_match: Condition,
         body: Body<MyChange>,
     ) -> Reply<Tagged<User>, UpdateMe> {
         let MyChange { name, username, email, current_password } = body.0;

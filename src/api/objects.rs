@@ -4,11 +4,15 @@ use chrono::{DurationRound, TimeDelta};
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
 
-use super::{reply::Tagged, words::Time};
+use super::{
+    params::{Parameter, choose},
+    reply::Tagged,
+    words::Time,
+};
 use crate::{
     domain::{sessions, users},
     entity::user::Status as Stored,
-    values::{ids::SessionId, revision::Revision},
+    values::{Invalid, ids::SessionId, revision::Revision},
 };
 
 /// Whether an account may be used.
@@ -19,6 +23,12 @@ pub enum Status {
     Active,
     /// An administrator has disabled it: nobody can log in to it.
     Disabled,
+}
+
+impl Parameter for Status {
+    fn read(raw: &str) -> Result<Self, Invalid> {
+        choose(raw)
+    }
 }
 
 impl From<Stored> for Status {

@@ -16,7 +16,7 @@ use poem_openapi::{
 };
 
 use super::REALM;
-use crate::error::{Error, Fault, Place, Unready};
+use crate::error::{Error, Fault, Missing, Place, Unready};
 
 /// The media type of every problem (RFC 9457 section 3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -140,7 +140,7 @@ pub struct Problem {
     pub code: Code,
     detail: Cow<'static, str>,
     errors: Vec<Fault>,
-    lacking: Option<(&'static str, Vec<String>)>,
+    lacking: Option<Box<(&'static str, Vec<String>)>>,
     retry_after: Option<Duration>,
     allow: Option<String>,
     cause: Option<Arc<anyhow::Error>>,
@@ -167,7 +167,7 @@ impl Problem {
     /// The permission whose lack is the problem.
     #[must_use]
     pub fn lacking(&self) -> Option<&'static str> {
-        self.lacking.as_ref().map(|(permission, _)| *permission)
+        self.lacking.as_ref().map(|it| it.0)
     }
 
     /// The failure behind a 500 or a 503, for the log. No response repeats it.
@@ -184,7 +184,7 @@ impl Problem {
         }
         // poem's own `ParsePathError` means a path whose percents do not decode to UTF-8.
         if err.is::<NotFoundError>() || err.is::<ParsePathError>() || err.is::<poem::error::ParsePathError>() {
-            return Error::NotFound.into();
+            return Error::NotFound(Missing::Path).into();
         }
         if err.is::<MethodNotAllowedError>() {
             return Self::method_not_allowed(allow().unwrap_or_default());
@@ -212,7 +212,7 @@ impl Problem {
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
-        let (required_permission, granted_by) = self.lacking.map_or((None, None), |(it, by)| (Some(it.to_owned()), Some(by)));
+        let (required_permission, granted_by) = self.lacking.map_or((None, None), |it| (Some(it.0.to_owned()), Some(it.1)));
         let body = ProblemBody {
             kind: format!("urn:problem-type:vestibule:{}", self.code.name()),
             title: status.canonical_reason().unwrap_or_default().to_owned(),
@@ -236,7 +236,7 @@ impl Problem {
                 format!(r#", error="invalid_token", error_description="{}""#, self.detail)
             }
             Code::InsufficientPermission => {
-                let scope = self.lacking.as_ref().map_or("", |(required, _)| required);
+                let scope = self.lacking.as_ref().map_or("", |it| it.0);
                 format!(r#", error="insufficient_scope", scope="{scope}""#)
             }
             code if code.status() == 401 => String::new(),
@@ -262,7 +262,7 @@ impl From<Error> for Problem {
             Error::RegistrationClosed => Code::RegistrationClosed,
             Error::InsufficientPermission { .. } => Code::InsufficientPermission,
             Error::EscalationDenied => Code::EscalationDenied,
-            Error::NotFound => Code::NotFound,
+            Error::NotFound(_) => Code::NotFound,
             Error::EmailTaken => Code::EmailTaken,
             Error::UsernameTaken => Code::UsernameTaken,
             Error::LastAdmin => Code::LastAdmin,
@@ -291,7 +291,7 @@ impl From<Error> for Problem {
                 faults.truncate(MOST_FAULTS);
                 problem.errors = faults;
             }
-            Error::InsufficientPermission { required, granted_by } => problem.lacking = Some((required, granted_by)),
+            Error::InsufficientPermission { required, granted_by } => problem.lacking = Some(Box::new((required, granted_by))),
             Error::TooManyRequests { retry_after } | Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),
             Error::AuthorizationStale | Error::NotReady(_) => problem.retry_after = Some(SHORTLY),
             Error::Unavailable(cause) => {

@@ -1,13 +1,13 @@
 //! Roles and permissions.
 
 use poem::{Request, web::Data};
-use poem_openapi::{Object, OpenApi, param::Path};
+use poem_openapi::{Object, OpenApi};
 
 use super::{
     Tag,
     body::Body,
     guard::Allowed,
-    params::{Param, paging},
+    params::{Param, Path, paging},
     problem::refusals,
     reply::{Created, Json, NoContent, Page, Reply},
     words::Time,
@@ -101,6 +101,8 @@ struct NewRole {
 #[derive(Object)]
 #[oai(write_only_all)]
 struct RoleDraft {
+    /// The role's name, if it is stated at all: it cannot be changed.
+    name: Option<RoleName>,
     /// What it is for; without it the description goes.
     description: Option<Description>,
     /// What it grants: Vestibule's permissions, and any of the application's own.
@@ -166,7 +168,7 @@ impl Roles {
         body: Body<NewRole>,
     ) -> Reply<Created<Role>, CreateRole> {
         let NewRole { name, description, permissions } = body.0;
-        let draft = Draft { description, permissions: permissions.into_iter().collect() };
+        let draft = Draft { description, permissions };
         let role = roles::create(&app, caller.authority(), &name, draft).await?;
         Ok(Created(role.into(), format!("/v1/roles/{name}")))
     }
@@ -182,9 +184,9 @@ impl Roles {
         name: Path<RoleName>,
         body: Body<RoleDraft>,
     ) -> Reply<Json<Role>, ReplaceRole> {
-        let RoleDraft { description, permissions } = body.0;
-        let draft = Draft { description, permissions: permissions.into_iter().collect() };
-        Ok(Json(roles::replace(&app, caller.authority(), &name.0, draft).await?.into()))
+        let RoleDraft { name: stated, description, permissions } = body.0;
+        let draft = Draft { description, permissions };
+        Ok(Json(roles::replace(&app, caller.authority(), &name.0, stated.as_ref(), draft).await?.into()))
     }
 
     /// Delete a role.

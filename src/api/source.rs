@@ -39,8 +39,9 @@ impl<'a> FromRequest<'a> for From {
     }
 }
 
-/// The `User-Agent` header, at most 256 characters of it.
+/// The `User-Agent` header, at most 256 characters of it. It need not be ASCII.
 #[must_use]
 pub fn user_agent(request: &Request) -> Option<String> {
-    Some(request.headers().get(header::USER_AGENT)?.to_str().ok()?.chars().take(256).collect())
+    let name = String::from_utf8_lossy(request.headers().get(header::USER_AGENT)?.as_bytes());
+    Some(name.chars().filter(|it| !it.is_control()).take(256).collect())
 }

@@ -1,17 +1,14 @@
 //! Users, for those whose roles let them look at others and change them.
 
 use poem::{Request, web::Data};
-use poem_openapi::{
-    Enum, Object, OpenApi,
-    param::{Header, Path},
-};
+use poem_openapi::{Enum, Object, OpenApi};
 
 use super::{
     Tag,
     body::Body,
     guard::Allowed,
     objects::{Session, SessionPage, Status, User, UserPage, tagged},
-    params::{Faults, Param, paging},
+    params::{Condition, Faults, Param, Parameter, Path, choose, paging},
     problem::refusals,
     reply::{Created, NoContent, Page, Reply, Tagged},
     words::Clearable,
@@ -25,13 +22,13 @@ use crate::{
         users::{self, Filter, Sort},
     },
     values::{
+        Invalid,
         email::Email,
         ids::UserId,
         name::Name,
         password::NewPassword,
         permission::{AssignRoles, DeleteUsers, EndSessions, ReadSessions, ReadUsers, WriteUsers},
         query::{Cursor, Limit},
-        revision::IfMatch,
         role_name::RoleName,
         search::Search,
         username::Username,
@@ -46,13 +43,13 @@ refusals! {
     /// `createUser`.
     CreateUser: EscalationDenied EmailTaken UsernameTaken ValidationFailed Overloaded;
     /// `updateUser`.
-    UpdateUser: EscalationDenied NotFound LastAdmin EmailTaken UsernameTaken PreconditionFailed ValidationFailed;
+    UpdateUser: EscalationDenied NotFound OwnAccount LastAdmin EmailTaken UsernameTaken PreconditionFailed ValidationFailed;
     /// `deleteUser`.
-    DeleteUser: EscalationDenied NotFound LastAdmin;
+    DeleteUser: EscalationDenied NotFound OwnAccount LastAdmin;
     /// `setUserPassword`.
-    SetUserPassword: EscalationDenied NotFound ValidationFailed Overloaded;
+    SetUserPassword: EscalationDenied NotFound OwnAccount ValidationFailed Overloaded;
     /// `setUserRoles`.
-    SetUserRoles: EscalationDenied NotFound LastAdmin ValidationFailed;
+    SetUserRoles: EscalationDenied NotFound OwnAccount LastAdmin ValidationFailed;
     /// `listUserSessions`.
     ListUserSessions: NotFound ValidationFailed;
     /// `endUserSessions`.
@@ -75,6 +72,12 @@ enum UserSort {
     /// By e-mail address, from the end.
     #[oai(rename = "-email")]
     EmailDescending,
+}
+
+impl Parameter for UserSort {
+    fn read(raw: &str) -> Result<Self, Invalid> {
+        choose(raw)
+    }
 }
 
 impl From<UserSort> for Sort {
@@ -204,7 +207,8 @@ impl Users {
 
     /// Change a user.
     ///
-    /// Disabling one ends its sessions; they stay ended when it is enabled again.
+    /// Disabling one ends its sessions; they stay ended when it is enabled again. Administrators change their own address and
+    /// status under `/v1/me`, as everybody does.
     #[oai(path = "/users/:id", method = "patch", operation_id = "updateUser")]
     async fn update(
         &self,
@@ -213,7 +217,7 @@ impl Users {
         id: Path<UserId>,
         /// The `ETag` of the state to change; without it any state is changed.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<IfMatch>>,
+        if_match: Condition,
         body: Body<UserChange>,
     ) -> Reply<Tagged<User>, UpdateUser> {
         let UserChange { email, username, name, status } = body.0;

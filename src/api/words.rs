@@ -9,6 +9,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
+use super::params::{Parameter, choose};
 use crate::domain::audit::Kind;
 use crate::values::{
     Invalid,
@@ -97,6 +98,12 @@ macro_rules! words {
                     raw.parse().map_err(ParseError::custom)
                 }
             }
+
+            impl Parameter for $word {
+                fn read(raw: &str) -> Result<Self, Invalid> {
+                    raw.parse()
+                }
+            }
         )*
     };
 }
@@ -117,8 +124,27 @@ words! {
     SubjectId = "string" "subject-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9._-]+$".into(), example: "clerk".into() };
     Search = "string" "search" { min_length: 1, max_length: 254, example: "ada".into() };
     Cursor = "string" "cursor" { min_length: 1, max_length: 512, pattern: "^[A-Za-z0-9_-]+$".into(), example: "eyJhIjoxfQ".into() };
-    IfMatch = "string" "if-match" { max_length: 1024, example: "\"1\"".into() };
     Limit = "integer" "int32" { minimum: 1.0, maximum: 100.0, default: 25.into(), example: 25.into() };
+}
+
+typed!(
+    IfMatch,
+    MetaSchema {
+        max_length: Some(IfMatch::LONGEST),
+        example: Some("\"1\"".into()),
+        ..MetaSchema::new_with_format("string", "if-match")
+    }
+);
+
+/// What is wrong with a value that is none of an enum's `options`.
+pub fn one_of(options: &[Value]) -> Invalid {
+    let names: Vec<_> = options.iter().filter_map(Value::as_str).collect();
+    let detail = if names.len() <= 10 {
+        Cow::from(format!("Must be one of these: {}.", names.join(", ")))
+    } else {
+        "Is none of the values that the contract lists.".into()
+    };
+    Invalid::new("not_allowed", detail)
 }
 
 /// One password in all examples, so that *Execute* works without typing: registering, then logging in.
@@ -192,8 +218,8 @@ impl ToJSON for Time {
 
 impl ParseFromJSON for Time {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        let time = TimeBound::parse_from_parameter(value.as_ref().and_then(Value::as_str).unwrap_or_default());
-        time.map(|TimeBound(at)| Self(at)).map_err(ParseError::propagate)
+        let time = TimeBound::read(value.as_ref().and_then(Value::as_str).unwrap_or_default());
+        time.map(|TimeBound(at)| Self(at)).map_err(ParseError::custom)
     }
 }
 
@@ -213,10 +239,11 @@ typed!(
     }
 );
 
-impl ParseFromParameter for TimeBound {
-    fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
+impl Parameter for TimeBound {
+    fn read(raw: &str) -> Result<Self, Invalid> {
         let parsed = DateTime::parse_from_rfc3339(raw).ok().filter(|_| raw.len() <= LONGEST_TIME);
-        parsed.map(|time| Self(time.to_utc())).ok_or_else(|| ParseError::custom("is not a time"))
+        let invalid = || Invalid::new("format", "Must be a time of RFC 3339, such as 2026-01-01T12:00:00Z.");
+        parsed.map(|time| Self(time.to_utc())).ok_or_else(invalid)
     }
 }
 
@@ -233,5 +260,11 @@ typed!(
 impl ParseFromParameter for Kind {
     fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
         Self::ALL.iter().copied().find(|it| it.name() == raw).ok_or_else(|| ParseError::custom("is no kind of event"))
+    }
+}
+
+impl Parameter for Kind {
+    fn read(raw: &str) -> Result<Self, Invalid> {
+        choose(raw)
     }
 }

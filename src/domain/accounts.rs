@@ -147,7 +147,7 @@ pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<P
 /// # Errors
 /// [`Error::SessionEnded`] when it is gone.
 pub async fn read(app: &App, caller: &Caller) -> Result<User> {
-    users::read(app, caller.user()).await.map_err(|err| if matches!(err, Error::NotFound) { Error::SessionEnded } else { err })
+    users::read(app, caller.user()).await.map_err(|err| if matches!(err, Error::NotFound(_)) { Error::SessionEnded } else { err })
 }
 
 /// Changes the caller's own account. A new address requires the current password as proof that the owner asks; the present

@@ -22,7 +22,7 @@ use crate::{
         user::{self, Status},
         user_role,
     },
-    error::{Error, Fault, Result},
+    error::{Error, Fault, Missing, Result},
     live::{database::Transaction, role_map::RoleMap},
     values::{
         Invalid,
@@ -73,6 +73,20 @@ impl By<'_> {
     }
 }
 
+impl By<'_> {
+    /// Fails where callers act on their own account as administrators: that takes no proof, so a stolen token could take the
+    /// account over. Under `/v1/me` they give their password.
+    ///
+    /// # Errors
+    /// [`Error::OwnAccount`].
+    fn must_not_be(self, id: UserId) -> Result<()> {
+        match self {
+            Self::Caller(caller, _) if caller.user() == id => Err(Error::OwnAccount),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Authority {
     /// Goes on only if the authority holds all of `grants`.
     pub(super) fn must_cover(&self, grants: &Grants) -> Result<()> {
@@ -86,7 +100,7 @@ impl Authority {
 
     /// The user to act on, locked, and their roles; only if the authority holds all that they hold.
     async fn target(&self, tx: &Transaction, id: UserId) -> Result<(user::Model, Vec<String>)> {
-        let user = user::Entity::locked(tx, id).await?.ok_or(Error::NotFound)?;
+        let user = user::Entity::locked(tx, id).await?.ok_or(Error::NotFound(Missing::User))?;
         let roles = user_role::Entity::of(tx, id).await?;
         self.must_hold(&roles)?;
         Ok((user, roles))
@@ -138,8 +152,12 @@ async fn may_create(authority: &Authority, tx: &Transaction, roles: &[RoleName])
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`], [`Error::EmailTaken`],
-/// [`Error::UsernameTaken`]; [`Error::PreconditionFailed`] when `condition` names another state.
+/// [`Error::UsernameTaken`]; [`Error::PreconditionFailed`] when `condition` names another state; [`Error::OwnAccount`] when
+/// callers name an address or a status for themselves.
 pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition: Option<&IfMatch>) -> Result<User> {
+    if change.names.email.is_some() || change.status.is_some() {
+        by.must_not_be(id)?;
+    }
     let (tx, authority) = by.begin(app).await?;
     let (before, roles) = authority.target(&tx, id).await?;
     if condition.is_some_and(|it| !it.allows(before.revision)) {
@@ -167,8 +185,10 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
 /// Sets an account's password and ends all its sessions.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::Overloaded`], or a fault of `/new_password`.
+/// [`Error::NotFound`], [`Error::OwnAccount`], [`Error::EscalationDenied`], [`Error::Overloaded`], or a fault of
+/// `/new_password`.
 pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) -> Result<()> {
+    by.must_not_be(id)?;
     // Once before hashing, and once more where it counts.
     let (known, _) = {
         let (tx, authority) = by.begin(app).await?;
@@ -189,8 +209,9 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
 /// Deletes an account and ends its sessions. Its names are free again.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`].
+/// [`Error::NotFound`], [`Error::OwnAccount`], [`Error::EscalationDenied`], [`Error::LastAdmin`].
 pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
+    by.must_not_be(id)?;
     let (tx, authority) = by.begin(app).await?;
     let (user, roles) = authority.target(&tx, id).await?;
     let now = app.clock.now();
@@ -205,8 +226,9 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 /// Sets exactly these roles on an account. Tokens issued before are stale.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`], or a fault of `/roles`.
+/// [`Error::NotFound`], [`Error::OwnAccount`], [`Error::EscalationDenied`], [`Error::LastAdmin`], or a fault of `/roles`.
 pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) -> Result<User> {
+    by.must_not_be(id)?;
     let (tx, authority) = by.begin(app).await?;
     let (user, before) = authority.target(&tx, id).await?;
     let after = existing(&tx, names).await?;

@@ -21,7 +21,7 @@ use crate::{
     app::App,
     config,
     entity::signing_key::{self, Model, signer},
-    error::{Error, Result},
+    error::{Error, Missing, Result},
     live::{
         database::Transaction,
         key_ring::Key,
@@ -133,7 +133,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     // What leaked is refused in any case, also where no other key can be made to take its place.
     let fresh = if vault::opens(&app.sealer, &tx).await? { fresh } else { None };
     let now = app.clock.now();
-    let row = signing_key::Entity::find_by_id(kid.as_str()).one(&tx).await?.ok_or(Error::NotFound)?;
+    let row = signing_key::Entity::find_by_id(kid.as_str()).one(&tx).await?.ok_or(Error::NotFound(Missing::Key))?;
     if row.revoked_at.is_some() {
         return Ok(());
     }

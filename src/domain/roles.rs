@@ -17,9 +17,10 @@ use super::{
 use crate::{
     app::App,
     entity::{role, role_permission, user_role},
-    error::{Error, Result},
+    error::{Error, Fault, Missing, Result},
     live::{database::Transaction, role_map::RoleMap},
     values::{
+        Invalid,
         description::Description,
         permission::{Grants, PermissionName},
         role_name::RoleName,
@@ -41,7 +42,23 @@ pub struct Draft {
     /// What it is for.
     pub description: Option<Description>,
     /// What it grants, Vestibule's permissions and the application's alike.
-    pub permissions: BTreeSet<PermissionName>,
+    pub permissions: Vec<PermissionName>,
+}
+
+impl Draft {
+    /// The permissions, once each.
+    ///
+    /// # Errors
+    /// A fault of `/permissions/N` for each that misspells one of Vestibule's own and is not among those `held` already.
+    fn permissions(&self, held: &[String]) -> Result<BTreeSet<PermissionName>> {
+        let fault = |(at, name): (usize, &PermissionName)| {
+            let nearest = name.misspelt().filter(|_| !held.iter().any(|it| it == name.as_str()))?;
+            let detail = format!("Vestibule has no such permission. The nearest one is {nearest}.");
+            Some(Fault::at(format!("/permissions/{at}"), Invalid::new("unknown_permission", detail)))
+        };
+        let faults: Vec<_> = self.permissions.iter().enumerate().filter_map(fault).collect();
+        if faults.is_empty() { Ok(self.permissions.iter().cloned().collect()) } else { Err(Error::Invalid(faults)) }
+    }
 }
 
 /// One page of roles, by name.
@@ -66,7 +83,7 @@ pub async fn list(app: &App, paging: &Paging) -> Result<Slice<Role>> {
 /// [`Error::NotFound`].
 pub async fn read(app: &App, name: &RoleName) -> Result<Role> {
     let db = app.db.read();
-    let row = role::Entity::find_by_id(name.as_str()).one(db).await?.ok_or(Error::NotFound)?;
+    let row = role::Entity::find_by_id(name.as_str()).one(db).await?.ok_or(Error::NotFound(Missing::Role))?;
     Ok(with_permissions(row, &RoleMap::load(db).await?))
 }
 
@@ -77,10 +94,11 @@ fn with_permissions(row: role::Model, map: &RoleMap) -> Role {
 /// Makes a role.
 ///
 /// # Errors
-/// [`Error::RoleExists`], [`Error::TooManyRoles`], [`Error::EscalationDenied`].
+/// [`Error::RoleExists`], [`Error::TooManyRoles`], [`Error::EscalationDenied`], or a fault of `/permissions`.
 pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
+    let permissions = draft.permissions(&[])?;
     let (tx, authority) = by.begin(app).await?;
-    authority.must_cover(&Grants::These(draft.permissions.clone()))?;
+    authority.must_cover(&Grants::These(permissions.clone()))?;
     let now = app.clock.now();
     let row = role::ActiveModel {
         name: Set(name.to_string()),
@@ -97,7 +115,7 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
     if role::Entity::find().count(&tx).await? > RoleName::MOST as u64 {
         return Err(Error::TooManyRoles);
     }
-    let permissions = grant(&tx, name, draft.permissions).await?;
+    let permissions = grant(&tx, name, permissions).await?;
     let details = json!({ "description": row.description, "permissions": permissions });
     let event = Event::on_role(Kind::RoleCreated, name.as_str()).with(details);
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
@@ -105,21 +123,27 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
     Ok(Role { row, permissions })
 }
 
-/// Replaces what a role is for and what it grants. It bites on the next request of whoever holds it.
+/// Replaces what a role is for and what it grants. The change takes effect on the next request of everybody who holds the
+/// role. `stated` is the name that the replacement states; a role cannot be renamed.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::EscalationDenied`].
-pub async fn replace(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
+/// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::EscalationDenied`], or a fault of `/name` or `/permissions`.
+pub async fn replace(app: &App, by: By<'_>, name: &RoleName, stated: Option<&RoleName>, draft: Draft) -> Result<Role> {
+    if stated.is_some_and(|it| it != name) {
+        let detail = "A role cannot be renamed: leave the name out, or send the present one.";
+        return Err(Fault::at("/name", Invalid::new("not_allowed", detail)).into());
+    }
     let (tx, authority) = by.begin(app).await?;
     let (row, before) = editable(&tx, name).await?;
-    authority.must_cover(&before.grants().union(Grants::These(draft.permissions.clone())))?;
+    let permissions = draft.permissions(&before.0)?;
+    authority.must_cover(&before.grants().union(Grants::These(permissions.clone())))?;
     let now = app.clock.now();
     let was = json!({ "description": row.description, "permissions": before.0 });
     let mut row = row.into_active_model();
     row.description = Set(draft.description.map(String::from));
     row.updated_at = Set(now);
     let row = row.update(&tx).await?;
-    let permissions = grant(&tx, name, draft.permissions).await?;
+    let permissions = grant(&tx, name, permissions).await?;
     let event = Event::on_role(Kind::RoleReplaced, name.as_str()).with(json!({
         "before": was,
         "after": { "description": row.description, "permissions": permissions },
@@ -157,7 +181,7 @@ impl Before {
 
 /// A role that may be edited, and what it grants.
 async fn editable(tx: &Transaction, name: &RoleName) -> Result<(role::Model, Before)> {
-    let row = role::Entity::find_by_id(name.as_str()).one(tx).await?.ok_or(Error::NotFound)?;
+    let row = role::Entity::find_by_id(name.as_str()).one(tx).await?.ok_or(Error::NotFound(Missing::Role))?;
     if row.built_in {
         return Err(Error::RoleBuiltIn);
     }

@@ -24,7 +24,7 @@ use crate::{
         user::{self, Status},
         user_role,
     },
-    error::{Error, Result},
+    error::{Error, Missing, Result},
     live::{database::Transaction, revocations::KEPT, watch::Believed},
     values::{
         identifier::Identifier,
@@ -177,7 +177,7 @@ pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<Vec<Session
     let Standing { user, .. } = caller.again(&tx, app.clock.now()).await?;
     let taken = revocations::end_sessions(&tx, user.id, which).await?;
     if taken.is_empty() && matches!(which, Which::Only(_)) {
-        return Err(Error::NotFound);
+        return Err(Error::NotFound(Missing::Session));
     }
     commit_end(app, tx, &caller.source, caller.actor(&user), &user, taken).await
 }

@@ -147,12 +147,20 @@ fn authenticate(app: &App, token: &str) -> Option<Verified> {
     if header.typ != TYPE || header.alg != key.algorithm_name() || !key.verifies(message, signature) {
         return None;
     }
-    let claims: Claims = object(&decode(payload)?)?;
+    let payload: Value = object(&decode(payload)?)?;
+    let begins = payload.get("nbf").is_none_or(|nbf| nbf.as_f64().is_some_and(|it| has_come(it, now)));
+    let claims: Claims = serde_json::from_value(payload).ok()?;
     let is_ours = claims.iss == app.issuer
         && claims.aud.holds(&app.settings.tokens.audience)
         && (1..=KEPT.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
-        && claims.iat <= now.timestamp() + LEEWAY;
+        && claims.iat <= now.timestamp() + LEEWAY
+        && begins;
     is_ours.then(|| Verified { key_id: header.kid, claims: claims.into() })
+}
+
+/// Whether a time in seconds since 1970, perhaps with a fraction (RFC 7519 section 2, `NumericDate`), has come at `now`.
+fn has_come(seconds: f64, now: DateTime<Utc>) -> bool {
+    seconds <= f64::from(u32::try_from(now.timestamp() + LEEWAY).unwrap_or(u32::MAX))
 }
 
 /// Strict base64url: no padding, no white space, no trailing bits; a fourth part would hold a dot.

@@ -12,7 +12,7 @@ use crate::{
         user::{self, Profile, Status},
         user_role,
     },
-    error::{Error, Result},
+    error::{Error, Missing, Result},
     live::database::Transaction,
     values::{identifier::Identifier, ids::UserId, role_name::RoleName, search::Search},
 };
@@ -129,7 +129,7 @@ fn rows(matching: Condition, window: &Window) -> Select<user::Entity> {
 pub async fn read(app: &App, id: UserId) -> Result<User> {
     let db = app.db.read();
     let profile: Option<Profile> = user::Entity::find_by_id(id).into_partial_model().one(db).await?;
-    let profile = profile.ok_or(Error::NotFound)?;
+    let profile = profile.ok_or(Error::NotFound(Missing::User))?;
     Ok(User { roles: user_role::Entity::of(db, id).await?, profile })
 }
 

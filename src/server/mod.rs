@@ -42,7 +42,7 @@ use crate::{
     },
     app::App,
     domain::source::Source,
-    error::{Error, Panicked, with_causes},
+    error::{Error, Missing, Panicked, with_causes},
     live::{
         hasher::{CLIENT, Client},
         log,
@@ -303,7 +303,7 @@ fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
         return None;
     }
     Some(match allow(path) {
-        None => Err(Error::NotFound.into()),
+        None => Err(Error::NotFound(Missing::Path).into()),
         Some(allow) if method == Method::TRACE => Err(Problem::method_not_allowed(allow)),
         Some(allow) => Ok(Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()),
     })
@@ -327,7 +327,7 @@ fn entrance(request: &Request) -> Result<Response, Problem> {
             let response = Response::builder().status(StatusCode::FOUND).header(header::VARY, "Accept");
             Ok(response.header(header::LOCATION, "/docs").finish())
         }
-        Method::GET | Method::HEAD => Err(Error::NotFound.into()),
+        Method::GET | Method::HEAD => Err(Error::NotFound(Missing::Path).into()),
         _ => Err(Problem::method_not_allowed(allow("/").unwrap_or_default())),
     }
 }

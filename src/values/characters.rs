@@ -1,5 +1,7 @@
 //! Characters that people cannot see, yet computers compare.
 
+use unicode_normalization::char::is_combining_mark;
+
 /// Whether a character is drawn as nothing: soft hyphen, zero-width space and joiners, bidi marks, variation selectors, ...
 ///
 /// Source: `Default_Ignorable_Code_Point` in Unicode 16, `DerivedCoreProperties.txt`.
@@ -11,7 +13,47 @@ pub fn is_invisible(character: char) -> bool {
         | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// Names the first character of `text` that is not allowed, and its place, as the second half of a sentence: `character 3 is
+/// "é"`. It repeats nothing else of the text.
+pub fn first_foreign(text: &str, is_allowed: impl Fn(char) -> bool) -> Option<String> {
+    let (place, character) = (1..).zip(text.chars()).find(|(_, it)| !is_allowed(*it))?;
+    Some(format!("character {place} is {}", named(character)))
+}
+
+/// A character as an error names it: by itself if it can be seen, otherwise by its code point.
+fn named(character: char) -> String {
+    match character {
+        ' ' => "a space".into(),
+        '\t' => "a tab".into(),
+        '\n' | '\r' => "a line break".into(),
+        it if it.is_control() || it.is_whitespace() || is_invisible(it) || overrides_direction(it) || is_combining_mark(it) => {
+            format!("U+{:04X}", u32::from(it))
+        }
+        it => format!("\"{it}\""),
+    }
+}
+
 /// Whether a character reorders the text around it, which lets one name pose as another (Unicode TR 36, section 2.6).
 pub fn overrides_direction(character: char) -> bool {
     matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("abc", None)]
+    #[case("abC", Some("character 3 is \"C\""))]
+    #[case("a b\u{e9}", Some("character 2 is a space"))]
+    #[case("\u{e9}ab", Some("character 1 is \"\u{e9}\""))]
+    #[case("ab\u{200B}", Some("character 3 is U+200B"))]
+    #[case("ab\u{A0}", Some("character 3 is U+00A0"))]
+    #[case("ab\u{301}", Some("character 3 is U+0301"))]
+    #[case("a\n", Some("character 2 is a line break"))]
+    fn a_foreign_character_is_named_with_its_place(#[case] text: &str, #[case] expected: Option<&str>) {
+        assert_eq!(first_foreign(text, |it| it.is_ascii_lowercase()).as_deref(), expected);
+    }
 }

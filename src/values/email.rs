@@ -2,7 +2,11 @@
 
 use std::str::FromStr;
 
-use super::{Invalid, characters::is_invisible, word::word};
+use super::{
+    Invalid,
+    characters::{first_foreign, is_invisible},
+    word::word,
+};
 
 /// RFC 5321 section 4.5.3.1.3: 256 with the angle brackets around it.
 const LONGEST: usize = 254;
@@ -43,17 +47,17 @@ impl FromStr for Email {
             return Err(too_long());
         }
         let (local, domain) = raw.rsplit_once('@').ok_or_else(|| Invalid::new("format", "An e-mail address needs an @."))?;
-        if !is_dot_atom(local) {
-            return Err(Invalid::new(
-                "format",
-                "The part before the @ takes ASCII letters, digits and !#$%&'*+-/=?^_`{|}~ with single dots between.",
-            ));
+        if let Some(which) = first_foreign(local, is_atom_text) {
+            let rule = "The part before the @ takes ASCII letters, digits, dots and !#$%&'*+-/=?^_`{|}~";
+            return Err(Invalid::new("format", format!("{rule}, but {which}.")));
+        }
+        if local.split('.').any(str::is_empty) {
+            return Err(Invalid::new("format", "The part before the @ has single dots, and none at either end."));
         }
         if local.len() > LONGEST_LOCAL_PART {
             return Err(Invalid::new("too_long", "The part before the @ has at most 64 characters."));
         }
-        let domain =
-            canonical_domain(domain).ok_or_else(|| Invalid::new("format", "The part after the @ is not a domain name."))?;
+        let domain = canonical_domain(domain).ok_or_else(|| not_a_domain(domain))?;
         // ASCII only: `to_lowercase` would turn the Kelvin sign into a k.
         let address = format!("{}@{domain}", local.to_ascii_lowercase());
         if address.len() > LONGEST {
@@ -67,11 +71,15 @@ fn too_long() -> Invalid {
     Invalid::new("too_long", "An e-mail address has at most 254 characters.")
 }
 
-/// RFC 5322 section 3.2.3.
-fn is_dot_atom(local: &str) -> bool {
-    local.split('.').all(|atom| {
-        !atom.is_empty() && atom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
-    })
+/// Whether a character may stand in a dot-atom (RFC 5322 section 3.2.3).
+fn is_atom_text(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(character)
+}
+
+fn not_a_domain(raw: &str) -> Invalid {
+    let can_stand = |it: char| !is_invisible(it) && (!it.is_ascii() || it.is_ascii_alphanumeric() || matches!(it, '.' | '-'));
+    let which = first_foreign(raw, can_stand).map_or_else(String::new, |which| format!(": {which}"));
+    Invalid::new("format", format!("The part after the @ is not a domain name{which}."))
 }
 
 fn canonical_domain(raw: &str) -> Option<String> {

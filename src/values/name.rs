@@ -6,7 +6,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::{
     Invalid,
-    characters::{is_invisible, overrides_direction},
+    characters::{first_foreign, is_invisible, overrides_direction},
     word::word,
 };
 
@@ -21,8 +21,10 @@ impl Name {
     /// One line of at most `longest` characters that can be seen, cleaned as a name is.
     pub(super) fn line(raw: &str, longest: usize) -> Result<String, Invalid> {
         let line: String = raw.trim().nfc().collect();
-        if line.chars().any(|c| c.is_control() || overrides_direction(c) || matches!(c, '\u{2028}' | '\u{2029}')) {
-            return Err(Invalid::new("not_allowed", "Must have no control characters and no line breaks."));
+        let is_forbidden = |c: char| c.is_control() || overrides_direction(c) || matches!(c, '\u{2028}' | '\u{2029}');
+        if let Some(which) = first_foreign(&line, |c| !is_forbidden(c)) {
+            let rule = "Must have no control characters and no line breaks";
+            return Err(Invalid::new("not_allowed", format!("{rule}, but {which}.")));
         }
         if line.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
             return Err(Invalid::new("too_short", "Must have at least 1 character that can be seen."));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use super::{Invalid, word::word};
+use super::{Invalid, characters::first_foreign, word::word};
 
 /// One of Vestibule's own permissions, as a type: a guard names it in a handler's signature.
 pub trait Permission: Send + Sync + 'static {
@@ -57,21 +57,37 @@ impl FromStr for PermissionName {
     /// # Errors
     /// `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        if raw.chars().count() > 64 {
+        let is_allowed = |it| matches!(it, 'a'..='z' | '0'..='9' | '.' | '_' | '-' | ':');
+        if let Some(which) = first_foreign(raw, is_allowed) {
+            let rule = "A permission is word:word of lower-case ASCII letters, digits, dots, underscores and hyphens";
+            return Err(Invalid::new("pattern", format!("{rule}, but {which}.")));
+        }
+        if raw.len() > 64 {
             return Err(Invalid::new("too_long", "A permission has at most 64 characters."));
         }
         match raw.split_once(':') {
             Some((thing, action)) if is_plain(thing) && is_plain(action) => Ok(Self(raw.to_owned())),
-            _ => Err(Invalid::new(
-                "pattern",
-                "A permission is word:word of lower-case ASCII letters, digits, dots, underscores and hyphens.",
-            )),
+            _ => Err(Invalid::new("pattern", "A permission is word:word, with one colon between two words.")),
         }
     }
 }
 
+impl PermissionName {
+    /// The nearest of Vestibule's own permissions, if this name begins as theirs do (`users:`, and `user:` as well) but is none
+    /// of them. A role that granted it would grant nothing.
+    #[must_use]
+    pub fn misspelt(&self) -> Option<&'static str> {
+        let beginning = |name: &str| name.split(':').next().unwrap_or_default().trim_end_matches('s').to_owned();
+        let own = || ALL.iter().map(|(name, _)| *name);
+        if own().any(|it| it == self.0) || !own().any(|it| beginning(it) == beginning(&self.0)) {
+            return None;
+        }
+        own().min_by_key(|it| strsim::damerau_levenshtein(it, &self.0))
+    }
+}
+
 fn is_plain(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+    !word.is_empty() && !word.contains(':')
 }
 
 /// What somebody, or a role, may do. The default is nothing.
@@ -161,6 +177,23 @@ mod tests {
     fn a_permission_is_word_colon_word(#[case] raw: &str, #[case] expected: Result<(), &str>) {
         let parsed = raw.parse::<PermissionName>().map_err(|invalid| invalid.code);
         assert_eq!(parsed, expected.map(|()| PermissionName(raw.to_owned())));
+    }
+
+    #[rstest]
+    #[case("user:read", Some("users:read"))]
+    #[case("users:raed", Some("users:read"))]
+    #[case("users:wrote", Some("users:write"))]
+    #[case("role:assign", Some("roles:assign"))]
+    #[case("audits:read", Some("audit:read"))]
+    #[case("token:introspect", Some("tokens:introspect"))]
+    #[case("key:rotat", Some("keys:rotate"))]
+    #[case("users:read", None)]
+    #[case("billing:refund", None)]
+    #[case("users-of-billing:read", None)]
+    #[case("rules:write", None)]
+    #[case("audio:read", None)]
+    fn a_misspelling_of_our_own_is_told_from_an_applications(#[case] raw: &str, #[case] nearest: Option<&str>) {
+        assert_eq!(raw.parse::<PermissionName>().unwrap().misspelt(), nearest);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Invalid, word::word};
+use super::{Invalid, characters::first_foreign, word::word};
 
 /// A role's name: 2 to 32 of `[a-z0-9_-]`, as it stands in tokens and paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,15 +36,15 @@ impl FromStr for RoleName {
     /// # Errors
     /// `too_short`, `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        match raw.chars().count() {
-            0..2 => return Err(Invalid::new("too_short", "A role name has at least 2 characters.")),
-            2..=32 => {}
-            _ => return Err(Invalid::new("too_long", "A role name has at most 32 characters.")),
+        if let Some(which) = first_foreign(raw, |it| matches!(it, 'a'..='z' | '0'..='9' | '_' | '-')) {
+            let rule = "A role name takes lower-case ASCII letters, digits, underscores and hyphens";
+            return Err(Invalid::new("pattern", format!("{rule}, but {which}.")));
         }
-        if !raw.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')) {
-            return Err(Invalid::new("pattern", "A role name takes lower-case ASCII letters, digits, underscores and hyphens."));
+        match raw.len() {
+            0..2 => Err(Invalid::new("too_short", "A role name has at least 2 characters.")),
+            2..=32 => Ok(Self(raw.to_owned())),
+            _ => Err(Invalid::new("too_long", "A role name has at most 32 characters.")),
         }
-        Ok(Self(raw.to_owned()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Invalid, word::word};
+use super::{Invalid, characters::first_foreign, word::word};
 
 /// A username: 3 to 32 of `[a-z0-9._-]`, starting with a letter; upper-case ASCII letters are lower-cased.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,19 +16,18 @@ impl FromStr for Username {
     /// # Errors
     /// `too_short`, `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        match raw.chars().count() {
-            0..3 => return Err(Invalid::new("too_short", "A username has at least 3 characters.")),
-            3..=32 => {}
-            _ => return Err(Invalid::new("too_long", "A username has at most 32 characters.")),
+        if let Some(which) = first_foreign(raw, |it| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-')) {
+            let rule = "A username takes ASCII letters, digits, dots, underscores and hyphens";
+            return Err(Invalid::new("pattern", format!("{rule}, but {which}.")));
         }
-        let starts_well = raw.starts_with(|first: char| first.is_ascii_alphabetic());
-        if !starts_well || !raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
-            return Err(Invalid::new(
-                "pattern",
-                "A username takes ASCII letters, digits, dots, underscores and hyphens, and starts with a letter.",
-            ));
+        if let Some(which) = raw.get(..1).and_then(|first| first_foreign(first, |it| it.is_ascii_alphabetic())) {
+            return Err(Invalid::new("pattern", format!("A username starts with a letter, but {which}.")));
         }
-        Ok(Self(raw.to_ascii_lowercase()))
+        match raw.len() {
+            0..3 => Err(Invalid::new("too_short", "A username has at least 3 characters.")),
+            3..=32 => Ok(Self(raw.to_ascii_lowercase())),
+            _ => Err(Invalid::new("too_long", "A username has at most 32 characters.")),
+        }
     }
 }
 

@@ -1,6 +1,12 @@
 //! Administration: what some may do to the accounts of others, and what nobody may.
 
 use serde_json::{Value, json};
+use vestibule::{
+    domain::administration::{self, By, Change},
+    entity::user::Status,
+    error::Error,
+    values::{ids::UserId, role_name::RoleName},
+};
 
 use crate::{
     assert_problem,
@@ -171,10 +177,10 @@ async fn a05_nobody_touches_an_account_that_holds_more_than_they_do() {
         assert_problem!(deputy.delete(&format!("{target}/sessions"), json!(null)).await, 403, "escalation_denied");
     }
     clerk.get("/v1/me").await.expect(200);
-    let own = format!("{}/roles", path_of(&deputy).await);
-    assert_problem!(deputy.put(&own, json!({ "roles": ["admin"] })).await, 403, "escalation_denied");
-    assert_problem!(deputy.put(&own, json!({ "roles": ["role-clerk"] })).await, 403, "escalation_denied");
     let ada = app.user("ada").await;
+    let roles = format!("{}/roles", path_of(&ada).await);
+    assert_problem!(deputy.put(&roles, json!({ "roles": ["admin"] })).await, 403, "escalation_denied");
+    assert_problem!(deputy.put(&roles, json!({ "roles": ["role-clerk"] })).await, 403, "escalation_denied");
     deputy.put(&format!("{}/roles", path_of(&ada).await), json!({ "roles": ["role-deputy"] })).await.expect(200);
 }
 
@@ -182,16 +188,22 @@ async fn a05_nobody_touches_an_account_that_holds_more_than_they_do() {
 async fn a06_the_last_administrator_stays_whatever_they_try() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
-    let own = path_of(&admin).await;
-    assert_problem!(admin.put(&format!("{own}/roles"), json!({ "roles": ["user"] })).await, 409, "last_admin");
-    assert_problem!(admin.patch(&own, json!({ "status": "disabled" })).await, 409, "last_admin");
-    assert_problem!(admin.delete(&own, json!(null)).await, 409, "last_admin");
+    let id: UserId = admin.get("/v1/me").await.expect(200)["id"].as_str().unwrap().parse().unwrap();
+    let proof = json!({ "current_password": app.admin_password() });
+    assert_problem!(admin.delete("/v1/me", proof.clone()).await, 409, "last_admin");
+    // The operator holds everything, and still cannot.
+    let refused = administration::set_roles(&app.app, By::Operator, id, &[RoleName::user()]).await;
+    assert!(matches!(refused, Err(Error::LastAdmin)));
+    let disabled = Change { status: Some(Status::Disabled), ..Change::default() };
+    let refused = administration::update(&app.app, By::Operator, id, disabled, None).await;
+    assert!(matches!(refused, Err(Error::LastAdmin)));
+    assert!(matches!(administration::delete(&app.app, By::Operator, id).await, Err(Error::LastAdmin)));
     // A disabled second one does not count.
     let mut second = person("second");
     second["roles"] = json!(["admin"]);
     let second = admin.post("/v1/users", second).await.expect(201);
     admin.patch(&format!("/v1/users/{}", second["id"].as_str().unwrap()), json!({ "status": "disabled" })).await.expect(200);
-    assert_problem!(admin.delete(&own, json!(null)).await, 409, "last_admin");
+    assert_problem!(admin.delete("/v1/me", proof).await, 409, "last_admin");
     admin.get("/v1/me").await.expect(200);
 }
 
@@ -227,22 +239,73 @@ async fn a06_of_two_administrators_who_step_down_at_once_one_stays() {
     second["roles"] = json!(["admin"]);
     first.post("/v1/users", second).await.expect(201);
     let second = app.nobody().log_in("second", PASSWORD).await;
-    let (paths, nothing) =
-        ((format!("{}/roles", path_of(&first).await), format!("{}/roles", path_of(&second).await)), json!({ "roles": [] }));
-    let (one, other) = tokio::join!(first.put(&paths.0, nothing.clone()), second.put(&paths.1, nothing));
+    let proof = |password: &str| json!({ "current_password": password });
+    let (one, other) =
+        tokio::join!(first.delete("/v1/me", proof(app.admin_password())), second.delete("/v1/me", proof(PASSWORD)));
     let mut answers = [one.problem(), other.problem()];
     answers.sort_unstable();
-    assert_eq!(answers, [(200, "(no problem)"), (409, "last_admin")]);
+    assert_eq!(answers, [(204, "(no problem)"), (409, "last_admin")]);
+}
+
+#[tokio::test]
+async fn p08_whoever_holds_only_an_administrators_token_does_not_take_the_account_over() {
+    let app = TestApp::start().await;
+    let (admin, ada) = (app.admin().await, app.user("ada").await);
+    let (own, adas) = (path_of(&admin).await, path_of(&ada).await);
+    let before = admin.get(&own).await.expect(200);
+    let rows = app.rows().await;
+    for body in [
+        json!({ "email": "eve@example.org" }),
+        json!({ "email": before["email"] }),
+        json!({ "status": "disabled" }),
+        json!({ "status": "active", "name": "Eve" }),
+    ] {
+        assert_problem!(admin.patch(&own, body).await, 409, "own_account");
+    }
+    let password = json!({ "new_password": "another horse battery staple" });
+    assert_problem!(admin.put(&format!("{own}/password"), password.clone()).await, 409, "own_account");
+    for roles in [json!(["user"]), json!([]), before["roles"].clone()] {
+        assert_problem!(admin.put(&format!("{own}/roles"), json!({ "roles": roles })).await, 409, "own_account");
+    }
+    assert_problem!(admin.delete(&own, json!(null)).await, 409, "own_account");
+    let upper = own.to_uppercase().replace("/V1/USERS", "/v1/users");
+    assert_problem!(admin.delete(&upper, json!(null)).await, 409, "own_account");
+    assert_eq!(app.rows().await, rows);
+    assert_eq!(admin.get(&own).await.expect(200), before);
+    // A permission comes first, and names may be changed here too.
+    assert_problem!(ada.delete(&adas, json!(null)).await, 403, "insufficient_permission");
+    assert_eq!(admin.patch(&own, json!({ "name": "Root" })).await.expect(200)["name"], "Root");
+    admin.put(&format!("{adas}/password"), password).await.expect(204);
 }
 
 #[tokio::test]
 async fn a03_what_is_not_there_is_not_found() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
-    for path in [NOBODYS, "/v1/users/1", "/v1/users/00000000-0000-0000-0000-00000000000g"] {
+    for path in [NOBODYS, "/v1/users/1", "/v1/users/00000000-0000-0000-0000-00000000000g", "/v1/users/%ff"] {
         assert_problem!(admin.get(path).await, 404, "not_found");
         assert_problem!(admin.patch(path, json!({ "name": "X" })).await, 404, "not_found");
         assert_problem!(admin.delete(path, json!(null)).await, 404, "not_found");
         assert_problem!(admin.put(&format!("{path}/roles"), json!({ "roles": [] })).await, 404, "not_found");
+    }
+    for (path, missing) in [
+        (NOBODYS, "user"),
+        ("/v1/users/1", "user"),
+        ("/v1/users/%ff", "path"),
+        ("/v1/roles/none", "role"),
+        ("/v1/roles/NO", "role"),
+        ("/v1/none", "path"),
+    ] {
+        let answer = assert_problem!(admin.get(path).await, 404, "not_found");
+        assert_eq!(answer.body["detail"], format!("There is no such {missing}."), "{path}");
+    }
+    for (path, missing) in [
+        ("/v1/me/sessions/0198c5e0-0000-7000-8000-000000000000", "session"),
+        ("/v1/me/sessions/nonsense", "session"),
+        ("/v1/signing-keys/none", "signing key"),
+        ("/v1/signing-keys/a.b", "signing key"),
+    ] {
+        let answer = assert_problem!(admin.delete(path, json!(null)).await, 404, "not_found");
+        assert_eq!(answer.body["detail"], format!("There is no such {missing}."), "{path}");
     }
 }

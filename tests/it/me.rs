@@ -175,15 +175,24 @@ async fn every_change_has_its_own_tag_and_a_condition_holds_for_one() {
     assert_eq!(distinct, tags.len(), "{tags:?}");
     assert_eq!(ada.get("/v1/me").await.header("etag"), now, "a log-in changes no tag");
 
-    for condition in [tags[0].as_str(), &format!("W/{now}"), "\"x\"", now.trim_matches('"'), "\"\""] {
+    let unlike = [tags[0].as_str(), "\"x\"", now.trim_matches('"'), "\"\"", "\"999é\"", "é", "", &format!("{now}é"), "*, *"];
+    for condition in unlike {
         assert_problem!(patch_if(&ada, condition, json!({ "name": "Eve" })).await, 412, "precondition_failed");
     }
     let too_long = format!("\"{}\"", "x".repeat(1023));
     assert_problem!(patch_if(&ada, &too_long, json!({ "name": "Eve" })).await, 400, "malformed_request");
     assert_eq!(ada.get("/v1/me").await.expect(200)["name"], "Ada");
     patch_if(&ada, "*", json!({ "name": "Lady Ada" })).await.expect(200);
+    for condition in ["\"x\", TAG", "W/TAG", ",\"é\", W/TAG,"] {
+        let now = ada.get("/v1/me").await.header("etag").to_owned();
+        patch_if(&ada, &condition.replace("TAG", &now), json!({ "name": condition })).await.expect(200);
+    }
     let now = ada.get("/v1/me").await.header("etag").to_owned();
-    patch_if(&ada, &format!("\"x\", {now}"), json!({ "name": "Countess Ada" })).await.expect(200);
+    let json = ("content-type", "application/json");
+    let lines = [json, ("if-match", "\"é\""), ("if-match", &now)];
+    ada.send(Method::PATCH, "/v1/me", &lines, r#"{"name":"Ada"}"#.into()).await.expect(200);
+    let answer = ada.send(Method::PATCH, "/v1/me", &lines, r#"{"name":"Eve"}"#.into()).await;
+    assert_problem!(answer, 412, "precondition_failed");
 }
 
 #[tokio::test]

@@ -92,6 +92,72 @@ async fn bad_names_and_permissions_are_all_named() {
 }
 
 #[tokio::test]
+async fn what_is_read_of_a_role_can_be_sent_back_but_for_another_name() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let made = admin.post("/v1/roles", json!({ "name": "clerk", "permissions": ["billing:refund"] })).await.expect(201);
+    let same = json!({ "name": made["name"], "permissions": made["permissions"] });
+    assert_eq!(admin.put("/v1/roles/clerk", same).await.expect(200)["name"], "clerk");
+    let renamed = admin.put("/v1/roles/clerk", json!({ "name": "baker", "permissions": [] })).await;
+    assert_eq!(assert_problem!(renamed, 422, "validation_failed").faults(), [("/name", "not_allowed")]);
+    assert_eq!(admin.get("/v1/roles/clerk").await.expect(200)["permissions"], json!(["billing:refund"]));
+}
+
+#[tokio::test]
+async fn a_misspelt_permission_of_our_own_is_refused_with_the_nearest() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let body = json!({ "name": "clerk", "permissions": ["user:read", "billing:refund", "users:raed", "rules:write"] });
+    let refused = assert_problem!(admin.post("/v1/roles", body).await, 422, "validation_failed");
+    assert_eq!(refused.faults(), [("/permissions/0", "unknown_permission"), ("/permissions/2", "unknown_permission")]);
+    for fault in refused.body["errors"].as_array().unwrap() {
+        assert_eq!(fault["detail"], "Vestibule has no such permission. The nearest one is users:read.");
+    }
+    admin.post("/v1/roles", json!({ "name": "clerk", "permissions": ["rules:write"] })).await.expect(201);
+
+    // A role that holds one already, from before they were refused, keeps it and can be edited.
+    let tx = app.app.db.write().await.unwrap();
+    let held = ["user:read".to_owned()];
+    vestibule::entity::role_permission::replace(&tx, "clerk", held.into_iter()).await.unwrap();
+    tx.commit().await.unwrap();
+    let put = async |permissions: &[&str]| admin.put("/v1/roles/clerk", json!({ "permissions": permissions })).await;
+    let refused = assert_problem!(put(&["user:read", "user:write"]).await, 422, "validation_failed");
+    assert_eq!(refused.faults(), [("/permissions/1", "unknown_permission")]);
+    put(&["user:read", "billing:refund"]).await.expect(200);
+    put(&[]).await.expect(200);
+    assert_problem!(put(&["user:read"]).await, 422, "validation_failed");
+}
+
+#[tokio::test]
+async fn the_error_for_a_bad_name_names_the_character() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    for (member, value, expected) in [
+        ("username", "ada lovelace", "character 4 is a space"),
+        ("username", "adé", "character 3 is \"é\""),
+        ("username", "1ada", "character 1 is \"1\""),
+        ("username", "ada\u{200B}", "character 4 is U+200B"),
+        ("name", "Ada\u{202E}", "character 4 is U+202E"),
+        ("email", "a da@example.org", "character 2 is a space"),
+        ("email", "ada@exa_mple.org", "character 4 is \"_\""),
+    ] {
+        let mut body = json!({ "email": "ada@example.org" });
+        body[member] = json!(value);
+        let refused = assert_problem!(admin.post("/v1/users", body).await, 422, "validation_failed");
+        let detail = refused.body["errors"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains(expected), "{value}: {detail}");
+    }
+    for (body, expected) in [
+        (json!({ "name": "Clerk", "permissions": [] }), "character 1 is \"C\""),
+        (json!({ "name": "A", "permissions": [] }), "character 1 is \"A\""),
+        (json!({ "name": "clerk", "permissions": ["billing:Refund"] }), "character 9 is \"R\""),
+    ] {
+        let refused = assert_problem!(admin.post("/v1/roles", body).await, 422, "validation_failed");
+        assert!(refused.body["errors"][0]["detail"].as_str().unwrap().contains(expected), "{:#}", refused.body);
+    }
+}
+
+#[tokio::test]
 async fn h09_roles_come_in_pages() {
     let app = TestApp::start().await;
     let admin = app.admin().await;

@@ -524,6 +524,20 @@ async fn t08_a_token_from_the_future_is_refused() {
 }
 
 #[tokio::test]
+async fn t08_a_token_is_good_from_its_nbf_on() {
+    let forger = Forger::start().await;
+    let iat = forger.claims["iat"].as_i64().unwrap();
+    for nbf in [json!(iat), json!(iat - 3_600), json!(0), json!(-1), json!(iat + 5), json!(0.5)] {
+        forger.assert_taken(&format!("from {nbf}"), &forger.claim("nbf", nbf.clone())).await;
+    }
+    let future = [json!(iat + 6), json!(iat + 3_600), json!(i64::MAX), json!(u64::MAX), json!(1e300)];
+    let no_number = [json!(null), json!(iat.to_string()), json!(""), json!(true), json!([iat]), json!({})];
+    for nbf in future.iter().chain(&no_number) {
+        forger.assert_refused(&format!("from {nbf}"), &forger.claim("nbf", nbf.clone())).await;
+    }
+}
+
+#[tokio::test]
 async fn t08_a_token_is_refused_from_the_second_it_expires() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
@@ -703,6 +717,7 @@ async fn t14_a_public_operation_ignores_authorization() {
             let (body, status) = match path {
                 "/v1/sessions" => (json!({ "identifier": "ada", "password": PASSWORD }), 201),
                 "/v1/sessions/refresh" => (json!({ "refresh_token": ada.refresh }), 200),
+                "/v1/sessions/end" => (json!({ "refresh_token": "unknown" }), 204),
                 "/v1/accounts" => (json!({ "email": format!("user{number}@example.org"), "password": PASSWORD }), 201),
                 _ => (Value::Null, 200),
             };

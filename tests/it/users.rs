@@ -197,6 +197,20 @@ async fn h09_every_bad_parameter_is_named(#[case] query: &str, #[case] parameter
     assert!(answer.body["errors"].as_array().unwrap().iter().all(|it| it["parameter"].is_string()));
 }
 
+#[rstest]
+#[case("limit=0", "not_allowed", "Must be a whole number from 1 to 100.")]
+#[case("sort=name", "not_allowed", "Must be one of these: created_at, -created_at, email, -email.")]
+#[case("status=gone", "not_allowed", "Must be one of these: active, disabled.")]
+#[case("role=x", "too_short", "A role name has at least 2 characters.")]
+#[case("cursor=!", "not_allowed", "Is not a cursor of this list.")]
+#[tokio::test]
+async fn the_error_for_a_bad_parameter_says_what_is_wrong(#[case] query: &str, #[case] code: &str, #[case] detail: &str) {
+    let app = TestApp::start().await;
+    let answer = refused(&app.admin().await, query).await;
+    assert_eq!(answer.faults(), [(query.split('=').next().unwrap(), code)]);
+    assert_eq!(answer.body["errors"][0]["detail"], detail);
+}
+
 #[tokio::test]
 async fn h09_a_page_has_25_items_unless_told_otherwise() {
     let app = TestApp::start().await;

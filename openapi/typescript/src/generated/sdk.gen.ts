@@ -315,7 +315,8 @@ export class Operations extends HeyApiClient {
     /**
      * Change a user.
      *
-     * Disabling one ends its sessions; they stay ended when it is enabled again.
+     * Disabling one ends its sessions; they stay ended when it is enabled again. Administrators change their own address and
+     * status under `/v1/me`, as everybody does.
      *
      * Needs the permission `users:write`.
      */

@@ -547,6 +547,10 @@ export type Role = {
  */
 export type RoleDraft = {
     /**
+     * The role's name, if it is stated at all: it cannot be changed.
+     */
+    name?: string | null;
+    /**
      * What it is for; without it the description goes.
      */
     description?: string | null;
@@ -2152,7 +2156,7 @@ export type DeleteUserErrors = {
      * Conflict
      */
     409: Problem & {
-        code?: 'last_admin';
+        code?: 'own_account' | 'last_admin';
         status?: 409;
     };
     /**
@@ -2336,7 +2340,7 @@ export type UpdateUserErrors = {
      * Conflict
      */
     409: Problem & {
-        code?: 'last_admin' | 'email_taken' | 'username_taken';
+        code?: 'own_account' | 'last_admin' | 'email_taken' | 'username_taken';
         status?: 409;
     };
     /**
@@ -2457,6 +2461,13 @@ export type SetUserPasswordErrors = {
         status?: 408;
     };
     /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'own_account';
+        status?: 409;
+    };
+    /**
      * Payload Too Large
      */
     413: Problem & {
@@ -2570,7 +2581,7 @@ export type SetUserRolesErrors = {
      * Conflict
      */
     409: Problem & {
-        code?: 'last_admin';
+        code?: 'own_account' | 'last_admin';
         status?: 409;
     };
     /**

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use super::places::Place;
 use crate::{
     entity::secret,
-    error::{Error, Result},
+    error::{Error, Missing, Result},
     live::database::Database,
 };
 
@@ -20,7 +20,7 @@ async fn write(db: Database, number: usize, goes_wrong: bool) -> Result<usize> {
                 created_at: Set(chrono::DateTime::UNIX_EPOCH),
             };
             secret::Entity::insert(row).exec_without_returning(tx).await?;
-            if goes_wrong { Err(Error::NotFound) } else { Ok(number) }
+            if goes_wrong { Err(Error::NotFound(Missing::Path)) } else { Ok(number) }
         })
     })
     .await
@@ -55,8 +55,8 @@ async fn who_shares_with_one_that_goes_wrong_is_told_to_try_again_and_nobody_is_
         let db = place.migrated().await;
         let results = all(&db, 100, &[70]).await;
         let written = results.iter().filter(|it| it.is_ok()).count();
-        assert_eq!(results.iter().filter(|it| matches!(it, Err(Error::NotFound))).count(), 1);
-        assert!(results.iter().all(|it| matches!(it, Ok(_) | Err(Error::NotFound | Error::Unavailable(_)))));
+        assert_eq!(results.iter().filter(|it| matches!(it, Err(Error::NotFound(Missing::Path)))).count(), 1);
+        assert!(results.iter().all(|it| matches!(it, Ok(_) | Err(Error::NotFound(_) | Error::Unavailable(_)))));
         assert_eq!(secret::Entity::find().count(db.read()).await.unwrap(), written as u64);
         assert_eq!(write(db.clone(), 1_000, false).await.unwrap(), 1_000);
     }
