@@ -45,6 +45,8 @@ use crate::{
 /// What hyper buffers of a request's head before it refuses it (431, without a body). It is more than what the service
 /// takes, so that most refusals are its own and say why.
 const MOST_BUFFERED: usize = 64 * 1024;
+/// How long a new connection is waited for once the server is about to stop.
+const FIRST_CALL: Duration = Duration::from_millis(250);
 /// How long a request may take to be complete once the server is about to stop.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -128,8 +130,17 @@ pub(super) async fn serve(
         biased;
         _ = connection.as_mut() => return,
         () = pace.asked_to_leave() => return,
-        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = closing.cancelled() => {}
     }
+    if pace.has_served_nothing() {
+        // Its first request may be on its way through the operating system.
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = sleep(FIRST_CALL) => {}
+        }
+    }
+    connection.as_mut().graceful_shutdown();
     let idle = async {
         loop {
             sleep(LAST_CALL).await;

@@ -72,6 +72,11 @@ impl Pace {
         self.answering.load(Ordering::Acquire) || self.writing.load(Ordering::Acquire)
     }
 
+    /// Whether the client has not completed the header of a request yet.
+    pub(super) fn has_served_nothing(&self) -> bool {
+        !self.answering.load(Ordering::Acquire) && self.answered.load(Ordering::Acquire) == 0
+    }
+
     /// Waits for the client from now on.
     pub(super) fn awaits(&self, awaited: Awaited) {
         self.awaits_since(awaited, System.uptime());
