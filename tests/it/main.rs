@@ -8,6 +8,7 @@ mod accounts;
 mod administration;
 mod answers;
 mod audit;
+mod budgets;
 mod cli;
 mod clocks;
 mod contract;

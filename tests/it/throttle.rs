@@ -24,7 +24,7 @@ pub const WRONG: &str = "wrong horse battery staple";
 pub const HOME: &str = "192.0.2.1";
 pub const ELSEWHERE: &str = "198.51.100.7";
 
-async fn throttled() -> TestApp {
+pub async fn throttled() -> TestApp {
     TestApp::start_with(|settings| {
         settings.throttle.enabled = true;
         settings.password.hash_threads = Some(1);
@@ -52,7 +52,7 @@ pub async fn log_in(app: &TestApp, from: &str, identifier: &str, password: &str)
 }
 
 /// Fails until the throttle bites; gives how often.
-async fn guess(app: &TestApp, from: &str, identifier: &str) -> usize {
+pub async fn guess(app: &TestApp, from: &str, identifier: &str) -> usize {
     for count in 0.. {
         let answer = log_in(app, from, identifier, WRONG).await;
         if answer.status == 429 {
@@ -64,7 +64,7 @@ async fn guess(app: &TestApp, from: &str, identifier: &str) -> usize {
 }
 
 /// The wait that a refusal names.
-fn wait(answer: &Answer) -> Duration {
+pub fn wait(answer: &Answer) -> Duration {
     Duration::from_secs(answer.header("retry-after").parse().unwrap())
 }
 
