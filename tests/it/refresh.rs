@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::{Value, json};
-use vestibule::entity::session;
+use vestibule::{entity::session, values::refresh_token::RefreshToken};
 
 use crate::{
     assert_problem,
@@ -429,4 +430,56 @@ async fn p10_the_database_holds_no_refresh_token_and_no_two_sessions_share_a_sec
         let token: vestibule::values::refresh_token::RefreshToken = token.parse().unwrap();
         assert!(rows.iter().all(|it| it.refresh_secret != token.mac));
     }
+}
+
+/// The session's current refresh token, as someone would write it who has only this key.
+fn forged(session: &session::Model, key: &[u8]) -> String {
+    let message = RefreshToken::message(session.id, session.current);
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &message);
+    RefreshToken { session: session.id, serial: session.current, mac: mac.as_ref().try_into().unwrap() }.to_string()
+}
+
+#[tokio::test]
+async fn p10_a_copy_of_the_database_is_not_enough_to_make_a_refresh_token() {
+    let app = TestApp::start().await;
+    let ada = app.client("ada").await;
+    let row = session::Entity::find().one(app.app.db.read()).await.unwrap().unwrap();
+    assert_problem!(app.refresh(&forged(&row, &row.refresh_secret)).await, 401, "invalid_refresh_token");
+    ada.refresh_and_lose().await.expect(200);
+}
+
+#[tokio::test]
+async fn p10_a_refresh_token_is_void_when_its_sessions_secret_is_replaced() {
+    let app = TestApp::start().await;
+    let clients = [app.client("ada").await, app.client("grace").await];
+    let tx = app.app.db.write().await.unwrap();
+    let smallest = "SELECT refresh_secret FROM sessions ORDER BY refresh_secret LIMIT 1";
+    tx.execute_unprepared(&format!("UPDATE sessions SET refresh_secret = ({smallest})")).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut statuses = join_all(clients.iter().map(|client| async { client.refresh_and_lose().await.status })).await;
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 401], "one session has kept its secret");
+}
+
+#[tokio::test]
+async fn s04_the_event_of_a_reused_token_states_both_serials() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    let thief = ada.clone();
+    ada.refresh().await.expect(200);
+    ada.refresh().await.expect(200);
+    assert_problem!(thief.refresh_and_lose().await, 401, "invalid_refresh_token");
+    let path = "/v1/audit-events?kind=session.refresh_reused";
+    let events = app.admin().await.get(path).await.expect(200);
+    assert_eq!(events["items"][0]["details"], json!({ "presented": 1, "current": 3 }));
+}
+
+#[tokio::test]
+async fn a_disabled_account_refreshes_no_session_even_if_a_session_was_left() {
+    let app = TestApp::start().await;
+    let ada = app.client("ada").await;
+    let tx = app.app.db.write().await.unwrap();
+    tx.execute_unprepared("UPDATE users SET status = 'disabled' WHERE username = 'ada'").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_problem!(ada.refresh_and_lose().await, 401, "invalid_refresh_token");
 }
