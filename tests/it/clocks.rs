@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use rstest::rstest;
-use sea_orm::{EntityTrait, PaginatorTrait};
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 use serde_json::json;
 use vestibule::{
     domain::{clocks, keys},
@@ -325,4 +325,22 @@ async fn events_written_while_the_clock_was_far_behind_are_kept() {
     app.clock.set_by(TimeDelta::days(500));
     let right = restarted(&app).await;
     right.event("account.registered").await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_brings_no_token_of_any_kind_back_to_life() {
+    let app = TestApp::start().await;
+    let (dead, left) = (Dead::of(&app).await, app.user("left").await);
+    app.clock.advance(2 * DAY);
+    serve(&app).await;
+    assert_eq!(app.app.revocations.len(), 0);
+    // Disabled by hand: the session was left.
+    let tx = app.app.db.write().await.unwrap();
+    tx.execute_unprepared("UPDATE users SET status = 'disabled' WHERE username = 'left'").await.unwrap();
+    tx.commit().await.unwrap();
+    app.clock.set_by(TimeDelta::days(-2));
+    for app in [&app, &restarted(&app).await] {
+        dead.stay_so(app).await;
+        assert_problem!(app.bearer(left.token.as_deref().unwrap()).get("/v1/me").await, 401, "session_ended");
+    }
 }

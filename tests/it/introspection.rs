@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use poem::{Body, http::Method};
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
@@ -113,12 +113,42 @@ async fn a_form_is_read_strictly_where_it_counts_and_openly_elsewhere() {
 }
 
 #[tokio::test]
+async fn t13_a_token_that_no_guard_lets_in_is_inactive_whatever_the_reason() {
+    let app = TestApp::start().await;
+    let early = app.user("early").await;
+    app.clock.advance(minutes(15));
+    let (ended, stale, admin) = (app.user("ended").await, app.user("stale").await, app.admin().await);
+    ended.delete("/v1/me/sessions/current", Value::Null).await.expect(204);
+    let id = stale.get("/v1/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+    admin.put(&format!("/v1/users/{id}/roles"), json!({ "roles": ["admin"] })).await.expect(200);
+    for (caller, code) in [(early, "expired_token"), (ended, "session_ended"), (stale, "stale_token")] {
+        assert_eq!(caller.get("/v1/token").await.problem(), (401, code));
+        assert_eq!(introspect(&admin, caller.token.as_deref().unwrap()).await, json!({ "active": false }), "{code}");
+    }
+}
+
+#[tokio::test]
 async fn t13_who_cannot_know_says_so() {
     let app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.user("ada").await);
     app.clock.stall(Duration::from_secs(6));
     let form = format!("token={}", ada.token.as_deref().unwrap());
     assert_problem!(send(&admin, &form).await, 503, "authorization_stale");
+}
+
+#[tokio::test]
+async fn t13_no_token_is_called_inactive_because_the_database_is_away() {
+    let app = TestApp::start().await;
+    let ada = app.user("ada").await;
+    let expires_at = app.app.clock.now() + TimeDelta::minutes(15);
+    app.clock.advance(minutes(1));
+    let admin = app.admin().await;
+    // As after a clock was set back: whether ada's token was revoked is known to the database only.
+    app.app.revocations.forget(expires_at);
+    let form = format!("token={}", ada.token.as_deref().unwrap());
+    assert_eq!(send(&admin, &form).await.expect(200)["active"], true);
+    app.app.db.close().await;
+    assert_problem!(send(&admin, &form).await, 503, "unavailable");
 }
 
 const PEOPLE: [&str; 3] = ["ada", "bob", "cyd"];
