@@ -35,12 +35,12 @@ fn network(number: u8) -> String {
 
 /// Enters wrong passwords, each from another network, until the account's budget is spent. Returns how many.
 async fn besiege(app: &TestApp, identifier: &str) -> u8 {
-    for number in 0..u8::MAX {
+    for number in 0..100 {
         if log_in(app, &network(number), identifier, WRONG).await.status == 429 {
             return number;
         }
     }
-    unreachable!()
+    panic!("nothing limits the guesses at {identifier}")
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn p09_a_network_that_refreshes_too_often_waits_even_with_a_good_token() {
     let app = throttled().await;
     let ada = app.client("ada").await;
     let home = Source { address: Some(HOME.parse().unwrap()), ..Source::default() };
-    while throttle::pass(&app.app, &home, Door::Refresh).is_ok() {}
+    assert!((0..5_000).any(|_| throttle::pass(&app.app, &home, Door::Refresh).is_err()), "nothing limits refreshes");
     let body = json!({ "refresh_token": ada.refresh });
     let refresh = async |from: &str| send(&app, from, Method::POST, "/v1/sessions/refresh", None, body.clone()).await;
     assert_problem!(refresh(HOME).await, 429, "too_many_requests");
