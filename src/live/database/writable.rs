@@ -33,15 +33,22 @@ pub enum State {
 
 impl Database {
     /// Asks the database whether it reads and writes. Writes nothing, unless a write has failed or the file system looks as
-    /// if one would fail: then it writes a row as it is, at most twice a second, until that succeeds.
+    /// if one would fail: then it writes a row as it is, at most twice a second, until that succeeds. Where a write has failed and
+    /// the file system is still full or read only, that is answer enough.
     pub async fn state(&self) -> State {
         match self.look().await {
             Ok(true) => {}
             Ok(false) => return State::ReadOnly,
             Err(_) => return State::Away,
         }
-        let is_doubtful = self.writer.condition.refuses_writes() || self.is_short_of_room().await;
-        if !is_doubtful || self.try_write().await { State::Writable } else { State::ReadOnly }
+        let has_refused = self.writer.condition.refuses_writes();
+        let is_writable = match (has_refused, self.is_short_of_room().await) {
+            (false, false) => true,
+            // One row as it is may fit into the write-ahead log where a request does not.
+            (true, true) => false,
+            _ => self.try_write().await,
+        };
+        if is_writable { State::Writable } else { State::ReadOnly }
     }
 
     /// Whether the database says that it writes.
