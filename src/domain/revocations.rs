@@ -93,7 +93,12 @@ impl Taken {
             reload_keys(app).await.inspect_err(look_again)?;
         }
         if self.looks_back {
-            follow(app).await.inspect_err(look_again)?;
+            // A connection that has fallen silent is replaced by the second attempt.
+            let followed = match follow(app).await {
+                Err(Error::Unavailable(_)) => follow(app).await,
+                followed => followed,
+            };
+            followed.inspect_err(look_again)?;
         }
         Ok(())
     }
