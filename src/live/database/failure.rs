@@ -68,6 +68,16 @@ pub(super) fn is_read_only(err: &sqlx::Error) -> bool {
     matches!(err, sqlx::Error::Database(err) if matches!(code(err.as_ref()), Some(Code::Postgres(code)) if code == "25006"))
 }
 
+/// Whether somebody else holds a lock that a statement waited for.
+pub(super) fn is_locked(err: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = err else { return false };
+    let sqlx::Error::Database(cause) = cause.as_ref() else { return false };
+    code(cause.as_ref()).is_some_and(|code| match code {
+        Code::Postgres(code) => code == "55P03",
+        Code::Sqlite(code) => matches!(code, 5 | 6),
+    })
+}
+
 /// Whether the database cannot write at present: it only reads, its disk is full or fails.
 pub(super) fn refuses_writes(err: &sqlx::Error) -> bool {
     let sqlx::Error::Database(err) = err else { return false };

@@ -1,4 +1,4 @@
-//! Whether the database accepts writes: asked without writing, unless there is a reason for doubt.
+//! Whether the database accepts writes, which shows only when it is asked to write.
 
 use std::{path::Path, time::Duration};
 
@@ -13,7 +13,9 @@ use tokio::{
 use super::{Database, FEED_LIMIT, Reader, Transaction, failure, lease::now, open::Place};
 
 /// How long the outcome of a trial write holds, however often it is asked for.
-const HOLDS: Duration = Duration::from_millis(500);
+const HOLDS: Duration = Duration::from_secs(10);
+/// The same, where there is a reason for doubt.
+const HOLDS_IN_DOUBT: Duration = Duration::from_millis(500);
 /// A file system with less room than this is tried: SQLite writes a page of 4 KiB for each row that changes.
 const ROOM: u64 = 1024 * 1024;
 
@@ -32,9 +34,8 @@ pub enum State {
 }
 
 impl Database {
-    /// Asks the database whether it reads and writes. Writes nothing, unless a write has failed or the file system looks as
-    /// if one would fail: then it writes a row as it is, at most twice a second, until that succeeds. Where a write has failed and
-    /// the file system is still full or read only, that is answer enough.
+    /// Asks the database whether it reads and writes. Only a write shows that, so it writes: at most once in ten seconds, and
+    /// twice a second while the last write has failed or the file system looks full or read only.
     pub async fn state(&self) -> State {
         match self.look().await {
             Ok(true) => {}
@@ -43,10 +44,10 @@ impl Database {
         }
         let has_refused = self.writer.condition.refuses_writes();
         let is_writable = match (has_refused, self.is_short_of_room().await) {
-            (false, false) => true,
-            // One row as it is may fit into the write-ahead log where a request does not.
+            // The few pages of a trial may fit into the write-ahead log where a request's do not.
             (true, true) => false,
-            _ => self.try_write().await,
+            (false, false) => self.try_write(HOLDS).await,
+            _ => self.try_write(HOLDS_IN_DOUBT).await,
         };
         if is_writable { State::Writable } else { State::ReadOnly }
     }
@@ -82,24 +83,29 @@ impl Database {
         !matches!(timeout(FEED_LIMIT, look).await, Ok(Ok(true)))
     }
 
-    async fn try_write(&self) -> bool {
+    /// Writes, unless that was tried less than `holds` ago and succeeded, or just now and failed.
+    async fn try_write(&self, holds: Duration) -> bool {
         let mut last = self.probe.lock().await;
         if let Some((at, succeeded)) = *last
-            && now() < at + HOLDS
+            && now() < at + if succeeded { holds } else { HOLDS_IN_DOUBT }
         {
             return succeeded;
         }
-        let succeeded = self.write_a_row_as_it_is().await.is_ok();
-        if succeeded {
-            self.writer.condition.accepts_writes();
-        }
+        let succeeded = match self.write_there_and_back().await {
+            Ok(()) => {
+                self.writer.condition.accepts_writes();
+                true
+            }
+            // Somebody else is writing.
+            Err(err) => failure::is_locked(&err),
+        };
         *last = Some((now(), succeeded));
         succeeded
     }
 
-    async fn write_a_row_as_it_is(&self) -> Result<(), DbErr> {
+    async fn write_there_and_back(&self) -> Result<(), DbErr> {
         let tx = Transaction::begin(&self.writer, now() + FEED_LIMIT).await?;
-        // There and back: SQLite writes nothing for a row that an UPDATE leaves as it is.
+        // SQLite writes nothing for a row that an UPDATE leaves as it is.
         for (from, to) in [("pepper", "pepper?"), ("pepper?", "pepper")] {
             let update = format!("UPDATE secrets SET name = '{to}' WHERE name = '{from}'");
             if tx.execute_unprepared(&update).await?.rows_affected() == 0 {
