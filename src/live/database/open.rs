@@ -32,7 +32,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one statement may wait for a lock (PostgreSQL).
 const LOCK_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// A replica that freezes inside a transaction gives its locks back after this long (PostgreSQL).
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(3);
 /// How long a writer waits for its turn in this process, and then for another process (SQLite): together less than `LIMIT`.
 pub(super) const TURN_TIMEOUT: Duration = Duration::from_millis(850);
 const POSTGRES_CONNECTIONS: u32 = 20;
