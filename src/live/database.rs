@@ -10,6 +10,7 @@ mod group;
 mod lease;
 mod listener;
 mod open;
+pub mod patience;
 mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,8 +29,8 @@ pub use {
     writable::State,
 };
 
-/// How long a request waits for one answer outside a transaction, or for all of a transaction: a request is told within
-/// 2 seconds that the database is away.
+/// How long to wait for one answer outside a transaction, or for all of a transaction; a request, for everything it asks
+/// (`patience`): its client is told within 2 seconds that the database is away.
 const LIMIT: Duration = Duration::from_millis(1_750);
 /// How long the follower of the feed and the readiness probe wait for one answer.
 const FEED_LIMIT: Duration = Duration::from_secs(1);
@@ -139,7 +140,8 @@ impl Database {
                     let tx = begun?;
                     if self.writer.backend() == DbBackend::Postgres {
                         let limit = LEISURE.as_millis();
-                        let set = format!("SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = {limit}");
+                        let names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+                        let set = names.map(|name| format!("SET LOCAL {name} = {limit};")).concat();
                         tx.execute_unprepared(&set).await?;
                     }
                     return Ok(tx);

@@ -44,6 +44,7 @@ use crate::{
     domain::source::Source,
     error::{Error, Missing, Panicked, with_causes},
     live::{
+        database::patience,
         hasher::{CLIENT, Client},
         log,
         refusals::Refusal,
@@ -231,7 +232,8 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
                 problem
             })
         };
-        match tokio::spawn(CLIENT.scope(Client { gone, network }, work).instrument(span.clone())).await {
+        let work = CLIENT.scope(Client { gone, network }, patience::share_one_limit(work));
+        match tokio::spawn(work.instrument(span.clone())).await {
             Ok(answer) => answer,
             Err(crash) => {
                 let problem = Error::from(crash).into();

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::{Instrument, Span};
 
-use super::{Database, LIMIT, Transaction, failure, lease::now};
+use super::{Database, LIMIT, Transaction, failure, lease::now, patience};
 use crate::error::{Error, Result};
 
 /// How many callers share a transaction at most: whoever else wants to write waits for the whole of it.
@@ -99,16 +99,22 @@ impl Database {
     async fn in_turn(&self, part: Part) -> Result<(), DbErr> {
         let (tell, mut told) = oneshot::channel();
         self.group.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((part, tell));
-        let until = now() + LIMIT;
+        let until = patience::at_most(now() + LIMIT);
         let gone = || DbErr::Custom("whoever wrote for others has gone".into());
-        let turn = tokio::select! {
-            biased;
-            done = &mut told => return done.unwrap_or_else(|_| Err(gone())),
-            turn = timeout(LIMIT / 2, self.group.turn.lock()) => turn,
+        let turn = patience::count(async {
+            tokio::select! {
+                biased;
+                done = &mut told => Err(done),
+                turn = timeout(until.saturating_duration_since(now()) / 2, self.group.turn.lock()) => Ok(turn),
+            }
+        });
+        let turn = match turn.await {
+            Ok(turn) => turn,
+            Err(done) => return done.unwrap_or_else(|_| Err(gone())),
         };
         // Too little time is left to write for all who wait, but somebody else may be writing this part already.
         let Ok(_turn) = turn else {
-            let done = timeout_at(until, told).await.map_err(|_| failure::late())?;
+            let done = patience::count(timeout_at(until, told)).await.map_err(|_| failure::late())?;
             return done.unwrap_or_else(|_| Err(gone()));
         };
         loop {

@@ -65,7 +65,9 @@ impl Database {
             }
             tx.commit().await
         })
-        .await
+        .await?;
+        // SQLite folds its log into the file only when the last connection closes.
+        answer(connection.close()).await
     }
 
     /// The changes of the schema that this program knows, oldest first. Changes nothing.
@@ -73,7 +75,10 @@ impl Database {
     /// # Errors
     /// [`Error::Newer`] or [`Error::Migrate`].
     pub async fn migrations(&self) -> Result<Vec<Change>, Error> {
-        changes(&answer(vestibule_migration::applied(&self.connection())).await?)
+        let connection = self.connection();
+        let applied = answer(vestibule_migration::applied(&connection)).await?;
+        answer(connection.close()).await?;
+        changes(&applied)
     }
 
     /// As [`Self::migrations`], of a database that may not be there yet: it is not made.
@@ -120,7 +125,10 @@ async fn take_turn(connection: &DatabaseConnection) -> Result<Option<DatabaseTra
         TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
     let tx = connection.begin_with_options(options).await?;
     if tx.get_database_backend() == DbBackend::Postgres {
-        tx.execute_unprepared("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
+        // The last of these gives the locks of a replica back that freezes half-way.
+        let limits =
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+        tx.execute_unprepared(limits).await?;
         let lock = format!("SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})");
         let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
         if !row.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)) {

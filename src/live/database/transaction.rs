@@ -11,15 +11,25 @@ use tokio::{
 use super::{
     failure,
     lease::{Lease, Pool, now},
+    patience,
 };
 use crate::error::Error;
 
 /// How long a COMMIT may take at least, however late it is sent: given up, its outcome is unknown.
 const COMMIT: Duration = Duration::from_millis(200);
 
-/// Gives `work` up when `until` has come.
+/// Gives `work` up when `until` has come, or when this request has waited for the database long enough.
 pub(super) async fn by<T>(until: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-    timeout_at(until, work).await.unwrap_or_else(|_| {
+    let until = patience::at_most(until);
+    if until <= now() {
+        return Err(failure::late());
+    }
+    to_the_end(until, pool, work).await
+}
+
+/// Gives `work` up when `until` has come. For the end of a transaction, which is worth waiting for a little longer.
+async fn to_the_end<T>(until: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    patience::count(timeout_at(until, work)).await.unwrap_or_else(|_| {
         pool.condition.suspect_all();
         Err(failure::late())
     })
@@ -133,8 +143,8 @@ impl Transaction {
         if !lease.is_sound() {
             return Err(CommitError::Failed(failure::broken()));
         }
-        let until = self.until.max(now() + COMMIT);
-        by(until, &self.pool, lease.end("COMMIT"))
+        let until = patience::at_most(self.until).max(now() + COMMIT);
+        to_the_end(until, &self.pool, lease.end("COMMIT"))
             .await
             .map_err(|err| if failure::is_certain(&err) { CommitError::Failed(err) } else { CommitError::Unknown(err) })
     }
@@ -145,7 +155,8 @@ impl Transaction {
     /// When the database did not answer; it rolls back all the same.
     pub async fn rollback(self) -> Result<(), DbErr> {
         let mut inside = self.inside.into_inner();
-        by(self.until.max(now() + COMMIT), &self.pool, inside.lease.end("ROLLBACK")).await
+        let until = patience::at_most(self.until).max(now() + COMMIT);
+        to_the_end(until, &self.pool, inside.lease.end("ROLLBACK")).await
     }
 }
 
