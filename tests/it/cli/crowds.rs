@@ -98,10 +98,23 @@ fn h04_a_hundred_uploads_of_60_mb_at_once_take_no_memory() {
     assert!(grown < 64 * 1024, "{grown} KiB more than before"); // 100 bodies of 60 MB are 5,700 MiB
 }
 
+/// Waits until a server's memory is within this of what it was before, in KiB.
+fn until_given_back(server: &Server, before: u64, within: u64) {
+    for _ in 0..400 {
+        if status(server, "VmRSS") < before + within {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{} KiB, and {before} KiB before", status(server, "VmRSS"));
+}
+
 #[test]
 fn two_thousand_clients_that_do_not_read_take_no_memory() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
+    assert_eq!(server.get("/openapi.json").status, 200);
+    let at_first = status(&server, "VmRSS");
     for path in ["/openapi.json", "/docs/swagger-ui-bundle.js", "/.well-known/jwks.json"] {
         assert_eq!(server.get(path).status, 200);
         let before = status(&server, "VmRSS");
@@ -118,6 +131,7 @@ fn two_thousand_clients_that_do_not_read_take_no_memory() {
         assert!(grown < 64 * 1024, "{path}: {grown} KiB more than before"); // 2,000 copies of the contract are 1,400 MiB
         drop(deaf);
     }
+    until_given_back(&server, at_first, 24 * 1024);
 }
 
 #[test]
@@ -146,7 +160,8 @@ fn requests_that_are_not_complete_are_bounded_in_total() {
     assert_eq!(server.log_in("nobody", "wrong horse battery").status, 401);
     let grown = status(&server, "VmHWM").saturating_sub(before);
     assert!(grown < 192 * 1024, "{grown} KiB more than before");
-    assert_eq!(clients.len(), 3_000);
+    drop(clients);
+    until_given_back(&server, before, 32 * 1024);
 }
 
 #[test]
