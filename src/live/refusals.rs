@@ -73,8 +73,8 @@ mod tests {
         for last in 1..=200 {
             refusals.note(refusal(now + TimeDelta::milliseconds(100)), Some([192, 0, 2, last].into()));
         }
-        refusals.note(refusal(now + TimeDelta::minutes(1)), None);
         assert_eq!(refusals.take(now + TimeDelta::seconds(59)), []);
+        refusals.note(refusal(now + TimeDelta::minutes(1)), None);
         let first = Count { times: 200, address: Some([192, 0, 2, 1].into()) };
         assert_eq!(refusals.take(now + TimeDelta::seconds(60)), [(refusal(now), first)]);
         assert_eq!(refusals.take(now).len(), 1, "the clock was set back");
