@@ -87,6 +87,17 @@ fn initial_password(dir: &Path) -> String {
     fs::read_to_string(dir.join("data/initial-admin-password")).unwrap().trim().to_owned()
 }
 
+/// Waits until `condition` holds. On a busy machine that takes longer than what is waited for.
+fn until(condition: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("a minute was not enough");
+}
+
 /// Where a server tells its metrics, as its log says.
 fn metrics_address(server: &Server) -> String {
     loop {

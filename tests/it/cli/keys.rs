@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, thread::sleep, time::Duration};
 
-use super::{empty_directory, files, initial_password, mode, run, run_with};
+use super::{empty_directory, files, initial_password, mode, run, run_with, until};
 use crate::support::binary::Server;
 
 /// 32 bytes in base64.
@@ -73,20 +73,18 @@ fn keys_turned_over_at_a_terminal_reach_the_running_server() {
     assert!(said.contains(" EdDSA next, signs from 20"), "{said}");
     let said = run(dir.path(), "key rotate").refused(1);
     assert_eq!(said, "vestibule: The next signing key is published already; it signs once every verifier can know it.\n");
-    sleep(Duration::from_secs(1));
-    assert_eq!(published(&server).len(), 2);
+    until(|| published(&server).len() == 2);
     assert_eq!(run(dir.path(), "key list").done().lines().count(), 2);
     assert_eq!(server.get_as(&token, "/v1/token").status, 200);
 
     let said = run(dir.path(), &format!("key revoke {old}")).done();
     assert_eq!(said, format!("Revoked {old}: its tokens are refused.\n"));
-    sleep(Duration::from_secs(1));
-    assert_eq!(server.get_as(&token, "/v1/token").told(), (401, "invalid_token".into()));
+    until(|| server.get_as(&token, "/v1/token").told() == (401, "invalid_token".into()));
     assert!(!published(&server).contains(&old));
     assert_eq!(server.log_in("admin", &initial_password(dir.path())).status, 201);
     assert!(run(dir.path(), "key list").done().contains(&format!("{old} EdDSA revoked\n")));
     for unknown in ["unknown", "-r", "--help-me"] {
-        assert_eq!(run(dir.path(), &format!("key revoke {unknown}")).refused(1), "vestibule: There is no such resource.\n");
+        assert_eq!(run(dir.path(), &format!("key revoke {unknown}")).refused(1), "vestibule: There is no such signing key.\n");
     }
 }
 
