@@ -5,6 +5,7 @@ mod user;
 
 use std::{
     env,
+    ffi::OsString,
     fmt::Display,
     fs,
     future::Future,
@@ -108,9 +109,9 @@ enum Config {
 /// Does what the command line says. An error is a line on standard error, in the form that `log.format` asks for.
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse();
-    let file = cli.as_ref().ok().and_then(|cli| cli.config.as_deref());
+    let file = cli.as_ref().map_or_else(|_| config_argument(env::args_os()), |cli| cli.config.clone());
     // Before the settings are checked, as what is wrong with them is a line too.
-    if let Err(err) = log::open(config::log_format(file, env::vars_os())) {
+    if let Err(err) = log::open(config::log_format(file.as_deref(), env::vars_os())) {
         _ = writeln!(io::stderr(), "vestibule: {}", sentence(&err));
         return ExitCode::FAILURE;
     }
@@ -126,6 +127,20 @@ pub fn main() -> ExitCode {
     };
     log::flush();
     code
+}
+
+/// The settings file that a command line names. What else is wrong with the line does not matter.
+fn config_argument(arguments: impl IntoIterator<Item = OsString>) -> Option<PathBuf> {
+    let mut arguments = arguments.into_iter().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--config" {
+            return arguments.next().map(PathBuf::from);
+        }
+        if let Some(file) = argument.to_str().and_then(|argument| argument.strip_prefix("--config=")) {
+            return Some(file.into());
+        }
+    }
+    None
 }
 
 /// Prints help, the version, or what is wrong with the command line.
@@ -147,8 +162,8 @@ fn run(cli: Cli) -> Result<()> {
         log::tell(Level::WARN, warning);
     }
     match cli.command {
-        Some(Command::Config(Config::Check)) => say("The settings are good.\n")?,
-        Some(Command::Config(Config::Print)) => say(settings.print())?,
+        Some(Command::Config(Config::Check)) => say("The settings are good.")?,
+        Some(Command::Config(Config::Print)) => print(settings.print())?,
         command => {
             let command = match command.unwrap_or(Command::Serve { accept_issuer: false }) {
                 Command::Serve { accept_issuer } => Command::Serve { accept_issuer: accept_issuer || cli.accept_issuer },
@@ -246,8 +261,13 @@ fn announce(path: &Path, password: Option<&str>) {
     log::announce(sentence);
 }
 
-/// Prints to standard output. A reader who has seen enough (`| head`) is no failure.
-fn say(text: impl Display) -> io::Result<()> {
+/// Says something on standard output: an object with `log.format = "json"`, else a line.
+fn say(sentence: impl Display) -> io::Result<()> {
+    print(log::on_stdout(sentence))
+}
+
+/// Prints a document to standard output as it is. A reader who has seen enough (`| head`) is no failure.
+fn print(text: impl Display) -> io::Result<()> {
     match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
@@ -297,7 +317,7 @@ async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
         log::tell(Level::WARN, app::nothing_there(settings));
     }
     for change in Database::migrations_at(&url).await? {
-        say(format_args!("{} {}\n", if change.applied { "applied" } else { "missing" }, change.name))?;
+        say(format_args!("{} {}", if change.applied { "applied" } else { "missing" }, change.name))?;
     }
     Ok(())
 }
@@ -312,7 +332,7 @@ async fn accept_clock(settings: Settings) -> Result<()> {
     let app = open(settings).await?;
     let now = clocks::accept(&app).await.map_err(explain)?;
     let now = now.to_rfc3339_opts(SecondsFormat::Secs, true);
-    say(format_args!("It is {now}. Servers delete what is old again.\n"))?;
+    say(format_args!("It is {now}. Servers delete what is old again."))?;
     app.db.close().await;
     Ok(())
 }
@@ -333,7 +353,7 @@ fn explain(err: Error) -> anyhow::Error {
 fn openapi(check: bool, write: bool) -> Result<()> {
     contract::check()?;
     if !check && !write {
-        return Ok(say(contract::text())?);
+        return Ok(print(contract::text())?);
     }
     let files = [("openapi/openapi.json", contract::text().to_owned()), ("openapi/access.md", contract::matrix::render())];
     for (path, text) in files {

@@ -53,19 +53,19 @@ pub(super) async fn run(command: Key, settings: Settings) -> Result<()> {
         }
         Key::Revoke { kid } => {
             keys::revoke(&app, By::Operator, &kid).await.map_err(explain)?;
-            say(format_args!("Revoked {kid}: its tokens are refused.\n"))?;
+            say(format_args!("Revoked {kid}: its tokens are refused."))?;
         }
         Key::Rewrap { .. } => match keys::rewrap(&app, new).await.map_err(explain)? {
             Some(file) => say(format_args!(
                 "Sealed everything under a new master key, which is in {}.\n\
                  Backups made until now open only with the old one: keep {} with them, and not here.\n\
-                 Restart the servers that are running.\n",
+                 Restart the servers that are running.",
                 file.path().display(),
                 file.old().display()
             ))?,
             None => say("Sealed everything under the new master key.\n\
                  Backups made until now open only with the old one: keep it with them.\n\
-                 Restart the servers that are running, with the new one.\n")?,
+                 Restart the servers that are running, with the new one.")?,
         },
     }
     app.db.close().await;
@@ -81,7 +81,7 @@ fn line(SigningKey { row, status }: &SigningKey) -> String {
         (Status::Retiring, until) => format!("retiring until {}", until.map_or_else(String::new, at)),
         (Status::Revoked, _) => "revoked".to_owned(),
     };
-    format!("{} {} {stands}\n", row.kid, row.algorithm)
+    format!("{} {} {stands}", row.kid, row.algorithm)
 }
 
 fn master_key() -> Result<MasterKey> {

@@ -73,22 +73,22 @@ pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
             let roles = roles.into_iter().chain([RoleName::user()]).collect();
             let new = NewAccount { email, username, name, password: Some(password), roles };
             let user = administration::create(&app, By::Operator, new).await.map_err(explain)?;
-            say(format_args!("Made the account {}.{shown}\n", user.profile.email))?;
+            say(format_args!("Made the account {}.{shown}", user.profile.email))?;
         }
         User::List => list(&app).await?,
         User::SetPassword { identifier, password_stdin } => {
             let (password, shown) = password(password_stdin)?;
             let user = find(&app, &identifier.parse()?).await?;
             administration::set_password(&app, By::Operator, user.id, &password).await.map_err(explain)?;
-            say(format_args!("Set the password of {} and ended its sessions.{shown}\n", user.email))?;
+            say(format_args!("Set the password of {} and ended its sessions.{shown}", user.email))?;
         }
         User::Disable { identifier } => {
             let email = set_status(&app, &identifier, Status::Disabled).await?;
-            say(format_args!("Disabled {email} and ended its sessions.\n"))?;
+            say(format_args!("Disabled {email} and ended its sessions."))?;
         }
         User::Enable { identifier } => {
             let email = set_status(&app, &identifier, Status::Active).await?;
-            say(format_args!("Enabled {email}.\n"))?;
+            say(format_args!("Enabled {email}."))?;
         }
     }
     app.db.close().await;
@@ -113,7 +113,7 @@ async fn list(app: &App) -> Result<()> {
                 Status::Disabled => "disabled",
             };
             let username = user.profile.username.as_deref().unwrap_or("-");
-            say(format_args!("{} {username} {status} {}\n", user.profile.email, user.roles.join(",")))?;
+            say(format_args!("{} {username} {status} {}", user.profile.email, user.roles.join(",")))?;
         }
         let Some(next) = page.next else { return Ok(()) };
         paging.cursor = Some(next.parse()?);

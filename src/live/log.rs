@@ -103,17 +103,21 @@ pub fn tell(level: Level, sentence: impl Display) {
 /// else a sentence.
 pub fn announce(sentence: impl Display) {
     let Some(log) = LOG.get() else { return };
-    let json = log.format == LogFormat::Json;
-    let style = if json { Style::Json } else { Style::Text { in_colour: false } };
+    let style = if is_json() { Style::Json } else { Style::Text { in_colour: false } };
     if log.stdout.get().is_none()
         && let Ok(stdout) = outlet("stdout", io::stdout().as_fd(), style)
     {
         _ = log.stdout.set(stdout);
     }
-    let line = if json { line(style, Level::INFO, sentence, &[]) } else { format!("{sentence}\n") };
     if let Some(stdout) = log.stdout.get() {
-        stdout.push(Rank::Error, line);
+        stdout.push(Rank::Error, on_stdout(sentence));
     }
+}
+
+/// A sentence as a line of standard output: an object with `log.format = "json"`.
+#[must_use]
+pub fn on_stdout(sentence: impl Display) -> String {
+    if is_json() { line(Style::Json, Level::INFO, sentence, &[]) } else { format!("{sentence}\n") }
 }
 
 /// Waits until everything is written that somebody reads, for a second at most.

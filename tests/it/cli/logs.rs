@@ -168,12 +168,39 @@ fn with_json_every_line_on_both_streams_is_an_object() {
     ends(&run_with(dir.path(), "user disable nobody", &[json], "").refused(1), "there is no such account");
     ends(&run_with(dir.path(), "srve", &[json], "").refused(2), "Usage: vestibule");
     fs::write(dir.path().join("other.toml"), "log.format = 'json'\nlog.level = 'inof'\n").unwrap();
+    ends(&run(dir.path(), "--config other.toml srve").refused(2), "Usage: vestibule");
+    ends(&run(dir.path(), "srve --config=other.toml").refused(2), "Usage: vestibule");
     ends(&run(dir.path(), "config check --config other.toml").refused(78), "`log.level` (from other.toml)");
     fs::write(dir.path().join("vestibule.toml"), "[log]\nformat = 'json'\n[pasword]\nbcrypt_cost = 12\n").unwrap();
     ends(&run(dir.path(), "").refused(78), "`pasword.bcrypt_cost`");
     // The environment wins, and an unknown form is text.
     let text = run_with(dir.path(), "", &[("VESTIBULE_LOG__FORMAT", "xml")], "").refused(78);
     assert!(text.starts_with("vestibule: ") && text.contains("must be auto, text or json"), "{text}");
+}
+
+#[test]
+fn with_json_a_command_says_objects_too() {
+    let dir = empty_directory();
+    let said = |command: &str| -> Vec<String> {
+        let out = run_with(dir.path(), command, &[("VESTIBULE_LOG__FORMAT", "json")], "").done();
+        let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|err| panic!("{err}: {line}")));
+        lines.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(said("config check"), ["The settings are good."]);
+    assert!(said("migrate status").iter().all(|line| line.starts_with("missing m")));
+    assert!(said("migrate up").iter().all(|line| line.starts_with("applied m")));
+    assert!(said("user create ada@example.org")[0].starts_with("Made the account ada@example.org. Its password is "));
+    assert!(said("user set-password ada@example.org")[0].starts_with("Set the password of ada@example.org"));
+    assert_eq!(said("user disable ada@example.org"), ["Disabled ada@example.org and ended its sessions."]);
+    assert_eq!(said("user enable ada@example.org"), ["Enabled ada@example.org."]);
+    assert_eq!(said("user list"), ["ada@example.org - active user"]);
+    assert_eq!(said("key rotate").len(), 1);
+    let keys = said("key list");
+    let kid = keys[0].split(' ').next().unwrap();
+    assert_eq!(said(&format!("key revoke {kid}")), [format!("Revoked {kid}: its tokens are refused.")]);
+    let [rewrapped] = &said("key rewrap")[..] else { panic!("one sentence, one object") };
+    assert!(rewrapped.ends_with("Restart the servers that are running."), "{rewrapped}");
+    assert!(said("clock accept")[0].ends_with("Servers delete what is old again."));
 }
 
 #[test]
