@@ -25,6 +25,9 @@ const PUBLISHED: &[&str] = &[
     "======================BezKoder=Spring===========================",
     "THIS IS USED TO SIGN AND VERIFY JWT TOKENS, REPLACE IT WITH YOUR OWN SECRET, IT CAN BE ANY STRING",
     "this is my custom Secret key for authentication",
+    // Tutorials of JWT libraries
+    "iNivDmHLpUA223sqsfhqGbMRdRj1PVkH",
+    "my-32-character-ultra-secure-and-ultra-long-secret",
 ];
 
 /// The words of which placeholders are made.
@@ -245,6 +248,8 @@ mod tests {
             "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
             "09D25E094FAA6CA2556C818166B7A9563B93F7099F6F0F4CAA6CF63B88E8D3E7",
             "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
+            "iNivDmHLpUA223sqsfhqGbMRdRj1PVkH",
+            "my-32-character-ultra-secure-and-ultra-long-secret",
             "                                    "
         )]
         secret: &str,
