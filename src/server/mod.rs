@@ -313,7 +313,7 @@ fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
 
 /// `/` sends a browser to the page that it can show; programs find nothing there.
 fn entrance(request: &Request) -> Result<Response, Problem> {
-    let accepts = request.headers().get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let accepts = request.headers().get_all(header::ACCEPT).iter();
     let is_page = |range: &str| {
         let mut parts = range.split(';').map(str::trim);
         let is_html = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
@@ -323,7 +323,8 @@ fn entrance(request: &Request) -> Result<Response, Problem> {
                 part.split_once('=').is_some_and(|(name, weight)| name.eq_ignore_ascii_case("q") && weight.parse() == Ok(0.0))
             })
     };
-    let is_browser = accepts.flat_map(|accept| accept.split(',')).any(is_page);
+    let mut ranges = accepts.flat_map(|accept| accept.as_bytes().split(|byte| *byte == b','));
+    let is_browser = ranges.any(|range| str::from_utf8(range).is_ok_and(is_page));
     match *request.method() {
         Method::GET | Method::HEAD if is_browser => {
             let response = Response::builder().status(StatusCode::FOUND).header(header::VARY, "Accept");

@@ -171,7 +171,7 @@ async fn the_root_sends_a_browser_to_the_docs_and_programs_nowhere() {
     let nobody = app.nobody();
     let ask = async |method: Method, accept: &str| nobody.send(method, "/", &[("accept", accept)], Body::empty()).await;
     let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
-    for accept in [chrome, "text/html", "TEXT/HTML", "application/json, text/html;q=0.5"] {
+    for accept in [chrome, "text/html", "TEXT/HTML", "application/json, text/html;q=0.5", "é, text/html"] {
         for method in [Method::GET, Method::HEAD] {
             let answer = ask(method, accept).await;
             assert_eq!((answer.status, answer.header("location"), answer.header("vary")), (302, "/docs", "Accept"), "{accept}");
