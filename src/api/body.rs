@@ -141,6 +141,20 @@ pub(super) async fn bytes(request: &Request, body: &mut RequestBody, media_type:
 pub(super) fn faults<T: ParseFromJSON + 'static>(value: &Value) -> Vec<Fault> {
     let compiled = compiled::<T>();
     let mut errors: Vec<_> = compiled.validator.iter_errors(value).collect();
+    let mistyped: Vec<_> = errors.iter().filter(|err| is_type(err)).map(|err| err.instance_path().clone()).collect();
+    errors.retain(|err| {
+        let text = err.instance().as_str().unwrap_or_default();
+        match err.kind() {
+            Kind::Type { .. } => true,
+            // A value of the wrong type has no other fault.
+            _ if mistyped.contains(err.instance_path()) => false,
+            // White space around a text is trimmed. A password, where it is not, has a parser that knows the limit.
+            Kind::MaxLength { limit } => text.trim().chars().count() as u64 > *limit,
+            // An empty text is too short, and has no wrong character.
+            Kind::Pattern { .. } => !text.is_empty(),
+            _ => true,
+        }
+    });
     // A format's parser names what is wrong, so its sentence comes before those of the schema's limits.
     errors.sort_by_key(|err| !matches!(err.kind(), Kind::Format { .. }));
     errors.iter().flat_map(faults_of).collect()
@@ -189,6 +203,10 @@ fn compiled<T: ParseFromJSON + 'static>() -> Arc<Compiled> {
         Arc::new(Compiled { validator, optional: optional.map(str::to_owned).collect() })
     };
     compiled.entry(TypeId::of::<T>()).or_insert_with(compile).clone()
+}
+
+fn is_type(err: &jsonschema::ValidationError<'_>) -> bool {
+    matches!(err.kind(), Kind::Type { .. })
 }
 
 /// What one schema error means to the caller. `required` and `additionalProperties` point at the parent, so

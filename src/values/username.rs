@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use super::{Invalid, characters::first_foreign, word::word};
 
-/// A username: 3 to 32 of `[a-z0-9._-]`, starting with a letter; upper-case ASCII letters are lower-cased.
+/// A username: 3 to 32 of `[a-z0-9._-]`, starting with a letter; upper-case ASCII letters are lower-cased. White space around
+/// it is trimmed, because keyboards add it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Username(String);
 
@@ -16,6 +17,7 @@ impl FromStr for Username {
     /// # Errors
     /// `too_short`, `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
+        let raw = raw.trim();
         if let Some(which) = first_foreign(raw, |it| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-')) {
             let rule = "A username takes ASCII letters, digits, dots, underscores and hyphens";
             return Err(Invalid::new("pattern", format!("{rule}, but {which}.")));
@@ -49,9 +51,12 @@ mod tests {
     #[case(".ada", Err("pattern"))]
     #[case("ada@example.org", Err("pattern"))]
     #[case("ada l", Err("pattern"))]
-    #[case(" ada", Err("pattern"))]
+    #[case(" Ada\t\u{a0}", Ok("ada"))]
+    #[case(" abcdefghijklmnopqrstuvwxyz012345 ", Ok("abcdefghijklmnopqrstuvwxyz012345"))]
+    #[case(" ab ", Err("too_short"))]
+    #[case("   ", Err("too_short"))]
     #[case("ada\0", Err("pattern"))]
-    #[case("ada\n", Err("pattern"))]
+    #[case("ada\nl", Err("pattern"))]
     #[case("\u{212A}elvin", Err("pattern"))]
     #[case("adm\u{131}n", Err("pattern"))]
     fn a_username_is_short_and_plain(#[case] raw: &str, #[case] expected: Result<&str, &str>) {

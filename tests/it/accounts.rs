@@ -87,6 +87,15 @@ async fn white_space_around_an_address_or_identifier_is_trimmed() {
     let made = admin.post("/v1/users", json!({ "email": " eve@example.org " })).await.expect(201);
     let path = format!("/v1/users/{}", made["id"].as_str().unwrap());
     assert_eq!(admin.patch(&path, json!({ "email": "eva@example.org " })).await.expect(200)["email"], "eva@example.org");
+    let longest = "a".repeat(32);
+    let body =
+        json!({ "email": "mia@example.org", "password": PASSWORD, "username": format!(" {}\u{A0}", longest.to_uppercase()) });
+    assert_eq!(app.nobody().post("/v1/accounts", body).await.expect(201)["username"], longest);
+    let renamed = admin.patch(&path, json!({ "username": "\tEva " })).await.expect(200);
+    assert_eq!(renamed["username"], "eva");
+    let id = made["id"].as_str().unwrap();
+    let events = admin.get(&format!("/v1/audit-events?subject=%20{id}%0A&kind=user.updated")).await.expect(200);
+    assert!(!events["items"].as_array().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -151,10 +151,21 @@ async fn the_error_for_a_bad_name_names_the_character() {
         (json!({ "name": "Clerk", "permissions": [] }), "character 1 is \"C\""),
         (json!({ "name": "A", "permissions": [] }), "character 1 is \"A\""),
         (json!({ "name": "clerk", "permissions": ["billing:Refund"] }), "character 9 is \"R\""),
+        (json!({ "name": "é", "permissions": [] }), "character 1 is \"é\""),
     ] {
         let refused = assert_problem!(admin.post("/v1/roles", body).await, 422, "validation_failed");
         assert!(refused.body["errors"][0]["detail"].as_str().unwrap().contains(expected), "{:#}", refused.body);
     }
+    for (name, code) in [(json!(""), "too_short"), (json!(7), "type"), (json!(null), "type")] {
+        let body = json!({ "name": name, "permissions": [] });
+        let refused = assert_problem!(admin.post("/v1/roles", body).await, 422, "validation_failed");
+        let codes: Vec<_> = refused.body["errors"].as_array().unwrap().iter().map(|fault| &fault["code"]).collect();
+        assert_eq!(codes, [code], "one sentence says it");
+    }
+    let user = admin.post("/v1/users", json!({ "email": "ada@example.org" })).await.expect(201);
+    let path = format!("/v1/users/{}", user["id"].as_str().unwrap());
+    let refused = assert_problem!(admin.patch(&path, json!({ "status": null })).await, 422, "validation_failed");
+    assert_eq!(refused.body["errors"].as_array().unwrap().len(), 1, "{:#}", refused.body);
 }
 
 #[tokio::test]
