@@ -33,7 +33,7 @@ use crate::{
         seal::Sealer,
         vault::{self, Vault},
         verified::VerifiedTokens,
-        watch::{SPARE, Watch},
+        watch::Watch,
     },
     values::{password_hash::PasswordHash, role_name::RoleName},
 };
@@ -170,7 +170,7 @@ impl App {
         let poll = feed.begin(clock.uptime());
         let revocations = Revocations::default();
         let installation = installation::Entity::row(db.read()).await?;
-        revocations.forget(installation.newest_at.unwrap_or_default() - SPARE);
+        revocations.forget(installation.purged_before.unwrap_or_default());
         loop {
             let rows = revocation::after(&reader, feed.seen()).await?;
             let Some(last) = rows.last() else { break };

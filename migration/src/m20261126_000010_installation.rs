@@ -18,6 +18,7 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new(Installation::WatchedFor).big_integer().not_null())
             .col(ColumnDef::new(Installation::Accepted).big_integer().not_null())
             .col(ColumnDef::new(Installation::BehindAt).timestamp_with_time_zone().null())
+            .col(ColumnDef::new(Installation::PurgedBefore).timestamp_with_time_zone().null())
             .to_owned();
         manager.create_table(table).await?;
         // SQLite has no clock to compare with, so the last event of an older version is the first evidence.
@@ -49,4 +50,5 @@ enum Installation {
     WatchedFor,
     Accepted,
     BehindAt,
+    PurgedBefore,
 }

@@ -12,6 +12,7 @@ use sea_orm::{
 use crate::{
     app::App,
     entity::{
+        installation,
         revocation::{self, Kind},
         session, user,
     },
@@ -254,6 +255,10 @@ async fn is_standby(db: &impl ConnectionTrait) -> Result<bool> {
 pub async fn purge(app: &App, believed: Believed) -> Result<()> {
     app.revocations.sweep(believed.reading());
     let tx = app.db.write_at_leisure().await?;
+    let mut installation = installation::Entity::locked(&tx).await?;
+    // Never earlier: a clock that turns out to be wrong has deleted them all the same.
+    installation.purged_before = installation.purged_before.max(Some(believed.long_ago()));
+    installation.write(&tx).await?;
     revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(believed.long_ago())).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

@@ -23,6 +23,8 @@ pub struct Model {
     pub accepted: i64,
     /// Audit events that were written before this time may carry a date that is far too old.
     pub behind_at: Option<DateTime<Utc>>,
+    /// Revocations that expired before this time have been deleted, by whichever clock.
+    pub purged_before: Option<DateTime<Utc>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -253,6 +253,25 @@ async fn an_operator_ends_a_doubt() {
 }
 
 #[tokio::test]
+async fn an_operator_who_ends_a_doubt_brings_nothing_back_that_the_wrong_clock_has_purged() {
+    let app = TestApp::start().await;
+    if is_postgres(&app) {
+        return; // the database's own clock keeps this one in doubt
+    }
+    let dead = Dead::of(&app).await;
+    serve(&app).await;
+    // Each step alone is too small to be noticed.
+    for _ in 0..3 {
+        app.clock.set_by(TimeDelta::hours(12));
+        restarted(&app).await;
+    }
+    assert_eq!(revocation::Entity::find().count(app.app.db.read()).await.unwrap(), 0, "the wrong clock has purged them");
+    app.clock.set_by(-TimeDelta::hours(36));
+    clocks::accept(&restarted(&app).await.app).await.unwrap();
+    dead.stay_so(&restarted(&app).await).await;
+}
+
+#[tokio::test]
 async fn only_postgres_reports_a_doubt_as_not_ready() {
     let app = TestApp::start().await;
     app.clock.off_for(20 * DAY);
