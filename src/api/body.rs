@@ -141,7 +141,11 @@ pub(super) async fn bytes(request: &Request, body: &mut RequestBody, media_type:
 pub(super) fn faults<T: ParseFromJSON + 'static>(value: &Value) -> Vec<Fault> {
     let compiled = compiled::<T>();
     let mut errors: Vec<_> = compiled.validator.iter_errors(value).collect();
-    let mistyped: Vec<_> = errors.iter().filter(|err| is_type(err)).map(|err| err.instance_path().clone()).collect();
+    let places = |is: fn(&Kind) -> bool| -> Vec<_> {
+        errors.iter().filter(|err| is(err.kind())).map(|err| err.instance_path().clone()).collect()
+    };
+    let mistyped = places(|kind| matches!(kind, Kind::Type { .. }));
+    let malformed = places(|kind| matches!(kind, Kind::Format { .. }));
     errors.retain(|err| {
         let text = err.instance().as_str().unwrap_or_default();
         match err.kind() {
@@ -150,8 +154,8 @@ pub(super) fn faults<T: ParseFromJSON + 'static>(value: &Value) -> Vec<Fault> {
             _ if mistyped.contains(err.instance_path()) => false,
             // White space around a text is trimmed. A password, where it is not, has a parser that knows the limit.
             Kind::MaxLength { limit } => text.trim().chars().count() as u64 > *limit,
-            // An empty text is too short, and has no wrong character.
-            Kind::Pattern { .. } => !text.is_empty(),
+            // The format's parser says which character is wrong, or that there are too few.
+            Kind::Pattern { .. } => !malformed.contains(err.instance_path()),
             _ => true,
         }
     });
@@ -203,10 +207,6 @@ fn compiled<T: ParseFromJSON + 'static>() -> Arc<Compiled> {
         Arc::new(Compiled { validator, optional: optional.map(str::to_owned).collect() })
     };
     compiled.entry(TypeId::of::<T>()).or_insert_with(compile).clone()
-}
-
-fn is_type(err: &jsonschema::ValidationError<'_>) -> bool {
-    matches!(err.kind(), Kind::Type { .. })
 }
 
 /// What one schema error means to the caller. `required` and `additionalProperties` point at the parent, so

@@ -110,7 +110,7 @@ macro_rules! words {
 
 words! {
     Email = "string" "email" { min_length: 3, max_length: 254, example: "ada@example.org".into() };
-    Username = "string" "username" { min_length: 3, max_length: 32, pattern: r"^\s*[A-Za-z][A-Za-z0-9._-]*\s*$".into(), example: "ada".into() };
+    Username = "string" "username" { min_length: 3, max_length: 32, pattern: r"^\s*[A-Za-z][A-Za-z0-9._-]{2,}\s*$".into(), example: "ada".into() };
     Name = "string" "person-name" { min_length: 1, max_length: 100, example: "Ada Lovelace".into() };
     Password = "string" "password" { min_length: 1, max_length: 1024, example: EXAMPLE_PASSWORD.into() };
     NewPassword = "string" "new-password" { min_length: 8, max_length: 1024, example: EXAMPLE_PASSWORD.into() };
