@@ -340,11 +340,13 @@ async fn a_total_above_ten_thousand_is_absent() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let now = "2026-01-01T00:00:00+00:00";
+    // PostgreSQL reads an id from its text.
+    let blob = if app.app.settings.database.url.is_some() { "" } else { "X" };
     let add = async |from: u32, to: u32| {
         let rows: Vec<_> = (from..to)
-            .map(|number| format!("('x{number:032x}', 'many{number}@example.org', 'active', 0, 0, '{now}', '{now}')"))
+            .map(|number| format!("({blob}'{number:032x}', 'many{number}@example.org', 'active', 0, 0, '{now}', '{now}')"))
             .collect();
-        let rows = rows.join(",").replace("('x", "(X'");
+        let rows = rows.join(",");
         let insert = "INSERT INTO users (id, email, status, epoch, revision, created_at, updated_at) VALUES";
         let tx = app.app.db.write_at_leisure().await.unwrap();
         tx.execute_unprepared(&format!("{insert} {rows}")).await.unwrap();
