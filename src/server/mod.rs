@@ -8,6 +8,7 @@ mod forwarded;
 mod listen;
 mod metrics;
 mod pace;
+mod paths;
 mod stream;
 mod syntax;
 mod warnings;
@@ -22,7 +23,7 @@ use std::{
 use anyhow::bail;
 use poem::{
     Endpoint, EndpointExt, Request, Response, Result,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, header},
 };
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{task::JoinSet, time::sleep};
@@ -42,7 +43,7 @@ use crate::{
     },
     app::App,
     domain::source::Source,
-    error::{Error, Missing, Panicked, with_causes},
+    error::{Error, Panicked, with_causes},
     live::{
         database::patience,
         hasher::{CLIENT, Client},
@@ -176,7 +177,7 @@ impl Place {
     fn of(request: &Request) -> Self {
         match routes::find(request.uri().path()) {
             Some(route) => Self { template: Some(route.template), operation: route.operation(request.method()) },
-            None => Self { template: page(request.uri().path()), operation: None },
+            None => Self { template: paths::page(request.uri().path()), operation: None },
         }
     }
 }
@@ -213,11 +214,11 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
             return Err(problem);
         }
         let path = request.uri().path().to_owned();
-        if let Some(early) = preflight(request.method(), &path) {
+        if let Some(early) = paths::preflight(request.method(), &path) {
             return early;
         }
         if path == "/" {
-            return entrance(&request);
+            return paths::entrance(&request);
         }
         let routes = Arc::clone(&self.routes);
         // The connection drops this when its client hangs up.
@@ -227,7 +228,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
         let work = async move {
             // Logged in this task: nobody else may be left to do so.
             routes.call(request).await.map_err(|err| {
-                let problem = Problem::from_poem(&err, || allow(&path));
+                let problem = Problem::from_poem(&err, || paths::allow(&path));
                 log_failure(&problem);
                 problem
             })
@@ -299,61 +300,9 @@ fn log_failure(problem: &Problem) {
     }
 }
 
-/// OPTIONS says which methods a path has, and TRACE is refused everywhere, before any handler.
-fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
-    if method != Method::OPTIONS && method != Method::TRACE {
-        return None;
-    }
-    Some(match allow(path) {
-        None => Err(Error::NotFound(Missing::Path).into()),
-        Some(allow) if method == Method::TRACE => Err(Problem::method_not_allowed(allow)),
-        Some(allow) => Ok(Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()),
-    })
-}
-
-/// `/` sends a browser to the page that it can show; programs find nothing there.
-fn entrance(request: &Request) -> Result<Response, Problem> {
-    let accepts = request.headers().get_all(header::ACCEPT).iter();
-    let is_page = |range: &str| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_html = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
-        // RFC 9110 section 12.4.2: a weight of 0 means "not acceptable".
-        is_html
-            && !parts.any(|part| {
-                part.split_once('=').is_some_and(|(name, weight)| name.eq_ignore_ascii_case("q") && weight.parse() == Ok(0.0))
-            })
-    };
-    let mut ranges = accepts.flat_map(|accept| accept.as_bytes().split(|byte| *byte == b','));
-    let is_browser = ranges.any(|range| str::from_utf8(range).is_ok_and(is_page));
-    match *request.method() {
-        Method::GET | Method::HEAD if is_browser => {
-            let response = Response::builder().status(StatusCode::FOUND).header(header::VARY, "Accept");
-            Ok(response.header(header::LOCATION, "/docs").finish())
-        }
-        Method::GET | Method::HEAD => Err(Error::NotFound(Missing::Path).into()),
-        _ => Err(Problem::method_not_allowed(allow("/").unwrap_or_default())),
-    }
-}
-
-/// The methods a path has: the contract's, or those of the pages beside it.
-fn allow(path: &str) -> Option<String> {
-    contract::allow(path).or_else(|| page(path).map(|_| "GET, HEAD, OPTIONS".into()))
-}
-
-/// The template of a path beside the contract.
-fn page(path: &str) -> Option<&'static str> {
-    match path {
-        "/" => Some("/"),
-        "/openapi.json" => Some("/openapi.json"),
-        "/docs" => Some("/docs"),
-        path if path.starts_with("/docs/") => Some("/docs/{file}"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use poem::endpoint::make_sync;
+    use poem::{endpoint::make_sync, http::StatusCode};
 
     use std::{env, process::Command};
 

@@ -1,0 +1,63 @@
+//! What is answered by the path alone, before any handler: OPTIONS and TRACE, and `/`. Also the paths beside the contract.
+
+use poem::{
+    Request, Response,
+    http::{Method, StatusCode, header},
+};
+
+use crate::{
+    api::{contract, problem::Problem},
+    error::{Error, Missing},
+};
+
+/// OPTIONS says which methods a path has, and TRACE is refused everywhere, before any handler.
+pub(super) fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
+    if method != Method::OPTIONS && method != Method::TRACE {
+        return None;
+    }
+    Some(match allow(path) {
+        None => Err(Error::NotFound(Missing::Path).into()),
+        Some(allow) if method == Method::TRACE => Err(Problem::method_not_allowed(allow)),
+        Some(allow) => Ok(Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()),
+    })
+}
+
+/// `/` sends a browser to the page that it can show; programs find nothing there.
+pub(super) fn entrance(request: &Request) -> Result<Response, Problem> {
+    let accepts = request.headers().get_all(header::ACCEPT).iter();
+    let is_page = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_html = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
+        // RFC 9110 section 12.4.2: a weight of 0 means "not acceptable".
+        is_html
+            && !parts.any(|part| {
+                part.split_once('=').is_some_and(|(name, weight)| name.eq_ignore_ascii_case("q") && weight.parse() == Ok(0.0))
+            })
+    };
+    let mut ranges = accepts.flat_map(|accept| accept.as_bytes().split(|byte| *byte == b','));
+    let is_browser = ranges.any(|range| str::from_utf8(range).is_ok_and(is_page));
+    match *request.method() {
+        Method::GET | Method::HEAD if is_browser => {
+            let response = Response::builder().status(StatusCode::FOUND).header(header::VARY, "Accept");
+            Ok(response.header(header::LOCATION, "/docs").finish())
+        }
+        Method::GET | Method::HEAD => Err(Error::NotFound(Missing::Path).into()),
+        _ => Err(Problem::method_not_allowed(allow("/").unwrap_or_default())),
+    }
+}
+
+/// The methods a path has: the contract's, or those of the pages beside it.
+pub(super) fn allow(path: &str) -> Option<String> {
+    contract::allow(path).or_else(|| page(path).map(|_| "GET, HEAD, OPTIONS".into()))
+}
+
+/// The template of a path beside the contract.
+pub(super) fn page(path: &str) -> Option<&'static str> {
+    match path {
+        "/" => Some("/"),
+        "/openapi.json" => Some("/openapi.json"),
+        "/docs" => Some("/docs"),
+        path if path.starts_with("/docs/") => Some("/docs/{file}"),
+        _ => None,
+    }
+}
