@@ -24,11 +24,15 @@ pub(super) async fn by<T>(until: Instant, pool: &Pool, work: impl Future<Output 
     if until <= now() {
         return Err(failure::late());
     }
-    to_the_end(until, pool, work).await
+    answered(until, pool, work).await
 }
 
-/// Gives `work` up when `until` has come. For the end of a transaction, which is worth waiting for a little longer.
-async fn to_the_end<T>(until: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+/// Ends a transaction with `COMMIT` or `ROLLBACK`, which is worth waiting for a little longer.
+async fn end(lease: &mut Lease, how: &str, until: Instant, pool: &Pool) -> Result<(), DbErr> {
+    answered(patience::at_most(until).max(now() + COMMIT), pool, lease.end(how)).await
+}
+
+async fn answered<T>(until: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     patience::count(timeout_at(until, work)).await.unwrap_or_else(|_| {
         pool.condition.suspect_all();
         Err(failure::late())
@@ -143,8 +147,7 @@ impl Transaction {
         if !lease.is_sound() {
             return Err(CommitError::Failed(failure::broken()));
         }
-        let until = patience::at_most(self.until).max(now() + COMMIT);
-        to_the_end(until, &self.pool, lease.end("COMMIT"))
+        end(&mut lease, "COMMIT", self.until, &self.pool)
             .await
             .map_err(|err| if failure::is_certain(&err) { CommitError::Failed(err) } else { CommitError::Unknown(err) })
     }
@@ -155,8 +158,7 @@ impl Transaction {
     /// When the database did not answer; it rolls back all the same.
     pub async fn rollback(self) -> Result<(), DbErr> {
         let mut inside = self.inside.into_inner();
-        let until = patience::at_most(self.until).max(now() + COMMIT);
-        to_the_end(until, &self.pool, inside.lease.end("ROLLBACK")).await
+        end(&mut inside.lease, "ROLLBACK", self.until, &self.pool).await
     }
 }
 
