@@ -21,19 +21,19 @@ use crate::{
     entity::{installation, revocation, role, secret, user},
     live::{
         clock::Clock,
+        clock_trust::ClockTrust,
         database::Database,
-        doors::Doors,
+        denials::Denials,
         feed::Feed,
         hasher::Hasher,
         key_ring::{Key, KeyRing},
         metrics::Metrics,
-        refusals::Refusals,
+        rate_limits::RateLimits,
         revocations::{Revocation, Revocations},
         role_map::RoleMap,
         seal::Sealer,
         vault::{self, Vault},
         verified::VerifiedTokens,
-        watch::Watch,
     },
     values::{password_hash::PasswordHash, role_name::RoleName},
 };
@@ -46,48 +46,72 @@ pub struct App(Arc<Inner>);
 pub struct Inner {
     /// The settings, validated.
     pub settings: Settings,
-    /// The time.
+    /// The source of the time.
     pub clock: Arc<dyn Clock>,
+    /// Whether the clock may decide what is deleted.
+    pub clock_trust: ClockTrust,
     /// The database.
     pub db: Database,
-    /// What this process counts about itself.
-    pub metrics: Metrics,
-    /// The threads that hash passwords.
-    pub hasher: Hasher,
-    /// The keys that sign and verify access tokens.
-    pub keys: ArcSwap<KeyRing>,
-    /// Seals new signing keys, and opens those that other processes make.
-    pub sealer: Sealer,
-    /// What each role grants.
-    pub roles: ArcSwap<RoleMap>,
-    /// What was taken away from tokens that still live.
-    pub revocations: Revocations,
-    /// How far the feed of revocations was followed, and how fresh that is.
-    pub feed: Feed,
-    /// Whether the clock may decide what is deleted.
-    pub watch: Watch,
-    /// Held while the role map or the key ring is read again.
-    pub reloading: Mutex<()>,
-    /// Refusals by guards that are not in the audit trail yet.
-    pub refusals: Refusals,
-    /// Cancelled when the process has been told to stop.
-    pub stopping: CancellationToken,
-    /// Tokens whose signature was checked before.
-    pub verified: VerifiedTokens,
-    /// `iss` of every token.
-    pub issuer: String,
-    /// The key of the password digest.
-    pub pepper: hmac::Key,
+    /// What is needed to hash and to check passwords.
+    pub passwords: Passwords,
+    /// What is needed to sign and to verify access tokens.
+    pub signing: Signing,
+    /// What decides whether a genuine access token still gives access.
+    pub access: AccessState,
+    /// What limits the rate of public operations and of password attempts.
+    pub throttle: Throttle,
     /// The root of the refresh tokens' MACs.
     pub refresh_root: hmac::Key,
     /// The key of the page cursors' MACs.
     pub cursor_key: hmac::Key,
-    /// The key of the digests under which the throttle counts.
-    pub throttle_key: hmac::Key,
-    /// How often each network has knocked at doors that are open to everybody.
-    pub doors: Doors,
-    /// The highest bcrypt cost among the settings and the stored hashes: what every password check costs.
-    pub dearest_cost: AtomicU32,
+    /// Denials by guards that are not in the audit trail yet.
+    pub denials: Denials,
+    /// The process's metrics.
+    pub metrics: Metrics,
+    /// Cancelled when the process has received the signal to stop.
+    pub stopping: CancellationToken,
+}
+
+/// What is needed to hash and to check passwords.
+pub struct Passwords {
+    /// The threads that hash.
+    pub pool: Hasher,
+    /// The key of the digest that bcrypt hashes.
+    pub pepper: hmac::Key,
+    /// The highest bcrypt cost among the settings and the stored hashes. Every check takes as long as this cost does.
+    pub highest_cost: AtomicU32,
+}
+
+/// What is needed to sign and to verify access tokens.
+pub struct Signing {
+    /// The keys.
+    pub keys: ArcSwap<KeyRing>,
+    /// Seals new private keys, and opens those that other processes have made.
+    pub sealer: Sealer,
+    /// The `iss` claim of every token.
+    pub issuer: String,
+    /// The tokens whose signatures this process has verified.
+    pub verified: VerifiedTokens,
+}
+
+/// What decides whether a genuine access token still gives access. The revocation feed keeps it current.
+pub struct AccessState {
+    /// The permissions that each role grants.
+    pub roles: ArcSwap<RoleMap>,
+    /// The revocations that affect tokens which have not expired.
+    pub revocations: Revocations,
+    /// How far the feed has been read, and when.
+    pub feed: Feed,
+    /// Held while the role map or the key ring is loaded, so that an older one never replaces a newer one.
+    pub reloading: Mutex<()>,
+}
+
+/// What limits the rate of public operations and of password attempts.
+pub struct Throttle {
+    /// How often each network has called each rate-limited public operation.
+    pub rate_limits: RateLimits,
+    /// The key of the digests under which password attempts are counted.
+    pub key: hmac::Key,
 }
 
 impl Deref for App {
@@ -154,7 +178,7 @@ impl App {
         let db = Database::connect_to_write(&settings.database_url(), settings.database.wait).await?;
         db.migrate().await?;
 
-        let tx = db.write_at_leisure().await?;
+        let tx = db.write_in_background().await?;
         // Replicas that start at once make one set of secrets.
         role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(&tx).await?;
         let vault = Vault::open(&settings, &tx, clock.now()).await?;
@@ -165,7 +189,7 @@ impl App {
         let sealer = vault.into_sealer();
         tx.commit().await?;
 
-        let reader = db.read_at_leisure();
+        let reader = db.read_in_background();
         let feed = Feed::default();
         let poll = feed.begin(clock.uptime());
         let revocations = Revocations::default();
@@ -193,31 +217,31 @@ impl App {
         );
         feed.succeed(&poll);
         let stored = user::Entity::password_hash_prefixes(&reader).await?;
-        let dearest = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
+        let highest_cost = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
 
         let metrics = Metrics::default();
         let hasher = Hasher::start(settings.password.threads(), settings.password.max_wait, metrics.hash_waits.clone());
 
         Ok(Self(Arc::new(Inner {
-            hasher: hasher.context("no threads for hashing passwords")?,
-            metrics,
-            keys: ArcSwap::from_pointee(keys),
-            sealer,
-            roles: ArcSwap::from_pointee(roles),
-            revocations,
-            feed,
-            watch: Watch::of(&installation),
-            reloading: Mutex::default(),
-            refusals: Refusals::default(),
-            stopping: CancellationToken::new(),
-            verified: VerifiedTokens::default(),
-            issuer: settings.issuer(),
-            pepper,
+            clock_trust: ClockTrust::of(&installation),
+            passwords: Passwords {
+                pool: hasher.context("no threads for hashing passwords")?,
+                pepper,
+                highest_cost: AtomicU32::new(highest_cost),
+            },
+            signing: Signing {
+                keys: ArcSwap::from_pointee(keys),
+                sealer,
+                issuer: settings.issuer(),
+                verified: VerifiedTokens::default(),
+            },
+            access: AccessState { roles: ArcSwap::from_pointee(roles), revocations, feed, reloading: Mutex::default() },
+            throttle: Throttle { rate_limits: RateLimits::default(), key: throttle_key },
             refresh_root,
             cursor_key,
-            throttle_key,
-            doors: Doors::default(),
-            dearest_cost: AtomicU32::new(dearest),
+            denials: Denials::default(),
+            metrics,
+            stopping: CancellationToken::new(),
             db,
             clock,
             settings,

@@ -1,4 +1,4 @@
-//! What can go wrong, in the product's words, free of HTTP. `api::problem` translates; nobody else does.
+//! What can go wrong, in the product's words, free of HTTP. `api::http::problem` translates; nobody else does.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -95,7 +95,7 @@ pub enum Error {
     },
     /// The caller hung up before the work was begun; nobody reads this.
     #[error("The caller has gone.")]
-    CallerGone,
+    ClientDisconnected,
     /// The database cannot be reached or did not answer in time.
     #[error("The service is temporarily unavailable. Try again shortly.")]
     Unavailable(#[source] DbErr),
@@ -122,7 +122,7 @@ pub enum Error {
     RotationPending,
     /// Tokens are signed with a secret of the operator's own (HS256).
     #[error("Tokens are signed with signing.secret, which only its owner can change.")]
-    SecretIsYours,
+    SharedSecretSigns,
     /// Anything unforeseen: logged whole, told as nothing.
     #[error("Something went wrong on our side.")]
     Internal(#[source] anyhow::Error),
@@ -194,7 +194,7 @@ impl Unready {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// Where it is.
-    pub place: Place,
+    pub location: Location,
     /// A stable word for programs, from the list in the contract (`too_short`, `unknown_member`, …).
     pub code: &'static str,
     /// A sentence for people; it never repeats the value.
@@ -203,7 +203,7 @@ pub struct Fault {
 
 /// Where in a request a fault is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Location {
     /// A JSON pointer into the body (RFC 6901).
     Pointer(Cow<'static, str>),
     /// The name of a query parameter.
@@ -213,12 +213,12 @@ pub enum Place {
 impl Fault {
     /// What is wrong with the member at `pointer`.
     pub fn at(pointer: impl Into<Cow<'static, str>>, invalid: Invalid) -> Self {
-        Self { place: Place::Pointer(pointer.into()), code: invalid.code, detail: invalid.detail }
+        Self { location: Location::Pointer(pointer.into()), code: invalid.code, detail: invalid.detail }
     }
 
     /// What is wrong with the query parameter `name`.
     pub fn parameter(name: impl Into<Cow<'static, str>>, invalid: Invalid) -> Self {
-        Self { place: Place::Parameter(name.into()), code: invalid.code, detail: invalid.detail }
+        Self { location: Location::Parameter(name.into()), code: invalid.code, detail: invalid.detail }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     app::App,
-    domain::{audit, clocks, keys, revocations, sessions, throttle},
+    domain::{audit, clocks, revocations, sessions, signing_keys, throttle},
     error::{Result, with_causes},
     live::feed::MOST_SKEW,
 };
@@ -67,7 +67,7 @@ async fn follow(app: App) {
             _ => {}
         }
         complained = failure.is_some();
-        _ = timeout(POLL, app.feed.woken()).await;
+        _ = timeout(POLL, app.access.feed.woken()).await;
     }
 }
 
@@ -75,7 +75,7 @@ async fn follow(app: App) {
 async fn listen(app: App) {
     loop {
         let follower = app.clone();
-        app.db.listen(revocations::CHANNEL, move || follower.feed.wake()).await;
+        app.db.listen(revocations::CHANNEL, move || follower.access.feed.wake()).await;
         sleep(Duration::from_secs(1)).await;
     }
 }
@@ -87,8 +87,8 @@ async fn compare_clocks(app: App) {
         ticks.tick().await;
         // Where the database does not answer, the follower says so.
         _ = timeout(GIVE_UP, clocks::compare(&app)).await;
-        if app.feed.skew() > MOST_SKEW {
-            tracing::warn!(skew_ms = %app.feed.skew().as_millis(), "this machine's clock and the database's differ");
+        if app.access.feed.skew() > MOST_SKEW {
+            tracing::warn!(skew_ms = %app.access.feed.skew().as_millis(), "this machine's clock and the database's differ");
         }
     }
 }
@@ -107,7 +107,7 @@ async fn turn_keys_over(app: App) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        report("turn signing keys over", keys::turn_over(&app).await);
+        report("turn signing keys over", signing_keys::turn_over(&app).await);
     }
 }
 
@@ -122,16 +122,16 @@ async fn purge(app: App) {
 
 /// Judges the clock, and deletes what means nothing any more unless the clock is in doubt.
 pub async fn make_room(app: &App) {
-    app.doors.sweep(app.clock.read().steady());
-    let believed = match clocks::check(app).await {
-        Ok(Some(believed)) => believed,
+    app.throttle.rate_limits.sweep(app.clock.read().steady());
+    let trusted = match clocks::check(app).await {
+        Ok(Some(trusted)) => trusted,
         Ok(None) => return,
         Err(err) => return report("check the clock", Err(err)),
     };
-    report("purge revocations", revocations::purge(app, believed).await);
-    report("purge sessions", sessions::purge(app, believed).await);
-    report("purge the throttle", throttle::purge(app, believed).await);
-    report("purge audit events", audit::purge(app, believed).await);
+    report("purge revocations", revocations::purge(app, trusted).await);
+    report("purge sessions", sessions::purge(app, trusted).await);
+    report("purge the throttle", throttle::purge(app, trusted).await);
+    report("purge audit events", audit::purge(app, trusted).await);
 }
 
 fn report(what: &str, result: Result<()>) {

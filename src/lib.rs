@@ -13,7 +13,7 @@
 //!
 //! A request visits three rooms and comes back: [`server`] gives it an id, a guard in [`api::guard`] says who is calling,
 //! its handler in [`api`] calls one function of [`domain`], which reads and writes [`entity`] in one transaction.
-//! [`api::problem`] turns whatever went wrong into the answer.
+//! [`api::http::problem`] turns whatever went wrong into the answer.
 
 pub mod api;
 pub mod app;

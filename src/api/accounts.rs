@@ -5,19 +5,23 @@ use poem_openapi::{Object, OpenApi};
 
 use super::{
     Tag,
-    body::Body,
+    http::{
+        body::Body,
+        problem::operation_codes,
+        reply::{Created, Reply},
+    },
     objects::User,
-    problem::refusals,
-    reply::{Created, Reply},
-    source,
 };
 use crate::{
     app::App,
-    domain::accounts::{self, NewAccount},
+    domain::{
+        accounts::{self, NewAccount},
+        source::Source,
+    },
     values::{email::Email, name::Name, password::NewPassword, role_name::RoleName, username::Username},
 };
 
-refusals! {
+operation_codes! {
     /// `registerAccount`.
     Register: RegistrationClosed EmailTaken UsernameTaken ValidationFailed TooManyRequests Overloaded;
 }
@@ -37,18 +41,18 @@ struct Registration {
 }
 
 /// The operations on accounts.
-pub struct Accounts;
+pub struct AccountsApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Accounts")]
-impl Accounts {
+impl AccountsApi {
     /// Register.
     ///
     /// Makes an account with the role `user`. Roles and status cannot be chosen here.
     #[oai(path = "/accounts", method = "post", operation_id = "registerAccount")]
-    async fn register(&self, app: Data<&App>, source: source::From, body: Body<Registration>) -> Reply<Created<User>, Register> {
+    async fn register(&self, app: Data<&App>, source: Data<&Source>, body: Body<Registration>) -> Reply<Created<User>, Register> {
         let Registration { email, password, username, name } = body.0;
         let new = NewAccount { email, username, name, password: Some(password), roles: vec![RoleName::user()] };
-        let user = accounts::register(&app, &source.0, new).await?;
+        let user = accounts::register(&app, &source, new).await?;
         Ok(Created(user.into(), "/v1/me".into()))
     }
 }

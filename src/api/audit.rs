@@ -12,10 +12,12 @@ use uuid::Uuid;
 use super::{
     Tag,
     guard::Allowed,
-    params::{Faults, Param},
-    problem::refusals,
-    reply::{Page, Reply},
-    words::{Time, TimeBound, typed},
+    http::{
+        params::{Faults, Param},
+        problem::operation_codes,
+        reply::{Page, Reply},
+        words::{Time, TimeBound, typed},
+    },
 };
 use crate::{
     app::App,
@@ -28,7 +30,7 @@ use crate::{
     },
 };
 
-refusals! {
+operation_codes! {
     /// `listAuditEvents`.
     ListAuditEvents: ValidationFailed;
 }
@@ -139,10 +141,10 @@ struct AuditEventPage {
 }
 
 /// The operations on the audit trail.
-pub struct Audit;
+pub struct AuditApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Audit")]
-impl Audit {
+impl AuditApi {
     /// List audit events.
     ///
     /// Newest first. Events are kept for `audit.retention`, a year by default.

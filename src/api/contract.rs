@@ -24,7 +24,7 @@ pub use self::openapi31::{optional_members, schema_of};
 
 use super::{
     guard::SIGNED,
-    problem::{self, Code, ProblemBody},
+    http::problem::{self, Code, ProblemBody},
 };
 
 /// The name of the one security scheme.

@@ -14,7 +14,7 @@ use poem::web::headers::{ETag, HeaderMapExt, IfNoneMatch};
 use poem::{Body, Response, Result, Route, get, handler};
 use rust_embed::Embed;
 
-use super::cache::Shared;
+use super::http::cache::Shared;
 
 /// What the page may do: run and read what this origin serves, and nothing else.
 ///

@@ -6,7 +6,7 @@ use std::{marker::PhantomData, ops::Deref};
 use poem::{Request, RequestBody, http::header};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::{
+use super::http::{
     problem::Problem,
     source::{self, SignedIn},
 };

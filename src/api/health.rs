@@ -6,16 +6,18 @@ use sea_orm::{ConnectionTrait as _, DbBackend};
 
 use super::{
     Tag,
-    problem::refusals,
-    reply::{Json, Reply},
+    http::{
+        problem::operation_codes,
+        reply::{Json, Reply},
+    },
 };
 use crate::{
     app::App,
     error::{Error, Unready},
-    live::{database::State as DatabaseState, feed::MOST_SKEW, watch::Doubt},
+    live::{clock_trust::Doubt, database::State as DatabaseState, feed::MOST_SKEW},
 };
 
-refusals! {
+operation_codes! {
     /// `readHealth` and `readVersion`.
     Nothing:;
     /// `readReadiness`.
@@ -49,10 +51,10 @@ struct Version {
 }
 
 /// The operations on the service itself.
-pub struct Service;
+pub struct ServiceApi;
 
 #[OpenApi(tag = "Tag::Service")]
-impl Service {
+impl ServiceApi {
     /// Is the process alive?
     #[oai(path = "/healthz", method = "get", operation_id = "readHealth")]
     async fn health(&self) -> Reply<Json<Health>, Nothing> {
@@ -71,10 +73,10 @@ impl Service {
             (Unready::Stopping, !app.stopping.is_cancelled()),
             (Unready::Database, database != DatabaseState::Away),
             (Unready::ReadOnly, database != DatabaseState::ReadOnly),
-            (Unready::Revocations, app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
-            (Unready::Clock, app.feed.skew() <= MOST_SKEW && app.watch.doubt() != Some(Doubt::Database)),
+            (Unready::Revocations, app.access.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
+            (Unready::Clock, app.access.feed.skew() <= MOST_SKEW && app.clock_trust.doubt() != Some(Doubt::Database)),
             (Unready::ClockInDoubt, !is_in_doubt(&app)),
-            (Unready::Signer, app.keys.load().signer(app.clock.now()).is_some()),
+            (Unready::Signer, app.signing.keys.load().signer(app.clock.now()).is_some()),
         ];
         let failed: Vec<_> = checks.into_iter().filter(|(_, passed)| !passed).map(|(what, _)| what).collect();
         if !failed.is_empty() {
@@ -94,5 +96,5 @@ impl Service {
 /// reason to serve nobody: no other server takes over.
 fn is_in_doubt(app: &App) -> bool {
     let is_shared = app.db.read().get_database_backend() == DbBackend::Postgres;
-    is_shared && app.watch.doubt().is_some_and(|it| it != Doubt::Database)
+    is_shared && app.clock_trust.doubt().is_some_and(|it| it != Doubt::Database)
 }

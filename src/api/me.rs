@@ -5,14 +5,16 @@ use poem_openapi::{Object, OpenApi};
 
 use super::{
     Tag,
-    body::Body,
-    cookie,
     guard::Signed,
+    http::{
+        body::Body,
+        cookie,
+        params::{Condition, Faults, Param, Path, paging},
+        problem::operation_codes,
+        reply::{NoContent, Page, Reply, Tagged, WithCookie},
+        words::Clearable,
+    },
     objects::{Session, SessionPage, User, tagged},
-    params::{Condition, Faults, Param, Path, paging},
-    problem::refusals,
-    reply::{NoContent, Page, Reply, Tagged, WithCookie},
-    words::Clearable,
 };
 use crate::{
     app::App,
@@ -31,7 +33,7 @@ use crate::{
     },
 };
 
-refusals! {
+operation_codes! {
     /// `readMe`.
     ReadMe:;
     /// `updateMe`.
@@ -81,10 +83,10 @@ struct Closing {
 }
 
 /// The operations on one's own account.
-pub struct Me;
+pub struct MeApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Me")]
-impl Me {
+impl MeApi {
     /// See my account.
     #[oai(path = "/me", method = "get", operation_id = "readMe")]
     async fn read(&self, caller: Signed, app: Data<&App>) -> Reply<Tagged<User>, ReadMe> {

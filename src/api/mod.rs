@@ -2,26 +2,18 @@
 
 pub mod accounts;
 pub mod audit;
-pub mod body;
-pub mod cache;
 pub mod contract;
-pub mod cookie;
 pub mod docs;
-pub mod form;
 pub mod guard;
 pub mod health;
-pub mod keys;
+pub mod http;
 pub mod me;
 pub mod objects;
-pub mod params;
-pub mod problem;
-pub mod reply;
 pub mod roles;
 pub mod sessions;
-pub mod source;
+pub mod signing_keys;
 pub mod tokens;
 pub mod users;
-pub mod words;
 
 use poem::{Endpoint, EndpointExt, Request, Response, Route, endpoint::make_sync, get};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
@@ -57,21 +49,21 @@ pub enum Tag {
 /// Every operation there is.
 fn apis() -> Documented<impl OpenApi> {
     Documented((
-        accounts::Accounts,
-        sessions::Sessions,
-        me::Me,
-        users::Users,
-        roles::Roles,
-        audit::Audit,
-        tokens::Tokens,
-        keys::Keys,
-        health::Service,
+        accounts::AccountsApi,
+        sessions::SessionsApi,
+        me::MeApi,
+        users::UsersApi,
+        roles::RolesApi,
+        audit::AuditApi,
+        tokens::TokensApi,
+        signing_keys::SigningKeysApi,
+        health::ServiceApi,
     ))
 }
 
 /// The contract's operations, the contract itself, and its page. The server adds what every answer has in common.
 pub fn routes() -> impl Endpoint<Output = Response> {
-    let document = cache::Document::new(contract::text());
+    let document = http::cache::Document::new(contract::text());
     let contract = move |request: Request| document.respond(&request, "application/json", "no-cache");
     docs::mount(Route::new())
         .at("/openapi.json", get(make_sync(contract)))

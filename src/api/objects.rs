@@ -4,7 +4,7 @@ use chrono::{DurationRound, TimeDelta};
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
 
-use super::{
+use super::http::{
     params::{Parameter, choose},
     reply::Tagged,
     words::Time,

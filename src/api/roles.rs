@@ -5,12 +5,14 @@ use poem_openapi::{Object, OpenApi};
 
 use super::{
     Tag,
-    body::Body,
     guard::Allowed,
-    params::{Param, Path, paging},
-    problem::refusals,
-    reply::{Created, Json, NoContent, Page, Reply},
-    words::Time,
+    http::{
+        body::Body,
+        params::{Param, Path, paging},
+        problem::operation_codes,
+        reply::{Created, Json, NoContent, Page, Reply},
+        words::Time,
+    },
 };
 use crate::{
     app::App,
@@ -23,7 +25,7 @@ use crate::{
     },
 };
 
-refusals! {
+operation_codes! {
     /// `listRoles`.
     ListRoles: ValidationFailed;
     /// `readRole`.
@@ -131,10 +133,10 @@ struct PermissionPage {
 }
 
 /// The operations on roles and permissions.
-pub struct Roles;
+pub struct RolesApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Roles")]
-impl Roles {
+impl RolesApi {
     /// List roles.
     #[oai(path = "/roles", method = "get", operation_id = "listRoles")]
     async fn list(

@@ -7,11 +7,12 @@ use zeroize::Zeroizing;
 
 use super::{
     Tag,
-    body::{Body, OptionalBody},
-    cookie,
-    problem::refusals,
-    reply::{Issued, Json, NoContent, Reply, WithCookie},
-    source,
+    http::{
+        body::{Body, OptionalBody},
+        cookie,
+        problem::operation_codes,
+        reply::{Issued, Json, NoContent, Reply, WithCookie},
+    },
 };
 use crate::{
     app::App,
@@ -19,12 +20,13 @@ use crate::{
     domain::{
         refresh::{self, Granted},
         sessions,
+        source::Source,
     },
     error::{Error, Result},
     values::{identifier::Identifier, password::Password},
 };
 
-refusals! {
+operation_codes! {
     /// `logIn`.
     LogIn: InvalidCredentials AccountDisabled CsrfRejected ValidationFailed TooManyRequests Overloaded;
     /// `logOut`.
@@ -129,10 +131,10 @@ fn presented(request: &Request, settings: &Settings, body: Option<Holding>) -> R
 }
 
 /// The operations on sessions.
-pub struct Sessions;
+pub struct SessionsApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Sessions")]
-impl Sessions {
+impl SessionsApi {
     /// Log in.
     ///
     /// Begins a session. An unknown account and a wrong password are answered alike, and take as long.
@@ -140,7 +142,7 @@ impl Sessions {
     async fn log_in(
         &self,
         app: Data<&App>,
-        source: source::From,
+        source: Data<&Source>,
         request: &Request,
         body: Body<Credentials>,
     ) -> Reply<WithCookie<Issued<Tokens>>, LogIn> {
@@ -149,7 +151,7 @@ impl Sessions {
         if transport == Transport::Cookie {
             cookie::must_be_ours(request, &app.settings)?;
         }
-        let granted = sessions::log_in(&app, &source.0, &identifier, &password).await?;
+        let granted = sessions::log_in(&app, &source, &identifier, &password).await?;
         Ok(hand_out(&app.settings, granted, transport, Issued)?)
     }
 
@@ -162,13 +164,13 @@ impl Sessions {
     async fn log_out(
         &self,
         app: Data<&App>,
-        source: source::From,
+        source: Data<&Source>,
         request: &Request,
         body: OptionalBody<Holding>,
     ) -> Reply<WithCookie<NoContent>, LogOut> {
         let (cookies, cleared) = cookie::given_up(request, &app.settings)?;
         for token in cookies.into_iter().chain(Holding::token(body.0)) {
-            sessions::log_out(&app, &source.0, &token).await?;
+            sessions::log_out(&app, &source, &token).await?;
         }
         Ok(WithCookie(NoContent, cleared))
     }
@@ -182,12 +184,12 @@ impl Sessions {
     async fn refresh(
         &self,
         app: Data<&App>,
-        source: source::From,
+        source: Data<&Source>,
         request: &Request,
         body: OptionalBody<Holding>,
     ) -> Reply<WithCookie<Json<Tokens>>, RefreshSession> {
         let (token, transport) = presented(request, &app.settings, body.0)?;
-        let granted = refresh::exchange(&app, &source.0, &token).await?;
+        let granted = refresh::exchange(&app, &source, &token).await?;
         Ok(hand_out(&app.settings, granted, transport, Json)?)
     }
 }

@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use super::{
     Tag,
-    form::Form,
     guard::{Allowed, Signed},
-    problem::refusals,
-    reply::{Json, Reply},
-    words::Time,
+    http::{
+        form::Form,
+        problem::operation_codes,
+        reply::{Json, Reply},
+        words::Time,
+    },
 };
 use crate::{
     app::App,
@@ -19,7 +21,7 @@ use crate::{
     values::permission::IntrospectTokens,
 };
 
-refusals! {
+operation_codes! {
     /// `readToken`.
     ReadToken:;
     /// `introspectToken`.
@@ -114,10 +116,10 @@ impl Introspection {
 }
 
 /// The operations on access tokens.
-pub struct Tokens;
+pub struct TokensApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Tokens")]
-impl Tokens {
+impl TokensApi {
     /// See what my token says.
     #[oai(path = "/token", method = "get", operation_id = "readToken")]
     async fn read(&self, caller: Signed) -> Reply<Json<Token>, ReadToken> {

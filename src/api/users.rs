@@ -5,13 +5,15 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::{
     Tag,
-    body::Body,
     guard::Allowed,
+    http::{
+        body::Body,
+        params::{Condition, Faults, Param, Parameter, Path, choose, paging},
+        problem::operation_codes,
+        reply::{Created, NoContent, Page, Reply, Tagged},
+        words::Clearable,
+    },
     objects::{Session, SessionPage, Status, User, UserPage, tagged},
-    params::{Condition, Faults, Param, Parameter, Path, choose, paging},
-    problem::refusals,
-    reply::{Created, NoContent, Page, Reply, Tagged},
-    words::Clearable,
 };
 use crate::{
     app::App,
@@ -35,7 +37,7 @@ use crate::{
     },
 };
 
-refusals! {
+operation_codes! {
     /// `listUsers`.
     ListUsers: ValidationFailed;
     /// `readUser`.
@@ -140,10 +142,10 @@ struct RoleSetting {
 }
 
 /// The operations on users.
-pub struct Users;
+pub struct UsersApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Users")]
-impl Users {
+impl UsersApi {
     /// List users.
     ///
     /// Newest first, unless `sort` says otherwise.

@@ -12,7 +12,7 @@ use crate::{
     config::{self, Settings},
     domain::{
         administration::By,
-        keys::{self, SigningKey, Status},
+        signing_keys::{self, SigningKey, Status},
     },
     live::master_key::MasterKey,
     values::key_id::KeyId,
@@ -43,19 +43,19 @@ pub(super) async fn run(command: Key, settings: Settings) -> Result<()> {
     let app = open(settings).await?;
     match command {
         Key::List => {
-            for key in keys::list(&app).await.map_err(explain)? {
+            for key in signing_keys::list(&app).await.map_err(explain)? {
                 say(line(&key))?;
             }
         }
         Key::Rotate => {
-            let key = keys::rotate(&app, By::Operator).await.map_err(explain)?;
+            let key = signing_keys::rotate(&app, By::Operator).await.map_err(explain)?;
             say(line(&key))?;
         }
         Key::Revoke { kid } => {
-            keys::revoke(&app, By::Operator, &kid).await.map_err(explain)?;
+            signing_keys::revoke(&app, By::Operator, &kid).await.map_err(explain)?;
             say(format_args!("Revoked {kid}: its tokens are refused."))?;
         }
-        Key::Rewrap { .. } => match keys::rewrap(&app, new).await.map_err(explain)? {
+        Key::Rewrap { .. } => match signing_keys::rewrap(&app, new).await.map_err(explain)? {
             Some(file) => say(format_args!(
                 "Sealed everything under a new master key, which is in {}.\n\
                  Backups made until now open only with the old one: keep {} with them, and not here.\n\

@@ -90,7 +90,7 @@ pub struct Server {
     /// Where callers reach this server.
     #[serde(with = "written", default)]
     pub public_url: Option<Origin>,
-    /// The networks of proxies whose forwarded headers are believed.
+    /// The networks of proxies whose forwarded headers are trusted.
     #[serde(with = "written")]
     pub trusted_proxies: Vec<IpNet>,
     /// For which hosts browsers are told to use TLS alone, where `public_url` begins with `https:`.

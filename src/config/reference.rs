@@ -61,7 +61,7 @@ pub const REFERENCE: &[Setting] = &[
     open(
         "server.trusted_proxies",
         "[]",
-        "Networks of proxies whose forwarded client addresses are believed; nobody's by default, since anybody can send such headers.",
+        "Networks of proxies whose forwarded client addresses are trusted; nobody's by default, since anybody can send such headers.",
     ),
     open(
         "server.forwarded_header",

@@ -18,11 +18,11 @@ use super::{
 use crate::{
     app::App,
     entity::{
-        user::{self, Profile, Status, Taken},
+        user::{self, NameConflict, Profile, Status},
         user_role,
     },
     error::{Error, Fault, Result},
-    live::{database::Transaction, doors::Door},
+    live::{database::Transaction, rate_limits::RateLimit},
     values::{
         Invalid,
         email::Email,
@@ -85,7 +85,7 @@ pub async fn register(app: &App, source: &Source, new: NewAccount) -> Result<Use
     if !app.settings.registration.open {
         return Err(Error::RegistrationClosed);
     }
-    throttle::pass(app, source, Door::Registration)?;
+    throttle::limit_rate(app, source, RateLimit::Registration)?;
     let hash = hash_for(app, &new).await?;
     let tx = app.db.write().await?;
     let user = insert(app, &tx, new, hash).await?;
@@ -137,7 +137,7 @@ pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<P
         updated_at: Set(now),
         last_login_at: Set(None),
     };
-    let user = user.insert(tx).await.map_err(taken)?;
+    let user = user.insert(tx).await.map_err(name_conflict)?;
     user_role::replace(tx, user.id, &new.roles).await?;
     Ok(user)
 }
@@ -170,7 +170,7 @@ pub async fn update(
         _ => None,
     };
     let tx = app.db.write().await?;
-    let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
+    let Standing { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
     if let Some(proof) = proof {
         proof.holds(&tx, app.clock.now(), &user).await?;
     } else if names.email.as_ref().is_some_and(|it| it.as_str() != user.email) {
@@ -203,7 +203,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
     let proof = prove(app, caller, current).await?;
     let hash = credentials::hash(app, new).await?;
     let tx = app.db.write().await?;
-    let Standing { user, .. } = caller.again(&tx, app.clock.now()).await?;
+    let Standing { user, .. } = caller.recheck(&tx, app.clock.now()).await?;
     let now = app.clock.now();
     proof.holds(&tx, now, &user).await?;
     audit::record(&tx, now, &caller.source, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
@@ -231,7 +231,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec
     let proof = prove(app, caller, current).await?;
     let tx = app.db.write().await?;
     lock_administration(&tx).await?;
-    let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
+    let Standing { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
     let now = app.clock.now();
     proof.holds(&tx, now, &user).await?;
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
@@ -287,7 +287,7 @@ pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: use
     }
     row.revision = Set(before.revision + 1);
     row.updated_at = Set(app.clock.now());
-    row.update(tx).await.map_err(taken)
+    row.update(tx).await.map_err(name_conflict)
 }
 
 /// What an audit event tells of a change: each member that differs, before and after.
@@ -306,10 +306,10 @@ pub fn difference(before: &Profile, after: &user::Model) -> serde_json::Value {
     members.into()
 }
 
-fn taken(err: DbErr) -> Error {
-    match Taken::from_error(&err) {
-        Some(Taken::Email) => Error::EmailTaken,
-        Some(Taken::Username) => Error::UsernameTaken,
+fn name_conflict(err: DbErr) -> Error {
+    match NameConflict::from_error(&err) {
+        Some(NameConflict::Email) => Error::EmailTaken,
+        Some(NameConflict::Username) => Error::UsernameTaken,
         None => err.into(),
     }
 }

@@ -64,7 +64,7 @@ impl By<'_> {
         let authority = match self {
             Self::Operator => Authority { actor: Actor::operator(), source: Source::default(), grants: Grants::Everything, map },
             Self::Caller(caller, permission) => {
-                let Standing { user, roles } = caller.again(&tx, app.clock.now()).await?;
+                let Standing { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
                 map.require(&roles, permission)?;
                 Authority { actor: caller.actor(&user), source: caller.source.clone(), grants: map.grants(&roles), map }
             }
@@ -169,7 +169,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
         row.status = Set(status);
     }
     let after = accounts::save(app, &tx, before.clone(), row).await?;
-    let mut taken = revocations::Taken::default();
+    let mut taken = revocations::PendingRevocations::default();
     if after.status == Status::Disabled && before.status == Status::Active {
         taken = revocations::end_sessions(&tx, id, Which::All).await?;
         users::keep_an_administrator(&tx, &roles).await?;
@@ -244,7 +244,7 @@ pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) ->
     users::keep_an_administrator(&tx, &before).await?;
     let event = Event::on_user(Kind::UserRolesSet, &user).with(json!({ "before": before, "after": after }));
     audit::record(&tx, user.updated_at, &authority.source, authority.actor, event).await?;
-    revocations::make_stale(&tx, &user).await?.commit(app, tx).await?;
+    revocations::revoke_older_tokens(&tx, &user).await?.commit(app, tx).await?;
     Ok(User { profile: user.into(), roles: after })
 }
 

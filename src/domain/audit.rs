@@ -14,9 +14,9 @@ use crate::{
     entity::{audit_event, installation, json::JsonText, user},
     error::Result,
     live::{
+        clock_trust::TrustedReading,
         database::Transaction,
-        refusals::{Count, Refusal},
-        watch::Believed,
+        denials::{Count, Denial},
     },
     values::{
         ids::{EventId, SessionId, UserId},
@@ -214,12 +214,12 @@ pub async fn list(app: &App, filter: &Filter, paging: &Paging) -> Result<Slice<a
 /// # Errors
 /// When the database fails; then they are lost, and the log has them.
 pub async fn write_refusals(app: &App, now: DateTime<Utc>) -> Result<()> {
-    let refusals = app.refusals.take(now);
+    let refusals = app.denials.take(now);
     if refusals.is_empty() {
         return Ok(());
     }
     let tx = app.db.write().await?;
-    for (Refusal { user, operation, permission, minute }, Count { times, address }) in refusals {
+    for (Denial { user, operation, permission, minute }, Count { times, address }) in refusals {
         let Some(user) = user::Entity::find_by_id(user).one(&tx).await? else { continue };
         let source = Source { address, ..Source::default() };
         let details = json!({ "operation": operation, "permission": permission, "count": times });
@@ -236,8 +236,8 @@ const AT_ONCE: u64 = 2_000;
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(app: &App, believed: Believed) -> Result<()> {
-    let oldest = believed.long_ago() - app.settings.audit.retention;
+pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
+    let oldest = trusted.long_ago() - app.settings.audit.retention;
     // An event that was written while the clock was far behind looks old from the first.
     if installation::Entity::row(app.db.read()).await?.behind_at.is_some_and(|behind| behind > oldest) {
         return Ok(());
@@ -245,7 +245,7 @@ pub async fn purge(app: &App, believed: Believed) -> Result<()> {
     let oldest = EventId::first_of(oldest);
     // A few at a time, so that nobody else who writes waits for long.
     loop {
-        let tx = app.db.write_at_leisure().await?;
+        let tx = app.db.write_in_background().await?;
         let old = audit_event::Entity::find().select_only().column(audit_event::Column::Id);
         let old = old.filter(audit_event::COLUMN.id.lt(oldest)).limit(AT_ONCE);
         let some: Vec<EventId> = old.into_tuple().all(&tx).await?;

@@ -83,7 +83,7 @@ impl Caller {
     /// [`Error::InvalidToken`] when the key that signed the token was revoked;
     /// [`Error::SessionEnded`] when the session or the account is gone, or the account disabled; [`Error::StaleToken`]
     /// when its roles were assigned anew since the token was issued.
-    pub async fn again(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<Standing> {
+    pub async fn recheck(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<Standing> {
         let key = signing_key::Entity::find_by_id(&self.key_id).one(tx).await?;
         if key.is_some_and(|it| it.revoked_at.is_some()) {
             return Err(Error::InvalidToken);

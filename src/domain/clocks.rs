@@ -12,8 +12,8 @@ use crate::{
     entity::installation,
     error::{Error, Result},
     live::{
+        clock_trust::{Doubt, TrustedReading},
         feed::MOST_SKEW,
-        watch::{Believed, Doubt},
     },
 };
 
@@ -22,13 +22,13 @@ use crate::{
 ///
 /// # Errors
 /// When the database fails; then nothing may be deleted either.
-pub async fn check(app: &App) -> Result<Option<Believed>> {
-    let before = app.watch.doubt();
+pub async fn check(app: &App) -> Result<Option<TrustedReading>> {
+    let before = app.clock_trust.doubt();
     let tx = app.db.write().await?;
     let mut row = installation::Entity::locked(&tx).await?;
     let ahead = ahead_of_database(app, &tx).await?;
     let seen = row.clone();
-    let judged = app.watch.judge(app.clock.read(), ahead, &mut row);
+    let judged = app.clock_trust.judge(app.clock.read(), ahead, &mut row);
     if row != seen {
         row.write(&tx).await?;
         tx.commit().await?;
@@ -38,7 +38,7 @@ pub async fn check(app: &App) -> Result<Option<Believed>> {
             why = %doubt,
             "this machine's clock may be wrong, so nothing is deleted; if it is right, run `vestibule clock accept`"
         ),
-        (Ok(_), Some(_)) => tracing::info!("this machine's clock is believed again"),
+        (Ok(_), Some(_)) => tracing::info!("this machine's clock is trusted again"),
         _ => {}
     }
     Ok(judged.ok())
@@ -52,11 +52,11 @@ pub async fn check(app: &App) -> Result<Option<Believed>> {
 pub async fn compare(app: &App) -> Result<()> {
     let ahead = ahead_of_database(app, app.db.feed()).await?;
     let skew = ahead.unwrap_or_default().abs().to_std().unwrap_or_default();
-    app.feed.note_skew(skew);
-    let judge_anew = match app.watch.doubt() {
+    app.access.feed.note_skew(skew);
+    let judge_anew = match app.clock_trust.doubt() {
         None => skew > MOST_SKEW,
         Some(Doubt::Database) => skew <= MOST_SKEW,
-        Some(_) => installation::Entity::row(app.db.feed()).await?.accepted != app.watch.accepted(),
+        Some(_) => installation::Entity::row(app.db.feed()).await?.accepted != app.clock_trust.accepted(),
     };
     if judge_anew {
         check(app).await?;
@@ -80,7 +80,7 @@ pub async fn accept(app: &App) -> Result<DateTime<Utc>> {
         )));
     }
     let reading = app.clock.read();
-    app.watch.accept(reading, &mut row);
+    app.clock_trust.accept(reading, &mut row);
     row.write(&tx).await?;
     audit::record(&tx, reading.now, &authority.source, authority.actor, Event::of(Kind::ClockAccepted)).await?;
     tx.commit().await?;

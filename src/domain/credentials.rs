@@ -34,7 +34,7 @@ pub enum Verdict {
 pub async fn hash(app: &App, password: &NewPassword) -> Result<PasswordHash> {
     let digest = digest(app, password.expose());
     let cost = app.settings.password.bcrypt_cost;
-    app.hasher.run(move || bcrypt_hash(&digest, cost)).await?
+    app.passwords.pool.run(move || bcrypt_hash(&digest, cost)).await?
 }
 
 /// Checks a password against what is stored; `None` where there is no account or it has no password.
@@ -49,8 +49,9 @@ pub async fn check(app: &App, stored: Option<&PasswordHash>, password: &Password
     let today = app.settings.password.bcrypt_cost;
     let stored = stored.and_then(PasswordHash::bcrypt).map(|(cost, hash)| (cost, hash.to_owned()));
     let known = stored.as_ref().map_or(today, |(cost, _)| *cost);
-    let dearest = app.dearest_cost.fetch_max(known, Ordering::Relaxed).max(known);
-    app.hasher
+    let dearest = app.passwords.highest_cost.fetch_max(known, Ordering::Relaxed).max(known);
+    app.passwords
+        .pool
         .run(move || {
             let Some((cost, hash)) = stored else {
                 burn(&digest, dearest)?;
@@ -72,7 +73,7 @@ pub async fn check(app: &App, stored: Option<&PasswordHash>, password: &Password
 
 /// 64 characters whatever the password's length: within bcrypt's 72 bytes, and without NUL.
 fn digest(app: &App, password: &str) -> Zeroizing<String> {
-    Zeroizing::new(BASE64.encode(hmac::sign(&app.pepper, password.as_bytes())))
+    Zeroizing::new(BASE64.encode(hmac::sign(&app.passwords.pepper, password.as_bytes())))
 }
 
 fn bcrypt_hash(digest: &str, cost: u32) -> Result<PasswordHash> {

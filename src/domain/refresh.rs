@@ -35,7 +35,7 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
-    live::{database::Transaction, doors::Door},
+    live::{database::Transaction, rate_limits::RateLimit},
     values::{
         ids::SessionId,
         refresh_token::{MAC_LEN, RefreshToken},
@@ -78,7 +78,7 @@ pub(super) fn grant(
 /// # Errors
 /// [`Error::InvalidRefreshToken`], whatever is wrong with it; [`Error::TooManyRequests`].
 pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Granted> {
-    throttle::pass(app, source, Door::Refresh)?;
+    throttle::limit_rate(app, source, RateLimit::Refresh)?;
     // Before anybody has to wait for us: what is not genuine costs one read.
     let (session, token) = session_of(app, presented).await?.ok_or(Error::InvalidRefreshToken)?;
     let (inside, from) = (app.clone(), source.clone());
@@ -114,7 +114,7 @@ enum Found {
 }
 
 /// What a serial is to its session.
-enum Place {
+enum SerialState {
     Current,
     /// Its successor was given out just now.
     Replayed,
@@ -124,17 +124,17 @@ enum Place {
     Ahead,
 }
 
-fn place(session: &session::Model, serial: i64, now: DateTime<Utc>, replay_window: Duration) -> Place {
+fn serial_state(session: &session::Model, serial: i64, now: DateTime<Utc>, replay_window: Duration) -> SerialState {
     if serial == session.current {
-        Place::Current
+        SerialState::Current
     } else if serial > session.current {
-        Place::Ahead
+        SerialState::Ahead
     } else if session.parent != Some(serial) {
-        Place::Spent
+        SerialState::Spent
     } else if now < session.last_used_at + replay_window {
-        Place::Replayed
+        SerialState::Replayed
     } else {
-        Place::Doubted
+        SerialState::Doubted
     }
 }
 
@@ -149,19 +149,19 @@ async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Mod
     if session.ends_at(app.settings.sessions.idle_ttl) < now + TimeDelta::seconds(1) {
         return Ok(Found::Nothing);
     }
-    let place = place(&session, token.serial, now, app.settings.sessions.replay_window);
-    match place {
-        Place::Spent => return Ok(Found::Misplaced(Kind::RefreshReused)),
-        Place::Ahead => return Ok(Found::Misplaced(Kind::RefreshAhead)),
-        Place::Replayed => {}
-        Place::Current | Place::Doubted => {
+    let state = serial_state(&session, token.serial, now, app.settings.sessions.replay_window);
+    match state {
+        SerialState::Spent => return Ok(Found::Misplaced(Kind::RefreshReused)),
+        SerialState::Ahead => return Ok(Found::Misplaced(Kind::RefreshAhead)),
+        SerialState::Replayed => {}
+        SerialState::Current | SerialState::Doubted => {
             if !session::Entity::rotate(tx, &session, token.serial, now).await? {
                 return Err(Error::Unavailable(sea_orm::DbErr::RecordNotUpdated));
             }
             session = session::Model { current: session.current + 1, parent: Some(token.serial), last_used_at: now, ..session };
         }
     }
-    if matches!(place, Place::Doubted) {
+    if matches!(state, SerialState::Doubted) {
         let event = Event::on_user(Kind::RefreshDoubted, &user);
         audit::record(tx, now, source, Actor::account(&user, Some(session.id)), event).await?;
     }
@@ -174,7 +174,7 @@ async fn refuse(app: &App, source: &Source, token: &RefreshToken, kind: Kind) ->
     let tx = app.db.write().await?;
     let Some(session) = session::Entity::find_by_id(token.session).one(&tx).await? else { return Ok(()) };
     let Some(user) = user::Entity::locked(&tx, session.user_id).await? else { return Ok(()) };
-    let mut ended = revocations::Taken::default();
+    let mut ended = revocations::PendingRevocations::default();
     if kind == Kind::RefreshReused {
         ended = revocations::end_sessions(&tx, user.id, Which::Only(session.id)).await?;
         if ended.is_empty() {

@@ -18,11 +18,11 @@ use crate::{
     },
     error::{Error, Result},
     live::{
+        clock_trust::TrustedReading,
         database::{CommitError, Transaction},
         revocations::{KEPT, MARGIN, Revocation},
         role_map::RoleMap,
         vault,
-        watch::Believed,
     },
     values::ids::{SessionId, UserId},
 };
@@ -37,7 +37,7 @@ pub const CHANNEL: &str = "vestibule_revocations";
 /// What a transaction takes away, to be remembered once it is committed.
 #[must_use = "a revocation bites only once it is committed and remembered"]
 #[derive(Default)]
-pub struct Taken {
+pub struct PendingRevocations {
     all: Vec<Revocation>,
     /// Whether others may have taken as much away a moment ago, of which this process has not heard.
     looks_back: bool,
@@ -45,7 +45,7 @@ pub struct Taken {
     latest: DateTime<Utc>,
 }
 
-impl Taken {
+impl PendingRevocations {
     /// Whether nothing was there to take away.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -68,7 +68,7 @@ impl Taken {
     /// When the commit fails. Where its outcome is unknown, the feed is read again at once, and tells.
     pub async fn commit(self, app: &App, tx: Transaction) -> Result<()> {
         let now = app.clock.now();
-        let expires_at = app.watch.latest(now).max(self.latest) + KEPT + MARGIN;
+        let expires_at = app.clock_trust.latest(now).max(self.latest) + KEPT + MARGIN;
         if !self.all.is_empty() {
             if tx.get_database_backend() == DbBackend::Postgres {
                 tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({FEED_LOCK}); NOTIFY {CHANNEL}")).await?;
@@ -79,18 +79,18 @@ impl Taken {
             }
         }
         // Nobody is told that the change is made, so what this process knows is as good as another replica's knowledge.
-        let look_again = |_: &Error| app.feed.wake();
+        let look_again = |_: &Error| app.access.feed.wake();
         tx.commit().await.inspect_err(|err| {
             if matches!(err, CommitError::Unknown(_)) {
-                app.feed.wake();
+                app.access.feed.wake();
             }
         })?;
         let reading = app.clock.read();
-        self.all.iter().for_each(|it| app.revocations.apply(*it, expires_at, reading));
-        if self.all.contains(&Revocation::Roles) {
+        self.all.iter().for_each(|it| app.access.revocations.apply(*it, expires_at, reading));
+        if self.all.contains(&Revocation::RoleMap) {
             reload_roles(app).await.inspect_err(look_again)?;
         }
-        if self.all.contains(&Revocation::Keys) {
+        if self.all.contains(&Revocation::SigningKeys) {
             reload_keys(app).await.inspect_err(look_again)?;
         }
         if self.looks_back {
@@ -112,9 +112,9 @@ impl Taken {
 fn row(revocation: Revocation, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> revocation::ActiveModel {
     let (kind, session, user, least) = match revocation {
         Revocation::Session(session) => (Kind::SessionEnded, Some(session), None, None),
-        Revocation::Tokens(user, least) => (Kind::TokensStale, None, Some(user), Some(least)),
-        Revocation::Roles => (Kind::RolesChanged, None, None, None),
-        Revocation::Keys => (Kind::KeysChanged, None, None, None),
+        Revocation::TokensBefore(user, least) => (Kind::TokensStale, None, Some(user), Some(least)),
+        Revocation::RoleMap => (Kind::RolesChanged, None, None, None),
+        Revocation::SigningKeys => (Kind::KeysChanged, None, None, None),
     };
     revocation::ActiveModel {
         seq: NotSet,
@@ -142,7 +142,7 @@ pub enum Which {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn end_sessions(tx: &Transaction, user: UserId, which: Which) -> Result<Taken> {
+pub async fn end_sessions(tx: &Transaction, user: UserId, which: Which) -> Result<PendingRevocations> {
     let theirs = session::Entity::of(user);
     let sessions = match which {
         Which::All => theirs,
@@ -157,33 +157,33 @@ pub async fn end_sessions(tx: &Transaction, user: UserId, which: Which) -> Resul
         session::Entity::delete_many().filter(session::COLUMN.id.is_in(some.iter().copied())).exec(tx).await?;
     }
     let all = ids.into_iter().map(Revocation::Session).collect();
-    Ok(Taken { all, looks_back: !matches!(which, Which::Only(_)), latest })
+    Ok(PendingRevocations { all, looks_back: !matches!(which, Which::Only(_)), latest })
 }
 
 /// Makes a user's tokens stale, as their roles were assigned anew. Their sessions go on.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn make_stale(tx: &impl ConnectionTrait, user: &user::Model) -> Result<Taken> {
+pub async fn revoke_older_tokens(tx: &impl ConnectionTrait, user: &user::Model) -> Result<PendingRevocations> {
     let newest = session::Entity::of(user.id).order_by_desc(session::COLUMN.last_used_at).one(tx).await?;
     let latest = newest.map(|it| it.last_used_at).unwrap_or_default();
-    Ok(Taken { latest, ..Taken::one(Revocation::Tokens(user.id, user.epoch)) })
+    Ok(PendingRevocations { latest, ..PendingRevocations::one(Revocation::TokensBefore(user.id, user.epoch)) })
 }
 
 /// Tells everybody that some role grants something else now.
-pub fn change_roles() -> Taken {
-    Taken::one(Revocation::Roles)
+pub fn roles_changed() -> PendingRevocations {
+    PendingRevocations::one(Revocation::RoleMap)
 }
 
 /// Tells everybody that a signing key was made or revoked.
-pub fn change_keys() -> Taken {
-    Taken::one(Revocation::Keys)
+pub fn signing_keys_changed() -> PendingRevocations {
+    PendingRevocations::one(Revocation::SigningKeys)
 }
 
 /// Reads the role map again. One at a time, so that no older map replaces a newer one.
 async fn reload_roles(app: &App) -> Result<()> {
-    let _turn = app.reloading.lock().await;
-    app.roles.store(Arc::new(RoleMap::load(app.db.feed()).await?));
+    let _turn = app.access.reloading.lock().await;
+    app.access.roles.store(Arc::new(RoleMap::load(app.db.feed()).await?));
     Ok(())
 }
 
@@ -192,12 +192,12 @@ async fn reload_roles(app: &App) -> Result<()> {
 /// # Errors
 /// When the database fails.
 pub(super) async fn reload_keys(app: &App) -> Result<()> {
-    let _turn = app.reloading.lock().await;
-    let (ring, closed) = vault::key_ring(app.db.feed(), &app.sealer, &app.keys.load()).await?;
+    let _turn = app.access.reloading.lock().await;
+    let (ring, closed) = vault::key_ring(app.db.feed(), &app.signing.sealer, &app.signing.keys.load()).await?;
     for kid in closed {
         tracing::error!(kid, "a signing key does not open: the master key was changed, so restart this server");
     }
-    app.keys.store(Arc::new(ring));
+    app.signing.keys.store(Arc::new(ring));
     Ok(())
 }
 
@@ -207,20 +207,20 @@ pub(super) async fn reload_keys(app: &App) -> Result<()> {
 /// When the database fails, or is a standby that may lag behind. What was read until then is known all the same.
 pub async fn follow(app: &App) -> Result<()> {
     let uptime = app.clock.uptime();
-    let poll = app.feed.begin(uptime);
+    let poll = app.access.feed.begin(uptime);
     let db = app.db.feed();
     if db.get_database_backend() == DbBackend::Postgres && is_standby(db).await? {
         return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
     }
     // Rows are purged after an hour: whoever slept so long may have missed that a role or a key was changed.
-    let slept = app.feed.age(uptime) > KEPT / 2;
+    let slept = app.access.feed.age(uptime) > KEPT / 2;
     let (mut roles_changed, mut keys_changed) = (slept, slept);
     loop {
-        let rows = revocation::after(db, app.feed.seen()).await?;
+        let rows = revocation::after(db, app.access.feed.seen()).await?;
         let reading = app.clock.read();
         for row in &rows {
             if let Some(revocation) = Revocation::of(row) {
-                app.revocations.apply(revocation, row.expires_at, reading);
+                app.access.revocations.apply(revocation, row.expires_at, reading);
             }
         }
         roles_changed |= rows.iter().any(|row| row.kind == Kind::RolesChanged);
@@ -234,9 +234,9 @@ pub async fn follow(app: &App) -> Result<()> {
             reload_keys(app).await?;
             keys_changed = false;
         }
-        app.feed.advance(rows.last().map_or(0, |row| row.seq));
+        app.access.feed.advance(rows.last().map_or(0, |row| row.seq));
         if (rows.len() as u64) < revocation::PAGE {
-            app.feed.succeed(&poll);
+            app.access.feed.succeed(&poll);
             return Ok(());
         }
     }
@@ -252,13 +252,13 @@ async fn is_standby(db: &impl ConnectionTrait) -> Result<bool> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(app: &App, believed: Believed) -> Result<()> {
-    app.revocations.sweep(believed.reading());
-    let tx = app.db.write_at_leisure().await?;
+pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
+    app.access.revocations.sweep(trusted.reading());
+    let tx = app.db.write_in_background().await?;
     let mut installation = installation::Entity::locked(&tx).await?;
     // Never earlier: a clock that turns out to be wrong has deleted them all the same.
-    installation.purged_before = installation.purged_before.max(Some(believed.long_ago()));
+    installation.purged_before = installation.purged_before.max(Some(trusted.long_ago()));
     installation.write(&tx).await?;
-    revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(believed.long_ago())).exec(&tx).await?;
+    revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(trusted.long_ago())).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

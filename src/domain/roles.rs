@@ -119,7 +119,7 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
     let details = json!({ "description": row.description, "permissions": permissions });
     let event = Event::on_role(Kind::RoleCreated, name.as_str()).with(details);
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
-    revocations::change_roles().commit(app, tx).await?;
+    revocations::roles_changed().commit(app, tx).await?;
     Ok(Role { row, permissions })
 }
 
@@ -149,7 +149,7 @@ pub async fn replace(app: &App, by: By<'_>, name: &RoleName, stated: Option<&Rol
         "after": { "description": row.description, "permissions": permissions },
     }));
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
-    revocations::change_roles().commit(app, tx).await?;
+    revocations::roles_changed().commit(app, tx).await?;
     Ok(Role { row, permissions })
 }
 
@@ -167,7 +167,7 @@ pub async fn delete(app: &App, by: By<'_>, name: &RoleName) -> Result<()> {
     row.delete(&tx).await?;
     let event = Event::on_role(Kind::RoleDeleted, name.as_str()).with(json!({ "permissions": before.0 }));
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
-    revocations::change_roles().commit(app, tx).await
+    revocations::roles_changed().commit(app, tx).await
 }
 
 /// What a role grants before it is edited.

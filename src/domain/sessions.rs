@@ -25,7 +25,7 @@ use crate::{
         user_role,
     },
     error::{Error, Missing, Result},
-    live::{database::Transaction, revocations::KEPT, watch::Believed},
+    live::{clock_trust::TrustedReading, database::Transaction, revocations::KEPT},
     values::{
         identifier::Identifier,
         ids::{SessionId, UserId},
@@ -44,7 +44,7 @@ const TRIES: usize = 3;
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
 /// to who knows the password; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<Granted> {
-    app.hasher.has_room()?;
+    app.passwords.pool.has_room()?;
     for _ in 0..TRIES {
         let found = users::by_identifier(app, identifier).await?;
         let target = found.as_ref().map_or(Target::Nobody(identifier), |it| Target::Account(it.id));
@@ -174,7 +174,7 @@ pub async fn list_of(app: &App, user: UserId, paging: &Paging) -> Result<Slice<S
 /// [`Error::NotFound`] when the one named is not theirs.
 pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<Vec<SessionId>> {
     let tx = app.db.write().await?;
-    let Standing { user, .. } = caller.again(&tx, app.clock.now()).await?;
+    let Standing { user, .. } = caller.recheck(&tx, app.clock.now()).await?;
     let taken = revocations::end_sessions(&tx, user.id, which).await?;
     if taken.is_empty() && matches!(which, Which::Only(_)) {
         return Err(Error::NotFound(Missing::Session));
@@ -204,7 +204,7 @@ async fn commit_end(
     source: &Source,
     actor: Actor,
     user: &user::Model,
-    taken: revocations::Taken,
+    taken: revocations::PendingRevocations,
 ) -> Result<Vec<SessionId>> {
     let ended = taken.sessions();
     let event = Event::on_user(Kind::SessionEnded, user).with(serde_json::json!({ "sessions": ended }));
@@ -218,11 +218,11 @@ async fn commit_end(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(app: &App, believed: Believed) -> Result<()> {
-    let long_ago = believed.long_ago() - KEPT;
+pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
+    let long_ago = trusted.long_ago() - KEPT;
     let unused = session::COLUMN.last_used_at.lte(long_ago - app.settings.sessions.idle_ttl);
     let over = Condition::any().add(session::COLUMN.expires_at.lte(long_ago)).add(unused);
-    let tx = app.db.write_at_leisure().await?;
+    let tx = app.db.write_in_background().await?;
     session::Entity::delete_many().filter(over).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     entity::{known_network, throttle},
     error::{Error, Result},
-    live::{database::Transaction, doors::Door, watch::Believed},
+    live::{clock_trust::TrustedReading, database::Transaction, rate_limits::RateLimit},
     values::{
         budget::{Budget, Spent},
         identifier::Identifier,
@@ -52,11 +52,11 @@ struct Keys {
 ///
 /// # Errors
 /// [`Error::TooManyRequests`].
-pub fn pass(app: &App, source: &Source, door: Door) -> Result<()> {
+pub fn limit_rate(app: &App, source: &Source, limit: RateLimit) -> Result<()> {
     if !app.settings.throttle.enabled {
         return Ok(());
     }
-    app.doors.pass(door, source.address.into(), app.clock.read().steady()).map_err(too_many)
+    app.throttle.rate_limits.pass(limit, source.address.into(), app.clock.read().steady()).map_err(too_many)
 }
 
 /// Lets somebody try a password. Nothing is written for who is refused.
@@ -64,7 +64,7 @@ pub fn pass(app: &App, source: &Source, door: Door) -> Result<()> {
 /// # Errors
 /// [`Error::TooManyRequests`].
 pub async fn attempt(app: &App, source: &Source, target: Target<'_>) -> Result<Attempt> {
-    let attempt = Attempt(app.settings.throttle.enabled.then(|| Keys::new(&app.throttle_key, source, target)));
+    let attempt = Attempt(app.settings.throttle.enabled.then(|| Keys::new(&app.throttle.key, source, target)));
     attempt.check(app.db.read(), app.clock.now()).await?;
     Ok(attempt)
 }
@@ -168,9 +168,9 @@ fn too_many(wait: TimeDelta) -> Error {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(app: &App, believed: Believed) -> Result<()> {
-    let long_ago = believed.long_ago();
-    let tx = app.db.write_at_leisure().await?;
+pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
+    let long_ago = trusted.long_ago();
+    let tx = app.db.write_in_background().await?;
     throttle::Entity::delete_many().filter(throttle::COLUMN.forgiven_at.lte(long_ago)).exec(&tx).await?;
     known_network::Entity::delete_many().filter(known_network::COLUMN.expires_at.lte(long_ago)).exec(&tx).await?;
     Ok(tx.commit().await?)

@@ -62,7 +62,7 @@ pub fn issue(
     let settings = &app.settings;
     let until = (now + settings.tokens.access_ttl).min(session.ends_at(settings.sessions.idle_ttl));
     let claims = Claims {
-        iss: app.issuer.clone(),
+        iss: app.signing.issuer.clone(),
         aud: Audience::One(settings.tokens.audience.clone()),
         sub: user.id,
         client_id: session.client_id.clone(),
@@ -73,7 +73,7 @@ pub fn issue(
         roles,
         epoch: user.epoch,
     };
-    let token = app.keys.load().sign(&claims, now).map_err(Error::internal)?;
+    let token = app.signing.keys.load().sign(&claims, now).map_err(Error::internal)?;
     Ok(AccessToken { token, expires_in: claims.exp - claims.iat })
 }
 
@@ -87,27 +87,28 @@ pub async fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if token.len() > LONGEST {
         return Err(Error::InvalidToken);
     }
-    let Verified { key_id, claims } = app.verified.get_or(token, || authenticate(app, token)).ok_or(Error::InvalidToken)?;
+    let Verified { key_id, claims } =
+        app.signing.verified.get_or(token, || authenticate(app, token)).ok_or(Error::InvalidToken)?;
     let now = app.clock.now();
-    if app.keys.load().get(&key_id, now).is_none() {
+    if app.signing.keys.load().get(&key_id, now).is_none() {
         return Err(Error::InvalidToken);
     }
     if now.timestamp() >= claims.exp {
         return Err(Error::ExpiredToken);
     }
-    if app.revocations.has_ended(claims.sid) {
+    if app.access.revocations.has_ended(claims.sid) {
         return Err(Error::SessionEnded);
     }
-    if app.revocations.is_stale(claims.sub, claims.epoch) {
+    if app.access.revocations.is_stale(claims.sub, claims.epoch) {
         return Err(Error::StaleToken);
     }
-    if !app.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
+    if !app.access.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
         return Err(Error::AuthorizationStale);
     }
-    if app.revocations.has_forgotten(claims.exp) {
+    if app.access.revocations.has_forgotten(claims.exp) {
         stands(app, &claims).await?;
     }
-    Ok(Caller { key_id, claims, roles: app.roles.load_full(), source })
+    Ok(Caller { key_id, claims, roles: app.access.roles.load_full(), source })
 }
 
 /// Asks the database whether a token's session goes on. Only for a token that was dead for long when the clock was set
@@ -141,7 +142,7 @@ fn authenticate(app: &App, token: &str) -> Option<Verified> {
     let (header, payload) = message.split_once('.')?;
     let header: Header = object(&decode(header)?)?;
     decode(signature)?;
-    let keys = app.keys.load();
+    let keys = app.signing.keys.load();
     let now = app.clock.now();
     let key = keys.get(&header.kid, now)?;
     if header.typ != TYPE || header.alg != key.algorithm_name() || !key.verifies(message, signature) {
@@ -150,7 +151,7 @@ fn authenticate(app: &App, token: &str) -> Option<Verified> {
     let payload: Value = object(&decode(payload)?)?;
     let begins = payload.get("nbf").is_none_or(|nbf| nbf.as_f64().is_some_and(|it| has_come(it, now)));
     let claims: Claims = serde_json::from_value(payload).ok()?;
-    let is_ours = claims.iss == app.issuer
+    let is_ours = claims.iss == app.signing.issuer
         && claims.aud.holds(&app.settings.tokens.audience)
         && (1..=KEPT.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
         && claims.iat <= now.timestamp() + LEEWAY

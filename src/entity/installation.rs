@@ -13,7 +13,7 @@ pub struct Model {
     pub id: i64,
     /// The `iss` of its tokens, if a setting names it.
     pub issuer: Option<String>,
-    /// The newest time that a server believed. Nothing before the first server runs.
+    /// The newest time that a server trusted. Nothing before the first server runs.
     pub newest_at: Option<DateTime<Utc>>,
     /// The time of a clock in doubt, when a server last looked at it.
     pub doubted_at: Option<DateTime<Utc>>,

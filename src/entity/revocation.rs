@@ -37,7 +37,7 @@ pub enum Kind {
     TokensStale,
     /// What some role grants: read the role map again.
     RolesChanged,
-    /// Which keys sign and are believed: read the key ring again.
+    /// Which keys sign and are trusted: read the key ring again.
     KeysChanged,
 }
 

@@ -128,12 +128,12 @@ impl Entity {
 
 /// What another user has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum NameConflict {
     Email,
     Username,
 }
 
-impl Taken {
+impl NameConflict {
     /// Reads it from the error that an insert or an update of a user gave; `None` for any other error.
     #[must_use]
     pub fn from_error(error: &DbErr) -> Option<Self> {

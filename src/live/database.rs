@@ -5,12 +5,12 @@ use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use tokio::time::{sleep, timeout};
 
+pub mod deadline;
 mod failure;
 mod group;
 mod lease;
 mod listener;
 mod open;
-pub mod patience;
 mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -30,7 +30,7 @@ pub use {
 };
 
 /// How long to wait for one answer outside a transaction, or for all of a transaction; a request, for everything it asks
-/// (`patience`): its client is told within 2 seconds that the database is away.
+/// (`deadline`): its client is told within 2 seconds that the database is away.
 const LIMIT: Duration = Duration::from_millis(1_750);
 /// How long the follower of the feed and the readiness probe wait for one answer.
 const FEED_LIMIT: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub struct Database {
     feed: Reader,
     group: Arc<Group>,
     probe: Arc<Probe>,
-    place: Arc<open::Place>,
+    address: Arc<open::DatabaseAddress>,
 }
 
 /// What can go wrong with the database as a whole. No message repeats the URL: it may hold a password.
@@ -97,7 +97,7 @@ impl Database {
 
     /// As [`Self::read`], for work that nobody waits for.
     #[must_use]
-    pub fn read_at_leisure(&self) -> Reader {
+    pub fn read_in_background(&self) -> Reader {
         Reader { limit: LEISURE, ..self.reader.clone() }
     }
 
@@ -131,7 +131,7 @@ impl Database {
     ///
     /// # Errors
     /// As [`Self::write`].
-    pub async fn write_at_leisure(&self) -> Result<Transaction, DbErr> {
+    pub async fn write_in_background(&self) -> Result<Transaction, DbErr> {
         let until = now() + LEISURE;
         loop {
             match Transaction::begin(&self.writer, until).await {

@@ -116,7 +116,7 @@ impl Hasher {
     /// comes far too late while other work waits is skipped.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when it cannot be done in time, [`Error::CallerGone`]: nothing was done.
+    /// [`Error::Overloaded`] when it cannot be done in time, [`Error::ClientDisconnected`]: nothing was done.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (answer, mut answered) = oneshot::channel();
         let (overloaded, span) = (self.0.overloaded(), Span::current());
@@ -135,7 +135,7 @@ impl Hasher {
             answer = &mut answered => answer,
             () = gone.cancelled() => {
                 if job.leave() {
-                    return Err(Error::CallerGone);
+                    return Err(Error::ClientDisconnected);
                 }
                 answered.await
             }

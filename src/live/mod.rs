@@ -1,8 +1,9 @@
 //! What a running process holds: connections, threads, and what requests need in memory.
 
 pub mod clock;
+pub mod clock_trust;
 pub mod database;
-pub mod doors;
+pub mod denials;
 pub mod feed;
 pub mod files;
 pub mod hasher;
@@ -10,10 +11,9 @@ pub mod key_ring;
 pub mod log;
 pub mod master_key;
 pub mod metrics;
-pub mod refusals;
+pub mod rate_limits;
 pub mod revocations;
 pub mod role_map;
 pub mod seal;
 pub mod vault;
 pub mod verified;
-pub mod watch;

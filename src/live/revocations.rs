@@ -27,11 +27,11 @@ pub enum Revocation {
     /// A session ended: none of its tokens is good any more.
     Session(SessionId),
     /// A user's roles were assigned anew: tokens of a lesser epoch are stale.
-    Tokens(UserId, i64),
+    TokensBefore(UserId, i64),
     /// What some role grants has changed.
-    Roles,
+    RoleMap,
     /// A signing key was made or revoked.
-    Keys,
+    SigningKeys,
 }
 
 impl Revocation {
@@ -40,9 +40,9 @@ impl Revocation {
     pub fn of(row: &revocation::Model) -> Option<Self> {
         match row.kind {
             Kind::SessionEnded => row.session_id.map(Self::Session),
-            Kind::TokensStale => row.user_id.zip(row.least_epoch).map(|(user, least)| Self::Tokens(user, least)),
-            Kind::RolesChanged => Some(Self::Roles),
-            Kind::KeysChanged => Some(Self::Keys),
+            Kind::TokensStale => row.user_id.zip(row.least_epoch).map(|(user, least)| Self::TokensBefore(user, least)),
+            Kind::RolesChanged => Some(Self::RoleMap),
+            Kind::KeysChanged => Some(Self::SigningKeys),
         }
     }
 }
@@ -84,11 +84,11 @@ impl Revocations {
             Revocation::Session(session) => {
                 self.ended.pin().update_or_insert(session, |known| known.later(until), until);
             }
-            Revocation::Tokens(user, least) => {
+            Revocation::TokensBefore(user, least) => {
                 let newest = |known: &(i64, Until)| (known.0.max(least), known.1.later(until));
                 self.stale.pin().update_or_insert(user, newest, (least, until));
             }
-            Revocation::Roles | Revocation::Keys => {}
+            Revocation::RoleMap | Revocation::SigningKeys => {}
         }
     }
 

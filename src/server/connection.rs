@@ -38,7 +38,7 @@ use super::{
     syntax::Malformed,
 };
 use crate::{
-    api::cache::Shared,
+    api::http::cache::Shared,
     live::clock::{Clock, System},
 };
 
@@ -52,7 +52,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long a client is waited for.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeouts {
     /// For the whole header of a request, from its first byte; of the first request, from the beginning.
     pub head: Duration,
     /// Between two requests. Proxies usually keep idle connections for 60 s: they should close first, for what they
@@ -69,7 +69,7 @@ pub struct Patience {
     pub pause: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),
@@ -87,7 +87,7 @@ pub(super) async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
-    patience: Patience,
+    timeouts: Timeouts,
     pace: &Arc<Pace>,
     closing: CancellationToken,
 ) {
@@ -103,7 +103,7 @@ pub(super) async fn serve(
             if has_body {
                 let body = request.take_body().into();
                 let upload =
-                    Upload { body, began: System.uptime(), deadline: Box::pin(sleep(patience.body)), pace: Arc::clone(&turn.0) };
+                    Upload { body, began: System.uptime(), deadline: Box::pin(sleep(timeouts.body)), pace: Arc::clone(&turn.0) };
                 request.set_body(BodyExt::boxed(upload));
             }
             if let Some(malformed) = malformed {
@@ -120,7 +120,7 @@ pub(super) async fn serve(
             Ok::<_, Infallible>(answer.map(|body| Answer { body, _turn: turn }))
         }
     });
-    let stream = TokioIo::new(Stream::new(socket, patience, Arc::clone(pace)));
+    let stream = TokioIo::new(Stream::new(socket, timeouts, Arc::clone(pace)));
     let mut http = http1::Builder::new();
     // The stream looks after the time, and hyper gets no timer: its clock for headers would also run between requests.
     http.max_header_size(MOST_BUFFERED).max_buf_size(MOST_BUFFERED);

@@ -51,7 +51,7 @@ impl Crowd {
         let most = limits.connections;
         Arc::new(Self {
             most,
-            pause: limits.patience.pause,
+            pause: limits.timeouts.pause,
             places: Arc::new(Semaphore::new(most)),
             members: Mutex::default(),
             held: AtomicUsize::new(0),

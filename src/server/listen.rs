@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    connection::{self, Patience},
+    connection::{self, Timeouts},
     crowd::Crowd,
 };
 
@@ -34,7 +34,7 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// How long each is waited for.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// How many connections there may be at once.
     pub connections: usize,
 }
@@ -45,7 +45,7 @@ impl Limits {
     pub fn of_this_process() -> Self {
         let descriptors = raise_descriptors();
         let connections = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(descriptors / 4).min(MOST_CONNECTIONS);
-        Self { patience: Patience::default(), connections: usize::try_from(connections).unwrap_or(usize::MAX) }
+        Self { timeouts: Timeouts::default(), connections: usize::try_from(connections).unwrap_or(usize::MAX) }
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) async fn run(
         let (endpoint, closing, open, member) = (Arc::clone(&endpoint), closing.clone(), open.clone(), crowd.join(place));
         connections.spawn(async move {
             open.inc();
-            connection::serve(socket, peer, endpoint, limits.patience, &member.pace, closing).await;
+            connection::serve(socket, peer, endpoint, limits.timeouts, &member.pace, closing).await;
             open.dec();
         });
     };

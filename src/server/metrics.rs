@@ -10,7 +10,7 @@ use poem::{
 
 use super::syntax::Malformed;
 use crate::{
-    api::problem::Problem,
+    api::http::problem::Problem,
     app::App,
     live::{
         clock::{Clock, System},
@@ -35,9 +35,9 @@ async fn refuse_malformed(request: Request) -> Result<Request> {
 
 fn tell(app: &App) -> Response {
     let sample = Sample {
-        hashes_waiting: app.hasher.waiting(),
-        revocations: app.revocations.len(),
-        feed_age: app.feed.age(app.clock.uptime()),
+        hashes_waiting: app.passwords.pool.waiting(),
+        revocations: app.access.revocations.len(),
+        feed_age: app.access.feed.age(app.clock.uptime()),
         pools: app.db.pools(),
     };
     Response::builder().content_type(OPEN_METRICS).body(app.metrics.tell(&sample))

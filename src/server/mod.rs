@@ -31,24 +31,26 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
-pub use self::{connection::Patience, listen::Limits};
+pub use self::{connection::Timeouts, listen::Limits};
 use self::{syntax::Malformed, warnings::Warnings};
 
 use crate::{
     api::{
         self,
         contract::{self, routes},
-        problem::{Code, Problem},
-        source::{SignedIn, user_agent},
+        http::{
+            problem::{Code, Problem},
+            source::{SignedIn, user_agent},
+        },
     },
     app::App,
     domain::source::Source,
     error::{Error, Panicked, with_causes},
     live::{
-        database::patience,
+        database::deadline,
+        denials::Denial,
         hasher::{CLIENT, Client},
         log,
-        refusals::Refusal,
     },
     values::ids,
 };
@@ -92,23 +94,23 @@ pub async fn serve(
     };
     let endpoint = Arc::new(endpoint(app.clone())?.boxed());
     let closing = CancellationToken::new();
-    let mut doors = JoinSet::new();
+    let mut listeners = JoinSet::new();
     ready(&format!("http://{address}"));
-    doors.spawn(listen::run(listener, endpoint, limits, app.metrics.connections.clone(), closing.clone()));
+    listeners.spawn(listen::run(listener, endpoint, limits, app.metrics.connections.clone(), closing.clone()));
     if let Some(listener) = watched {
         tracing::info!(address = %listener.local_addr()?, "metrics");
         let limits = Limits { connections: WATCHERS, ..limits };
-        doors.spawn(listen::run(listener, metrics::endpoint(app.clone()), limits, Gauge::default(), closing.clone()));
+        listeners.spawn(listen::run(listener, metrics::endpoint(app.clone()), limits, Gauge::default(), closing.clone()));
     }
     tokio::select! {
         notice = stop => {
             app.stopping.cancel();
             sleep(notice).await;
         }
-        _ = doors.join_next() => bail!("a listener ended"),
+        _ = listeners.join_next() => bail!("a listener ended"),
     }
     closing.cancel();
-    doors.join_all().await;
+    listeners.join_all().await;
     Ok(())
 }
 
@@ -126,7 +128,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         let began = self.app.clock.uptime();
         let id = ids::v7(self.app.clock.now());
         let method = request.method().clone();
-        let Place { template, operation } = Place::of(&request);
+        let MatchedRoute { template, operation } = MatchedRoute::of(&request);
         let span = log::request(id, operation);
         let source = span.in_scope(|| self.source(&request, id));
         let (address, signed_in) = (source.address, SignedIn::default());
@@ -167,13 +169,13 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
 
 /// Where in the contract a request belongs, or among the pages beside it.
 #[derive(Default)]
-struct Place {
+struct MatchedRoute {
     /// The path without what varies in it, which may identify somebody.
     template: Option<&'static str>,
     operation: Option<&'static str>,
 }
 
-impl Place {
+impl MatchedRoute {
     fn of(request: &Request) -> Self {
         match routes::find(request.uri().path()) {
             Some(route) => Self { template: Some(route.template), operation: route.operation(request.method()) },
@@ -233,7 +235,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
                 problem
             })
         };
-        let work = CLIENT.scope(Client { gone, network }, patience::share_one_limit(work));
+        let work = CLIENT.scope(Client { gone, network }, deadline::share_one_deadline(work));
         match tokio::spawn(work.instrument(span.clone())).await {
             Ok(answer) => answer,
             Err(crash) => {
@@ -248,7 +250,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
     fn note_refusal(&self, problem: &Problem, operation: Option<&'static str>, signed_in: &SignedIn, address: Option<IpAddr>) {
         if let (Some(permission), Some(operation), Some(user)) = (problem.lacking(), operation, signed_in.get()) {
             let minute = self.app.clock.now();
-            self.app.refusals.note(Refusal { user: *user, operation, permission, minute }, address);
+            self.app.denials.note(Denial { user: *user, operation, permission, minute }, address);
         }
     }
 
@@ -325,7 +327,7 @@ mod tests {
         for _ in 0..3 {
             let answer = front.get_response(Request::builder().uri_str("/panic").finish()).await;
             assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-            assert_eq!(answer.content_type(), Some(crate::api::problem::MEDIA_TYPE));
+            assert_eq!(answer.content_type(), Some(crate::api::http::problem::MEDIA_TYPE));
             let id = answer.header(REQUEST_ID).unwrap().to_owned();
             let body = answer.into_body().into_string().await.unwrap();
             assert!(body.contains(r#""code":"internal""#) && body.contains(&id) && !body.contains("hunter2"), "{body}");
@@ -367,7 +369,11 @@ mod tests {
             let app = hasher.clone();
             async move {
                 assert!(request.uri().path() != "/v1/me", "in the handler");
-                app.hasher.run::<()>(|| panic!("in the hasher")).await.map_err(|err| poem::Error::from(Problem::from(err)))
+                app.passwords
+                    .pool
+                    .run::<()>(|| panic!("in the hasher"))
+                    .await
+                    .map_err(|err| poem::Error::from(Problem::from(err)))
             }
         });
         let routes = routes.map_to_response();

@@ -6,7 +6,7 @@ use poem::{
 };
 
 use crate::{
-    api::{contract, problem::Problem},
+    api::{contract, http::problem::Problem},
     error::{Error, Missing},
 };
 

@@ -16,12 +16,12 @@ use tokio::{
 };
 
 use super::{
-    connection::Patience,
+    connection::Timeouts,
     pace::{Awaited, Pace},
 };
 use crate::live::clock::{Clock, System};
 
-/// An answer is taken in parts of this size, each in [`Patience::answer`]: who reads slower than 2 KiB/s is too slow.
+/// An answer is taken in parts of this size, each in [`Timeouts::answer`]: who reads slower than 2 KiB/s is too slow.
 const PART: usize = 64 * 1024;
 /// How much is read at once. hyper reads once more while a request is answered, and doubles its buffer whenever a read
 /// fills it: a client that sends requests without waiting for responses would make it large.
@@ -41,7 +41,7 @@ enum Awaits {
 /// A socket that gives up on a client that is too slow.
 pub(super) struct Stream {
     socket: TcpStream,
-    patience: Patience,
+    timeouts: Timeouts,
     pace: Arc<Pace>,
     awaits: Awaits,
     answered: u64,
@@ -53,20 +53,20 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, patience: Patience, pace: Arc<Pace>) -> Self {
-        let reading = Box::pin(sleep(patience.head));
-        Self { socket, patience, pace, awaits: Awaits::Head, answered: 0, reading, blocked: None, taken: 0, is_shut: false }
+    pub(super) fn new(socket: TcpStream, timeouts: Timeouts, pace: Arc<Pace>) -> Self {
+        let reading = Box::pin(sleep(timeouts.head));
+        Self { socket, timeouts, pace, awaits: Awaits::Head, answered: 0, reading, blocked: None, taken: 0, is_shut: false }
     }
 
     fn await_now(&mut self, awaits: Awaits) {
         self.awaits = awaits;
         match awaits {
             Awaits::Head => {
-                self.reading.set(sleep(self.patience.head));
+                self.reading.set(sleep(self.timeouts.head));
                 self.pace.awaits(Awaited::RestOfRequest);
             }
             Awaits::Request => {
-                self.reading.set(sleep(self.patience.idle));
+                self.reading.set(sleep(self.timeouts.idle));
                 self.pace.awaits(Awaited::NextRequest);
             }
             Awaits::Nothing => {}
@@ -85,7 +85,7 @@ impl Stream {
     }
 
     /// Ready when the client has been waited for long enough.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         match self.awaits {
             Awaits::Nothing => Poll::Pending,
             Awaits::Head | Awaits::Request => self.reading.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into()),
@@ -105,11 +105,11 @@ impl Stream {
             }
             Poll::Ready(Err(_)) => written,
             Poll::Pending => {
-                let patience = self.patience.answer;
+                let timeouts = self.timeouts.answer;
                 let taken = &mut self.taken;
                 let (blocked, since) = self.blocked.get_or_insert_with(|| {
                     *taken = 0;
-                    (Box::pin(sleep(patience)), System.uptime())
+                    (Box::pin(sleep(timeouts)), System.uptime())
                 });
                 self.pace.awaits_since(Awaited::Reading, *since);
                 ready!(blocked.as_mut().poll(cx));
@@ -135,7 +135,7 @@ impl AsyncRead for Stream {
                 }
                 Poll::Ready(result)
             }
-            Poll::Pending => self.poll_patience(cx).map(Err),
+            Poll::Pending => self.poll_timeout(cx).map(Err),
         }
     }
 }
@@ -164,7 +164,7 @@ impl AsyncWrite for Stream {
         }
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.look();
-        match self.poll_patience(cx) {
+        match self.poll_timeout(cx) {
             Poll::Ready(tired) => Poll::Ready(Err(tired)),
             Poll::Pending => Poll::Ready(Ok(())),
         }
@@ -176,7 +176,7 @@ impl AsyncWrite for Stream {
         if !self.is_shut {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             self.is_shut = true;
-            let rest = self.patience.rest;
+            let rest = self.timeouts.rest;
             self.reading.set(sleep(rest));
             self.pace.awaits(Awaited::RestOfRequest);
         }

@@ -34,7 +34,7 @@ impl Warnings {
         let header = header.as_str();
         match doubt {
             Doubt::Stranger if is_first(&self.stranger) => {
-                tracing::warn!(header, %peer, "a forwarded header came from an address that is none of server.trusted_proxies, and is not believed");
+                tracing::warn!(header, %peer, "a forwarded header came from an address that is none of server.trusted_proxies, and is not trusted");
             }
             Doubt::Unreadable(text) if is_first(&self.unreadable) => {
                 tracing::warn!(header, %peer, text = short(text), "a trusted proxy forwarded something that is not an address; the proxy counts as the client");

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vestibule::{
     app::App,
     config::Settings,
-    domain::keys,
+    domain::signing_keys,
     live::clock::{Clock, System},
     server,
 };
@@ -32,7 +32,7 @@ async fn main() {
     settings.password.bcrypt_cost = 4;
     settings.throttle.enabled = false;
     let app = App::open(settings, Arc::new(System)).await.unwrap();
-    keys::turn_over(&app).await.unwrap();
+    signing_keys::turn_over(&app).await.unwrap();
     let service: Service = Arc::new(server::endpoint(app).unwrap().boxed());
     send(&service, "/v1/accounts", &json!({ "email": "ada@example.org", "password": PASSWORD })).await;
     let log_in = json!({ "identifier": "ada@example.org", "password": PASSWORD });

@@ -115,7 +115,7 @@ async fn events_are_kept_for_as_long_as_the_setting_says() {
     app.clock.advance(Duration::from_hours(23));
     app.register("bob").await;
     app.clock.advance(Duration::from_hours(26)); // a day longer than it must be
-    audit::purge(&app.app, app.believed().await).await.unwrap();
+    audit::purge(&app.app, app.trusted().await).await.unwrap();
     let admin = app.admin().await;
     let page = admin.get("/v1/audit-events?kind=account.registered").await.expect(200);
     assert_eq!(page["items"].as_array().unwrap().len(), 1);

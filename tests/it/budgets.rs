@@ -7,7 +7,7 @@ use poem::http::Method;
 use serde_json::json;
 use vestibule::{
     domain::{source::Source, throttle},
-    live::doors::Door,
+    live::rate_limits::RateLimit,
 };
 
 use crate::{
@@ -48,7 +48,7 @@ async fn p09_a_network_that_refreshes_too_often_waits_even_with_a_good_token() {
     let app = throttled().await;
     let ada = app.client("ada").await;
     let home = Source { address: Some(HOME.parse().unwrap()), ..Source::default() };
-    assert!((0..5_000).any(|_| throttle::pass(&app.app, &home, Door::Refresh).is_err()), "nothing limits refreshes");
+    assert!((0..5_000).any(|_| throttle::limit_rate(&app.app, &home, RateLimit::Refresh).is_err()), "nothing limits refreshes");
     let body = json!({ "refresh_token": ada.refresh });
     let refresh = async |from: &str| send(&app, from, Method::POST, "/v1/sessions/refresh", None, body.clone()).await;
     assert_problem!(refresh(HOME).await, 429, "too_many_requests");

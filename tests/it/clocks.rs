@@ -7,7 +7,7 @@ use rstest::rstest;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 use serde_json::json;
 use vestibule::{
-    domain::{clocks, keys},
+    domain::{clocks, signing_keys},
     entity::{known_network, revocation, signing_key, throttle},
     jobs,
 };
@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// What every start does, and every server again and again.
 async fn serve(app: &TestApp) {
-    keys::turn_over(&app.app).await.unwrap();
+    signing_keys::turn_over(&app.app).await.unwrap();
     jobs::make_room(&app.app).await;
 }
 
@@ -180,7 +180,7 @@ async fn a_clock_that_was_set_back_brings_no_forgotten_token_back_to_life() {
     out.delete("/v1/me/sessions/current", json!(null)).await.expect(204);
     app.clock.advance(2 * DAY);
     serve(&app).await;
-    assert_eq!((app.app.revocations.len(), revocation::Entity::find().count(app.app.db.read()).await.unwrap()), (0, 0));
+    assert_eq!((app.app.access.revocations.len(), revocation::Entity::find().count(app.app.db.read()).await.unwrap()), (0, 0));
     app.clock.set_by(TimeDelta::days(-2));
     for app in [&app, &restarted(&app).await] {
         assert_problem!(app.bearer(out.token.as_deref().unwrap()).get("/v1/me").await, 401, "session_ended");
@@ -205,7 +205,7 @@ async fn a_doubt_ends_when_the_clock_has_kept_step_for_a_day() {
     serve(&app).await;
     assert_eq!(app.rows().await["revocations"], 0);
     // The newest time is recorded, so the next start is in no doubt.
-    restarted(&app).await.believed().await;
+    restarted(&app).await.trusted().await;
 }
 
 #[tokio::test]
@@ -221,21 +221,21 @@ async fn a_machine_that_is_off_at_night_comes_out_of_doubt() {
             serve(&started).await;
         }
         if day == 2 {
-            started.believed().await;
+            started.trusted().await;
             break;
         }
         app.clock.off_for(Duration::from_hours(16));
     }
     // From here on a night is short enough to be no doubt at all.
     app.clock.off_for(Duration::from_hours(16));
-    restarted(&app).await.believed().await;
+    restarted(&app).await.trusted().await;
 }
 
 #[tokio::test]
 async fn a_laptop_that_sleeps_for_weeks_is_in_no_doubt() {
     let app = TestApp::start().await;
     app.clock.advance(20 * DAY); // uptime counts the time asleep
-    app.believed().await;
+    app.trusted().await;
 }
 
 #[tokio::test]
@@ -246,8 +246,8 @@ async fn an_operator_ends_a_doubt() {
     assert!(clocks::check(&app.app).await.unwrap().is_none());
     clocks::accept(&app.replica().await.app).await.unwrap();
     clocks::compare(&app.app).await.unwrap();
-    assert_eq!(app.app.watch.doubt(), None);
-    app.believed().await;
+    assert_eq!(app.app.clock_trust.doubt(), None);
+    app.trusted().await;
     assert_eq!(app.event("clock.accepted").await.actor_name.as_deref(), Some("operator"));
     app.nobody().get("/readyz").await.expect(200);
 }
@@ -305,7 +305,7 @@ async fn a_replica_whose_clock_is_wrong_takes_nothing_from_the_others() {
             wrong.nobody().get("/readyz").await.expect(503);
             right.nobody().get("/readyz").await.expect(200);
         }
-        right.believed().await;
+        right.trusted().await;
         assert_eq!(kept(&right).await, kept_before);
         assert_eq!(right.events().await, events);
         dead.stay_so(&right).await;
@@ -352,7 +352,7 @@ async fn a_clock_that_was_set_back_brings_no_token_of_any_kind_back_to_life() {
     let (dead, left) = (Dead::of(&app).await, app.user("left").await);
     app.clock.advance(2 * DAY);
     serve(&app).await;
-    assert_eq!(app.app.revocations.len(), 0);
+    assert_eq!(app.app.access.revocations.len(), 0);
     // Disabled by hand: the session was left.
     let tx = app.app.db.write().await.unwrap();
     tx.execute_unprepared("UPDATE users SET status = 'disabled' WHERE username = 'left'").await.unwrap();

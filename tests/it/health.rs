@@ -101,7 +101,7 @@ async fn h10_while_another_process_writes_on_and_on_who_only_reads_is_not_distur
     let (ada, admin) = (app.user("ada").await, app.admin().await);
     let rows = app.rows().await;
     let other = Database::connect(&app.app.settings.database_url()).await.unwrap();
-    let lock = other.write_at_leisure().await.unwrap();
+    let lock = other.write_in_background().await.unwrap();
 
     let limit = Duration::from_secs(2);
     let credentials = json!({ "identifier": "ada", "password": PASSWORD });

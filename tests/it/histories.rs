@@ -174,16 +174,16 @@ impl World {
             }
             Step::Wait { seconds } => {
                 self.app.clock.advance(Duration::from_secs(seconds));
-                self.app.believed().await; // as a running server does every few minutes
+                self.app.trusted().await; // as a running server does every few minutes
             }
             Step::Restart => {
                 self.app = self.app.replica().await;
-                self.app.believed().await;
+                self.app.trusted().await;
             }
             Step::Purge => {
-                let believed = self.app.believed().await;
-                sessions::purge(&self.app.app, believed).await.unwrap();
-                revocations::purge(&self.app.app, believed).await.unwrap();
+                let trusted = self.app.trusted().await;
+                sessions::purge(&self.app.app, trusted).await.unwrap();
+                revocations::purge(&self.app.app, trusted).await.unwrap();
             }
         }
     }

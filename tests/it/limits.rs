@@ -25,7 +25,7 @@ fn post(path: &str, headers: &str) -> String {
 
 #[tokio::test]
 async fn h05_who_does_not_finish_a_header_is_cut_off() {
-    let server = Listening::start(limits(|it| it.patience.head = SOON)).await;
+    let server = Listening::start(limits(|it| it.timeouts.head = SOON)).await;
     for begun in ["", "GET /healthz HTTP/1.1\r\n", "GET /healthz HTTP/1.1\r\nHost: x\r\n"] {
         let mut client = server.connect().await;
         client.send(begun).await;
@@ -45,8 +45,8 @@ async fn h05_who_does_not_finish_a_header_is_cut_off() {
 #[tokio::test]
 async fn h05_between_two_requests_a_client_may_rest_for_longer() {
     let waits = limits(|it| {
-        it.patience.head = SOON;
-        it.patience.idle = 4 * SOON;
+        it.timeouts.head = SOON;
+        it.timeouts.idle = 4 * SOON;
     });
     let server = Listening::start(waits).await;
     let mut client = server.connect().await;
@@ -64,7 +64,7 @@ async fn h05_between_two_requests_a_client_may_rest_for_longer() {
 
 #[tokio::test]
 async fn h05_who_does_not_finish_a_body_is_told_so_and_cut_off() {
-    let server = Listening::start(limits(|it| it.patience.body = SOON)).await;
+    let server = Listening::start(limits(|it| it.timeouts.body = SOON)).await;
     for (headers, begun) in [("Content-Length: 100\r\n", "{"), ("Transfer-Encoding: chunked\r\n", "1\r\n{\r\n")] {
         let mut client = server.connect().await;
         let (status, answer) = ask(&mut client, post("/v1/sessions", headers) + begun).await;
@@ -75,7 +75,7 @@ async fn h05_who_does_not_finish_a_body_is_told_so_and_cut_off() {
 
 #[tokio::test]
 async fn h05_who_does_not_read_is_cut_off() {
-    let server = Listening::start(limits(|it| it.patience.answer = SOON)).await;
+    let server = Listening::start(limits(|it| it.timeouts.answer = SOON)).await;
     let mut client = server.connect().await;
     // More than the buffers in between hold.
     for _ in 0..20 {

@@ -88,7 +88,7 @@ async fn half_a_request_that_stays_half_makes_room_before_an_idle_connection_doe
     for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
         let server = Listening::start(limits(|it| {
             it.connections = 2;
-            it.patience.pause = Duration::ZERO;
+            it.timeouts.pause = Duration::ZERO;
         }))
         .await;
         let mut half = begin(&server, begun).await;
@@ -120,7 +120,7 @@ async fn a_request_that_is_being_answered_keeps_its_connection() {
 async fn a_client_that_stops_reading_keeps_no_newcomer_out() {
     let server = Listening::start(limits(|it| {
         it.connections = 1;
-        it.patience.pause = SOON;
+        it.timeouts.pause = SOON;
     }))
     .await;
     let mut deaf = begin(&server, &LARGE.repeat(5)).await;

@@ -307,7 +307,7 @@ async fn whoever_hangs_up_is_not_hashed_for() {
     }
     drop(hold);
     app.until_idle().await;
-    app.app.hasher.run(|| ()).await.unwrap(); // whatever was before this is done
+    app.app.passwords.pool.run(|| ()).await.unwrap(); // whatever was before this is done
     assert_eq!(app.rows().await, rows);
 }
 
@@ -316,7 +316,7 @@ async fn whoever_hangs_up_is_not_hashed_for() {
 async fn hashing_yields_to_requests() {
     let app = TestApp::start().await;
     let nice = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
-    assert_eq!((app.app.hasher.run(nice).await.unwrap(), nice()), (5, 0));
+    assert_eq!((app.app.passwords.pool.run(nice).await.unwrap(), nice()), (5, 0));
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn nobody_waits_for_a_hash_where_nobody_may() {
 /// The processor time that the one hashing thread has used.
 async fn hashing_time(app: &TestApp) -> Duration {
     let thread_time = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let time = app.app.hasher.run(thread_time).await.unwrap();
+    let time = app.app.passwords.pool.run(thread_time).await.unwrap();
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
@@ -402,7 +402,7 @@ async fn t07_a_token_lives_no_longer_than_its_session_unused() {
     let ada = app.bearer(begun["access_token"].as_str().unwrap());
     app.clock.advance(Duration::from_secs(59));
     // Making room takes nothing away that ending the session would have to revoke.
-    vestibule::domain::sessions::purge(&app.app, app.believed().await).await.unwrap();
+    vestibule::domain::sessions::purge(&app.app, app.trusted().await).await.unwrap();
     admin.delete(&format!("/v1/users/{id}/sessions"), json!(null)).await.expect(204);
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
     app.clock.advance(Duration::from_secs(1));

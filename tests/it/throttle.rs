@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use vestibule::{
     domain::throttle::{self, purge},
     entity::{known_network, throttle as rows},
-    live::doors::Door,
+    live::rate_limits::RateLimit,
 };
 
 use crate::{
@@ -263,11 +263,11 @@ async fn p09_what_is_kept_tells_nothing_and_goes() {
         assert!(!kept.contains(plain) && !kept.contains(bytes.trim_matches(['[', ']'])), "{plain}");
     }
     app.clock.advance(Duration::from_hours(24 + 4));
-    purge(&app.app, app.believed().await).await.unwrap();
+    purge(&app.app, app.trusted().await).await.unwrap();
     assert!(rows::Entity::find().all(app.app.db.read()).await.unwrap().is_empty());
     assert_eq!(known_network::Entity::find().all(app.app.db.read()).await.unwrap().len(), 1);
     app.clock.advance(Duration::from_hours(24 * 90));
-    purge(&app.app, app.believed().await).await.unwrap();
+    purge(&app.app, app.trusted().await).await.unwrap();
     assert!(known_network::Entity::find().all(app.app.db.read()).await.unwrap().is_empty());
 }
 
@@ -292,9 +292,9 @@ async fn p09_refreshes_are_counted_by_network_too() {
     let app = throttled().await;
     let from =
         |address: &str| vestibule::domain::source::Source { address: Some(address.parse().unwrap()), ..Default::default() };
-    let passed = (0..5_000).take_while(|_| throttle::pass(&app.app, &from(HOME), Door::Refresh).is_ok()).count();
+    let passed = (0..5_000).take_while(|_| throttle::limit_rate(&app.app, &from(HOME), RateLimit::Refresh).is_ok()).count();
     assert_eq!(passed, 3_001);
-    throttle::pass(&app.app, &from(ELSEWHERE), Door::Refresh).unwrap();
+    throttle::limit_rate(&app.app, &from(ELSEWHERE), RateLimit::Refresh).unwrap();
 }
 
 #[tokio::test]

@@ -319,7 +319,7 @@ async fn t05_the_algorithm_belongs_to_the_key_that_kid_names() {
     let ids: Vec<_> = keys.iter().chain([&own]).map(|key| (key.id.clone(), key.algorithm_name())).collect();
     let (shared, now) = (own.id.clone(), app.app.clock.now());
     let keys = keys.map(|key| (key.row(Vec::new(), now, now), Arc::new(key)));
-    app.app.keys.store(Arc::new(KeyRing::new(keys.into(), Some(Arc::new(own)))));
+    app.app.signing.keys.store(Arc::new(KeyRing::new(keys.into(), Some(Arc::new(own)))));
     assert_invalid("its key is gone, remembered or not", &ada.get("/v1/me").await);
 
     let claims = token.split('.').nth(1).unwrap();
@@ -409,11 +409,19 @@ async fn t07_only_an_authentic_token_learns_why_it_is_refused() {
     let claims = part(&token, 1);
 
     let (later, user) = (app.app.clock.now() + TimeDelta::hours(2), claims["sub"].as_str().unwrap().parse().unwrap());
-    app.app.revocations.apply(Revocation::Tokens(user, claims["epoch"].as_i64().unwrap() + 1), later, app.app.clock.read());
+    app.app.access.revocations.apply(
+        Revocation::TokensBefore(user, claims["epoch"].as_i64().unwrap() + 1),
+        later,
+        app.app.clock.read(),
+    );
     assert_problem!(ada.get("/v1/me").await, 401, "stale_token");
     assert_invalid("stale", &badly_signed.get("/v1/me").await);
 
-    app.app.revocations.apply(Revocation::Session(claims["sid"].as_str().unwrap().parse().unwrap()), later, app.app.clock.read());
+    app.app.access.revocations.apply(
+        Revocation::Session(claims["sid"].as_str().unwrap().parse().unwrap()),
+        later,
+        app.app.clock.read(),
+    );
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
     assert_invalid("ended", &badly_signed.get("/v1/me").await);
 

@@ -348,7 +348,7 @@ async fn a_total_above_ten_thousand_is_absent() {
             .collect();
         let rows = rows.join(",");
         let insert = "INSERT INTO users (id, email, status, epoch, revision, created_at, updated_at) VALUES";
-        let tx = app.app.db.write_at_leisure().await.unwrap();
+        let tx = app.app.db.write_in_background().await.unwrap();
         tx.execute_unprepared(&format!("{insert} {rows}")).await.unwrap();
         tx.commit().await.unwrap();
     };

@@ -5,7 +5,7 @@ use poem_openapi::{registry::Registry, types::Type};
 use serde_json::{Map, Value, json};
 
 use super::{access, examples, headers, operations, operations_mut};
-use crate::api::problem::{self, Code};
+use crate::api::http::problem::{self, Code};
 
 /// No text may hold the character NUL, which PostgreSQL cannot store.
 const NO_NUL: &str = r"^[^\x00]*$";

@@ -11,15 +11,15 @@ use super::{
 };
 use crate::{
     config::Settings,
-    live::{clock, database::tests::places::Place},
+    live::{clock, database::tests::places::TestDatabase},
 };
 
 const SORTS: [Sort; 4] = [Sort::Newest, Sort::Oldest, Sort::Email, Sort::EmailDescending];
 
 /// One application on each database, with the directory of its files.
-async fn apps() -> Vec<(App, Place, TempDir)> {
+async fn apps() -> Vec<(App, TestDatabase, TempDir)> {
     let mut apps = Vec::new();
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let directory = TempDir::new().unwrap();
         let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         settings.database.url = Some(place.url.clone());
@@ -56,7 +56,7 @@ fn pages(app: &App, sort: Sort) -> [Paging; 2] {
 /// Adds so many users. All hold the role `user` except the newer half, who hold `clerk`; the addresses of the older half
 /// begin with `old`, those of the newer with `new`, and every tenth is disabled.
 async fn fill(app: &App, users: u64) {
-    let tx = app.db.write_at_leisure().await.unwrap();
+    let tx = app.db.write_in_background().await.unwrap();
     let sqlite = "
         INSERT INTO roles (name, built_in, created_at, updated_at) VALUES ('clerk', FALSE, '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00');
         INSERT INTO users (id, email, username, name, status, password_hash, epoch, revision, created_at, updated_at)

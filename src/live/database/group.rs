@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::{Instrument, Span};
 
-use super::{Database, LIMIT, Transaction, failure, lease::now, patience};
+use super::{Database, LIMIT, Transaction, deadline, failure, lease::now};
 use crate::error::{Error, Result};
 
 /// How many callers share a transaction at most: whoever else wants to write waits for the whole of it.
@@ -99,9 +99,9 @@ impl Database {
     async fn in_turn(&self, part: Part) -> Result<(), DbErr> {
         let (tell, mut told) = oneshot::channel();
         self.group.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((part, tell));
-        let until = patience::at_most(now() + LIMIT);
+        let until = deadline::at_most(now() + LIMIT);
         let gone = || DbErr::Custom("whoever wrote for others has gone".into());
-        let turn = patience::count(async {
+        let turn = deadline::count(async {
             tokio::select! {
                 biased;
                 done = &mut told => Err(done),
@@ -114,7 +114,7 @@ impl Database {
         };
         // Too little time is left to write for all who wait, but somebody else may be writing this part already.
         let Ok(_turn) = turn else {
-            let done = patience::count(timeout_at(until, told)).await.map_err(|_| failure::late())?;
+            let done = deadline::count(timeout_at(until, told)).await.map_err(|_| failure::late())?;
             return done.unwrap_or_else(|_| Err(gone()));
         };
         loop {

@@ -33,7 +33,7 @@ const PING: Duration = Duration::from_millis(300);
 const RETURN: Duration = Duration::from_secs(1);
 
 /// The present moment, as the runtime's timers count it.
-#[expect(clippy::disallowed_methods, reason = "time-outs are about this machine's patience, not about the product's time")]
+#[expect(clippy::disallowed_methods, reason = "time-outs follow this machine's monotonic clock, not the product's clock")]
 pub(super) fn now() -> Instant {
     Instant::now()
 }

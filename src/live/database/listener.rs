@@ -8,7 +8,7 @@ use sqlx::{
 };
 use tokio::{runtime, sync::oneshot, time::timeout};
 
-use super::{Database, open::Place};
+use super::{Database, open::DatabaseAddress};
 
 /// How long a listener hears nothing before it asks whether its connection is alive.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ impl Database {
     /// The connection lives on a runtime of its own, which ends with it: a [`PgListener`] that is dropped would wait for an
     /// answer of its connection, for ever if the other end is frozen.
     pub async fn listen(&self, channel: &'static str, heard: impl Fn() + Send + 'static) {
-        let Place::Postgres(options) = &*self.place else { return };
+        let DatabaseAddress::Postgres(options) = &*self.address else { return };
         let options = (**options).clone();
         // Dropping `_stop` ends the thread when the caller is dropped; `ended` is ready when the thread ends.
         let ((_stop, stopped), (end, ended)) = (oneshot::channel::<()>(), oneshot::channel::<()>());

@@ -42,7 +42,7 @@ const FEED_CONNECTIONS: u32 = 2;
 
 /// How to reach a database.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum DatabaseAddress {
     Sqlite(PathBuf, Box<SqliteConnectOptions>),
     Postgres(Box<PgConnectOptions>),
 }
@@ -54,7 +54,7 @@ impl Database {
     /// # Errors
     /// [`Error::Url`], [`Error::File`], [`Error::Silent`], [`Error::Encoding`] or [`Error::Connect`].
     pub async fn connect(url: &SecretString) -> Result<Self, Error> {
-        open(place(url)?).await.map(|(db, _)| db)
+        open(address(url)?).await.map(|(db, _)| db)
     }
 
     /// The file of a SQLite database.
@@ -72,10 +72,10 @@ impl Database {
     /// # Errors
     /// As [`Self::connect`], and [`Error::ReadOnly`].
     pub async fn connect_to_write(url: &SecretString, wait: Duration) -> Result<Self, Error> {
-        let (place, until) = (place(url)?, now() + wait);
+        let (address, until) = (address(url)?, now() + wait);
         let mut has_waited = false;
         loop {
-            let err = match open(place.clone()).await {
+            let err = match open(address.clone()).await {
                 Ok((db, true)) => {
                     if has_waited {
                         tracing::info!("the database is there");
@@ -112,13 +112,13 @@ impl Error {
     }
 }
 
-fn place(url: &SecretString) -> Result<Place, Error> {
+fn address(url: &SecretString) -> Result<DatabaseAddress, Error> {
     let url = url.expose_secret();
     database_url::check(url).map_err(|sentence| Error::Url(sentence.into()))?;
     if url.starts_with("sqlite:") {
         let path = sqlite_path(url)?;
         let options = sqlite_options(&path);
-        return Ok(Place::Sqlite(path, Box::new(options)));
+        return Ok(DatabaseAddress::Sqlite(path, Box::new(options)));
     }
     let options: PgConnectOptions = url.parse().map_err(|_| Error::Url("is not a valid postgres:// URL".into()))?;
     let limits = [
@@ -126,18 +126,18 @@ fn place(url: &SecretString) -> Result<Place, Error> {
         ("lock_timeout", LOCK_TIMEOUT.as_millis()),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.as_millis()),
     ];
-    Ok(Place::Postgres(Box::new(options.application_name("vestibule").options(limits).disable_statement_logging())))
+    Ok(DatabaseAddress::Postgres(Box::new(options.application_name("vestibule").options(limits).disable_statement_logging())))
 }
 
 /// Opens the database, and says whether it accepts writes at present.
-async fn open(place: Place) -> Result<(Database, bool), Error> {
+async fn open(address: DatabaseAddress) -> Result<(Database, bool), Error> {
     let condition = Arc::default();
-    let (reader, writer, feed, writable) = match &place {
-        Place::Sqlite(path, options) => {
+    let (reader, writer, feed, writable) = match &address {
+        DatabaseAddress::Sqlite(path, options) => {
             let (reader, writer, feed) = open_sqlite(path, options, &condition).await?;
             (reader, writer, feed, true)
         }
-        Place::Postgres(options) => {
+        DatabaseAddress::Postgres(options) => {
             let writable = try_postgres(options).await?;
             let pool = |connections| Pool::postgres((**options).clone(), connections, LIMIT, &condition);
             let both = pool(POSTGRES_CONNECTIONS);
@@ -150,7 +150,7 @@ async fn open(place: Place) -> Result<(Database, bool), Error> {
         feed: Reader { pool: feed, limit: FEED_LIMIT },
         group: Arc::default(),
         probe: Arc::default(),
-        place: Arc::new(place),
+        address: Arc::new(address),
     };
     Ok((db, writable))
 }

@@ -17,7 +17,7 @@ use vestibule_migration::{Migrator, MigratorTrait as _};
 
 use super::{
     Database, Error, failure,
-    open::{Place, sqlite_path},
+    open::{DatabaseAddress, sqlite_path},
 };
 use crate::entity::user_word;
 
@@ -105,13 +105,13 @@ impl Database {
 
     /// A connection for SeaORM's migrations, which take none but its own. It is of no pool that requests use.
     pub(super) fn connection(&self) -> DatabaseConnection {
-        match &*self.place {
-            Place::Sqlite(_, options) => {
+        match &*self.address {
+            DatabaseAddress::Sqlite(_, options) => {
                 let pool: SqlitePool =
                     PoolOptions::new().max_connections(1).connect_lazy_with(options.clone().busy_timeout(BUSY));
                 pool.into()
             }
-            Place::Postgres(options) => {
+            DatabaseAddress::Postgres(options) => {
                 let pool: PgPool = PoolOptions::new().max_connections(1).connect_lazy_with((**options).clone());
                 pool.into()
             }

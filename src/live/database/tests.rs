@@ -8,14 +8,14 @@ mod rows;
 use super::*;
 use crate::entity::{session, user_word};
 use crate::live::database::{lease::Kind, open::SQLITE_READERS};
-use places::{Place, is_sqlite};
+use places::{TestDatabase, is_sqlite};
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryOrder, TransactionTrait};
 use std::process::Command;
 use vestibule_migration::{Migrator, MigratorTrait};
 
 #[tokio::test]
 async fn d01_every_sqlite_connection_is_durable_and_keeps_foreign_keys() {
-    let place = Place::sqlite();
+    let place = TestDatabase::sqlite();
     let db = place.open().await;
     for (pool, size, query_only) in [(&db.writer, 1, 0), (&db.reader.pool, SQLITE_READERS, 1)] {
         let Kind::Sqlite(pool) = &pool.kind else { panic!() };
@@ -39,7 +39,7 @@ async fn d01_every_sqlite_connection_is_durable_and_keeps_foreign_keys() {
 
 #[tokio::test]
 async fn postgres_connections_carry_their_limits() {
-    let Some(place) = Place::postgres().await else { return };
+    let Some(place) = TestDatabase::postgres().await else { return };
     let db = place.open().await;
     for (setting, value) in [
         ("application_name", "vestibule"),
@@ -56,7 +56,7 @@ async fn postgres_connections_carry_their_limits() {
 #[tokio::test]
 async fn a_database_file_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::sqlite();
+    let place = TestDatabase::sqlite();
     let db = place.migrated().await;
     let directory = place.directory.as_ref().unwrap().path();
     for file in ["vestibule.db", "vestibule.db-wal", "vestibule.db-shm"] {
@@ -70,7 +70,7 @@ async fn a_database_file_is_its_owners_alone() {
 
 #[tokio::test]
 async fn a_second_migration_changes_nothing() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.open().await;
         assert!(db.migrations().await.unwrap().iter().all(|change| !change.applied));
         db.migrate().await.unwrap();
@@ -81,7 +81,7 @@ async fn a_second_migration_changes_nothing() {
 
 #[tokio::test]
 async fn a_migration_can_be_undone_while_nothing_is_released() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let tx = db.connection().begin().await.unwrap();
         Migrator::down(&tx, None).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_migration_can_be_undone_while_nothing_is_released() {
 
 #[tokio::test]
 async fn sessions_from_before_there_were_refresh_tokens_go_on_without_one() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.open().await;
         let tx = db.connection().begin().await.unwrap();
         Migrator::up(&tx, Some(1)).await.unwrap();
@@ -119,7 +119,7 @@ async fn sessions_from_before_there_were_refresh_tokens_go_on_without_one() {
 
 #[tokio::test]
 async fn users_from_before_the_search_are_found_by_their_names() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.open().await;
         let tx = db.connection().begin().await.unwrap();
         Migrator::up(&tx, Some(1)).await.unwrap();
@@ -154,7 +154,7 @@ async fn users_from_before_the_search_are_found_by_their_names() {
 async fn the_feed_goes_on_where_it_was_when_it_learns_another_word() {
     const INSERT: &str =
         "INSERT INTO revocations (kind, created_at, expires_at) VALUES ('roles_changed', '2026-01-01', '2026-01-02')";
-    let (kept, emptied) = (Place::each().await, Place::each().await);
+    let (kept, emptied) = (TestDatabase::each().await, TestDatabase::each().await);
     for (place, purged) in kept.iter().map(|it| (it, false)).chain(emptied.iter().map(|it| (it, true))) {
         let db = place.open().await;
         let tx = db.connection().begin().await.unwrap();
@@ -189,7 +189,7 @@ async fn texts(tx: &impl ConnectionTrait, sql: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn an_older_program_explains_itself_to_a_newer_database() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let tx = db.write().await.unwrap();
         tx.execute_unprepared("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_later', 0)")
@@ -211,7 +211,7 @@ async fn many_processes_that_start_at_once_migrate_once() {
     }
     let this = concat!(module_path!(), "::many_processes_that_start_at_once_migrate_once");
     let this = this.split_once("::").unwrap().1;
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let start = |_| {
             let mut command = Command::new(std::env::current_exe().unwrap());
             command.args(["--exact", this, "--nocapture"]).env(ROLE, place.raw_url());
@@ -227,7 +227,7 @@ async fn many_processes_that_start_at_once_migrate_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_with_pools_of_their_own_migrate_once() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let opened = (0..8).map(|_| {
             let url = place.url.clone();
             tokio::spawn(async move { Database::connect(&url).await.unwrap().migrate().await.unwrap() })
@@ -243,7 +243,7 @@ async fn many_tasks_with_pools_of_their_own_migrate_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fresh_file_can_be_opened_by_many_at_once() {
     for _ in 0..10 {
-        let place = Place::sqlite();
+        let place = TestDatabase::sqlite();
         let opened = (0..16).map(|_| {
             let url = place.url.clone();
             tokio::spawn(async move { Database::connect(&url).await.map(drop) })
@@ -256,14 +256,14 @@ async fn a_fresh_file_can_be_opened_by_many_at_once() {
 
 #[tokio::test]
 async fn readers_of_sqlite_refuse_to_write() {
-    let db = Place::sqlite().migrated().await;
+    let db = TestDatabase::sqlite().migrated().await;
     let error = db.read().execute_unprepared("DELETE FROM users").await.unwrap_err();
     assert!(error.to_string().contains("readonly"), "{error}");
 }
 
 #[tokio::test]
 async fn a_writer_refused_by_another_process_leaves_its_connection_usable() {
-    let place = Place::sqlite();
+    let place = TestDatabase::sqlite();
     let (ours, theirs) = (place.migrated().await, place.open().await);
     let tx = ours.write().await.unwrap();
     let refused = theirs.write().await.unwrap_err();
@@ -274,10 +274,10 @@ async fn a_writer_refused_by_another_process_leaves_its_connection_usable() {
 
 #[tokio::test]
 async fn h10_all_waits_of_one_request_share_one_limit() {
-    let place = Place::sqlite();
+    let place = TestDatabase::sqlite();
     let (db, other) = (place.migrated().await, place.open().await);
     let locked = other.write().await.unwrap();
-    let request = patience::share_one_limit(async {
+    let request = deadline::share_one_deadline(async {
         for _ in 0..3 {
             assert!(is_away(&db.write().await.unwrap_err()));
         }

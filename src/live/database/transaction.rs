@@ -9,9 +9,8 @@ use tokio::{
 };
 
 use super::{
-    failure,
+    deadline, failure,
     lease::{Lease, Pool, now},
-    patience,
 };
 use crate::error::Error;
 
@@ -20,7 +19,7 @@ const COMMIT: Duration = Duration::from_millis(200);
 
 /// Gives `work` up when `until` has come, or when this request has waited for the database long enough.
 pub(super) async fn by<T>(until: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-    let until = patience::at_most(until);
+    let until = deadline::at_most(until);
     if until <= now() {
         return Err(failure::late());
     }
@@ -29,11 +28,11 @@ pub(super) async fn by<T>(until: Instant, pool: &Pool, work: impl Future<Output 
 
 /// Ends a transaction with `COMMIT` or `ROLLBACK`, which is worth waiting for a little longer.
 async fn end(lease: &mut Lease, how: &str, until: Instant, pool: &Pool) -> Result<(), DbErr> {
-    answered(patience::at_most(until).max(now() + COMMIT), pool, lease.end(how)).await
+    answered(deadline::at_most(until).max(now() + COMMIT), pool, lease.end(how)).await
 }
 
 async fn answered<T>(until: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-    patience::count(timeout_at(until, work)).await.unwrap_or_else(|_| {
+    deadline::count(timeout_at(until, work)).await.unwrap_or_else(|_| {
         pool.condition.suspect_all();
         Err(failure::late())
     })

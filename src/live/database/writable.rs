@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Database, FEED_LIMIT, Reader, Transaction, failure, lease::now, open::Place};
+use super::{Database, FEED_LIMIT, Reader, Transaction, failure, lease::now, open::DatabaseAddress};
 
 /// How long the outcome of a trial write holds, however often it is asked for.
 const HOLDS: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ impl Database {
 
     /// Whether the file system of a SQLite database is full or read only, as far as can be seen, or does not answer.
     async fn is_short_of_room(&self) -> bool {
-        let Place::Sqlite(path, _) = &*self.place else { return false };
+        let DatabaseAddress::Sqlite(path, _) = &*self.address else { return false };
         let path = path.clone();
         let look = spawn_blocking(move || {
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -33,7 +33,7 @@ impl TestApp {
                 started.send(()).unwrap();
                 _ = released.recv();
             };
-            app.hasher.run(job).await
+            app.passwords.pool.run(job).await
         });
         has_started.await.unwrap();
         Hold { _release: release }
@@ -42,9 +42,9 @@ impl TestApp {
     /// From here on every password is too many.
     pub async fn fill_hasher(&self) -> Hold {
         let hold = self.hold_hasher().await;
-        while self.app.hasher.has_room().is_ok() {
-            let (app, queued) = (self.app.clone(), self.app.hasher.waiting() + 1);
-            tokio::spawn(async move { app.hasher.run(|| ()).await });
+        while self.app.passwords.pool.has_room().is_ok() {
+            let (app, queued) = (self.app.clone(), self.app.passwords.pool.waiting() + 1);
+            tokio::spawn(async move { app.passwords.pool.run(|| ()).await });
             self.until_waiting(queued).await;
         }
         hold
@@ -52,21 +52,21 @@ impl TestApp {
 
     /// Goes on when so many passwords wait to be hashed.
     pub async fn until_waiting(&self, count: usize) {
-        while self.app.hasher.waiting() < count {
+        while self.app.passwords.pool.waiting() < count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Goes on when a password would be hashed at once.
     pub async fn until_free(&self) {
-        while self.app.hasher.has_room().is_err() {
+        while self.app.passwords.pool.has_room().is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Goes on when no password waits to be hashed.
     pub async fn until_idle(&self) {
-        while self.app.hasher.waiting() > 0 {
+        while self.app.passwords.pool.waiting() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

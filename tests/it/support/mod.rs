@@ -24,9 +24,9 @@ use tempfile::TempDir;
 use vestibule::{
     app::App,
     config::Settings,
-    domain::{clocks, keys, setup},
+    domain::{clocks, setup, signing_keys},
     entity::user,
-    live::{clock::Clock, watch::Believed},
+    live::{clock::Clock, clock_trust::TrustedReading},
     server,
     values::ids::UserId,
 };
@@ -63,7 +63,7 @@ impl TestApp {
         change(&mut settings);
         let clock = Arc::new(TestClock::default());
         let app = App::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
-        keys::turn_over(&app).await.unwrap();
+        signing_keys::turn_over(&app).await.unwrap();
         let admin_password = setup::first_administrator(&app).await.unwrap().unwrap();
         Self::around(app, clock, Arc::new(directory), admin_password, postgres)
     }
@@ -145,8 +145,8 @@ impl TestApp {
     }
 
     /// The clock, which must be in no doubt.
-    pub async fn believed(&self) -> Believed {
-        clocks::check(&self.app).await.unwrap().expect("the clock is believed")
+    pub async fn trusted(&self) -> TrustedReading {
+        clocks::check(&self.app).await.unwrap().expect("the clock is trusted")
     }
 
     /// The row of a user, to see what the API does not show.

@@ -8,7 +8,7 @@ use tokio::{
     sync::oneshot,
     time::timeout,
 };
-use vestibule::server::{self, Limits, Patience};
+use vestibule::server::{self, Limits, Timeouts};
 
 use super::TestApp;
 
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits that are over soon. What a test does not wait for is as long as in earnest.
 pub fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
-    let mut limits = Limits { patience: Patience::default(), connections: 100 };
+    let mut limits = Limits { timeouts: Timeouts::default(), connections: 100 };
     change(&mut limits);
     limits
 }

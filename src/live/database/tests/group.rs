@@ -3,7 +3,7 @@
 use sea_orm::{ActiveValue::Set, EntityTrait, PaginatorTrait};
 use tokio::task::JoinSet;
 
-use super::places::Place;
+use super::places::TestDatabase;
 use crate::{
     entity::secret,
     error::{Error, Missing, Result},
@@ -40,7 +40,7 @@ async fn all(db: &Database, count: usize, wrong: &[usize]) -> Vec<Result<usize>>
 
 #[tokio::test]
 async fn everybody_gets_their_own_result_and_all_is_written() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let mut numbers: Vec<_> = all(&db, 200, &[]).await.into_iter().map(Result::unwrap).collect();
         numbers.sort_unstable();
@@ -51,7 +51,7 @@ async fn everybody_gets_their_own_result_and_all_is_written() {
 
 #[tokio::test]
 async fn who_shares_with_one_that_goes_wrong_is_told_to_try_again_and_nobody_is_told_what_is_not_so() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let results = all(&db, 100, &[70]).await;
         let written = results.iter().filter(|it| it.is_ok()).count();
@@ -64,7 +64,7 @@ async fn who_shares_with_one_that_goes_wrong_is_told_to_try_again_and_nobody_is_
 
 #[tokio::test]
 async fn a_writer_who_goes_away_leaves_the_turn_to_the_next() {
-    let place = Place::sqlite();
+    let place = TestDatabase::sqlite();
     let db = place.migrated().await;
     let held = db.write().await.unwrap();
     let (first, second) = (tokio::spawn(write(db.clone(), 1, false)), tokio::spawn(write(db.clone(), 2, false)));

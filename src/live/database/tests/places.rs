@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, Weak};
 use tempfile::TempDir;
 
 /// An empty database, gone when this is dropped.
-pub struct Place {
+pub struct TestDatabase {
     pub url: SecretString,
     raw_url: String,
     pub directory: Option<TempDir>,
     _server: Option<Arc<TemporaryPostgres>>,
 }
 
-impl Place {
+impl TestDatabase {
     pub fn sqlite() -> Self {
         let directory = TempDir::new().unwrap();
         let raw_url = format!("sqlite://{}", directory.path().join("vestibule.db").display());

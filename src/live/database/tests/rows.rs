@@ -1,8 +1,8 @@
 //! That rows behave alike on both databases.
 
-use super::places::{Place, is_sqlite};
+use super::places::{TestDatabase, is_sqlite};
 use crate::entity::json::JsonText;
-use crate::entity::user::{Profile, Status, Taken};
+use crate::entity::user::{NameConflict, Profile, Status};
 use crate::entity::{audit_event, revocation, role, role_permission, session, signing_key, user, user_role};
 use crate::live::database::Database;
 use crate::values::ids::{EventId, SessionId, UserId};
@@ -49,7 +49,7 @@ where
 
 #[tokio::test]
 async fn a_user_comes_back_as_stored() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let mut ada = user("ada@example.org", Some("ada"));
         ada.last_login_at = Some(noon() + TimeDelta::microseconds(1));
@@ -78,7 +78,7 @@ fn a_password_hash_is_neither_printed_nor_asked_for_with_a_profile() {
 
 #[tokio::test]
 async fn names_are_unique_and_sorted_by_their_bytes() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         for name in ["b", "B", "a", "é", "Z", "_"] {
             insert(&db, user(&format!("{name}@x"), Some(name)).into_active_model()).await.unwrap();
@@ -94,9 +94,9 @@ async fn names_are_unique_and_sorted_by_their_bytes() {
         assert_eq!(sorted.into_iter().flatten().collect::<Vec<_>>(), ["B", "Z", "_", "a", "b", "é"]);
 
         let taken = insert(&db, user("b@x", None).into_active_model()).await.unwrap_err();
-        assert_eq!(Taken::from_error(&taken), Some(Taken::Email), "{taken}");
+        assert_eq!(NameConflict::from_error(&taken), Some(NameConflict::Email), "{taken}");
         let taken = insert(&db, user("new@x", Some("b")).into_active_model()).await.unwrap_err();
-        assert_eq!(Taken::from_error(&taken), Some(Taken::Username), "{taken}");
+        assert_eq!(NameConflict::from_error(&taken), Some(NameConflict::Username), "{taken}");
         for nameless in ["one@x", "two@x"] {
             insert(&db, user(nameless, None).into_active_model()).await.unwrap();
         }
@@ -105,7 +105,7 @@ async fn names_are_unique_and_sorted_by_their_bytes() {
 
 #[tokio::test]
 async fn built_in_roles_come_with_the_schema() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let roles = role::Entity::find().order_by_asc(role::COLUMN.name).all(db.read()).await.unwrap();
         assert_eq!(roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["admin", "user"]);
@@ -123,7 +123,7 @@ async fn built_in_roles_come_with_the_schema() {
 
 #[tokio::test]
 async fn roles_are_replaced_whole_and_must_exist() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let bob = insert(&db, user("bob@x", None).into_active_model()).await.unwrap();
@@ -142,7 +142,7 @@ async fn roles_are_replaced_whole_and_must_exist() {
 
 #[tokio::test]
 async fn foreign_keys_bite() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let orphan = session::Model { user_id: UserId::new(noon()), ..session_of(&ada) };
@@ -185,7 +185,7 @@ fn session_of(user: &user::Model) -> session::Model {
 
 #[tokio::test]
 async fn grants_are_read_as_one_map_and_go_with_their_role() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let auditor =
             role::Model { name: "auditor".into(), description: None, built_in: false, created_at: noon(), updated_at: noon() };
@@ -204,7 +204,7 @@ async fn grants_are_read_as_one_map_and_go_with_their_role() {
 
 #[tokio::test]
 async fn a_number_in_the_feed_is_never_used_twice() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let row = || revocation::ActiveModel {
             kind: Set(revocation::Kind::TokensStale),
@@ -226,7 +226,7 @@ async fn a_number_in_the_feed_is_never_used_twice() {
 
 #[tokio::test]
 async fn words_outside_the_list_are_refused() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let tx = db.write().await.unwrap();
@@ -239,7 +239,7 @@ async fn words_outside_the_list_are_refused() {
 
 #[tokio::test]
 async fn json_and_bytes_come_back_as_stored() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let key = signing_key::Model {
             kid: "k1".into(),
@@ -259,7 +259,7 @@ async fn json_and_bytes_come_back_as_stored() {
 
 #[tokio::test]
 async fn events_sort_by_their_time() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         for minute in [3, 1, 2] {
             let at = noon() + TimeDelta::microseconds(minute);
@@ -287,7 +287,7 @@ async fn events_sort_by_their_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_writers_at_once_all_get_their_turn() {
-    for place in Place::each().await {
+    for place in TestDatabase::each().await {
         let db = place.migrated().await;
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let raise = |db: Database| async move {
@@ -327,7 +327,7 @@ proptest! {
 #[test]
 fn databases_compare_times_as_we_do() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for place in runtime.block_on(Place::each()) {
+    for place in runtime.block_on(TestDatabase::each()) {
         let db = runtime.block_on(place.migrated());
         let ada = runtime.block_on(insert(&db, user("ada@x", None).into_active_model())).unwrap();
         let id = runtime.block_on(insert(&db, session_of(&ada).into_active_model())).unwrap().id;

@@ -23,13 +23,13 @@ use crate::{
     entity::signing_key::{self, Model, signer},
     error::{Error, Missing, Result},
     live::{
+        clock_trust::TrustedReading,
         database::Transaction,
         key_ring::Key,
         master_key::{self, KeyFile, MasterKey},
         revocations::{KEPT, MARGIN},
         seal::Sealer,
         vault,
-        watch::Believed,
     },
     values::{key_id::KeyId, time::rfc3339},
 };
@@ -107,18 +107,18 @@ fn algorithm(app: &App) -> Option<Algorithm> {
 /// Publishes a new key, which will sign in [`AHEAD`].
 ///
 /// # Errors
-/// [`Error::RotationPending`] when one is waiting already; [`Error::SecretIsYours`] with HS256.
+/// [`Error::RotationPending`] when one is waiting already; [`Error::SharedSecretSigns`] with HS256.
 pub async fn rotate(app: &App, by: By<'_>) -> Result<SigningKey> {
-    let fresh = fresh(app).await?.ok_or(Error::SecretIsYours)?;
+    let fresh = fresh(app).await?.ok_or(Error::SharedSecretSigns)?;
     let (tx, authority) = by.begin(app).await?;
     // A clock that is behind must not retire the key that signs before its time.
-    let now = app.watch.latest(app.clock.now());
+    let now = app.clock_trust.latest(app.clock.now());
     if signing_key::Entity::unrevoked(&tx).await?.iter().any(|it| it.is_next(now)) {
         return Err(Error::RotationPending);
     }
     let row = follow_up(app, &tx, fresh, now, now + AHEAD).await?;
     audit::record(&tx, now, &authority.source, authority.actor, rotated(&row)).await?;
-    revocations::change_keys().commit(app, tx).await?;
+    revocations::signing_keys_changed().commit(app, tx).await?;
     Ok(SigningKey { row, status: Status::Next })
 }
 
@@ -131,7 +131,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     let fresh = fresh(app).await?;
     let (tx, authority) = by.begin(app).await?;
     // What leaked is refused in any case, also where no other key can be made to take its place.
-    let fresh = if vault::opens(&app.sealer, &tx).await? { fresh } else { None };
+    let fresh = if vault::opens(&app.signing.sealer, &tx).await? { fresh } else { None };
     let now = app.clock.now();
     let row = signing_key::Entity::find_by_id(kid.as_str()).one(&tx).await?.ok_or(Error::NotFound(Missing::Key))?;
     if row.revoked_at.is_some() {
@@ -153,7 +153,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     }
     let event = Event::on_key(Kind::KeyRevoked, kid.as_str());
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
-    revocations::change_keys().commit(app, tx).await
+    revocations::signing_keys_changed().commit(app, tx).await
 }
 
 async fn change(tx: &Transaction, row: &Model, how: impl FnOnce(&mut signing_key::ActiveModel)) -> Result<()> {
@@ -170,35 +170,35 @@ async fn change(tx: &Transaction, row: &Model, how: impl FnOnce(&mut signing_key
 /// # Errors
 /// When the database fails, or the master key was changed.
 pub async fn turn_over(app: &App) -> Result<()> {
-    let believed = clocks::check(app).await?;
+    let trusted = clocks::check(app).await?;
     let now = app.clock.now();
     let rows = signing_key::Entity::unrevoked(app.db.read()).await?;
-    if due(app, &rows, now, believed).is_some()
+    if due(app, &rows, now, trusted).is_some()
         && let Some(fresh) = fresh(app).await?
     {
-        make_if_due(app, fresh, now, believed).await?;
+        make_if_due(app, fresh, now, trusted).await?;
     }
-    if let Some(believed) = believed {
-        let tx = app.db.write_at_leisure().await?;
+    if let Some(trusted) = trusted {
+        let tx = app.db.write_in_background().await?;
         if algorithm(app).is_none() {
             // The operator's secret signs in place of all of them; one that waits may sign elsewhere, with older settings.
             signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
         }
-        let long_ago = believed.long_ago();
+        let long_ago = trusted.long_ago();
         signing_key::Entity::delete_dead(&tx, long_ago, long_ago - KEPT_AFTER).await?;
         tx.commit().await?;
     }
     revocations::reload_keys(app).await?;
-    if vault::opens(&app.sealer, app.db.read()).await? { Ok(()) } else { Err(master_key_changed()) }
+    if vault::opens(&app.signing.sealer, app.db.read()).await? { Ok(()) } else { Err(master_key_changed()) }
 }
 
 /// From when on a new key is to sign, if one is due.
-fn due(app: &App, rows: &[Model], now: DateTime<Utc>, believed: Option<Believed>) -> Option<DateTime<Utc>> {
+fn due(app: &App, rows: &[Model], now: DateTime<Utc>, trusted: Option<TrustedReading>) -> Option<DateTime<Utc>> {
     let algorithm = algorithm(app)?;
     if rows.iter().all(|it| it.retires_at.is_some()) {
         return Some(now);
     }
-    believed?;
+    trusted?;
     let is_other = |it: &Model| it.algorithm.parse() != Ok(algorithm);
     let due = match rows.iter().find(|it| it.is_next(now)) {
         // One that is about to sign does so already where a clock is ahead of ours.
@@ -213,12 +213,12 @@ fn is_misdated(next: &Model, rows: &[Model], now: DateTime<Utc>) -> bool {
     next.activates_at > now + AHEAD + MARGIN && signer(rows.iter(), now).is_some_and(|it| it.kid != next.kid)
 }
 
-async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, believed: Option<Believed>) -> Result<()> {
-    let tx = app.db.write_at_leisure().await?;
+async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, trusted: Option<TrustedReading>) -> Result<()> {
+    let tx = app.db.write_in_background().await?;
     lock_administration(&tx).await?;
     // Again, for another replica may have made it meanwhile.
     let rows = signing_key::Entity::unrevoked(&tx).await?;
-    let Some(activates_at) = due(app, &rows, now, believed) else { return Ok(()) };
+    let Some(activates_at) = due(app, &rows, now, trusted) else { return Ok(()) };
     if let Some(next) = rows.iter().find(|it| it.is_next(now)) {
         // Of an algorithm that is not set any more, or misdated, and it has signed nothing.
         next.clone().delete(&tx).await?;
@@ -230,7 +230,7 @@ async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, believed: Opti
         return Ok(tx.commit().await?);
     }
     audit::record(&tx, now, &Source::default(), Actor::NOBODY, rotated(&row)).await?;
-    revocations::change_keys().commit(app, tx).await
+    revocations::signing_keys_changed().commit(app, tx).await
 }
 
 /// Nothing follows the key that signs any more.
@@ -249,7 +249,7 @@ async fn fresh(app: &App) -> Result<Option<Fresh>> {
     let Some(algorithm) = algorithm(app) else { return Ok(None) };
     let app = app.clone();
     let span = Span::current();
-    let made = spawn_blocking(move || span.in_scope(|| vault::make_key(&app.sealer, algorithm))).await?;
+    let made = spawn_blocking(move || span.in_scope(|| vault::make_key(&app.signing.sealer, algorithm))).await?;
     made.map(Some).map_err(Error::Internal)
 }
 
@@ -262,7 +262,7 @@ async fn follow_up(
     activates_at: DateTime<Utc>,
 ) -> Result<Model> {
     // Sealed under a master key that is no longer the database's, nobody could open it after the next start.
-    if !vault::opens(&app.sealer, tx).await? {
+    if !vault::opens(&app.signing.sealer, tx).await? {
         return Err(master_key_changed());
     }
     signing_key::Entity::retire(tx, activates_at + KEPT_AFTER).await?;
@@ -296,13 +296,13 @@ pub async fn rewrap(app: &App, new: Option<MasterKey>) -> Result<Option<KeyFile>
     };
     let (tx, authority) = By::Operator.begin(app).await?;
     // Before the files are touched: whoever was here first may have their new key in one of them.
-    if !vault::opens(&app.sealer, &tx).await? {
+    if !vault::opens(&app.signing.sealer, &tx).await? {
         return Err(master_key_changed());
     }
     if let Some(file) = &file {
         file.propose(&key).map_err(Error::Internal)?;
     }
-    vault::rewrap(&tx, &app.sealer, &Sealer::new(&key)).await.map_err(Error::Internal)?;
+    vault::rewrap(&tx, &app.signing.sealer, &Sealer::new(&key)).await.map_err(Error::Internal)?;
     let event = Event::of(Kind::MasterKeyChanged);
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
     tx.commit().await?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use poem::{FromRequest, Request, RequestBody, http::header};
+use poem::{Request, http::header};
 
 use crate::{domain::source::Source, values::ids::UserId};
 
@@ -28,15 +28,6 @@ impl SignedIn {
 /// What the server noted about a request when it arrived, with the client's own words for itself.
 pub fn of(request: &Request) -> Source {
     request.data::<Source>().cloned().unwrap_or_default()
-}
-
-/// Extracts the [`Source`] in a public operation; guards carry it inside the caller.
-pub struct From(pub Source);
-
-impl<'a> FromRequest<'a> for From {
-    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        Ok(Self(of(request)))
-    }
 }
 
 /// The `User-Agent` header, at most 256 characters of it. It need not be ASCII.

@@ -22,11 +22,11 @@ use poem_openapi::{
 use serde_json::Value;
 
 use super::{
-    contract,
     problem::{Code, Problem},
     words,
 };
 use crate::{
+    api::contract,
     error::{Error, Fault},
     values::{Invalid, json},
 };
@@ -97,8 +97,8 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
     }
     if !faults.is_empty() {
         // The schema's limits and a format's parser can find the same fault.
-        faults.sort_by(|one, other| (&one.place, one.code).cmp(&(&other.place, other.code)));
-        faults.dedup_by(|one, other| (&one.place, one.code) == (&other.place, other.code));
+        faults.sort_by(|one, other| (&one.location, one.code).cmp(&(&other.location, other.code)));
+        faults.dedup_by(|one, other| (&one.location, one.code) == (&other.location, other.code));
         return Err(Error::Invalid(faults).into());
     }
     // What satisfies the schema parses, unless the two disagree: then the fault is ours, and its text stays here.

@@ -15,8 +15,10 @@ use poem_openapi::{
     types::Type,
 };
 
-use super::REALM;
-use crate::error::{Error, Fault, Missing, Place, Unready};
+use crate::{
+    api::REALM,
+    error::{Error, Fault, Location, Missing, Unready},
+};
 
 /// The media type of every problem (RFC 9457 section 3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -270,7 +272,7 @@ impl From<Error> for Problem {
             Error::Invalid(_) => Code::ValidationFailed,
             Error::TooManyRequests { .. } => Code::TooManyRequests,
             Error::Overloaded { .. } => Code::Overloaded,
-            Error::CallerGone => Code::RequestTimeout,
+            Error::ClientDisconnected => Code::RequestTimeout,
             Error::Unavailable(_) => Code::Unavailable,
             Error::AuthorizationStale => Code::AuthorizationStale,
             Error::NotReady(why) => match why.first() {
@@ -282,7 +284,7 @@ impl From<Error> for Problem {
             Error::TooManyRoles => Code::TooManyRoles,
             Error::RoleBuiltIn => Code::RoleBuiltIn,
             Error::RoleInUse => Code::RoleInUse,
-            Error::RotationPending | Error::SecretIsYours => Code::RotationPending,
+            Error::RotationPending | Error::SharedSecretSigns => Code::RotationPending,
             Error::Internal(_) => Code::Internal,
         };
         let mut problem = Self::new(code, err.to_string());
@@ -307,9 +309,9 @@ impl From<Error> for Problem {
 
 impl From<Fault> for FaultBody {
     fn from(fault: Fault) -> Self {
-        let (pointer, parameter) = match fault.place {
-            Place::Pointer(pointer) => (Some(pointer.into_owned()), None),
-            Place::Parameter(name) => (None, Some(name.into_owned())),
+        let (pointer, parameter) = match fault.location {
+            Location::Pointer(pointer) => (Some(pointer.into_owned()), None),
+            Location::Parameter(name) => (None, Some(name.into_owned())),
         };
         Self { pointer, parameter, code: fault.code.to_owned(), detail: fault.detail.into_owned() }
     }
@@ -335,40 +337,40 @@ pub trait Codes: Send + Sync + 'static {
     const CODES: &'static [Code];
 }
 
-/// Declares the codes of operations: `refusals! { /// doc \n SetRoles: EscalationDenied NotFound; }`.
-macro_rules! refusals {
+/// Declares the codes of operations: `operation_codes! { /// doc \n SetRoles: EscalationDenied NotFound; }`.
+macro_rules! operation_codes {
     ($($(#[$meta:meta])* $name:ident: $($code:ident)*;)*) => {$(
         $(#[$meta])*
         pub struct $name;
-        impl $crate::api::problem::Codes for $name {
-            const CODES: &'static [$crate::api::problem::Code] = &[$($crate::api::problem::Code::$code),*];
+        impl $crate::api::http::problem::Codes for $name {
+            const CODES: &'static [$crate::api::http::problem::Code] = &[$($crate::api::http::problem::Code::$code),*];
         }
     )*};
 }
-pub(super) use refusals;
+pub(crate) use operation_codes;
 
 /// The failing half of a [`super::reply::Reply`]: a problem, and in its type the codes it may have.
-pub struct Refusal<E>(Problem, PhantomData<fn() -> E>);
+pub struct DeclaredProblem<E>(Problem, PhantomData<fn() -> E>);
 
-impl<E> From<Error> for Refusal<E> {
+impl<E> From<Error> for DeclaredProblem<E> {
     fn from(err: Error) -> Self {
         Self(err.into(), PhantomData)
     }
 }
 
-impl<E> From<Refusal<E>> for poem::Error {
-    fn from(refusal: Refusal<E>) -> Self {
+impl<E> From<DeclaredProblem<E>> for poem::Error {
+    fn from(refusal: DeclaredProblem<E>) -> Self {
         refusal.0.into()
     }
 }
 
-impl<E> IntoResponse for Refusal<E> {
+impl<E> IntoResponse for DeclaredProblem<E> {
     fn into_response(self) -> Response {
         poem::Error::from(self).into_response()
     }
 }
 
-impl<E: Codes> ApiResponse for Refusal<E> {
+impl<E: Codes> ApiResponse for DeclaredProblem<E> {
     fn meta() -> MetaResponses {
         MetaResponses { responses: E::CODES.iter().map(|code| documented(*code)).collect() }
     }

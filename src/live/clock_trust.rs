@@ -18,16 +18,16 @@ const STRAY: TimeDelta = TimeDelta::minutes(1);
 /// How far the clock may be ahead of the newest time seen: a machine that is off at night is in no doubt in the morning.
 /// Less than [`SPARE`], so that a clock error too small to be noticed does no harm.
 const OFF: TimeDelta = TimeDelta::hours(18);
-/// How long a clock in doubt has to keep step with uptime until it is believed.
+/// How long a clock in doubt has to keep step with uptime until it is trusted.
 const STEADY: TimeDelta = TimeDelta::days(1);
 /// How long a machine may be off while its clock is in doubt: a weekend. After a longer time the watch begins anew.
 const PAUSE: TimeDelta = TimeDelta::days(3);
 
-/// A clock that may decide what is deleted. Only [`Watch::judge`] makes one.
+/// A clock that may decide what is deleted. Only [`ClockTrust::judge`] makes one.
 #[derive(Debug, Clone, Copy)]
-pub struct Believed(Reading);
+pub struct TrustedReading(Reading);
 
-impl Believed {
+impl TrustedReading {
     /// What the clock says.
     #[must_use]
     pub fn reading(self) -> Reading {
@@ -81,12 +81,12 @@ impl fmt::Display for Span {
 
 /// What this process knows of the clock.
 #[derive(Default)]
-pub struct Watch(Mutex<State>);
+pub struct ClockTrust(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// The clock when it was believed, a day ago at most.
-    believed: Option<Reading>,
+    /// The clock when it was trusted, a day ago at most.
+    trusted: Option<Reading>,
     /// The clock in doubt when the watch over it began here.
     watched: Option<Reading>,
     /// The clock in doubt when it was last looked at.
@@ -96,7 +96,7 @@ struct State {
     doubt: Option<Doubt>,
 }
 
-impl Watch {
+impl ClockTrust {
     /// Begins with what the database has seen.
     #[must_use]
     pub fn of(row: &Model) -> Self {
@@ -131,7 +131,7 @@ impl Watch {
     ///
     /// # Errors
     /// Why the clock is in doubt.
-    pub fn judge(&self, reading: Reading, ahead: Option<TimeDelta>, row: &mut Model) -> Result<Believed, Doubt> {
+    pub fn judge(&self, reading: Reading, ahead: Option<TimeDelta>, row: &mut Model) -> Result<TrustedReading, Doubt> {
         let mut state = self.state();
         let judged = state.judge(reading, ahead, row);
         state.newest_at = row.newest_at;
@@ -151,7 +151,7 @@ impl Watch {
 }
 
 impl State {
-    fn judge(&mut self, reading: Reading, ahead: Option<TimeDelta>, row: &mut Model) -> Result<Believed, Doubt> {
+    fn judge(&mut self, reading: Reading, ahead: Option<TimeDelta>, row: &mut Model) -> Result<TrustedReading, Doubt> {
         if let Some(ahead) = ahead.filter(|it| it.abs().to_std().is_ok_and(|it| it > MOST_SKEW)) {
             note_behind(reading.now, Some(reading.now - ahead), row);
             return Err(Doubt::Database);
@@ -161,20 +161,20 @@ impl State {
         }
         let Some(doubt) = self.doubt(reading, ahead.is_some(), row) else {
             self.believe(reading, row);
-            return Ok(Believed(reading));
+            return Ok(TrustedReading(reading));
         };
         self.watch(reading, row);
         if row.watched_for < STEADY.num_seconds() {
             return Err(doubt);
         }
         self.settle(reading, row);
-        Ok(Believed(reading))
+        Ok(TrustedReading(reading))
     }
 
     /// What there is to say against the clock. Uptime is the better witness, but it does not outlive this process; where
     /// the database has a clock that agrees, somebody has set both right.
     fn doubt(&self, reading: Reading, agrees: bool, row: &Model) -> Option<Doubt> {
-        let strayed = self.believed.map(|it| strayed(it, reading));
+        let strayed = self.trusted.map(|it| strayed(it, reading));
         if strayed.is_some_and(|by| by.abs() <= STRAY) {
             return None;
         }
@@ -186,8 +186,8 @@ impl State {
     }
 
     fn believe(&mut self, reading: Reading, row: &mut Model) {
-        let since = self.believed.filter(|it| strayed(*it, reading).abs() <= STRAY && reading.ran - it.ran < STEADY);
-        self.believed = since.or(Some(reading));
+        let since = self.trusted.filter(|it| strayed(*it, reading).abs() <= STRAY && reading.ran - it.ran < STEADY);
+        self.trusted = since.or(Some(reading));
         (self.watched, self.looked) = (None, None);
         row.newest_at = row.newest_at.max(Some(reading.now));
         (row.doubted_at, row.watched_for) = (None, 0);
@@ -215,7 +215,7 @@ impl State {
 
     /// This clock is right, whatever was seen before.
     fn settle(&mut self, reading: Reading, row: &mut Model) {
-        self.believed = None;
+        self.trusted = None;
         (row.newest_at, row.behind_at) = (None, row.behind_at.filter(|it| *it <= reading.now));
         self.believe(reading, row);
     }

@@ -10,11 +10,11 @@ use poem_openapi::{
     types::ToJSON,
 };
 
-use super::problem::Refusal;
+use super::problem::DeclaredProblem;
 use crate::domain::paging::Slice;
 
 /// A success, or a refusal with one of the codes of `E`.
-pub type Reply<T, E> = Result<T, Refusal<E>>;
+pub type Reply<T, E> = Result<T, DeclaredProblem<E>>;
 
 const JSON: &str = "application/json";
 

@@ -17,11 +17,11 @@ use poem_openapi::{
 
 use super::{
     body::{self, malformed},
-    contract,
     problem::Problem,
     words::one_of,
 };
 use crate::{
+    api::contract,
     domain::paging::Paging,
     error::{Error, Fault, Missing, Result},
     values::{

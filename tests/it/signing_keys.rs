@@ -1,4 +1,4 @@
-//! Signing keys turn over without anybody noticing, and one that is revoked is believed nowhere (row T12).
+//! Signing keys turn over without anybody noticing, and one that is revoked is trusted nowhere (row T12).
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel, 
 use serde_json::{Value, json};
 use vestibule::{
     config::{self, Algorithm, Settings},
-    domain::{keys, revocations},
+    domain::{revocations, signing_keys},
     entity::signing_key,
     live::seal::Sealer,
 };
@@ -100,7 +100,7 @@ async fn t12_a_new_key_is_published_before_it_signs_and_an_old_one_kept_until_it
     assert_eq!(published(&app).await, [new.clone()].into());
     assert_eq!(listed(&app).await, [(new.clone(), "active".into())]);
     app.clock.advance(minutes(DAY));
-    keys::turn_over(&app.app).await.unwrap();
+    signing_keys::turn_over(&app.app).await.unwrap();
     assert_eq!(signing_key::Entity::find().count(app.app.db.read()).await.unwrap(), 1);
     ada(&app).await.get("/v1/me").await.expect(200);
 }
@@ -150,11 +150,11 @@ async fn t12_an_old_key_is_followed_up_by_itself_and_by_one_replica_alone() {
     here.register("ada").await;
     let old = kid(&ada(&here).await);
     here.clock.advance(minutes(90 * DAY - 1));
-    keys::turn_over(&here.app).await.unwrap();
+    signing_keys::turn_over(&here.app).await.unwrap();
     assert_eq!(statuses(&here).await, ["active"]);
     here.clock.advance(minutes(1));
 
-    let turns = [&here, &there, &here, &there].map(|it| keys::turn_over(&it.app));
+    let turns = [&here, &there, &here, &there].map(|it| signing_keys::turn_over(&it.app));
     for turn in futures_util::future::join_all(turns).await {
         turn.unwrap();
     }
@@ -163,7 +163,7 @@ async fn t12_an_old_key_is_followed_up_by_itself_and_by_one_replica_alone() {
     assert_eq!((kid(&ada(&here).await), here.event("key.rotated").await.actor_id), (old.clone(), None));
     here.clock.advance(minutes(20));
     for app in [&here, &there] {
-        keys::turn_over(&app.app).await.unwrap();
+        signing_keys::turn_over(&app.app).await.unwrap();
         assert_ne!(kid(&ada(app).await), old, "nothing had to run for the switch");
     }
     assert_eq!(statuses(&here).await, ["active", "retiring"]);
@@ -206,7 +206,7 @@ async fn t12_an_emergency_revocation_bites_at_once_here_and_elsewhere_after_one_
     revoke(&here, &revoked).await;
     here.event("key.revoked").await;
     here.clock.advance(minutes(DAY + 61));
-    keys::turn_over(&here.app).await.unwrap();
+    signing_keys::turn_over(&here.app).await.unwrap();
     let gone = here.admin().await.delete(&format!("/v1/signing-keys/{revoked}"), Value::Null).await;
     assert_problem!(gone, 404, "not_found");
 }
@@ -264,7 +264,7 @@ async fn a_restart_in_the_middle_of_a_rotation_goes_on_with_it() {
     let (before, next) = (ada(&app).await, rotate(&app).await);
     app.clock.advance(minutes(10));
     let restarted = app.replica().await;
-    keys::turn_over(&restarted.app).await.unwrap();
+    signing_keys::turn_over(&restarted.app).await.unwrap();
     assert_eq!(kid(&ada(&restarted).await), kid(&before));
     let before = ada(&app).await;
     restarted.clock.advance(minutes(10));
@@ -281,9 +281,9 @@ async fn another_algorithm_begins_with_a_key_that_verifiers_know() {
     app.register("ada").await;
     let before = ada(&app).await;
     let restarted = app.replica_with(signing(Algorithm::Es256)).await;
-    keys::turn_over(&restarted.app).await.unwrap();
+    signing_keys::turn_over(&restarted.app).await.unwrap();
     assert_eq!((kid(&ada(&restarted).await), published(&restarted).await.len()), (kid(&before), 2));
-    keys::turn_over(&restarted.app).await.unwrap();
+    signing_keys::turn_over(&restarted.app).await.unwrap();
     restarted.clock.advance(minutes(10));
     let before = ada(&app).await;
     restarted.clock.advance(minutes(10));
@@ -304,10 +304,10 @@ async fn an_algorithm_set_by_mistake_is_taken_back_before_it_signs() {
     app.register("ada").await;
     let before = ada(&app).await;
     let mistaken = app.replica_with(signing(Algorithm::Es256)).await;
-    keys::turn_over(&mistaken.app).await.unwrap();
+    signing_keys::turn_over(&mistaken.app).await.unwrap();
     app.clock.advance(minutes(10));
     let corrected = app.replica_with(signing(Algorithm::EdDsa)).await;
-    keys::turn_over(&corrected.app).await.unwrap();
+    signing_keys::turn_over(&corrected.app).await.unwrap();
     assert_eq!(statuses(&corrected).await, ["next", "active"]);
     corrected.clock.advance(minutes(10));
     assert_eq!(kid(&ada(&corrected).await), kid(&before));
@@ -315,9 +315,9 @@ async fn an_algorithm_set_by_mistake_is_taken_back_before_it_signs() {
     let keys = corrected.admin().await.get("/v1/signing-keys").await.expect(200);
     assert_eq!((&keys["items"][0]["algorithm"], &keys["items"][0]["status"]), (&json!("EdDSA"), &json!("active")));
     // About to sign, a key stays: where a clock is ahead, it does so already.
-    keys::turn_over(&mistaken.app).await.unwrap();
+    signing_keys::turn_over(&mistaken.app).await.unwrap();
     corrected.clock.advance(minutes(19));
-    keys::turn_over(&corrected.app).await.unwrap();
+    signing_keys::turn_over(&corrected.app).await.unwrap();
     corrected.clock.advance(minutes(1));
     let keys = corrected.admin().await.get("/v1/signing-keys").await.expect(200);
     assert_eq!((&keys["items"][0]["algorithm"], &keys["items"][0]["status"]), (&json!("ES256"), &json!("active")));
@@ -341,7 +341,7 @@ async fn a_secret_in_place_of_keys_lets_their_tokens_live_out() {
     app.register("ada").await;
     let (before, waiting) = (ada(&app).await, rotate(&app).await);
     let shared = app.replica_with(signing(Algorithm::Hs256)).await;
-    keys::turn_over(&shared.app).await.unwrap();
+    signing_keys::turn_over(&shared.app).await.unwrap();
     let after = ada(&shared).await;
     assert_ne!(kid(&after), kid(&before));
     after.get("/v1/me").await.expect(200);
@@ -349,12 +349,12 @@ async fn a_secret_in_place_of_keys_lets_their_tokens_live_out() {
     shared.clock.advance(minutes(20));
     assert_eq!(listed(&shared).await[0], (waiting, "retiring".into()));
     shared.clock.advance(minutes(61));
-    keys::turn_over(&shared.app).await.unwrap();
+    signing_keys::turn_over(&shared.app).await.unwrap();
     assert_eq!(published(&shared).await, [].into());
 
     // Back again: no key is left, so a new one signs at once.
     let back = app.replica().await;
-    keys::turn_over(&back.app).await.unwrap();
+    signing_keys::turn_over(&back.app).await.unwrap();
     ada(&back).await.get("/v1/me").await.expect(200);
     assert_problem!(back.bearer(after.token.as_deref().unwrap()).get("/v1/me").await, 401, "invalid_token");
 }
@@ -392,14 +392,14 @@ async fn after_the_master_key_was_changed_a_running_server_goes_on_but_makes_no_
     app.register("ada").await;
     let before = ada(&app).await;
     let new = || Some(config::parse_master_key("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap());
-    keys::rewrap(&app.app, new()).await.unwrap();
+    signing_keys::rewrap(&app.app, new()).await.unwrap();
     revocations::follow(&app.app).await.unwrap();
     ada(&app).await.get("/v1/me").await.expect(200);
     before.get("/v1/me").await.expect(200);
     let admin = app.admin().await;
     assert_problem!(admin.post("/v1/signing-keys", Value::Null).await, 500, "internal");
     assert_eq!(statuses(&app).await, ["active"], "nothing was sealed under a key that is gone");
-    assert!(keys::turn_over(&app.app).await.is_err(), "the log says so again and again");
+    assert!(signing_keys::turn_over(&app.app).await.is_err(), "the log says so again and again");
 
     // A process that has the new key makes one; the server hears of it, cannot open it, and says so in the log.
     let restarted = app.replica_with(|settings| {
@@ -447,10 +447,10 @@ async fn a_second_change_of_the_master_key_at_once_is_refused_before_it_touches_
     if first.app.settings.master_key.is_some() {
         return; // no file holds it
     }
-    let file = keys::rewrap(&first.app, None).await.unwrap().unwrap();
+    let file = signing_keys::rewrap(&first.app, None).await.unwrap().unwrap();
     std::fs::remove_file(file.old()).unwrap();
     let held = std::fs::read(file.path()).unwrap();
-    assert!(keys::rewrap(&second.app, None).await.is_err());
+    assert!(signing_keys::rewrap(&second.app, None).await.is_err());
     assert_eq!(std::fs::read(file.path()).unwrap(), held);
     assert!(!file.path().with_extension("key.new").exists());
     first.replica().await.admin().await.get("/v1/me").await.expect(200);
@@ -463,7 +463,7 @@ async fn t12_a_key_that_leaked_is_refused_also_where_none_can_take_its_place() {
         return; // no file holds it, so nobody else can change it here
     }
     let (admin, other) = (app.admin().await, app.replica().await);
-    keys::rewrap(&other.app, None).await.unwrap();
+    signing_keys::rewrap(&other.app, None).await.unwrap();
     app.nobody().get("/readyz").await.expect(200);
     let leaked = kid(&admin);
     admin.delete(&format!("/v1/signing-keys/{leaked}"), Value::Null).await.expect(204);
@@ -472,6 +472,6 @@ async fn t12_a_key_that_leaked_is_refused_also_where_none_can_take_its_place() {
     assert!(answer.body["detail"].as_str().unwrap().contains("no key signs"), "{}", answer.body);
     // Started again, it makes another.
     let restarted = app.replica().await;
-    keys::turn_over(&restarted.app).await.unwrap();
+    signing_keys::turn_over(&restarted.app).await.unwrap();
     restarted.admin().await.get("/v1/me").await.expect(200);
 }

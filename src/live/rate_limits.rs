@@ -1,4 +1,4 @@
-//! Doors that everybody may knock at, and how often each network has. It is counted in memory, by each process: what is
+//! RateLimits that everybody may knock at, and how often each network has. It is counted in memory, by each process: what is
 //! counted there costs no write, and guards no secret.
 
 use std::{
@@ -18,14 +18,14 @@ const MOST: usize = 100_000;
 
 /// An operation that anybody may call and that costs us something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Door {
+pub enum RateLimit {
     /// Makes an account, and tells whether an e-mail address has one.
     Registration,
     /// Looks a refresh token up.
     Refresh,
 }
 
-impl Door {
+impl RateLimit {
     /// A whole company behind one address registers in a morning and refreshes every few minutes.
     const fn budget(self) -> Budget {
         match self {
@@ -37,14 +37,14 @@ impl Door {
 
 /// What each network has spent at each door, by a clock that nobody sets (`Reading::steady`).
 #[derive(Default)]
-pub struct Doors(Mutex<HashMap<(Door, Network), Spent>>);
+pub struct RateLimits(Mutex<HashMap<(RateLimit, Network), Spent>>);
 
-impl Doors {
+impl RateLimits {
     /// Counts somebody at a door; else tells how long they have to wait.
     ///
     /// # Errors
     /// The wait.
-    pub fn pass(&self, door: Door, network: Network, now: DateTime<Utc>) -> Result<(), TimeDelta> {
+    pub fn pass(&self, door: RateLimit, network: Network, now: DateTime<Utc>) -> Result<(), TimeDelta> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST && !all.contains_key(&(door, network)) {
             return Ok(());

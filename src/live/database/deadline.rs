@@ -17,7 +17,7 @@ tokio::task_local! {
 }
 
 /// Runs a request. Its waits for the database, taken together, have the limit that each has elsewhere.
-pub async fn share_one_limit<T>(request: impl Future<Output = T>) -> T {
+pub async fn share_one_deadline<T>(request: impl Future<Output = T>) -> T {
     WAITED.scope(AtomicU64::new(0), request).await
 }
 

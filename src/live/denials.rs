@@ -1,4 +1,4 @@
-//! Refusals by guards on their way into the audit trail: counted here by caller, operation and minute, so that a flood
+//! Denials by guards on their way into the audit trail: counted here by caller, operation and minute, so that a flood
 //! of them becomes one event.
 
 use std::{
@@ -16,7 +16,7 @@ const MOST: usize = 10_000;
 
 /// Who was refused what, in which minute.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Refusal {
+pub struct Denial {
     /// The caller.
     pub user: UserId,
     /// The operation's id in the contract.
@@ -29,7 +29,7 @@ pub struct Refusal {
 
 /// The refusals of this and the last minutes, with their counts.
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<Refusal, Count>>);
+pub struct Denials(Mutex<HashMap<Denial, Count>>);
 
 /// How often, and from where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,9 +40,9 @@ pub struct Count {
     pub address: Option<IpAddr>,
 }
 
-impl Refusals {
+impl Denials {
     /// Counts one more. `refusal.minute` may be any time within the minute.
-    pub fn note(&self, mut refusal: Refusal, address: Option<IpAddr>) {
+    pub fn note(&self, mut refusal: Denial, address: Option<IpAddr>) {
         refusal.minute = refusal.minute.duration_trunc(TimeDelta::minutes(1)).unwrap_or(refusal.minute);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() < MOST || counts.contains_key(&refusal) {
@@ -53,7 +53,7 @@ impl Refusals {
     }
 
     /// Takes out those of every minute but this one: a clock that was set back must not keep those of later ones.
-    pub fn take(&self, now: DateTime<Utc>) -> Vec<(Refusal, Count)> {
+    pub fn take(&self, now: DateTime<Utc>) -> Vec<(Denial, Count)> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let this_minute = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
         counts.extract_if(|it, _| it.minute != this_minute).collect()
@@ -66,10 +66,10 @@ mod tests {
 
     #[test]
     fn a_caller_who_changes_address_is_one_caller() {
-        let refusals = Refusals::default();
+        let refusals = Denials::default();
         let now = DateTime::UNIX_EPOCH;
         let user = UserId::new(now);
-        let refusal = |minute| Refusal { user, operation: "listUsers", permission: "users:read", minute };
+        let refusal = |minute| Denial { user, operation: "listUsers", permission: "users:read", minute };
         for last in 1..=200 {
             refusals.note(refusal(now + TimeDelta::milliseconds(100)), Some([192, 0, 2, last].into()));
         }

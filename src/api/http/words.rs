@@ -35,10 +35,10 @@ pub type Check = fn(&str) -> Result<(), Invalid>;
 /// Gives a type its schema, in place or under a name among the components.
 macro_rules! typed {
     ($word:ty, $schema:expr) => {
-        $crate::api::words::typed!($word, poem_openapi::registry::MetaSchemaRef::Inline(Box::new($schema)), |_| {});
+        $crate::api::http::words::typed!($word, poem_openapi::registry::MetaSchemaRef::Inline(Box::new($schema)), |_| {});
     };
     ($word:ty, $name:literal, $schema:expr) => {
-        $crate::api::words::typed!(
+        $crate::api::http::words::typed!(
             $word,
             poem_openapi::registry::MetaSchemaRef::Reference($name.into()),
             |registry: &mut poem_openapi::registry::Registry| registry.create_schema::<Self, _>($name.into(), |_| $schema)
@@ -74,7 +74,7 @@ macro_rules! typed {
     };
 }
 
-pub(super) use typed;
+pub(in crate::api) use typed;
 
 macro_rules! words {
     ($($word:ty = $kind:literal $format:literal { $($limit:ident: $value:expr),* };)*) => {

@@ -9,23 +9,26 @@ use poem_openapi::{
 };
 
 use super::{
-    Tag, cache,
+    Tag,
     guard::Allowed,
-    params::Path,
-    problem::refusals,
-    reply::{Issued, Json, NoContent, Reply},
-    words::Time,
+    http::{
+        cache,
+        params::Path,
+        problem::operation_codes,
+        reply::{Issued, Json, NoContent, Reply},
+        words::Time,
+    },
 };
 use crate::{
     app::App,
-    domain::keys,
+    domain::signing_keys,
     values::{
         key_id::KeyId,
         permission::{ReadKeys, RotateKeys},
     },
 };
 
-refusals! {
+operation_codes! {
     /// `readJwks`.
     ReadJwks:;
     /// `listSigningKeys`.
@@ -38,7 +41,7 @@ refusals! {
 
 /// The media type of a JWK set (RFC 7517 section 8.5.2).
 const MEDIA_TYPE: &str = "application/jwk-set+json";
-/// Shorter than the time for which a new key is published before it signs (`keys::AHEAD`).
+/// Shorter than the time for which a new key is published before it signs (`signing_keys::AHEAD`).
 const CACHE_CONTROL: &str = "public, max-age=300";
 
 /// A set of public keys (RFC 7517 section 5).
@@ -133,13 +136,13 @@ enum Status {
     Revoked,
 }
 
-impl From<keys::Status> for Status {
-    fn from(status: keys::Status) -> Self {
+impl From<signing_keys::Status> for Status {
+    fn from(status: signing_keys::Status) -> Self {
         match status {
-            keys::Status::Next => Self::Next,
-            keys::Status::Active => Self::Active,
-            keys::Status::Retiring => Self::Retiring,
-            keys::Status::Revoked => Self::Revoked,
+            signing_keys::Status::Next => Self::Next,
+            signing_keys::Status::Active => Self::Active,
+            signing_keys::Status::Retiring => Self::Retiring,
+            signing_keys::Status::Revoked => Self::Revoked,
         }
     }
 }
@@ -164,8 +167,8 @@ struct SigningKey {
     retires_at: Option<Time>,
 }
 
-impl From<keys::SigningKey> for SigningKey {
-    fn from(keys::SigningKey { row, status }: keys::SigningKey) -> Self {
+impl From<signing_keys::SigningKey> for SigningKey {
+    fn from(signing_keys::SigningKey { row, status }: signing_keys::SigningKey) -> Self {
         Self {
             kid: row.kid,
             algorithm: row.algorithm,
@@ -186,16 +189,16 @@ struct SigningKeyPage {
 }
 
 /// The operations on signing keys.
-pub struct Keys;
+pub struct SigningKeysApi;
 
 #[OpenApi(tag = "Tag::Keys")]
-impl Keys {
+impl SigningKeysApi {
     /// Get the public keys.
     ///
     /// With them any service verifies access tokens by itself (RFC 7517). Keep the set for as long as `Cache-Control` says.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "readJwks")]
     async fn jwks(&self, request: &Request, app: Data<&App>) -> Reply<PublicKeys, ReadJwks> {
-        let keys = cache::Document::new(app.keys.load().jwks(app.clock.now()));
+        let keys = cache::Document::new(app.signing.keys.load().jwks(app.clock.now()));
         Ok(PublicKeys(keys.respond(request, MEDIA_TYPE, CACHE_CONTROL)))
     }
 
@@ -204,7 +207,7 @@ impl Keys {
     /// Those in use, and those revoked within the hour.
     #[oai(path = "/v1/signing-keys", method = "get", operation_id = "listSigningKeys")]
     async fn list(&self, _caller: Allowed<ReadKeys>, app: Data<&App>) -> Reply<Json<SigningKeyPage>, ListKeys> {
-        let items = keys::list(&app).await?.into_iter().map(SigningKey::from).collect();
+        let items = signing_keys::list(&app).await?.into_iter().map(SigningKey::from).collect();
         Ok(Json(SigningKeyPage { items }))
     }
 
@@ -214,7 +217,7 @@ impl Keys {
     /// kept until its last token is dead. Where an HS256 secret signs, only its owner can change it: that is refused too.
     #[oai(path = "/v1/signing-keys", method = "post", operation_id = "rotateSigningKey")]
     async fn rotate(&self, caller: Allowed<RotateKeys>, app: Data<&App>) -> Reply<Issued<SigningKey>, RotateKey> {
-        Ok(Issued(keys::rotate(&app, caller.authority()).await?.into()))
+        Ok(Issued(signing_keys::rotate(&app, caller.authority()).await?.into()))
     }
 
     /// Revoke a signing key.
@@ -224,7 +227,7 @@ impl Keys {
     /// themselves cannot know that one before they read the key set again.
     #[oai(path = "/v1/signing-keys/:kid", method = "delete", operation_id = "revokeSigningKey")]
     async fn revoke(&self, caller: Allowed<RotateKeys>, app: Data<&App>, kid: Path<KeyId>) -> Reply<NoContent, RevokeKey> {
-        keys::revoke(&app, caller.authority(), &kid.0).await?;
+        signing_keys::revoke(&app, caller.authority(), &kid.0).await?;
         Ok(NoContent)
     }
 }

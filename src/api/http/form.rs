@@ -13,10 +13,12 @@ use serde_json::{Map, Value};
 
 use super::{
     body::{self, malformed},
-    contract,
     problem::Problem,
 };
-use crate::error::{Error, Fault, Place};
+use crate::{
+    api::contract,
+    error::{Error, Fault, Location},
+};
 
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -53,8 +55,8 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
         }
     }
     let form = Value::Object(form);
-    if let Some(Fault { place: Place::Pointer(place), detail, .. }) = body::faults::<T>(&form).into_iter().next() {
-        return Err(malformed(format!("{}: {detail}", place.trim_start_matches('/'))));
+    if let Some(Fault { location: Location::Pointer(pointer), detail, .. }) = body::faults::<T>(&form).into_iter().next() {
+        return Err(malformed(format!("{}: {detail}", pointer.trim_start_matches('/'))));
     }
     T::parse_from_json(Some(form))
         .map_err(|_| Error::internal(anyhow::anyhow!("{} satisfied its schema and does not parse", type_name::<T>())).into())
