@@ -1,0 +1,92 @@
+//! The passwords that an account may have (rows P01 and P02).
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::{gets_in, with_email, with_password};
+
+use crate::{assert_problem, support::TestApp};
+
+#[tokio::test]
+async fn p01_passwords_that_differ_after_72_bytes_are_two_passwords() {
+    let app = TestApp::start().await;
+    let (ours, other) = ("a".repeat(72) + "A", "a".repeat(72) + "B");
+    with_password(&app, &ours).await.expect(201);
+    assert!(!gets_in(&app, "ada@example.org", &other).await);
+    assert!(!gets_in(&app, "ada@example.org", &ours[..72]).await);
+    assert!(gets_in(&app, "ada@example.org", &ours).await);
+}
+
+#[tokio::test]
+async fn p01_a_password_has_up_to_1024_bytes() {
+    let app = TestApp::start().await;
+    let longest = "é".repeat(511) + "xy";
+    with_password(&app, &longest).await.expect(201);
+    assert!(gets_in(&app, "ada@example.org", &longest).await);
+    assert!(!gets_in(&app, "ada@example.org", &longest[..1023]).await);
+}
+
+#[tokio::test]
+async fn p01_a_password_that_is_refused_is_never_hashed() {
+    let app = TestApp::with_one_hasher().await;
+    app.register("grace").await;
+    let _busy = app.fill_hasher().await;
+    // Whoever needs a hash now is turned away; who is told something else needed none.
+    let answer = assert_problem!(with_password(&app, &"x".repeat(1024)).await, 503, "overloaded");
+    assert_eq!(answer.header("retry-after"), "2");
+    for (password, code) in [
+        ("x".repeat(1025), "too_long"),
+        ("é".repeat(513), "too_long"),
+        ("1234567".into(), "too_short"),
+        ("battery\0staple".into(), "not_allowed"),
+        ("password1".into(), "common_password"),
+        ("ada@example.org".into(), "contains_identity"),
+    ] {
+        let answer = assert_problem!(with_password(&app, &password).await, 422, "validation_failed");
+        assert_eq!(answer.faults(), [("/password", code)]);
+        assert!(!answer.body.to_string().contains(&password));
+    }
+    assert_problem!(with_email(&app, "grace@example.org").await, 409, "email_taken");
+    let too_long = json!({ "identifier": "grace", "password": "x".repeat(1025) });
+    let answer = assert_problem!(app.nobody().post("/v1/sessions", too_long).await, 422, "validation_failed");
+    assert_eq!(answer.faults(), [("/password", "too_long")]);
+}
+
+#[rstest]
+#[case::any_script("пароль наш", "пароль наш")]
+#[case::emoji("🐎🔋📎🐎🔋📎🐎🔋", "🐎🔋📎🐎🔋📎🐎🔋")]
+#[case::no_composition_rules("aaaabbbbcccc", "aaaabbbbcccc")]
+#[case::composed("de\u{301}ja\u{300} vu toujours", "d\u{e9}j\u{e0} vu toujours")]
+#[case::decomposed("d\u{e9}j\u{e0} vu toujours", "de\u{301}ja\u{300} vu toujours")]
+#[case::spaces("  two tall ships ", "  two tall ships ")]
+#[tokio::test]
+async fn p01_any_script_in_any_spelling_gets_in(#[case] registered: &str, #[case] presented: &str) {
+    let app = TestApp::start().await;
+    with_password(&app, registered).await.expect(201);
+    assert!(gets_in(&app, "ada@example.org", presented).await);
+}
+
+#[tokio::test]
+async fn p01_nothing_is_trimmed() {
+    let app = TestApp::start().await;
+    with_password(&app, " two tall ships ").await.expect(201);
+    for other in ["two tall ships", " two tall ships", " Two tall ships "] {
+        assert!(!gets_in(&app, "ada@example.org", other).await);
+    }
+}
+
+#[rstest]
+#[case("Password123", "common_password")]
+#[case("iloveyou2", "common_password")]
+#[case("Ada.Lovelace", "contains_identity")]
+#[case("countess1815", "contains_identity")]
+#[case("Vestibule-2026", "contains_identity")]
+#[tokio::test]
+async fn p02_a_password_that_is_tried_first_is_refused_with_the_reason(#[case] password: &str, #[case] code: &str) {
+    let app = TestApp::start().await;
+    let rows = app.rows().await;
+    let body = json!({ "email": "ada.lovelace@example.org", "username": "countess", "password": password });
+    let answer = assert_problem!(app.nobody().post("/v1/accounts", body).await, 422, "validation_failed");
+    assert_eq!(answer.faults(), [("/password", code)]);
+    assert_eq!(app.rows().await, rows);
+}
