@@ -9,7 +9,7 @@
 //!
 //! Beside them: [`config`] (every setting), [`app`] (what everything gets as an argument), [`live`] (what a running
 //! process holds in memory), [`error`] (what can go wrong, free of HTTP), [`server`] (listens, and adds what every answer
-//! has in common), [`jobs`] (what runs by itself) and [`cli`] (commands).
+//! has in common), [`jobs`] (what runs by itself), [`cli`] (commands) and [`guide`] (how to run and use it).
 //!
 //! A request visits three rooms and comes back: [`server`] gives it an id, a guard in [`api::guard`] says who is calling,
 //! its handler in [`api`] calls one function of [`domain`], which reads and writes [`entity`] in one transaction.
@@ -22,6 +22,7 @@ pub mod config;
 pub mod domain;
 pub mod entity;
 pub mod error;
+pub mod guide;
 pub mod jobs;
 pub mod live;
 pub mod server;

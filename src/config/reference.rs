@@ -1,4 +1,4 @@
-//! The table of settings: what stands in the README, what `vestibule config print` says, and the defaults.
+//! The table of settings: the defaults, the table in `guide/configuration.md`, and the output of `vestibule config print`.
 
 use std::fmt::Write;
 
@@ -179,7 +179,7 @@ pub const REFERENCE: &[Setting] = &[
     open("audit.retention", "31536000", "Seconds for which audit events are kept, at least a day; a year by default."),
 ];
 
-/// The table of settings for the README.
+/// Returns the table of settings in `guide/configuration.md`.
 #[must_use]
 pub fn markdown() -> String {
     let mut table = "| setting | default | what it does, and why |\n|---|---|---|\n".to_owned();

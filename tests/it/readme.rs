@@ -1,32 +1,58 @@
-//! The README says what is so: its table of settings, its map of the house.
+//! The documentation is true: the README, the pages beside it, and the guide.
 
-use std::{collections::BTreeSet, fs, path::Path};
+mod links;
+mod names;
+mod walk;
 
-fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What stands between `<!-- name -->` and `<!-- /name -->`.
-fn between(readme: &str, name: &str) -> String {
-    let (_, rest) = readme.split_once(&format!("<!-- {name} -->\n")).unwrap();
+fn read(page: &str) -> String {
+    fs::read_to_string(root().join(page)).unwrap()
+}
+
+/// Returns what stands between `<!-- name -->` and `<!-- /name -->`.
+fn between(text: &str, name: &str) -> String {
+    let (_, rest) = text.split_once(&format!("<!-- {name} -->\n")).unwrap();
     rest.split_once(&format!("<!-- /{name} -->")).unwrap().0.to_owned()
+}
+
+/// Returns every page of documentation, relative to the root.
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<_> = ["", "openapi/typescript", "src/guide"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path().strip_prefix(root()).unwrap().to_owned())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    pages.sort();
+    assert!(pages.len() >= 12, "only {pages:?} were found");
+    pages
 }
 
 #[test]
 fn the_table_of_settings_is_the_programs_own() {
     let expected = vestibule::config::markdown();
-    assert!(between(&readme(), "settings") == expected, "put this between the markers:\n{expected}");
+    let page = read("src/guide/configuration.md");
+    assert!(between(&page, "settings") == expected, "put this between the markers in src/guide/configuration.md:\n{expected}");
 }
 
 #[test]
 fn the_map_names_every_room_and_no_other() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = root().join("src");
     let mut real = rooms(&src, "");
     for floor in ["server/", "api/", "domain/", "entity/", "values/", "config/", "live/"] {
         real.extend(rooms(&src.join(floor), floor));
     }
 
-    let map = between(&readme(), "map");
+    let map = between(&read("CONTRIBUTING.md"), "map");
     let (_, house) = map.split_once("\nsrc/").unwrap();
     let (house, _) = house.split_once("\ntests/").unwrap();
     let mut drawn = BTreeSet::new();
@@ -48,5 +74,5 @@ fn rooms(folder: &Path, prefix: &str) -> BTreeSet<String> {
 }
 
 fn is_rust(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|it| it == "rs")
+    Path::new(name).extension().is_some_and(|extension| extension == "rs")
 }

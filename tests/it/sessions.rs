@@ -46,7 +46,7 @@ async fn hashed(app: &TestApp, cost: u32) -> PasswordHash {
 }
 
 #[tokio::test]
-async fn an_address_or_a_username_and_the_password_begin_a_session() {
+async fn s10_a_log_in_by_address_or_username_returns_tokens_that_may_not_be_cached() {
     let app = TestApp::start().await;
     let id = app.register("ada").await;
     for identifier in ["ada", "ADA", "ada@example.org", "Ada@Example.org"] {

@@ -1,4 +1,4 @@
-// Runs the README's Node program: a line of JSON asks for a call, a line says what came of it.
+// Runs the guide's Node program: a line of JSON asks for a call, a line says what came of it.
 import { mock } from "node:test";
 import { createInterface } from "node:readline";
 import { authorize, Refusal, verify } from "./verify.mjs";

@@ -1,4 +1,4 @@
-# Runs the README's Python program: a line of JSON asks for a call, a line says what came of it.
+# Runs the guide's Python program: a line of JSON asks for a call, a line says what came of it.
 import json, sys, time
 
 import verify

@@ -1,4 +1,4 @@
-//! The README's programs, each running beside the test: what they say of a token, and a clock that can be moved on.
+//! The guide's programs, each in a process of its own: they report on tokens, and their clocks can be advanced.
 
 use std::{
     fs,
@@ -15,8 +15,8 @@ use crate::support::binary::not_tested;
 
 // An example for people with older compilers and clocks of their own.
 #[allow(dead_code, missing_docs, clippy::disallowed_methods, clippy::duration_suboptimal_units)]
-#[rustfmt::skip] // as in the README
-mod readme {
+#[rustfmt::skip] // as in the guide
+mod guide {
     include!("verify.rs");
 
     impl Verifier {
@@ -29,18 +29,17 @@ mod readme {
     }
 }
 
-/// The program in this language under the README's heading.
+/// Returns the program in this language from the guide.
 pub fn shown(language: &str) -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, section) = readme.split_once("\n## Verifying tokens elsewhere\n").unwrap();
-    let (_, program) = section.split_once(&format!("\n```{language}\n")).unwrap();
+    let page = include_str!("../../../src/guide/verifying.md");
+    let (_, program) = page.split_once(&format!("\n```{language}\n")).unwrap();
     program.split_once("```").unwrap().0.to_owned()
 }
 
 /// The three programs.
 pub struct Programs {
     others: Vec<Program>,
-    rust: readme::Verifier,
+    rust: guide::Verifier,
     _directory: TempDir,
 }
 
@@ -66,7 +65,7 @@ impl Programs {
         };
         let others =
             vec![start("Node", Command::new("node").arg("driver.mjs")), start("Python", Command::new(python).arg("driver.py"))];
-        Some(Self { others, rust: readme::Verifier::new(issuer, vestibule), _directory: directory })
+        Some(Self { others, rust: guide::Verifier::new(issuer, vestibule), _directory: directory })
     }
 
     /// Each says this of a request with this `Authorization` header: subject and roles, or the status and header of its refusal.
@@ -89,8 +88,8 @@ impl Programs {
         }
     }
 
-    fn agree(&mut self, call: &Value, rust: Result<String, readme::Refusal>, expected: &str) {
-        let refused = |readme::Refusal { status, challenge }| {
+    fn agree(&mut self, call: &Value, rust: Result<String, guide::Refusal>, expected: &str) {
+        let refused = |guide::Refusal { status, challenge }| {
             format!("{status} {}", challenge.unwrap_or_else(|| "Retry-After: 5".to_owned()))
         };
         assert_eq!(rust.unwrap_or_else(refused), expected, "Rust: {call}");

@@ -9,19 +9,19 @@ use jsonwebtoken::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// How long the key set is kept.
+/// How long a key set is used.
 const KEPT: Duration = Duration::from_secs(300);
-/// How old the key set has to be before an unknown key makes the program read it again.
+/// The least age at which an unknown key id causes the key set to be read again.
 const COOLDOWN: Duration = Duration::from_secs(30);
 
-/// What an access token says.
+/// The claims of an access token that this program uses.
 #[derive(Debug, Deserialize)]
 pub struct Claims {
     pub sub: String,
     pub roles: Vec<String>,
 }
 
-/// What Vestibule says about a caller.
+/// The caller, as `GET /v1/token` describes it.
 #[derive(Debug, Deserialize)]
 pub struct Caller {
     pub subject: String,
@@ -29,7 +29,7 @@ pub struct Caller {
     pub permissions: Vec<String>,
 }
 
-/// Why a request is refused: the status of the response, and its `WWW-Authenticate` header. Send `Retry-After` with a 503.
+/// The response that rejects a request: its status and its `WWW-Authenticate` header. Send `Retry-After` with a 503.
 #[derive(Debug)]
 pub struct Refusal {
     pub status: u16,
@@ -48,7 +48,7 @@ impl Refusal {
     }
 }
 
-/// The access token in an `Authorization` header (RFC 6750 section 2.1).
+/// Returns the access token of an `Authorization` header (RFC 6750 section 2.1).
 fn bearer(authorization: Option<&str>) -> Result<&str, Refusal> {
     let (scheme, token) = authorization.and_then(|value| value.split_once(' ')).unwrap_or_default();
     let token = token.trim_matches(' ');
@@ -56,7 +56,7 @@ fn bearer(authorization: Option<&str>) -> Result<&str, Refusal> {
     if scheme.eq_ignore_ascii_case("Bearer") && is_token { Ok(token) } else { Err(Refusal::unauthorized("Bearer")) }
 }
 
-/// Verifies the access tokens of one Vestibule. Make one for the whole service.
+/// Verifies the access tokens of one Vestibule. Create one for the whole service.
 pub struct Verifier {
     issuer: String,
     vestibule: String,
@@ -65,14 +65,14 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// `issuer` is `tokens.issuer`, `vestibule` the address where this service reaches Vestibule.
+    /// Creates a verifier. `issuer` is `tokens.issuer`; `vestibule` is the address at which this service reaches Vestibule.
     pub fn new(issuer: &str, vestibule: &str) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(5)));
         let (issuer, vestibule) = (issuer.to_owned(), vestibule.to_owned());
         Self { issuer, vestibule, agent: config.build().into(), keys: Mutex::default() }
     }
 
-    /// The claims of a request's access token. Fails with 401 or 503.
+    /// Returns the claims of a request's access token. Fails with 401 or 503.
     pub fn verify(&self, authorization: Option<&str>) -> Result<Claims, Refusal> {
         let token = bearer(authorization)?;
         let kid = decode_header(token).ok().and_then(|header| header.kid).ok_or_else(Refusal::invalid_token)?;
@@ -90,7 +90,7 @@ impl Verifier {
         }
     }
 
-    /// What Vestibule says about the caller, whose roles grant `permission`. Fails with 401, 403 or 503.
+    /// Returns the caller if Vestibule confirms that a role grants `permission`. Fails with 401, 403 or 503.
     pub fn authorize(&self, authorization: Option<&str>, permission: &str) -> Result<Caller, Refusal> {
         let caller: Caller = self.get("/v1/token", Some(bearer(authorization)?))?;
         if caller.roles.iter().any(|role| role == "admin") || caller.permissions.iter().any(|held| held == permission) {
@@ -100,7 +100,7 @@ impl Verifier {
         Err(Refusal { status: 403, challenge: Some(challenge) })
     }
 
-    /// The key with this id, from a key set that is not too old.
+    /// Returns the key with this id, from a key set that is at most `KEPT` old.
     fn key(&self, kid: &str) -> Result<Jwk, Refusal> {
         let mut kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let found = |set: &JwkSet| set.find(kid).cloned();
@@ -117,7 +117,7 @@ impl Verifier {
         key
     }
 
-    /// Asks Vestibule, whose 401 and 403 are passed on. Every other failure is an outage.
+    /// Sends a request to Vestibule. Passes its 401 and 403 on; every other failure is an outage.
     fn get<T: DeserializeOwned>(&self, path: &str, token: Option<&str>) -> Result<T, Refusal> {
         let mut request = self.agent.get(format!("{}{path}", self.vestibule));
         if let Some(token) = token {

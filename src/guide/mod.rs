@@ -1,0 +1,29 @@
+//! The guide: how to run Vestibule and build on it. The pages are Markdown files that the repository shows as well.
+//!
+//! - [`operating`]: data, backups, PostgreSQL, proxies, health, logs, metrics, clocks, outages, keys and commands.
+//! - [`configuration`]: every setting, and where values come from.
+//! - [`verifying`]: how other services verify access tokens, with programs for Node, Python and Rust.
+//! - [`measured`]: measurements, with the commands that repeat them.
+//! - [`decisions`]: why it is built this way, and what was rejected.
+//! - [`requirements`]: what the tests hold, by the ids in their names.
+
+/// Declares a page. Its links to other pages are link references: the definitions here come first, so they win over
+/// those at the end of the file, which are for readers of the repository.
+macro_rules! pages {
+    ($($page:ident $file:literal,)*) => {$(
+        #[doc = "[operating]: crate::guide::operating\n[configuration]: crate::guide::configuration"]
+        #[doc = "[verifying]: crate::guide::verifying\n[measured]: crate::guide::measured"]
+        #[doc = "[decisions]: crate::guide::decisions\n[requirements]: crate::guide::requirements\n\n"]
+        #[doc = include_str!($file)]
+        pub mod $page {}
+    )*};
+}
+
+pages! {
+    operating "operating.md",
+    configuration "configuration.md",
+    verifying "verifying.md",
+    measured "measured.md",
+    decisions "decisions.md",
+    requirements "requirements.md",
+}

@@ -1,0 +1,94 @@
+//! The README's walk prints what the README shows.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use super::{between, read};
+use crate::support::binary::{Server, not_tested};
+
+/// A block of commands, and the output that the README shows below it.
+#[derive(Default)]
+struct Step {
+    commands: String,
+    output: String,
+}
+
+#[test]
+fn the_walk_prints_what_the_readme_shows() {
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
+        return not_tested("the README's walk", "curl is not installed");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let steps = steps(&between(&read("README.md"), "walk"));
+    assert!(steps.len() > 8, "only {} blocks of commands were found", steps.len());
+
+    // One shell, so that a step sees the variables of those before it.
+    let mut script = String::new();
+    for (number, step) in steps.iter().enumerate() {
+        let commands = step.commands.replace("http://127.0.0.1:8080", &server.url);
+        script += &format!("{{\n{commands}}} >{number}.out 2>{number}.err\n");
+    }
+    let status = Command::new("bash").arg("-c").arg(script).current_dir(&directory).env("NO_PROXY", "127.0.0.1").status();
+    status.unwrap();
+
+    for (number, step) in steps.iter().enumerate() {
+        let written = |stream: &str| fs::read_to_string(directory.path().join(format!("{number}.{stream}"))).unwrap();
+        let printed = (lines(&written("out")), lines(&written("err")));
+        // curl names an error on standard error, which a terminal shows in between.
+        let (errors, output): (Vec<_>, Vec<_>) = lines(&step.output).into_iter().partition(|line| line.starts_with("curl: "));
+        assert_eq!(printed, (output, errors), "after\n{}", step.commands);
+    }
+}
+
+fn steps(walk: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut language = None;
+    for line in walk.lines() {
+        match (line.strip_prefix("```"), language) {
+            (Some("sh"), None) => {
+                language = Some("sh");
+                steps.push(Step::default());
+            }
+            (Some(name), None) => language = Some(name),
+            (Some(_), Some(_)) => language = None,
+            (None, Some(name)) => {
+                let step = steps.last_mut().unwrap();
+                let part = if name == "sh" { &mut step.commands } else { &mut step.output };
+                *part += &format!("{line}\n");
+            }
+            (None, None) => {}
+        }
+    }
+    steps
+}
+
+/// Returns the lines with a placeholder for each id, time and token, which differ from run to run.
+fn lines(text: &str) -> Vec<String> {
+    let is_word = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.' | ':' | '…');
+    let placeholder = |word: &str| match word {
+        word if word.len() == 36 && word.matches('-').count() == 4 => "ID",
+        word if word.starts_with("20") && word.ends_with('Z') => "TIME",
+        word if word.starts_with("eyJ") => "ACCESS-TOKEN",
+        word if word.starts_with("vrt_") => "REFRESH-TOKEN",
+        word if word.ends_with('…') || word.len() > 64 => "CURSOR",
+        word if word.starts_with("2591") => "2592000", // seconds, of which some have passed
+        _ => "",
+    };
+    let stable = |line: &str| {
+        let mut stable = String::new();
+        let mut rest = line;
+        while let Some(begin) = rest.find(is_word) {
+            let length = rest[begin..].find(|char| !is_word(char)).unwrap_or(rest.len() - begin);
+            let word = &rest[begin..begin + length];
+            let known = placeholder(word);
+            stable += &rest[..begin];
+            stable += if known.is_empty() { word } else { known };
+            rest = &rest[begin + length..];
+        }
+        stable + rest
+    };
+    text.lines().map(stable).collect()
+}
