@@ -24,7 +24,7 @@ use crate::{
         clock_trust::ClockTrust,
         database::Database,
         denials::Denials,
-        feed::Feed,
+        feed::FeedProgress,
         hasher::Hasher,
         key_ring::{Key, KeyRing},
         metrics::Metrics,
@@ -101,7 +101,7 @@ pub struct AccessState {
     /// The revocations that affect tokens which have not expired.
     pub revocations: Revocations,
     /// How far the feed has been read, and when.
-    pub feed: Feed,
+    pub feed: FeedProgress,
     /// Held while the role map or the key ring is loaded, so that an older one never replaces a newer one.
     pub reloading: Mutex<()>,
 }
@@ -190,13 +190,13 @@ impl App {
         tx.commit().await?;
 
         let reader = db.read_in_background();
-        let feed = Feed::default();
-        let poll = feed.begin(clock.uptime());
+        let feed = FeedProgress::default();
+        let poll = feed.start_poll(clock.uptime());
         let revocations = Revocations::default();
         let installation = installation::Entity::row(db.read()).await?;
         revocations.forget(installation.purged_before.unwrap_or_default());
         loop {
-            let rows = revocation::after(&reader, feed.seen()).await?;
+            let rows = revocation::after(&reader, feed.position()).await?;
             let Some(last) = rows.last() else { break };
             feed.advance(last.seq);
             // All of them: by a clock that is wrong, none would seem to matter any more.
@@ -215,7 +215,7 @@ impl App {
             "the master key opens the secrets in this database, but not the signing key {}",
             closed.join(", ")
         );
-        feed.succeed(&poll);
+        feed.finish_poll(&poll);
         let stored = user::Entity::password_hash_prefixes(&reader).await?;
         let highest_cost = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
 
@@ -223,7 +223,7 @@ impl App {
         let hasher = Hasher::start(settings.password.threads(), settings.password.max_wait, metrics.hash_waits.clone());
 
         Ok(Self(Arc::new(Inner {
-            clock_trust: ClockTrust::of(&installation),
+            clock_trust: ClockTrust::new(&installation),
             passwords: Passwords {
                 pool: hasher.context("no threads for hashing passwords")?,
                 pepper,

@@ -209,7 +209,7 @@ async fn serve(settings: Settings, accept_issuer: bool) -> Result<()> {
     let data_dir = settings.data_dir.clone();
     let mut stopped = Box::pin(stopped()?);
     let app = tokio::select! {
-        app = App::open(settings, Arc::new(clock::System)) => app?,
+        app = App::open(settings, Arc::new(clock::SystemClock)) => app?,
         _ = &mut stopped => return Ok(()),
     };
     for (file, mode) in files::open_to_others(&app.settings) {
@@ -311,7 +311,7 @@ async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
         db.migrate().await?;
         db.close().await;
         if !app::is_installed(settings).await? {
-            App::open(settings.clone(), Arc::new(clock::System)).await?.db.close().await;
+            App::open(settings.clone(), Arc::new(clock::SystemClock)).await?.db.close().await;
         }
     } else if !app::is_installed(settings).await? {
         log::tell(Level::WARN, app::nothing_there(settings));
@@ -325,7 +325,7 @@ async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
 /// Opens the installation that is there: a command that was run in the wrong directory must not make another one.
 async fn open(settings: Settings) -> Result<App> {
     ensure!(app::is_installed(&settings).await?, app::nothing_there(&settings));
-    Box::pin(App::open_installed(settings, Arc::new(clock::System))).await
+    Box::pin(App::open_installed(settings, Arc::new(clock::SystemClock))).await
 }
 
 async fn accept_clock(settings: Settings) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     domain::{audit, clocks, revocations, sessions, signing_keys, throttle},
     error::{Result, with_causes},
-    live::feed::MOST_SKEW,
+    live::clock_trust::MAX_SKEW,
 };
 
 /// How often the feed is read, whether or not something woke us.
@@ -67,7 +67,7 @@ async fn follow(app: App) {
             _ => {}
         }
         complained = failure.is_some();
-        _ = timeout(POLL, app.access.feed.woken()).await;
+        _ = timeout(POLL, app.access.feed.poll_requested()).await;
     }
 }
 
@@ -75,7 +75,7 @@ async fn follow(app: App) {
 async fn listen(app: App) {
     loop {
         let follower = app.clone();
-        app.db.listen(revocations::CHANNEL, move || follower.access.feed.wake()).await;
+        app.db.listen(revocations::CHANNEL, move || follower.access.feed.request_poll()).await;
         sleep(Duration::from_secs(1)).await;
     }
 }
@@ -87,8 +87,8 @@ async fn compare_clocks(app: App) {
         ticks.tick().await;
         // Where the database does not answer, the follower says so.
         _ = timeout(GIVE_UP, clocks::compare(&app)).await;
-        if app.access.feed.skew() > MOST_SKEW {
-            tracing::warn!(skew_ms = %app.access.feed.skew().as_millis(), "this machine's clock and the database's differ");
+        if app.clock_trust.skew() > MAX_SKEW {
+            tracing::warn!(skew_ms = %app.clock_trust.skew().as_millis(), "this machine's clock and the database's differ");
         }
     }
 }
@@ -122,7 +122,7 @@ async fn purge(app: App) {
 
 /// Judges the clock, and deletes what means nothing any more unless the clock is in doubt.
 pub async fn make_room(app: &App) {
-    app.throttle.rate_limits.sweep(app.clock.read().steady());
+    app.throttle.rate_limits.sweep(app.clock.read().monotonic());
     let trusted = match clocks::check(app).await {
         Ok(Some(trusted)) => trusted,
         Ok(None) => return,

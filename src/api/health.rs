@@ -14,7 +14,10 @@ use super::{
 use crate::{
     app::App,
     error::{Error, Unready},
-    live::{clock_trust::Doubt, database::State as DatabaseState, feed::MOST_SKEW},
+    live::{
+        clock_trust::{ClockMismatch, MAX_SKEW},
+        database::State as DatabaseState,
+    },
 };
 
 operation_codes! {
@@ -74,7 +77,7 @@ impl ServiceApi {
             (Unready::Database, database != DatabaseState::Away),
             (Unready::ReadOnly, database != DatabaseState::ReadOnly),
             (Unready::Revocations, app.access.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
-            (Unready::Clock, app.access.feed.skew() <= MOST_SKEW && app.clock_trust.doubt() != Some(Doubt::Database)),
+            (Unready::Clock, app.clock_trust.skew() <= MAX_SKEW && app.clock_trust.mismatch() != Some(ClockMismatch::Database)),
             (Unready::ClockInDoubt, !is_in_doubt(&app)),
             (Unready::Signer, app.signing.keys.load().signer(app.clock.now()).is_some()),
         ];
@@ -96,5 +99,5 @@ impl ServiceApi {
 /// reason to serve nobody: no other server takes over.
 fn is_in_doubt(app: &App) -> bool {
     let is_shared = app.db.read().get_database_backend() == DbBackend::Postgres;
-    is_shared && app.clock_trust.doubt().is_some_and(|it| it != Doubt::Database)
+    is_shared && app.clock_trust.mismatch().is_some_and(|it| it != ClockMismatch::Database)
 }

@@ -214,7 +214,7 @@ pub async fn list(app: &App, filter: &Filter, paging: &Paging) -> Result<Slice<a
 /// # Errors
 /// When the database fails; then they are lost, and the log has them.
 pub async fn write_refusals(app: &App, now: DateTime<Utc>) -> Result<()> {
-    let refusals = app.denials.take(now);
+    let refusals = app.denials.take_complete(now);
     if refusals.is_empty() {
         return Ok(());
     }
@@ -237,7 +237,7 @@ const AT_ONCE: u64 = 2_000;
 /// # Errors
 /// When the database fails.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
-    let oldest = trusted.long_ago() - app.settings.audit.retention;
+    let oldest = trusted.purge_before() - app.settings.audit.retention;
     // An event that was written while the clock was far behind looks old from the first.
     if installation::Entity::row(app.db.read()).await?.behind_at.is_some_and(|behind| behind > oldest) {
         return Ok(());

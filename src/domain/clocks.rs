@@ -11,10 +11,7 @@ use crate::{
     app::App,
     entity::installation,
     error::{Error, Result},
-    live::{
-        clock_trust::{Doubt, TrustedReading},
-        feed::MOST_SKEW,
-    },
+    live::clock_trust::{ClockMismatch, MAX_SKEW, TrustedReading},
 };
 
 /// Judges this machine's clock and records the newest time seen. `None` while the clock is in doubt: then nothing may be
@@ -23,12 +20,12 @@ use crate::{
 /// # Errors
 /// When the database fails; then nothing may be deleted either.
 pub async fn check(app: &App) -> Result<Option<TrustedReading>> {
-    let before = app.clock_trust.doubt();
+    let before = app.clock_trust.mismatch();
     let tx = app.db.write().await?;
     let mut row = installation::Entity::locked(&tx).await?;
     let ahead = ahead_of_database(app, &tx).await?;
     let seen = row.clone();
-    let judged = app.clock_trust.judge(app.clock.read(), ahead, &mut row);
+    let judged = app.clock_trust.check(app.clock.read(), ahead, &mut row);
     if row != seen {
         row.write(&tx).await?;
         tx.commit().await?;
@@ -52,10 +49,10 @@ pub async fn check(app: &App) -> Result<Option<TrustedReading>> {
 pub async fn compare(app: &App) -> Result<()> {
     let ahead = ahead_of_database(app, app.db.feed()).await?;
     let skew = ahead.unwrap_or_default().abs().to_std().unwrap_or_default();
-    app.access.feed.note_skew(skew);
-    let judge_anew = match app.clock_trust.doubt() {
-        None => skew > MOST_SKEW,
-        Some(Doubt::Database) => skew <= MOST_SKEW,
+    app.clock_trust.set_skew(skew);
+    let judge_anew = match app.clock_trust.mismatch() {
+        None => skew > MAX_SKEW,
+        Some(ClockMismatch::Database) => skew <= MAX_SKEW,
         Some(_) => installation::Entity::row(app.db.feed()).await?.accepted != app.clock_trust.accepted(),
     };
     if judge_anew {
@@ -72,7 +69,7 @@ pub async fn accept(app: &App) -> Result<DateTime<Utc>> {
     let (tx, authority) = By::Operator.begin(app).await?;
     let mut row = installation::Entity::locked(&tx).await?;
     if let Some(ahead) = ahead_of_database(app, &tx).await?
-        && ahead.abs().to_std().is_ok_and(|it| it > MOST_SKEW)
+        && ahead.abs().to_std().is_ok_and(|it| it > MAX_SKEW)
     {
         return Err(Error::internal(anyhow::anyhow!(
             "this machine's clock and the database's are {} s apart: set the wrong one first",

@@ -79,10 +79,10 @@ impl PendingRevocations {
             }
         }
         // Nobody is told that the change is made, so what this process knows is as good as another replica's knowledge.
-        let look_again = |_: &Error| app.access.feed.wake();
+        let look_again = |_: &Error| app.access.feed.request_poll();
         tx.commit().await.inspect_err(|err| {
             if matches!(err, CommitError::Unknown(_)) {
-                app.access.feed.wake();
+                app.access.feed.request_poll();
             }
         })?;
         let reading = app.clock.read();
@@ -207,7 +207,7 @@ pub(super) async fn reload_keys(app: &App) -> Result<()> {
 /// When the database fails, or is a standby that may lag behind. What was read until then is known all the same.
 pub async fn follow(app: &App) -> Result<()> {
     let uptime = app.clock.uptime();
-    let poll = app.access.feed.begin(uptime);
+    let poll = app.access.feed.start_poll(uptime);
     let db = app.db.feed();
     if db.get_database_backend() == DbBackend::Postgres && is_standby(db).await? {
         return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
@@ -216,7 +216,7 @@ pub async fn follow(app: &App) -> Result<()> {
     let slept = app.access.feed.age(uptime) > KEPT / 2;
     let (mut roles_changed, mut keys_changed) = (slept, slept);
     loop {
-        let rows = revocation::after(db, app.access.feed.seen()).await?;
+        let rows = revocation::after(db, app.access.feed.position()).await?;
         let reading = app.clock.read();
         for row in &rows {
             if let Some(revocation) = Revocation::of(row) {
@@ -236,7 +236,7 @@ pub async fn follow(app: &App) -> Result<()> {
         }
         app.access.feed.advance(rows.last().map_or(0, |row| row.seq));
         if (rows.len() as u64) < revocation::PAGE {
-            app.access.feed.succeed(&poll);
+            app.access.feed.finish_poll(&poll);
             return Ok(());
         }
     }
@@ -257,8 +257,8 @@ pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
     let tx = app.db.write_in_background().await?;
     let mut installation = installation::Entity::locked(&tx).await?;
     // Never earlier: a clock that turns out to be wrong has deleted them all the same.
-    installation.purged_before = installation.purged_before.max(Some(trusted.long_ago()));
+    installation.purged_before = installation.purged_before.max(Some(trusted.purge_before()));
     installation.write(&tx).await?;
-    revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(trusted.long_ago())).exec(&tx).await?;
+    revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(trusted.purge_before())).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

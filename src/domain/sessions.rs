@@ -219,9 +219,9 @@ async fn commit_end(
 /// # Errors
 /// When the database fails.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
-    let long_ago = trusted.long_ago() - KEPT;
-    let unused = session::COLUMN.last_used_at.lte(long_ago - app.settings.sessions.idle_ttl);
-    let over = Condition::any().add(session::COLUMN.expires_at.lte(long_ago)).add(unused);
+    let purge_before = trusted.purge_before() - KEPT;
+    let unused = session::COLUMN.last_used_at.lte(purge_before - app.settings.sessions.idle_ttl);
+    let over = Condition::any().add(session::COLUMN.expires_at.lte(purge_before)).add(unused);
     let tx = app.db.write_in_background().await?;
     session::Entity::delete_many().filter(over).exec(&tx).await?;
     Ok(tx.commit().await?)

@@ -184,8 +184,8 @@ pub async fn turn_over(app: &App) -> Result<()> {
             // The operator's secret signs in place of all of them; one that waits may sign elsewhere, with older settings.
             signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
         }
-        let long_ago = trusted.long_ago();
-        signing_key::Entity::delete_dead(&tx, long_ago, long_ago - KEPT_AFTER).await?;
+        let purge_before = trusted.purge_before();
+        signing_key::Entity::delete_dead(&tx, purge_before, purge_before - KEPT_AFTER).await?;
         tx.commit().await?;
     }
     revocations::reload_keys(app).await?;

@@ -56,7 +56,7 @@ pub fn limit_rate(app: &App, source: &Source, limit: RateLimit) -> Result<()> {
     if !app.settings.throttle.enabled {
         return Ok(());
     }
-    app.throttle.rate_limits.pass(limit, source.address.into(), app.clock.read().steady()).map_err(too_many)
+    app.throttle.rate_limits.count_call(limit, source.address.into(), app.clock.read().monotonic()).map_err(too_many)
 }
 
 /// Lets somebody try a password. Nothing is written for who is refused.
@@ -169,9 +169,9 @@ fn too_many(wait: TimeDelta) -> Error {
 /// # Errors
 /// When the database fails.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
-    let long_ago = trusted.long_ago();
+    let purge_before = trusted.purge_before();
     let tx = app.db.write_in_background().await?;
-    throttle::Entity::delete_many().filter(throttle::COLUMN.forgiven_at.lte(long_ago)).exec(&tx).await?;
-    known_network::Entity::delete_many().filter(known_network::COLUMN.expires_at.lte(long_ago)).exec(&tx).await?;
+    throttle::Entity::delete_many().filter(throttle::COLUMN.forgiven_at.lte(purge_before)).exec(&tx).await?;
+    known_network::Entity::delete_many().filter(known_network::COLUMN.expires_at.lte(purge_before)).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

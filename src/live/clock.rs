@@ -1,50 +1,49 @@
-//! Time, as a parameter: the service reads it here and nowhere else, so that tests move it and never sleep.
+//! The clock. All code reads the time through [`Clock`], so that tests can advance it and need not sleep.
 
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-/// What the service asks about time.
+/// A source of the time.
 pub trait Clock: Send + Sync + 'static {
-    /// The wall clock in UTC, to the microsecond: what both databases keep.
+    /// The wall clock in UTC, in whole microseconds, which is the precision of both databases.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Time that never goes back and counts while the machine is suspended: what deadlines are measured by.
+    /// The time since the machine started, including time in suspension. It never goes back, so deadlines are measured by it.
     fn uptime(&self) -> Duration;
 
-    /// The wall clock together with the uptime that it is checked against. (In most tests nobody follows the feed of
-    /// revocations, so the test clock keeps an uptime of its own for that.)
+    /// Reads the wall clock and the uptime that it is checked against. (The test clock has a separate uptime here: in most
+    /// tests nothing follows the revocation feed, so [`Self::uptime`] must not advance with the wall clock.)
     fn read(&self) -> Reading {
-        Reading { now: self.now(), ran: TimeDelta::from_std(self.uptime()).unwrap_or_default() }
+        Reading { now: self.now(), uptime: TimeDelta::from_std(self.uptime()).unwrap_or_default() }
     }
 
-    /// How far the wall clock is ahead of another clock that was read at this moment.
+    /// How far the wall clock is ahead of `other`, the time that another clock shows at this moment.
     fn ahead_of(&self, other: DateTime<Utc>) -> TimeDelta {
         self.now() - other
     }
 }
 
-/// The wall clock at some moment, and for how long the machine had run by then.
+/// The wall clock and the uptime at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// The wall clock.
     pub now: DateTime<Utc>,
     /// The machine's uptime.
-    pub ran: TimeDelta,
+    pub uptime: TimeDelta,
 }
 
 impl Reading {
-    /// A time for what only this process counts: it runs along with uptime, however the wall clock is set.
-    #[must_use]
-    pub fn steady(self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + self.ran
+    /// A time that advances with the uptime, even when the wall clock is set. It has a meaning in this process only.
+    pub fn monotonic(self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + self.uptime
     }
 }
 
-/// The machine's own clock.
-pub struct System;
+/// The machine's clock.
+pub struct SystemClock;
 
-impl Clock for System {
+impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now().trunc_subsecs(6)

@@ -1,5 +1,5 @@
-//! The feed: how far this process has followed the numbered table of revocations, and whether what it knows is fresh
-//! enough to let anybody in.
+//! The revocation feed: how far this process has read it, and whether the last successful poll is recent enough to grant
+//! access.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
@@ -8,76 +8,57 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// How far this machine's clock and the database's may be apart before the service is not ready.
-pub const MOST_SKEW: Duration = Duration::from_secs(2);
-
-/// Where this process stands. A poll begins, reads what came after [`Feed::seen`], and succeeds or does not.
-///
-/// What is known is current as of the *start* of the last good poll.
+/// How far this process has read the feed, and when. What it knows is current as of the *start* of its last successful poll.
 #[derive(Default)]
-pub struct Feed {
-    seen: AtomicI64,
-    good_since: AtomicU64,
-    skew: AtomicU64,
-    news: Notify,
+pub struct FeedProgress {
+    position: AtomicI64,
+    /// The uptime at the start of the last successful poll, in milliseconds.
+    current_as_of: AtomicU64,
+    poll_requested: Notify,
 }
 
-/// A poll under way.
+/// A poll that has started.
 pub struct Poll {
-    began: Duration,
+    started_at: Duration,
 }
 
-impl Feed {
-    /// Begins a poll at this [`crate::live::clock::Clock::uptime`].
-    pub fn begin(&self, uptime: Duration) -> Poll {
-        Poll { began: uptime }
+impl FeedProgress {
+    /// Starts a poll at this [`Clock::uptime`](super::clock::Clock::uptime).
+    pub fn start_poll(&self, uptime: Duration) -> Poll {
+        Poll { started_at: uptime }
     }
 
-    /// Everything up to the row `seen` has been applied.
-    pub fn advance(&self, seen: i64) {
-        self.seen.fetch_max(seen, Ordering::SeqCst);
+    /// Records that every row up to `position` has been applied.
+    pub fn advance(&self, position: i64) {
+        self.position.fetch_max(position, Ordering::SeqCst);
     }
 
-    /// The poll has read and applied everything there was.
-    pub fn succeed(&self, poll: &Poll) {
-        self.good_since.fetch_max(millis(poll.began), Ordering::SeqCst);
+    /// Records that the poll has read and applied every row that there was.
+    pub fn finish_poll(&self, poll: &Poll) {
+        self.current_as_of.fetch_max(millis(poll.started_at), Ordering::SeqCst);
     }
 
-    /// Has the next poll begin at once: there may be something new.
-    pub fn wake(&self) {
-        self.news.notify_one();
+    /// Makes the follower poll at once.
+    pub fn request_poll(&self) {
+        self.poll_requested.notify_one();
     }
 
-    /// Waits until there may be something new.
-    pub async fn woken(&self) {
-        self.news.notified().await;
+    /// Waits until a poll is requested.
+    pub async fn poll_requested(&self) {
+        self.poll_requested.notified().await;
     }
 
-    /// The number of the last row that was applied.
-    #[must_use]
-    pub fn seen(&self) -> i64 {
-        self.seen.load(Ordering::SeqCst)
+    /// Returns the position of the last row that was applied.
+    pub fn position(&self) -> i64 {
+        self.position.load(Ordering::SeqCst)
     }
 
-    /// How far this machine's clock and the database's are apart, as last compared.
-    #[must_use]
-    pub fn skew(&self) -> Duration {
-        Duration::from_millis(self.skew.load(Ordering::SeqCst))
-    }
-
-    /// Notes how far the clocks are apart.
-    pub fn note_skew(&self, skew: Duration) {
-        self.skew.store(millis(skew), Ordering::SeqCst);
-    }
-
-    /// How old what is known is, at this uptime.
-    #[must_use]
+    /// Returns the time since the start of the last successful poll.
     pub fn age(&self, uptime: Duration) -> Duration {
-        uptime.saturating_sub(Duration::from_millis(self.good_since.load(Ordering::SeqCst)))
+        uptime.saturating_sub(Duration::from_millis(self.current_as_of.load(Ordering::SeqCst)))
     }
 
-    /// Whether what is known may decide who gets in.
-    #[must_use]
+    /// Returns whether the last successful poll is recent enough to grant access.
     pub fn is_fresh(&self, uptime: Duration, max_staleness: Duration) -> bool {
         self.age(uptime) <= max_staleness
     }
@@ -96,12 +77,12 @@ mod tests {
     }
 
     #[test]
-    fn d03_knowledge_is_as_old_as_the_start_of_the_last_good_poll() {
-        let feed = Feed::default();
-        let poll = feed.begin(at(100));
+    fn d03_the_age_counts_from_the_start_of_the_last_successful_poll() {
+        let feed = FeedProgress::default();
+        let poll = feed.start_poll(at(100));
         feed.advance(7);
-        feed.succeed(&poll);
-        assert_eq!((feed.seen(), feed.age(at(103))), (7, at(3)));
+        feed.finish_poll(&poll);
+        assert_eq!((feed.position(), feed.age(at(103))), (7, at(3)));
         assert!(feed.is_fresh(at(105), at(5)) && !feed.is_fresh(at(106), at(5)));
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::clock::{Clock, System};
+use super::clock::{Clock, SystemClock};
 use crate::{
     error::{Error, Panicked, Result},
     values::network::Network,
@@ -191,7 +191,7 @@ impl Shared {
         let given_way = self.room_in(&state, network)?.and_then(|position| state.queue.remove(position));
         let number = state.next;
         state.next += 1;
-        state.queue.push_back(Job { number, network, came: System.uptime(), work });
+        state.queue.push_back(Job { number, network, came: SystemClock.uptime(), work });
         self.changed.notify_one();
         drop(state);
         if let Some(job) = given_way {
@@ -211,7 +211,7 @@ impl Shared {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let began = System.uptime();
+            let began = SystemClock.uptime();
             // A job that is far too late is skipped for the sake of those behind it. A little too late it is done: its
             // caller has waited for it.
             let waited = began.saturating_sub(came);
@@ -221,7 +221,7 @@ impl Shared {
             self.waits.observe(waited.as_secs_f64());
             // A job that panics drops its answer, which its caller sees; the thread goes on.
             _ = catch_unwind(AssertUnwindSafe(|| work(turn)));
-            let took = System.uptime().saturating_sub(began);
+            let took = SystemClock.uptime().saturating_sub(began);
             state = self.state();
             state.running -= 1;
             if turn == Turn::InTime {

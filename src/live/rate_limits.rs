@@ -1,5 +1,5 @@
-//! RateLimits that everybody may knock at, and how often each network has. It is counted in memory, by each process: what is
-//! counted there costs no write, and guards no secret.
+//! Rate limits of public operations: how many calls each network has made. Each process counts in memory: the limits protect
+//! no secret, so a count need not be exact, and counting needs no write.
 
 use std::{
     collections::HashMap,
@@ -13,20 +13,20 @@ use crate::values::{
     network::Network,
 };
 
-/// How many networks are counted at once; some 20 MB. Beyond them, others pass uncounted.
-const MOST: usize = 100_000;
+/// The most entries kept, about 20 MB. When the table is full, calls from networks that are not in it are not limited.
+const MAX_ENTRIES: usize = 100_000;
 
-/// An operation that anybody may call and that costs us something.
+/// A public operation that is expensive to serve or that reveals something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RateLimit {
-    /// Makes an account, and tells whether an e-mail address has one.
+    /// Registration creates an account and reveals whether an e-mail address has one.
     Registration,
-    /// Looks a refresh token up.
+    /// A refresh looks up the session of a refresh token.
     Refresh,
 }
 
 impl RateLimit {
-    /// A whole company behind one address registers in a morning and refreshes every few minutes.
+    /// The budgets allow for a company behind one address whose staff register in one morning and refresh every few minutes.
     const fn budget(self) -> Budget {
         match self {
             Self::Registration => Budget::new(100, 36),
@@ -35,29 +35,27 @@ impl RateLimit {
     }
 }
 
-/// What each network has spent at each door, by a clock that nobody sets (`Reading::steady`).
+/// The part of its budget that each network has spent on each rate-limited operation. Times are those of
+/// [`Reading::monotonic`](super::clock::Reading::monotonic), so setting the clock changes no limit.
 #[derive(Default)]
 pub struct RateLimits(Mutex<HashMap<(RateLimit, Network), Spent>>);
 
 impl RateLimits {
-    /// Counts somebody at a door; else tells how long they have to wait.
-    ///
-    /// # Errors
-    /// The wait.
-    pub fn pass(&self, door: RateLimit, network: Network, now: DateTime<Utc>) -> Result<(), TimeDelta> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MOST && !all.contains_key(&(door, network)) {
+    /// Counts a call from `network`. Fails with the time to wait when the network's budget is spent.
+    pub fn count_call(&self, limit: RateLimit, network: Network, now: DateTime<Utc>) -> Result<(), TimeDelta> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MAX_ENTRIES && !entries.contains_key(&(limit, network)) {
             return Ok(());
         }
-        let spent = all.entry((door, network)).or_insert(Spent::NOTHING);
-        if let Some(wait) = door.budget().wait(*spent, now) {
+        let spent = entries.entry((limit, network)).or_insert(Spent::NOTHING);
+        if let Some(wait) = limit.budget().wait(*spent, now) {
             return Err(wait);
         }
-        *spent = door.budget().spend(*spent, now);
+        *spent = limit.budget().spend(*spent, now);
         Ok(())
     }
 
-    /// Forgets whose tries are all forgiven.
+    /// Removes the networks whose budgets are whole again.
     pub fn sweep(&self, now: DateTime<Utc>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, spent| spent.forgiven_at > now);
     }

@@ -61,7 +61,7 @@ pub struct Revocations {
 #[derive(Debug, Clone, Copy)]
 struct Until {
     expires_at: DateTime<Utc>,
-    /// By [`Reading::steady`].
+    /// By [`Reading::monotonic`].
     steady: DateTime<Utc>,
 }
 
@@ -71,7 +71,7 @@ impl Until {
     }
 
     fn is_over(self, reading: Reading) -> bool {
-        self.expires_at <= reading.now && self.steady <= reading.steady()
+        self.expires_at <= reading.now && self.steady <= reading.monotonic()
     }
 }
 
@@ -79,7 +79,7 @@ impl Revocations {
     /// Remembers a revocation until `expires_at`, and for as long as a token may live after this reading of the clock.
     /// Doing so again changes nothing.
     pub fn apply(&self, revocation: Revocation, expires_at: DateTime<Utc>, reading: Reading) {
-        let until = Until { expires_at, steady: reading.steady() + KEPT + MARGIN };
+        let until = Until { expires_at, steady: reading.monotonic() + KEPT + MARGIN };
         match revocation {
             Revocation::Session(session) => {
                 self.ended.pin().update_or_insert(session, |known| known.later(until), until);

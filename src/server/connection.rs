@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     api::http::cache::Shared,
-    live::clock::{Clock, System},
+    live::clock::{Clock, SystemClock},
 };
 
 /// What hyper buffers of a request's head before it refuses it (431, without a body). It is more than what the service
@@ -102,8 +102,12 @@ pub(super) async fn serve(
             let mut request = Request::from((request, local, RemoteAddr(Addr::SocketAddr(peer)), Scheme::HTTP));
             if has_body {
                 let body = request.take_body().into();
-                let upload =
-                    Upload { body, began: System.uptime(), deadline: Box::pin(sleep(timeouts.body)), pace: Arc::clone(&turn.0) };
+                let upload = Upload {
+                    body,
+                    began: SystemClock.uptime(),
+                    deadline: Box::pin(sleep(timeouts.body)),
+                    pace: Arc::clone(&turn.0),
+                };
                 request.set_body(BodyExt::boxed(upload));
             }
             if let Some(malformed) = malformed {

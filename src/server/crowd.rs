@@ -19,7 +19,7 @@ use super::{
     listen::Limits,
     pace::{Awaited, Pace},
 };
-use crate::live::clock::{Clock, System};
+use crate::live::clock::{Clock, SystemClock};
 
 /// The most that all connections together may hold of requests that are not complete and of responses that are not
 /// read, in bytes.
@@ -90,7 +90,7 @@ impl Crowd {
     ///
     /// In a large crowd it closes several at once: a search looks at every connection.
     pub(super) fn make_room(&self) {
-        let now = System.uptime();
+        let now = SystemClock.uptime();
         let members = self.members();
         let mut waits = Vec::with_capacity(members.len());
         for pace in members.values() {
@@ -118,7 +118,7 @@ impl Crowd {
     }
 
     fn free_memory(&self) {
-        let now = System.uptime();
+        let now = SystemClock.uptime();
         {
             let mut searched_at = self.searched_at.lock().unwrap_or_else(PoisonError::into_inner);
             if now.saturating_sub(*searched_at) < BETWEEN_SEARCHES {

@@ -13,7 +13,7 @@ use crate::{
     api::http::problem::Problem,
     app::App,
     live::{
-        clock::{Clock, System},
+        clock::{Clock, SystemClock},
         metrics::Sample,
     },
     values::ids,
@@ -29,7 +29,7 @@ pub(super) fn endpoint(app: App) -> Arc<BoxEndpoint<'static, Response>> {
 
 async fn refuse_malformed(request: Request) -> Result<Request> {
     let Some(malformed) = request.data::<Malformed>() else { return Ok(request) };
-    let id = ids::v7(System.now()).to_string();
+    let id = ids::v7(SystemClock.now()).to_string();
     Err(Error::from_response(Problem::from(*malformed).render(&id)))
 }
 

@@ -250,7 +250,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
     fn note_refusal(&self, problem: &Problem, operation: Option<&'static str>, signed_in: &SignedIn, address: Option<IpAddr>) {
         if let (Some(permission), Some(operation), Some(user)) = (problem.lacking(), operation, signed_in.get()) {
             let minute = self.app.clock.now();
-            self.app.denials.note(Denial { user: *user, operation, permission, minute }, address);
+            self.app.denials.count(Denial { user: *user, operation, permission, minute }, address);
         }
     }
 
@@ -311,14 +311,14 @@ mod tests {
     use super::*;
     use crate::{
         config::{LogFormat, Settings},
-        live::clock::System,
+        live::clock::SystemClock,
     };
 
     #[tokio::test]
     async fn h06_a_handler_that_panics_answers_500_and_takes_nobody_with_it() {
         let directory = tempfile::TempDir::new().unwrap();
         let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
-        let app = App::open(settings, Arc::new(System)).await.unwrap();
+        let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
         let routes = make_sync(|request| {
             assert_ne!(request.uri().path(), "/panic", "hunter2 is on the stack");
             Response::builder().body("alive")
@@ -363,7 +363,7 @@ mod tests {
         log::start("info").unwrap();
         let directory = tempfile::TempDir::new().unwrap();
         let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
-        let app = App::open(settings, Arc::new(System)).await.unwrap();
+        let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
         let hasher = app.clone();
         let routes = poem::endpoint::make(move |request: Request| {
             let app = hasher.clone();

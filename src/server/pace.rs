@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::crowd::Crowd;
-use crate::live::clock::{Clock, System};
+use crate::live::clock::{Clock, SystemClock};
 
 /// What a client is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ struct State {
 impl Pace {
     /// A connection that waits for its first request.
     pub(super) fn new(crowd: Arc<Crowd>) -> Self {
-        let state = State { awaited: Some((Awaited::RestOfRequest, System.uptime())), ..State::default() };
+        let state = State { awaited: Some((Awaited::RestOfRequest, SystemClock.uptime())), ..State::default() };
         Self {
             crowd,
             answering: AtomicBool::default(),
@@ -79,7 +79,7 @@ impl Pace {
 
     /// Waits for the client from now on.
     pub(super) fn awaits(&self, awaited: Awaited) {
-        self.awaits_since(awaited, System.uptime());
+        self.awaits_since(awaited, SystemClock.uptime());
     }
 
     /// Has waited for the client since then.

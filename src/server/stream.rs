@@ -19,7 +19,7 @@ use super::{
     connection::Timeouts,
     pace::{Awaited, Pace},
 };
-use crate::live::clock::{Clock, System};
+use crate::live::clock::{Clock, SystemClock};
 
 /// An answer is taken in parts of this size, each in [`Timeouts::answer`]: who reads slower than 2 KiB/s is too slow.
 const PART: usize = 64 * 1024;
@@ -109,7 +109,7 @@ impl Stream {
                 let taken = &mut self.taken;
                 let (blocked, since) = self.blocked.get_or_insert_with(|| {
                     *taken = 0;
-                    (Box::pin(sleep(timeouts)), System.uptime())
+                    (Box::pin(sleep(timeouts)), SystemClock.uptime())
                 });
                 self.pace.awaits_since(Awaited::Reading, *since);
                 ready!(blocked.as_mut().poll(cx));

@@ -15,7 +15,7 @@ use vestibule::{
     app::App,
     config::Settings,
     domain::signing_keys,
-    live::clock::{Clock, System},
+    live::clock::{Clock, SystemClock},
     server,
 };
 
@@ -31,7 +31,7 @@ async fn main() {
     let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
     settings.password.bcrypt_cost = 4;
     settings.throttle.enabled = false;
-    let app = App::open(settings, Arc::new(System)).await.unwrap();
+    let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
     signing_keys::turn_over(&app).await.unwrap();
     let service: Service = Arc::new(server::endpoint(app).unwrap().boxed());
     send(&service, "/v1/accounts", &json!({ "email": "ada@example.org", "password": PASSWORD })).await;
@@ -51,12 +51,12 @@ async fn main() {
 
 /// How many refreshes a second these clients get, each its next when it has the one before.
 async fn a_second(service: &Service, tokens: &mut [Value]) -> f64 {
-    let began = System.uptime();
+    let began = SystemClock.uptime();
     let clients = tokens.iter_mut().map(|token| {
         let (service, mut held) = (Arc::clone(service), token.clone());
         let client = tokio::spawn(async move {
             let mut count = 0_u32;
-            while System.uptime() < began + ROUND {
+            while SystemClock.uptime() < began + ROUND {
                 held = send(&service, "/v1/sessions/refresh", &json!({ "refresh_token": held })).await["refresh_token"].clone();
                 count += 1;
             }
@@ -69,7 +69,7 @@ async fn a_second(service: &Service, tokens: &mut [Value]) -> f64 {
         }
     });
     let count: u32 = join_all(clients).await.into_iter().sum();
-    f64::from(count) / System.uptime().saturating_sub(began).as_secs_f64()
+    f64::from(count) / SystemClock.uptime().saturating_sub(began).as_secs_f64()
 }
 
 async fn send(service: &Service, path: &str, body: &Value) -> Value {

@@ -246,7 +246,7 @@ async fn an_operator_ends_a_doubt() {
     assert!(clocks::check(&app.app).await.unwrap().is_none());
     clocks::accept(&app.replica().await.app).await.unwrap();
     clocks::compare(&app.app).await.unwrap();
-    assert_eq!(app.app.clock_trust.doubt(), None);
+    assert_eq!(app.app.clock_trust.mismatch(), None);
     app.trusted().await;
     assert_eq!(app.event("clock.accepted").await.actor_name.as_deref(), Some("operator"));
     app.nobody().get("/readyz").await.expect(200);

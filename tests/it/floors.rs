@@ -87,6 +87,6 @@ fn only_the_door_and_the_server_know_poem() {
 
 #[test]
 fn imports_are_read_from_braces_and_from_paths() {
-    let source = "use crate::{app::App, domain::{a, b::c}, error::Error};\nlet x = crate::live::clock::System;";
+    let source = "use crate::{app::App, domain::{a, b::c}, error::Error};\nlet x = crate::live::clock::SystemClock;";
     assert_eq!(imports(source), ["app", "domain", "error", "live"]);
 }

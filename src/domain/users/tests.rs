@@ -24,7 +24,7 @@ async fn apps() -> Vec<(App, TestDatabase, TempDir)> {
         let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         settings.database.url = Some(place.url.clone());
         settings.master_key = Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into());
-        apps.push((App::open(settings, Arc::new(clock::System)).await.unwrap(), place, directory));
+        apps.push((App::open(settings, Arc::new(clock::SystemClock)).await.unwrap(), place, directory));
     }
     apps
 }

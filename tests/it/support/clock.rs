@@ -69,7 +69,7 @@ impl Clock for TestClock {
 
     fn read(&self) -> Reading {
         let not_run = BEGINNING + self.set.load(Ordering::SeqCst) + self.off.load(Ordering::SeqCst);
-        Reading { now: self.now(), ran: TimeDelta::microseconds(self.wall.load(Ordering::SeqCst) - not_run) }
+        Reading { now: self.now(), uptime: TimeDelta::microseconds(self.wall.load(Ordering::SeqCst) - not_run) }
     }
 
     fn ahead_of(&self, _: DateTime<Utc>) -> TimeDelta {
