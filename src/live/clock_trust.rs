@@ -64,8 +64,8 @@ impl fmt::Display for ClockMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database => write!(f, "it differs from the database's clock"),
-            Self::Ahead(by) => write!(f, "it is {} ahead of the newest time that the database has seen", Span(*by)),
-            Self::Behind(by) => write!(f, "it is {} behind the newest time that the database has seen", Span(*by)),
+            Self::Ahead(by) => write!(f, "it is {} ahead of the newest time recorded in the database", Span(*by)),
+            Self::Behind(by) => write!(f, "it is {} behind the newest time recorded in the database", Span(*by)),
             Self::Set(by) if *by < TimeDelta::zero() => write!(f, "it was set back by {}", Span(-*by)),
             Self::Set(by) => write!(f, "it was set forward by {}", Span(*by)),
         }
