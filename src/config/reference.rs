@@ -41,130 +41,152 @@ pub const REFERENCE: &[Setting] = &[
     open(
         "data_dir",
         r#""./data""#,
-        "Directory of the SQLite database, the master key made at the first start and the first administrator's password.",
+        "The directory of the SQLite database, of the master key that the first start creates, and of the first \
+         administrator's password.",
     ),
     secret(
         "master_key",
-        "(made at the first start)",
-        "32 random bytes in base64, under which all other secrets lie sealed in the database. PostgreSQL requires it, since replicas share no directory.",
+        "(created at the first start)",
+        "32 random bytes in base64. All other secrets are stored in the database encrypted under this key. Required with \
+         PostgreSQL, because replicas share no directory.",
     ),
     open(
         "server.listen",
         r#""127.0.0.1:8080""#,
-        "IP address and port to listen on; only this machine by default, since TLS is a proxy's work.",
+        "The IP address and port to listen on. The default accepts connections from this machine only, because TLS is the \
+         work of a proxy.",
     ),
     open(
         "server.public_url",
         "(none)",
-        "Where callers reach this server, such as `https://id.example.org`: scheme, host and port, no path.",
+        "The address that callers use, such as `https://id.example.org`: scheme, host and port without a path.",
     ),
     open(
         "server.trusted_proxies",
         "[]",
-        "Networks of proxies whose forwarded client addresses are trusted; nobody's by default, since anybody can send such headers.",
+        "The networks of the proxies whose forwarded client addresses are trusted. Empty by default, because any client can \
+         send such headers.",
     ),
     open(
         "server.forwarded_header",
         r#""x-forwarded-for""#,
-        "The header in which these proxies name the client's address: `x-forwarded-for`, `forwarded` (RFC 7239) or `x-real-ip`. No other is read. \
-         The client is the last address in it that is not a trusted proxy's. An entry without an address ends the search: the client is then the proxy that sent the entry.",
+        "The only header from which the client's address is read: `x-forwarded-for`, `forwarded` (RFC 7239) or `x-real-ip`. \
+         The client is the last address in the header that does not belong to a trusted proxy. An entry without an address \
+         ends the search, and the proxy that sent it counts as the client.",
     ),
     open(
         "server.hsts",
         r#""host""#,
-        "Whom browsers are told to reach by TLS alone for a year, if `server.public_url` begins with `https:`: `host` (every port of this host), `include_subdomains` (every host below it too, whatever runs there) or `off`.",
+        "The hosts that browsers must reach over TLS for a year, if `server.public_url` begins with `https:`. `host`: this \
+         host, on every port. `include_subdomains`: also every host below it, whatever runs there. `off`: none.",
     ),
     secret(
         "database.url",
         "(SQLite: `vestibule.db` in `data_dir`)",
-        "`sqlite:<file>` or `postgres://<user>:<password>@<host>/<database>`; it counts as a secret because of the password.",
+        "`sqlite:<file>` or `postgres://<user>:<password>@<host>/<database>`.",
     ),
     open(
         "database.wait",
         "30",
-        "Seconds, 0 to 3600, that `serve` and `migrate up` wait for a database that is not there yet, or accepts no writes yet. A refused password or an unknown database is reported at once.",
+        "The time in seconds (0 to 3600) that `serve` and `migrate up` wait for a database that cannot be reached or does \
+         not accept writes yet. A refused password and an unknown database are reported at once.",
     ),
     open(
         "signing.algorithm",
         r#""EdDSA""#,
-        "How access tokens are signed: EdDSA (small and fast), ES256 or RS256 for verifiers that lack it, HS256 only with a secret of your own.",
+        "The algorithm of access tokens: EdDSA (small and fast), ES256 or RS256 for verifiers that lack EdDSA, or HS256 \
+         with `signing.secret`.",
     ),
     secret(
         "signing.secret",
         "(none)",
-        "The shared secret of HS256, at least 32 bytes (RFC 7518 section 3.2) and not one that is published or easy to guess. Who can verify with it can also forge: prefer another algorithm.",
+        "The shared secret of HS256: at least 32 bytes (RFC 7518 section 3.2), and neither published nor easy to guess. \
+         Everyone who can verify tokens with it can also forge them: prefer another algorithm.",
     ),
     open(
         "tokens.issuer",
         "(`server.public_url`, else `http://` and `server.listen`)",
-        "The `iss` of access tokens. Tokens of another issuer are refused, so changing it ends all of them.",
+        "The `iss` of access tokens. Tokens of another issuer are refused, so a change ends all of them.",
     ),
-    open("tokens.audience", r#""vestibule""#, "The `aud` of access tokens; services that verify offline check it."),
+    open("tokens.audience", r#""vestibule""#, "The `aud` of access tokens, which services that verify tokens offline check."),
     open(
         "tokens.access_ttl",
         "900",
-        "Life of an access token in seconds, 1 to 3600. Services that verify offline learn of a revocation only when it has passed.",
+        "The lifetime of an access token in seconds (1 to 3600). Services that verify tokens offline accept a revoked token \
+         until it expires.",
     ),
     open(
         "sessions.idle_ttl",
         "2592000",
-        "Seconds after which an unused session ends, 30 days by default; people who return within a month stay signed in.",
+        "The time in seconds after which an unused session ends, by default 30 days: users who return within a month stay \
+         logged in.",
     ),
     open(
         "sessions.max_ttl",
         "7776000",
-        "Seconds after which every session ends, 90 days by default, at least `sessions.idle_ttl`; a stolen session does not live for ever.",
+        "The time in seconds after which every session ends, by default 90 days and never less than `sessions.idle_ttl`. It \
+         limits how long a stolen session can live.",
     ),
     open(
         "sessions.replay_window",
         "10",
-        "Seconds, 0 to 60, in which a refresh token just spent gives the same successor again, so that a lost reply or a second tab logs nobody out.",
+        "The time in seconds (0 to 60) during which a refresh token that was just used returns the same successor again, so \
+         that a lost response or a second tab logs nobody out.",
     ),
     open(
         "revocation.max_staleness",
         "5",
-        "Seconds, 1 to 60, after which a replica that cannot read revocations answers 503 instead of guessing.",
+        "The time in seconds (1 to 60) after which a replica that cannot read revocations returns 503 instead of guessing.",
     ),
     open(
         "password.bcrypt_cost",
         "12",
-        "Cost of new password hashes, 10 to 16; each step doubles the work, for an attacker and for this server. Others are upgraded at the next log-in.",
+        "The cost of new password hashes (10 to 16). Each step doubles the work of an attacker and of this server. Hashes \
+         with another cost are replaced at the next log-in.",
     ),
     open(
         "password.min_length",
         "8",
-        "Least number of characters of a new password, 8 to 128 (NIST SP 800-63B-4); length helps, composition rules do not.",
+        "The minimum length of a new password in characters (8 to 128, NIST SP 800-63B-4). Length helps; composition rules \
+         do not.",
     ),
     open(
         "password.hash_threads",
         "(one for each core, 64 at most)",
-        "Threads that hash passwords, 1 to 64. They are apart from the rest, so that a storm of log-ins does not slow other requests.",
+        "The number of threads that hash passwords (1 to 64). They do nothing else, so that many log-ins do not slow other \
+         requests.",
     ),
     open(
         "password.max_wait",
         "2",
-        "Seconds, 0 to 60, that a password may wait for its turn to be hashed. What would wait longer is turned away at once (503), for people who wait longer try again and make it worse.",
+        "The time in seconds (0 to 60) that a password may wait to be hashed. A log-in that would wait longer is rejected \
+         at once (503), because users who wait longer try again and add to the load.",
     ),
-    open("registration.open", "true", "Whether anybody may register; otherwise only administrators make accounts."),
+    open("registration.open", "true", "Whether everyone may register. Otherwise only administrators create accounts."),
     open(
         "throttle.enabled",
         "true",
-        "Whether password checks, registrations and refreshes are throttled. Turn it off only where something in front does it.",
+        "Whether password checks, registrations and refreshes are throttled. Turn this off only if a system in front of the \
+         server throttles them.",
     ),
     open(
         "cookies.insecure",
         "false",
-        "Sets refresh cookies without `Secure` and the `__Host-` prefix, for development over plain HTTP only.",
+        "Whether refresh cookies are set without `Secure` and without the prefix `__Host-`. For development over plain HTTP \
+         only.",
     ),
     open(
         "cors.origins",
         "[]",
-        "Origins whose pages may call the API, with any request header and with the refresh cookie; none by default. Web pages (`https://app.example.org`), pages of applications and extensions (`capacitor://localhost`, `chrome-extension://<id>`), or `https://*.preview.example.org` for exactly one label: only where every such host is yours.",
+        "The origins whose pages may call the API, with any request header and with the refresh cookie: web pages \
+         (`https://app.example.org`), pages of applications and extensions (`capacitor://localhost`, \
+         `chrome-extension://<id>`), or `https://*.preview.example.org` for exactly one label, if every such host is yours.",
     ),
     open(
         "metrics.listen",
         "(none)",
-        "IP address and port of `/metrics`, apart from the API so that it is never public by accident; not served by default.",
+        "The IP address and port of `/metrics`. It differs from that of the API, so that metrics are never public by \
+         accident. By default metrics are not served.",
     ),
     open(
         "log.level",
@@ -174,9 +196,14 @@ pub const REFERENCE: &[Setting] = &[
     open(
         "log.format",
         r#""auto""#,
-        "`text`, `json` (every line on both streams, also errors that end the process), or `auto`: the log is text on a terminal, JSON otherwise, and the rest is text.",
+        "`text`; `json`, for every line on both streams, including errors that end the process; or `auto`: the log is text \
+         on a terminal and JSON otherwise, and all other output is text.",
     ),
-    open("audit.retention", "31536000", "Seconds for which audit events are kept, at least a day; a year by default."),
+    open(
+        "audit.retention",
+        "31536000",
+        "The time in seconds for which audit events are kept: at least a day, by default a year.",
+    ),
 ];
 
 /// Returns the table of settings in `guide/configuration.md`.
