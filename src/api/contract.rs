@@ -1,5 +1,5 @@
 //! The contract: what guards demand and refusals say, written into the OpenAPI document. poem-openapi gathers
-//! what the types state; [`Documented`] adds what it has no words for, [`openapi31`] turns the result into 3.1.
+//! what the types state; [`Documented`] adds what it has no words for, `openapi31` turns the result into 3.1.
 
 mod examples;
 mod headers;

@@ -8,7 +8,7 @@ use sea_orm::{IntoActiveModel, QuerySelect, entity::prelude::*};
 #[derive(Clone, Debug, Default, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "installation")]
 pub struct Model {
-    /// Always [`ID`].
+    /// Always `1`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
     /// The `iss` of its tokens, if a setting names it.

@@ -45,9 +45,13 @@ fn read_map(map: &str) -> (Vec<String>, Vec<String>) {
             open.push((indent, folder));
         }
         let words = line.split_whitespace().map(|word| word.trim_matches(['(', ')', ',', ';', ':', '`']));
-        files.extend(words.filter(|word| word.ends_with(".rs")).map(|name| within(&open) + name));
+        files.extend(words.filter(|word| is_rust(word)).map(|name| within(&open) + name));
     }
     (folders, files)
+}
+
+fn is_rust(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "rs")
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -59,7 +63,7 @@ fn sources(folder: &Path) -> Vec<String> {
     let (folders, files): (Vec<_>, Vec<_>) = entries(folder).into_iter().partition(|path| path.is_dir());
     let is_source = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        name.ends_with(".rs") && !["mod.rs", "tests.rs"].contains(&name)
+        is_rust(name) && !["mod.rs", "tests.rs"].contains(&name)
     };
     let files = files.into_iter().filter(is_source).map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
     let folders = folders.into_iter().filter(|path| !path.ends_with("tests"));

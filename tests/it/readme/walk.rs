@@ -26,11 +26,11 @@ fn the_walk_prints_what_the_readme_shows() {
     assert!(steps.len() > 8, "only {} blocks of commands were found", steps.len());
 
     // One shell, so that a step sees the variables of those before it.
-    let mut script = String::new();
-    for (number, step) in steps.iter().enumerate() {
+    let blocks = steps.iter().enumerate().map(|(number, step)| {
         let commands = step.commands.replace("http://127.0.0.1:8080", &server.url);
-        script += &format!("{{\n{commands}}} >{number}.out 2>{number}.err\n");
-    }
+        format!("{{\n{commands}}} >{number}.out 2>{number}.err\n")
+    });
+    let script: String = blocks.collect();
     let status = Command::new("bash").arg("-c").arg(script).current_dir(&directory).env("NO_PROXY", "127.0.0.1").status();
     status.unwrap();
 
@@ -57,7 +57,7 @@ fn steps(walk: &str) -> Vec<Step> {
             (None, Some(name)) => {
                 let step = steps.last_mut().unwrap();
                 let part = if name == "sh" { &mut step.commands } else { &mut step.output };
-                *part += &format!("{line}\n");
+                part.extend([line, "\n"]);
             }
             (None, None) => {}
         }
