@@ -25,7 +25,7 @@ use crate::{
         database::Database,
         denials::Denials,
         feed::FeedProgress,
-        hasher::Hasher,
+        hashing_pool::HashingPool,
         key_ring::{Key, KeyRing},
         metrics::Metrics,
         rate_limits::RateLimits,
@@ -33,7 +33,7 @@ use crate::{
         role_map::RoleMap,
         seal::Sealer,
         vault::{self, Vault},
-        verified::VerifiedTokens,
+        verified_tokens::VerifiedTokens,
     },
     values::{password_hash::PasswordHash, role_name::RoleName},
 };
@@ -75,7 +75,7 @@ pub struct Inner {
 /// What is needed to hash and to check passwords.
 pub struct Passwords {
     /// The threads that hash.
-    pub pool: Hasher,
+    pub pool: HashingPool,
     /// The key of the digest that bcrypt hashes.
     pub pepper: hmac::Key,
     /// The highest bcrypt cost among the settings and the stored hashes. Every check takes as long as this cost does.
@@ -220,12 +220,12 @@ impl App {
         let highest_cost = stored.iter().filter_map(|it| PasswordHash::cost(it)).fold(settings.password.bcrypt_cost, u32::max);
 
         let metrics = Metrics::default();
-        let hasher = Hasher::start(settings.password.threads(), settings.password.max_wait, metrics.hash_waits.clone());
+        let pool = HashingPool::start(settings.password.threads(), settings.password.max_wait, metrics.hash_waits.clone());
 
         Ok(Self(Arc::new(Inner {
             clock_trust: ClockTrust::new(&installation),
             passwords: Passwords {
-                pool: hasher.context("no threads for hashing passwords")?,
+                pool: pool.context("no threads for hashing passwords")?,
                 pepper,
                 highest_cost: AtomicU32::new(highest_cost),
             },

@@ -111,14 +111,14 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse();
     let file = cli.as_ref().map_or_else(|_| config_argument(env::args_os()), |cli| cli.config.clone());
     // Before the settings are checked, as what is wrong with them is a line too.
-    if let Err(err) = log::open(config::log_format(file.as_deref(), env::vars_os())) {
+    if let Err(err) = log::init(config::log_format(file.as_deref(), env::vars_os())) {
         _ = writeln!(io::stderr(), "vestibule: {}", sentence(&err));
         return ExitCode::FAILURE;
     }
     let code = match cli {
         Ok(cli) => run(cli).map_or_else(
             |err| {
-                log::tell(Level::ERROR, sentence(&err));
+                log::report(Level::ERROR, sentence(&err));
                 exit_code(&err)
             },
             |()| ExitCode::SUCCESS,
@@ -146,7 +146,7 @@ fn config_argument(arguments: impl IntoIterator<Item = OsString>) -> Option<Path
 /// Prints help, the version, or what is wrong with the command line.
 fn usage(err: &clap::Error) -> ExitCode {
     if err.use_stderr() && log::is_json() {
-        log::tell(Level::ERROR, err.render().to_string().trim_end());
+        log::report(Level::ERROR, err.render().to_string().trim_end());
     } else {
         _ = err.print();
     }
@@ -159,7 +159,7 @@ fn run(cli: Cli) -> Result<()> {
     }
     let settings = Settings::load(cli.config.as_deref(), env::vars_os())?;
     for warning in &settings.warnings {
-        log::tell(Level::WARN, warning);
+        log::report(Level::WARN, warning);
     }
     match cli.command {
         Some(Command::Config(Config::Check)) => say("The settings are good.")?,
@@ -205,14 +205,15 @@ async fn work(command: Command, mut settings: Settings) -> Result<()> {
 }
 
 async fn serve(settings: Settings, accept_issuer: bool) -> Result<()> {
-    log::start(&settings.log.level)?;
+    log::start_tracing(&settings.log.level)?;
     let data_dir = settings.data_dir.clone();
     let mut stopped = Box::pin(stopped()?);
     let app = tokio::select! {
         app = App::open(settings, Arc::new(clock::SystemClock)) => app?,
         _ = &mut stopped => return Ok(()),
     };
-    for (file, mode) in files::open_to_others(&app.settings) {
+    let database = Database::file(&app.settings.database_url()).ok().flatten();
+    for (file, mode) in files::readable_by_others(&app.settings.data_dir, database) {
         tracing::warn!(file = %file.display(), mode = format!("{mode:o}"), "others can read this file: `chmod 600` it");
     }
     setup::keep_issuer(&app, accept_issuer).await.map_err(explain)?;
@@ -223,7 +224,7 @@ async fn serve(settings: Settings, accept_issuer: bool) -> Result<()> {
     }
     let ready = |address: &str| {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        log::announce(format_args!("Vestibule listens on {address}. Try it: {address}/docs"));
+        log::print(format_args!("Vestibule listens on {address}. Try it: {address}/docs"));
         announce(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };
     let mut jobs = jobs::start(&app);
@@ -258,12 +259,12 @@ fn announce(path: &Path, password: Option<&str>) {
         }
         None => return,
     };
-    log::announce(sentence);
+    log::print(sentence);
 }
 
 /// Says something on standard output: an object with `log.format = "json"`, else a line.
 fn say(sentence: impl Display) -> io::Result<()> {
-    print(log::on_stdout(sentence))
+    print(log::stdout_line(sentence))
 }
 
 /// Prints a document to standard output as it is. A reader who has seen enough (`| head`) is no failure.
@@ -305,7 +306,7 @@ fn give_up_in_time() {
 async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
     let url = settings.database_url();
     if let Migrate::Up = command {
-        log::start(&settings.log.level)?;
+        log::start_tracing(&settings.log.level)?;
         app::make_data_dir(settings)?;
         let db = Database::connect_to_write(&url, settings.database.wait).await?;
         db.migrate().await?;
@@ -314,7 +315,7 @@ async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
             App::open(settings.clone(), Arc::new(clock::SystemClock)).await?.db.close().await;
         }
     } else if !app::is_installed(settings).await? {
-        log::tell(Level::WARN, app::nothing_there(settings));
+        log::report(Level::WARN, app::nothing_there(settings));
     }
     for change in Database::migrations_at(&url).await? {
         say(format_args!("{} {}", if change.applied { "applied" } else { "missing" }, change.name))?;

@@ -44,7 +44,7 @@ const TRIES: usize = 3;
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
 /// to who knows the password; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<Granted> {
-    app.passwords.pool.has_room()?;
+    app.passwords.pool.check_capacity()?;
     for _ in 0..TRIES {
         let found = users::by_identifier(app, identifier).await?;
         let target = found.as_ref().map_or(Target::Nobody(identifier), |it| Target::Account(it.id));

@@ -16,7 +16,7 @@ use crate::{
         user::{self, Status},
     },
     error::{Error, Result},
-    live::{key_ring::TYPE, revocations::KEPT, verified::Verified},
+    live::{key_ring::TYPE, revocations::KEPT, verified_tokens::VerifiedToken},
     values::{
         claims::{Audience, Claims},
         json,
@@ -87,8 +87,8 @@ pub async fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if token.len() > LONGEST {
         return Err(Error::InvalidToken);
     }
-    let Verified { key_id, claims } =
-        app.signing.verified.get_or(token, || authenticate(app, token)).ok_or(Error::InvalidToken)?;
+    let VerifiedToken { key_id, claims } =
+        app.signing.verified.get_or_verify(token, || authenticate(app, token)).ok_or(Error::InvalidToken)?;
     let now = app.clock.now();
     if app.signing.keys.load().get(&key_id, now).is_none() {
         return Err(Error::InvalidToken);
@@ -137,7 +137,7 @@ pub async fn introspect(app: &App, token: &str) -> Result<Option<Caller>> {
 }
 
 /// What is checked once a token: form, signature, and that it is one of ours. Why it fails is nobody's business.
-fn authenticate(app: &App, token: &str) -> Option<Verified> {
+fn authenticate(app: &App, token: &str) -> Option<VerifiedToken> {
     let (message, signature) = token.rsplit_once('.')?;
     let (header, payload) = message.split_once('.')?;
     let header: Header = object(&decode(header)?)?;
@@ -156,7 +156,7 @@ fn authenticate(app: &App, token: &str) -> Option<Verified> {
         && (1..=KEPT.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
         && claims.iat <= now.timestamp() + LEEWAY
         && begins;
-    is_ours.then(|| Verified { key_id: header.kid, claims: claims.into() })
+    is_ours.then(|| VerifiedToken { key_id: header.kid, claims: claims.into() })
 }
 
 /// Whether a time in seconds since 1970, perhaps with a fraction (RFC 7519 section 2, `NumericDate`), has come at `now`.

@@ -1,4 +1,5 @@
-//! Files of an installation. What root writes belongs to the owner of what was there before, and nobody else reads it.
+//! Files of an installation. A file that root writes belongs to the owner of the directory or of the file that it replaces,
+//! and nobody else can read it.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -9,92 +10,80 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::database::Database;
-use crate::config::Settings;
-
-/// Writes a file that only its owner may read, and waits until it is on disk.
-///
-/// # Errors
-/// When the file cannot be written.
+/// Writes a file that only its owner can read, and waits until it is on disk.
 pub fn write_secret(path: &Path, text: &str) -> Result<()> {
     let write = || -> io::Result<()> {
         let file = create(path)?;
-        leave_to_owner(&file, path)?;
-        fill(file, text)
+        give_to_directory_owner(&file, path)?;
+        write_and_sync(file, text)
     };
     write().with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Writes a file with the owner and the mode of `model`, whose place it is to take, and waits until it is on disk.
-///
-/// # Errors
-/// When the file cannot be written, or cannot be given to that owner.
-pub fn write_like(model: &Path, path: &Path, text: &str) -> Result<()> {
+/// Writes a file that will replace `replaced`, with the same owner and mode, and waits until it is on disk.
+pub fn write_replacement(replaced: &Path, path: &Path, text: &str) -> Result<()> {
     let write = || -> Result<()> {
-        let (file, like) = (create(path)?, fs::metadata(model)?);
-        let ours = file.metadata()?;
-        if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
-            fchown(&file, Some(like.uid()), Some(like.gid())).with_context(|| {
+        let (file, before) = (create(path)?, fs::metadata(replaced)?);
+        let created = file.metadata()?;
+        if (created.uid(), created.gid()) != (before.uid(), before.gid()) {
+            fchown(&file, Some(before.uid()), Some(before.gid())).with_context(|| {
                 let _ = fs::remove_file(path);
-                format!("{} belongs to user {}: run this as that user, or as root", model.display(), like.uid())
+                format!("{} belongs to user {}: run this as that user, or as root", replaced.display(), before.uid())
             })?;
         }
-        file.set_permissions(Permissions::from_mode(like.mode() & 0o777))?;
-        Ok(fill(file, text)?)
+        file.set_permissions(Permissions::from_mode(before.mode() & 0o777))?;
+        Ok(write_and_sync(file, text)?)
     };
     write().with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn create(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?; // one that was there before may be open to others
+    file.set_permissions(Permissions::from_mode(0o600))?; // an existing file keeps its mode until here
     Ok(file)
 }
 
-fn fill(mut file: File, text: &str) -> io::Result<()> {
+fn write_and_sync(mut file: File, text: &str) -> io::Result<()> {
     writeln!(file, "{text}")?;
     file.sync_all()
 }
 
-/// Gives a file that root has made to the owner of its directory, whose server has to read it.
-///
-/// # Errors
-/// When that is not allowed.
-pub fn leave_to_owner(file: &File, path: &Path) -> io::Result<()> {
+/// Gives a file that root has created to the owner of its directory, because the server that reads it runs as that user.
+pub fn give_to_directory_owner(file: &File, path: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (ours, owner) = (file.metadata()?, fs::metadata(directory)?);
-    if ours.uid() == owner.uid() {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (created, owner) = (file.metadata()?, fs::metadata(directory)?);
+    if created.uid() == owner.uid() {
         return Ok(());
     }
     fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
-/// How many files are named at most.
-const MOST: usize = 20;
+/// The most files that [`readable_by_others`] returns.
+const MAX_REPORTED: usize = 20;
 
-/// The secrets, databases and backups in the data directory and the directories in it that others than their owner may
-/// read, with their modes.
-#[must_use]
-pub fn open_to_others(settings: &Settings) -> Vec<(PathBuf, u32)> {
-    let list = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten().map(|it| it.path()).collect::<Vec<_>>();
-    let (folders, mut files): (Vec<_>, Vec<_>) = list(&settings.data_dir).into_iter().partition(|it| it.is_dir());
-    files.extend(folders.iter().flat_map(|it| list(it)));
-    files.extend(Database::file(&settings.database_url()).ok().flatten());
+/// Returns the secrets, databases and backups that users other than their owner can read, with their modes. Searches the data
+/// directory and its subdirectories, and looks at the database's file.
+pub fn readable_by_others(data_dir: &Path, database: Option<PathBuf>) -> Vec<(PathBuf, u32)> {
+    let list =
+        |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+    let (directories, mut files): (Vec<_>, Vec<_>) = list(data_dir).into_iter().partition(|path| path.is_dir());
+    files.extend(directories.iter().flat_map(|directory| list(directory)));
+    files.extend(database);
     files.sort();
     files.dedup();
-    let mode = |path: &PathBuf| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|it| it.mode() & 0o777);
-    let open = files.into_iter().filter_map(|path| mode(&path).filter(|mode| mode & 0o044 != 0).map(|mode| (path, mode)));
-    open.filter(|(path, _)| is_secret(path)).take(MOST).collect()
+    let mode = |path: &PathBuf| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.mode() & 0o777);
+    let readable = files.into_iter().filter_map(|path| mode(&path).filter(|mode| mode & 0o044 != 0).map(|mode| (path, mode)));
+    readable.filter(|(path, _)| is_sensitive(path)).take(MAX_REPORTED).collect()
 }
 
-/// Whether a file is by its name a secret, a database or a backup. No file is opened: closing a database's own file would
-/// drop the locks that SQLite holds in this process.
-fn is_secret(path: &Path) -> bool {
+/// Returns whether a file is a secret, a database or a backup, to judge by its name. The file is not opened: closing a
+/// handle of the database's file would drop the locks that SQLite holds in this process.
+fn is_sensitive(path: &Path) -> bool {
     const NAMES: [&str; 4] = ["master.key", "initial-admin-password", "vestibule.db", "backup"];
-    const ENDS: [&str; 12] = ["db", "sqlite", "sqlite3", "bak", "dump", "sql", "tar", "tgz", "gz", "xz", "zst", "zip"];
+    const EXTENSIONS: [&str; 12] = ["db", "sqlite", "sqlite3", "bak", "dump", "sql", "tar", "tgz", "gz", "xz", "zst", "zip"];
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    NAMES.iter().any(|part| name.contains(part)) || ENDS.iter().any(|end| name.ends_with(&format!(".{end}")))
+    NAMES.iter().any(|part| name.contains(part)) || EXTENSIONS.iter().any(|extension| name.ends_with(&format!(".{extension}")))
 }

@@ -1,9 +1,9 @@
-//! The log, and what else a process says on standard error: one line after another, none of which is ever waited for.
-//! A server says what it prints on standard output in the same way.
+//! The log and the other output of a process. Lines are written by threads of their own, so a slow or absent reader never
+//! delays the server.
 
 mod layer;
 mod line;
-mod outlet;
+mod output_queue;
 mod panics;
 
 use std::{
@@ -22,76 +22,72 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, registry, util::Subscr
 use uuid::Uuid;
 
 use self::{
-    layer::Lines,
+    layer::LogLayer,
     line::{Line, Style},
-    outlet::{Outlet, Rank},
+    output_queue::{OutputQueue, Priority},
 };
 use crate::config::LogFormat;
 
-/// The target of requests' spans.
+/// The target of the spans of requests.
 const REQUEST: &str = "vestibule::request";
 
-/// How long the end of the process waits for what is still to be written.
-const LAST_CALL: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Lines that nobody read in time, and that were dropped, since the process began.
-pub static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
+/// The number of lines that were dropped because they were not read in time, since the process started.
+pub static DROPPED_LINES: LazyLock<Counter> = LazyLock::new(Counter::default);
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// The two streams of a process.
+/// The output of a process.
 struct Log {
     format: LogFormat,
-    /// Of the log's lines.
+    /// The style of the lines on standard error.
     style: Style,
-    stderr: Outlet,
-    stdout: OnceLock<Outlet>,
+    stderr: OutputQueue,
+    stdout: OnceLock<OutputQueue>,
 }
 
-/// Opens standard error, and logs panics from here on.
-///
-/// # Errors
-/// When the operating system gives no descriptor or no thread.
-pub fn open(format: LogFormat) -> Result<()> {
-    let terminal = io::stderr().is_terminal();
+/// Takes over standard error, and logs panics from here on.
+pub fn init(format: LogFormat) -> Result<()> {
+    let is_terminal = io::stderr().is_terminal();
     let style = match format {
         LogFormat::Json => Style::Json,
-        LogFormat::Auto if !terminal => Style::Json,
-        LogFormat::Auto | LogFormat::Text => Style::Text { in_colour: terminal },
+        LogFormat::Auto if !is_terminal => Style::Json,
+        LogFormat::Auto | LogFormat::Text => Style::Text { in_colour: is_terminal },
     };
-    let stderr = outlet("stderr", io::stderr().as_fd(), style)?;
+    let stderr = output_queue("stderr", io::stderr().as_fd(), style)?;
     let log = LOG.get_or_init(|| Log { format, style, stderr, stdout: OnceLock::new() });
-    panics::log_them(log);
+    panics::install_hook(log);
     Ok(())
 }
 
-/// Starts the log of a server: what tracing collects, as far as `level` lets it through.
+/// Starts to log the events of `tracing`.
 ///
 /// # Errors
-/// When `level` is not a level or a list of directives, or [`open`] was not called.
-pub fn start(level: &str) -> Result<()> {
+/// When `level` is not a level or a list of directives, or [`init`] was not called.
+pub fn start_tracing(level: &str) -> Result<()> {
     let log = LOG.get().context("standard error is not open")?;
-    // What these crates say at `info` is our business, and said in our words. The setting has the last word. The span of a
-    // request is always there: also an error on its own names its request.
+    // Vestibule logs in its own words what these crates log at `info`. The setting comes last, so it can override this. The
+    // span of a request is always recorded: at `error` level too, a line names its request.
     let filter = EnvFilter::try_new(format!("poem=warn,sea_orm_migration=warn,{REQUEST}=error,{level}"))?;
-    let lines = Lines { style: log.style, outlet: &log.stderr };
-    registry().with(filter).with(lines).try_init().context("the log cannot be set up")
+    let layer = LogLayer { style: log.style, output: &log.stderr };
+    registry().with(filter).with(layer).try_init().context("the log cannot be set up")
 }
 
-/// The span of one request: every line inside it names the request and, if it is known, the operation.
-pub fn request(id: Uuid, operation: Option<&'static str>) -> Span {
+/// Returns the span of a request. Each line inside it names the request and, if it is known, the operation.
+pub fn request_span(id: Uuid, operation: Option<&'static str>) -> Span {
     tracing::error_span!(target: REQUEST, "request", request_id = %id, operation)
 }
 
-/// Whether `log.format` is `json`.
-#[must_use]
+/// Returns whether `log.format` is `json`.
 pub fn is_json() -> bool {
     LOG.get().is_some_and(|log| log.format == LogFormat::Json)
 }
 
-/// Says something to the operator on standard error, whether or not the log is started: an object with `log.format =
-/// "json"`, else a sentence after the program's name.
-pub fn tell(level: Level, sentence: impl Display) {
+/// Writes a sentence for the operator to standard error, whether or not the log has started: as an object with `log.format =
+/// "json"`, otherwise after the program's name.
+pub fn report(level: Level, sentence: impl Display) {
     match LOG.get() {
         Some(log) if log.format == LogFormat::Json => log.write(level, sentence, &[]),
         Some(log) => log.stderr.push((&level).into(), format!("vestibule: {sentence}\n")),
@@ -99,39 +95,38 @@ pub fn tell(level: Level, sentence: impl Display) {
     }
 }
 
-/// Says something to the operator on standard output without waiting for a reader: an object with `log.format = "json"`,
-/// else a sentence.
-pub fn announce(sentence: impl Display) {
+/// Writes a sentence for the operator to standard output without waiting for a reader: as an object with `log.format =
+/// "json"`.
+pub fn print(sentence: impl Display) {
     let Some(log) = LOG.get() else { return };
     let style = if is_json() { Style::Json } else { Style::Text { in_colour: false } };
     if log.stdout.get().is_none()
-        && let Ok(stdout) = outlet("stdout", io::stdout().as_fd(), style)
+        && let Ok(stdout) = output_queue("stdout", io::stdout().as_fd(), style)
     {
         _ = log.stdout.set(stdout);
     }
     if let Some(stdout) = log.stdout.get() {
-        stdout.push(Rank::Error, on_stdout(sentence));
+        stdout.push(Priority::Error, stdout_line(sentence));
     }
 }
 
-/// A sentence as a line of standard output: an object with `log.format = "json"`.
-#[must_use]
-pub fn on_stdout(sentence: impl Display) -> String {
+/// Returns a sentence as a line of standard output: as an object with `log.format = "json"`.
+pub fn stdout_line(sentence: impl Display) -> String {
     if is_json() { line(Style::Json, Level::INFO, sentence, &[]) } else { format!("{sentence}\n") }
 }
 
-/// Waits until everything is written that somebody reads, for a second at most.
+/// Waits until all lines are written, for a second at most.
 pub fn flush() {
     if let Some(log) = LOG.get() {
-        log.stderr.flush(LAST_CALL / 2);
+        log.stderr.flush(FLUSH_TIMEOUT / 2);
         if let Some(stdout) = log.stdout.get() {
-            stdout.flush(LAST_CALL / 2);
+            stdout.flush(FLUSH_TIMEOUT / 2);
         }
     }
 }
 
 impl Log {
-    /// A line of the log that does not come through tracing.
+    /// Writes a line of the log that does not come from `tracing`.
     fn write(&self, level: Level, message: impl Display, fields: &[(&str, &str)]) {
         self.stderr.push((&level).into(), line(self.style, level, message, fields));
     }
@@ -146,14 +141,14 @@ fn line(style: Style, level: Level, message: impl Display, fields: &[(&str, &str
     line.end()
 }
 
-fn outlet(name: &str, stream: BorrowedFd<'_>, style: Style) -> Result<Outlet> {
-    // A descriptor of its own, as the standard library locks its streams while it writes.
+fn output_queue(name: &str, stream: BorrowedFd<'_>, style: Style) -> Result<OutputQueue> {
+    // A duplicate descriptor, because the standard library locks its streams while it writes.
     let file = File::from(stream.try_clone_to_owned()?);
     let notice = move |dropped: u64| {
         let mut line = Line::new(style, Level::WARN);
-        line.message("lines were dropped, because nobody read them in time");
+        line.message("lines were dropped because they were not read in time");
         line.number("dropped", dropped);
         line.end()
     };
-    Outlet::start(name, file, DROPPED.clone(), Box::new(notice)).with_context(|| format!("no thread for {name}"))
+    OutputQueue::start(name, file, DROPPED_LINES.clone(), Box::new(notice)).with_context(|| format!("no thread for {name}"))
 }

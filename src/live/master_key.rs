@@ -93,7 +93,7 @@ impl KeyFile {
         ensure!(!old.exists(), "{} is still here: move it to the backups it belongs to, or delete it, first", old.display());
         let text = Zeroizing::new(BASE64.encode(**key));
         if self.0.exists() {
-            files::write_like(&self.0, &self.proposed(), &text)?;
+            files::write_replacement(&self.0, &self.proposed(), &text)?;
         } else {
             files::write_secret(&self.proposed(), &text)?;
         }

@@ -1,4 +1,4 @@
-//! Metrics: what a running process counts about itself, for whoever watches over it (OpenMetrics).
+//! Metrics of a running process, in the OpenMetrics text format.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -16,20 +16,20 @@ use prometheus_client::{
 
 use super::log;
 
-/// Seconds, from half a millisecond to 16 s: a verified token, and a queue of hashes.
-fn seconds() -> Histogram {
+/// Returns a histogram from half a millisecond, the time to verify a token, to 16 s, the longest wait for a hash.
+fn duration_histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
 }
 
-/// What was counted, and how it is told.
+/// The metrics and their registry.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
     durations: Family<Operation, Histogram, fn() -> Histogram>,
     log_ins: Family<Outcome, Counter>,
-    /// How long passwords waited for their turn to be hashed.
+    /// How long passwords waited to be hashed.
     pub hash_waits: Histogram,
-    /// Connections to the API.
+    /// Open connections to the API.
     pub connections: Gauge,
     hashes_waiting: Gauge,
     revocations: Gauge,
@@ -59,15 +59,15 @@ struct Pool {
     state: &'static str,
 }
 
-/// What is looked up when somebody asks, rather than counted.
-pub struct Sample {
-    /// Passwords that wait to be hashed.
+/// The values that are read when the metrics are requested.
+pub struct Gauges {
+    /// The number of passwords that wait to be hashed.
     pub hashes_waiting: usize,
-    /// Revocations in memory.
+    /// The number of revocations in memory.
     pub revocations: usize,
-    /// How old what is known of revocations is.
+    /// The time since the last successful poll of the revocation feed.
     pub feed_age: Duration,
-    /// The name of each pool of database connections, those in use, and those at rest.
+    /// The name of each pool of database connections, and its numbers of busy and idle connections.
     pub pools: Vec<(&'static str, usize, usize)>,
 }
 
@@ -76,9 +76,9 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("vestibule"),
             requests: Family::default(),
-            durations: Family::new_with_constructor(seconds),
+            durations: Family::new_with_constructor(duration_histogram),
             log_ins: Family::default(),
-            hash_waits: seconds(),
+            hash_waits: duration_histogram(),
             connections: Gauge::default(),
             hashes_waiting: Gauge::default(),
             revocations: Gauge::default(),
@@ -86,51 +86,63 @@ impl Default for Metrics {
             pool: Family::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        let all = &mut metrics.registry;
-        all.register("build", "What is running", build);
-        all.register("requests", "Requests answered, by operation of the contract and status", metrics.requests.clone());
-        all.register_with_unit("request_duration", "Time to the answer", Unit::Seconds, metrics.durations.clone());
-        all.register("log_ins", "Log-ins, by what came of them", metrics.log_ins.clone());
-        all.register("hashes_waiting", "Passwords that wait to be hashed", metrics.hashes_waiting.clone());
-        all.register_with_unit("hash_wait", "Time that passwords waited", Unit::Seconds, metrics.hash_waits.clone());
-        all.register("revocations", "Revocations held in memory", metrics.revocations.clone());
-        all.register_with_unit("revocations_age", "Age of what is known of them", Unit::Seconds, metrics.feed_age.clone());
-        all.register("database_connections", "Connections to the database, by pool and state", metrics.pool.clone());
-        let dropped = "Lines of output that nobody read in time, and that were dropped";
-        all.register("log_lines_dropped", dropped, log::DROPPED.clone());
-        all.register("connections", "Connections to the API", metrics.connections.clone());
+        let registry = &mut metrics.registry;
+        registry.register("build", "The running version", build);
+        registry.register("requests", "Responses sent, by operation of the contract and status", metrics.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time from the request to its response",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
+        registry.register("log_ins", "Log-in attempts, by outcome", metrics.log_ins.clone());
+        registry.register("hashes_waiting", "Passwords that wait to be hashed", metrics.hashes_waiting.clone());
+        registry.register_with_unit(
+            "hash_wait",
+            "Time that passwords waited to be hashed",
+            Unit::Seconds,
+            metrics.hash_waits.clone(),
+        );
+        registry.register("revocations", "Revocations in memory", metrics.revocations.clone());
+        registry.register_with_unit(
+            "revocations_age",
+            "Time since the last successful poll of the revocation feed",
+            Unit::Seconds,
+            metrics.feed_age.clone(),
+        );
+        registry.register("database_connections", "Connections to the database, by pool and state", metrics.pool.clone());
+        let dropped = "Lines of output that were dropped because they were not read in time";
+        registry.register("log_lines_dropped", dropped, log::DROPPED_LINES.clone());
+        registry.register("connections", "Open connections to the API", metrics.connections.clone());
         metrics
     }
 }
 
 impl Metrics {
-    /// Counts a request; `None` is none of the contract's operations.
-    pub fn note_request(&self, operation: Option<&'static str>, status: u16, took: Duration) {
+    /// Counts a request. `operation` is `None` when the request was for no operation of the contract.
+    pub fn count_request(&self, operation: Option<&'static str>, status: u16, took: Duration) {
         let operation = operation.unwrap_or("none");
         self.requests.get_or_create(&Request { operation, status: status.into() }).inc();
         self.durations.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
     }
 
-    /// Counts a log-in: `ok`, or the code of its refusal.
-    pub fn note_log_in(&self, outcome: &'static str) {
+    /// Counts a log-in attempt. `outcome` is `ok` or the code of the problem.
+    pub fn count_log_in(&self, outcome: &'static str) {
         self.log_ins.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// All of it as text.
-    ///
-    /// # Panics
-    /// Never: a `String` takes whatever is written.
-    pub fn tell(&self, sample: &Sample) -> String {
-        let count = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
-        self.hashes_waiting.set(count(sample.hashes_waiting));
-        self.revocations.set(count(sample.revocations));
-        self.feed_age.set(sample.feed_age.as_secs_f64());
-        for &(pool, busy, idle) in &sample.pools {
+    /// Returns all metrics as text, with the given gauges.
+    pub fn encode(&self, gauges: &Gauges) -> String {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.hashes_waiting.set(count(gauges.hashes_waiting));
+        self.revocations.set(count(gauges.revocations));
+        self.feed_age.set(gauges.feed_age.as_secs_f64());
+        for &(pool, busy, idle) in &gauges.pools {
             self.pool.get_or_create(&Pool { pool, state: "busy" }).set(count(busy));
             self.pool.get_or_create(&Pool { pool, state: "idle" }).set(count(idle));
         }
-        let mut told = String::new();
-        text::encode(&mut told, &self.registry).expect("a String takes whatever is written");
-        told
+        let mut encoded = String::new();
+        text::encode(&mut encoded, &self.registry).expect("writing to a String cannot fail");
+        encoded
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     app::App,
     live::{
         clock::{Clock, SystemClock},
-        metrics::Sample,
+        metrics::Gauges,
     },
     values::ids,
 };
@@ -34,11 +34,11 @@ async fn refuse_malformed(request: Request) -> Result<Request> {
 }
 
 fn tell(app: &App) -> Response {
-    let sample = Sample {
-        hashes_waiting: app.passwords.pool.waiting(),
+    let gauges = Gauges {
+        hashes_waiting: app.passwords.pool.queued(),
         revocations: app.access.revocations.len(),
         feed_age: app.access.feed.age(app.clock.uptime()),
         pools: app.db.pools(),
     };
-    Response::builder().content_type(OPEN_METRICS).body(app.metrics.tell(&sample))
+    Response::builder().content_type(OPEN_METRICS).body(app.metrics.encode(&gauges))
 }

@@ -49,7 +49,7 @@ use crate::{
     live::{
         database::deadline,
         denials::Denial,
-        hasher::{CLIENT, Client},
+        hashing_pool::{CLIENT_CONNECTION, ClientConnection},
         log,
     },
     values::ids,
@@ -129,7 +129,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         let id = ids::v7(self.app.clock.now());
         let method = request.method().clone();
         let MatchedRoute { template, operation } = MatchedRoute::of(&request);
-        let span = log::request(id, operation);
+        let span = log::request_span(id, operation);
         let source = span.in_scope(|| self.source(&request, id));
         let (address, signed_in) = (source.address, SignedIn::default());
         let origin = request.headers().get(header::ORIGIN).cloned();
@@ -141,7 +141,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         let answer = self.answer(request, &span).await;
         let code = answer.as_ref().err().map(|problem| problem.code.name());
         if operation == Some(LOG_IN) {
-            self.app.metrics.note_log_in(code.unwrap_or("ok"));
+            self.app.metrics.count_log_in(code.unwrap_or("ok"));
         }
         if let Err(problem) = &answer {
             span.in_scope(|| self.note_refusal(problem, operation, &signed_in, address));
@@ -150,7 +150,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Front<E> {
         self.finish(&mut response, id, origin.as_ref(), &wished);
 
         let took = self.app.clock.uptime().saturating_sub(began);
-        self.app.metrics.note_request(operation, response.status().as_u16(), took);
+        self.app.metrics.count_request(operation, response.status().as_u16(), took);
         tracing::info!(
             request_id = %id,
             method = method.as_str(),
@@ -224,8 +224,8 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
         }
         let routes = Arc::clone(&self.routes);
         // The connection drops this when its client hangs up.
-        let gone = CancellationToken::new();
-        let _waiting = gone.clone().drop_guard();
+        let disconnected = CancellationToken::new();
+        let _waiting = disconnected.clone().drop_guard();
         let network = request.data::<Source>().and_then(|source| source.address).into();
         let work = async move {
             // Logged in this task: nobody else may be left to do so.
@@ -235,7 +235,7 @@ impl<E: Endpoint<Output = Response> + 'static> Front<E> {
                 problem
             })
         };
-        let work = CLIENT.scope(Client { gone, network }, deadline::share_one_deadline(work));
+        let work = CLIENT_CONNECTION.scope(ClientConnection { disconnected, network }, deadline::share_one_deadline(work));
         match tokio::spawn(work.instrument(span.clone())).await {
             Ok(answer) => answer,
             Err(crash) => {
@@ -359,8 +359,8 @@ mod tests {
     #[tokio::test]
     #[ignore = "a_panic_is_logged_once_with_its_request_and_its_place runs it"]
     async fn panics_in_a_process_of_its_own() {
-        log::open(LogFormat::Json).unwrap();
-        log::start("info").unwrap();
+        log::init(LogFormat::Json).unwrap();
+        log::start_tracing("info").unwrap();
         let directory = tempfile::TempDir::new().unwrap();
         let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();

@@ -210,7 +210,7 @@ fn create(path: &Path) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => files::leave_to_owner(&result?, path),
+        result => files::give_to_directory_owner(&result?, path),
     }
 }
 

@@ -1,4 +1,4 @@
-//! From tracing to lines: every event becomes a line, and a line inside a request's span names the request.
+//! The `tracing` layer that turns each event into a line. A line inside the span of a request names the request.
 
 use tracing::{
     Event, Subscriber,
@@ -9,19 +9,19 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 use super::{
     REQUEST,
     line::{Line, Style},
-    outlet::Outlet,
+    output_queue::OutputQueue,
 };
 
-/// Writes events to an outlet.
-pub(super) struct Lines {
+/// Writes events to an output queue.
+pub(super) struct LogLayer {
     pub(super) style: Style,
-    pub(super) outlet: &'static Outlet,
+    pub(super) output: &'static OutputQueue,
 }
 
-/// The fields of a request's span, written once for all its lines.
+/// The fields of a request's span, formatted once for all its lines.
 struct Fields(String);
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if attributes.metadata().target() == REQUEST
             && let Some(span) = context.span(id)
@@ -42,6 +42,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
                 break;
             }
         }
-        self.outlet.push(level.into(), line.end());
+        self.output.push(level.into(), line.end());
     }
 }

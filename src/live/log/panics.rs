@@ -1,4 +1,4 @@
-//! Panics: a line of the log like any other, with the request in which it happened.
+//! Panics are logged like any other event, with the request in which they happened.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -9,9 +9,9 @@ use tracing::Level;
 
 use super::Log;
 
-/// Sends the messages of panics to the log. The standard library would write them to standard error itself, as text, and
-/// wait for a reader.
-pub(super) fn log_them(log: &'static Log) {
+/// Sends the messages of panics to the log. The standard library's hook would write them to standard error as text, and
+/// block until they are read.
+pub(super) fn install_hook(log: &'static Log) {
     panic::set_hook(Box::new(move |info| {
         let cause = info.payload_as_str().unwrap_or("(no message)");
         let location = info.location().map(ToString::to_string).unwrap_or_default();
@@ -22,11 +22,11 @@ pub(super) fn log_them(log: &'static Log) {
         if tracing::enabled!(Level::ERROR) {
             tracing::error!(cause, location, thread, backtrace, "panicked");
         } else {
-            // Before the log is started, or while it formats a line.
+            // The log has not started, or it is formatting a line.
             log.write(Level::ERROR, "panicked", &[("cause", cause), ("location", &location), ("thread", thread)]);
         }
         if thread == "main" {
-            // It may end the process.
+            // The process may end.
             super::flush();
         }
     }));

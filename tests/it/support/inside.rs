@@ -42,8 +42,8 @@ impl TestApp {
     /// From here on every password is too many.
     pub async fn fill_hasher(&self) -> Hold {
         let hold = self.hold_hasher().await;
-        while self.app.passwords.pool.has_room().is_ok() {
-            let (app, queued) = (self.app.clone(), self.app.passwords.pool.waiting() + 1);
+        while self.app.passwords.pool.check_capacity().is_ok() {
+            let (app, queued) = (self.app.clone(), self.app.passwords.pool.queued() + 1);
             tokio::spawn(async move { app.passwords.pool.run(|| ()).await });
             self.until_waiting(queued).await;
         }
@@ -52,21 +52,21 @@ impl TestApp {
 
     /// Goes on when so many passwords wait to be hashed.
     pub async fn until_waiting(&self, count: usize) {
-        while self.app.passwords.pool.waiting() < count {
+        while self.app.passwords.pool.queued() < count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Goes on when a password would be hashed at once.
     pub async fn until_free(&self) {
-        while self.app.passwords.pool.has_room().is_err() {
+        while self.app.passwords.pool.check_capacity().is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Goes on when no password waits to be hashed.
     pub async fn until_idle(&self) {
-        while self.app.passwords.pool.waiting() > 0 {
+        while self.app.passwords.pool.queued() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -1,5 +1,5 @@
-//! An output stream that never makes its writers wait: a queue of bounded size, and a thread that empties it. Where
-//! nobody reads, lines are dropped and counted.
+//! A bounded queue of lines and the thread that writes them to a file, so that writing a line never blocks. Lines for which
+//! there is no room are dropped and counted.
 
 use std::{
     collections::VecDeque,
@@ -14,26 +14,26 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 use tracing::Level;
 
-/// The bytes that wait at most. It is some thousand lines.
-const MOST: usize = 1024 * 1024;
-/// What a waiting line costs beside its text.
+/// The capacity in bytes: a few thousand lines.
+const CAPACITY: usize = 1024 * 1024;
+/// The memory that a queued line takes beside its text.
 const OVERHEAD: usize = 64;
-/// The bytes that are written at once.
+/// The least size of a batch that is not held back for more lines.
 const BATCH: usize = 64 * 1024;
-/// How long the first line waits for others, to be written with them.
+/// How long the first line waits for others that are written with it.
 const GATHER: Duration = Duration::from_millis(5);
-/// The pause before the next try when a non-blocking descriptor takes nothing.
+/// The pause before the next attempt when a non-blocking descriptor would block.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How much a line matters: the least is dropped first.
+/// The priority of a line: lines of the lowest priority are dropped first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
+pub(super) enum Priority {
     Routine,
     Warning,
     Error,
 }
 
-impl From<&Level> for Rank {
+impl From<&Level> for Priority {
     fn from(level: &Level) -> Self {
         match *level {
             Level::ERROR => Self::Error,
@@ -43,68 +43,70 @@ impl From<&Level> for Rank {
     }
 }
 
-/// Makes the line that says how many lines were dropped.
+/// Formats the line that reports how many lines were dropped.
 pub(super) type Notice = Box<dyn Fn(u64) -> String + Send>;
 
-/// The stream. Its thread runs until the process ends.
-pub(super) struct Outlet(Arc<Shared>);
+/// The queue. Its thread runs until the process ends.
+pub(super) struct OutputQueue(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something waits to be written.
+    /// Signalled when a line is queued.
     filled: Condvar,
-    /// All of it was written.
+    /// Signalled when every line is written.
     emptied: Condvar,
     dropped: Counter,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// One queue for each rank. A line's number says where it stands among all lines.
+    /// One queue for each priority. The number of a line is its position among all lines.
     waiting: [VecDeque<(u64, String)>; 3],
     next: u64,
     bytes: usize,
-    /// Lines dropped since the last notice.
+    /// The number of lines dropped since the last notice.
     unreported: u64,
     is_writing: bool,
 }
 
-impl Outlet {
-    /// Starts the thread. Lines that are dropped are added to `dropped`.
+impl OutputQueue {
+    /// Starts the thread. Counts the lines that are dropped in `dropped`.
     pub(super) fn start(name: &str, file: File, dropped: Counter, notice: Notice) -> io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new(), dropped });
-        let theirs = Arc::clone(&shared);
-        thread::Builder::new().name(name.to_owned()).spawn(move || theirs.write_all(Stream { file, is_torn: false }, &notice))?;
+        let for_thread = Arc::clone(&shared);
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || for_thread.write_all(Stream { file, ends_mid_line: false }, &notice))?;
         Ok(Self(shared))
     }
 
-    /// Takes a line, which ends with a line feed, and never waits. If there is no room, lines that matter less are
-    /// dropped for it, the oldest first; if there are none, the line itself is dropped.
-    pub(super) fn push(&self, rank: Rank, line: String) {
+    /// Queues a line, which ends with a line feed, without waiting. If there is no room, drops lines of a lower priority, the
+    /// oldest first, or the line itself if there are none.
+    pub(super) fn push(&self, priority: Priority, line: String) {
         let mut queue = self.0.queue();
         let cost = line.len() + OVERHEAD;
-        while queue.bytes + cost > MOST {
+        while queue.bytes + cost > CAPACITY {
             self.0.dropped.inc();
             queue.unreported += 1;
-            // A line that can never fit drops no other.
-            let less = queue.waiting[..rank as usize].iter_mut().filter(|_| cost <= MOST).find_map(VecDeque::pop_front);
-            let Some((_, other)) = less else { return };
+            // A line that can never fit displaces no other.
+            let lower = queue.waiting[..priority as usize].iter_mut().filter(|_| cost <= CAPACITY).find_map(VecDeque::pop_front);
+            let Some((_, other)) = lower else { return };
             queue.bytes -= other.len() + OVERHEAD;
         }
         queue.bytes += cost;
         let number = queue.next;
         queue.next += 1;
-        queue.waiting[rank as usize].push_back((number, line));
+        queue.waiting[priority as usize].push_back((number, line));
         if !queue.is_writing {
             self.0.filled.notify_one();
         }
     }
 
-    /// Waits until everything is written, for `limit` at most.
-    pub(super) fn flush(&self, limit: Duration) {
+    /// Waits until every line is written, for `timeout` at most.
+    pub(super) fn flush(&self, timeout: Duration) {
         let queue = self.0.queue();
         let is_behind = |queue: &mut Queue| queue.is_writing || queue.bytes > 0;
-        _ = self.0.emptied.wait_timeout_while(queue, limit, is_behind).unwrap_or_else(PoisonError::into_inner);
+        _ = self.0.emptied.wait_timeout_while(queue, timeout, is_behind).unwrap_or_else(PoisonError::into_inner);
     }
 }
 
@@ -113,7 +115,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the thread does until the process ends.
+    /// Writes lines until the process ends. The thread calls this.
     fn write_all(&self, mut stream: Stream, notice: &Notice) {
         let mut queue = self.queue();
         loop {
@@ -121,7 +123,7 @@ impl Shared {
             if queue.bytes == 0 {
                 self.emptied.notify_all();
                 queue = self.filled.wait_while(queue, |queue| queue.bytes == 0).unwrap_or_else(PoisonError::into_inner);
-                // Waking this thread costs more than a line: wait for the lines that come right after the first.
+                // Waking this thread costs more than writing a line, so wait for the lines that follow the first.
                 queue.is_writing = true;
                 drop(queue);
                 thread::sleep(GATHER);
@@ -145,7 +147,7 @@ impl Shared {
 }
 
 impl Queue {
-    /// Takes lines in the order in which they came.
+    /// Removes lines from the queue, in the order in which they came.
     fn take_batch(&mut self) -> String {
         let mut batch = String::new();
         while batch.len() < BATCH {
@@ -162,22 +164,22 @@ fn lines_in(bytes: &[u8]) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-/// The file behind an outlet.
+/// The file that the lines are written to.
 struct Stream {
     file: File,
-    /// The last line was not written to its end.
-    is_torn: bool,
+    /// Whether the last line was not written to its end.
+    ends_mid_line: bool,
 }
 
 impl Stream {
-    /// Writes all of `bytes`, or as much as the file takes before it fails: its reader has gone, or its disk is full.
-    /// Returns how much it took.
+    /// Writes all of `bytes`, or as much as the file accepts before it fails because its reader is gone or the disk is full.
+    /// Returns the number of bytes written.
     fn write(&mut self, bytes: &[u8]) -> usize {
-        if self.is_torn {
-            self.is_torn = self.write_part(b"\n") == 0;
+        if self.ends_mid_line {
+            self.ends_mid_line = self.write_part(b"\n") == 0;
         }
-        let written = if self.is_torn { 0 } else { self.write_part(bytes) };
-        self.is_torn |= written > 0 && bytes[written - 1] != b'\n';
+        let written = if self.ends_mid_line { 0 } else { self.write_part(bytes) };
+        self.ends_mid_line |= written > 0 && bytes[written - 1] != b'\n';
         written
     }
 
@@ -207,64 +209,64 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_mins(1);
 
-    fn outlet() -> (Outlet, PipeReader, Counter) {
+    fn output_queue() -> (OutputQueue, PipeReader, Counter) {
         let ((reader, writer), dropped) = (pipe().unwrap(), Counter::default());
         let notice = Box::new(|count| format!("dropped {count}\n"));
-        let outlet = Outlet::start("test", OwnedFd::from(writer).into(), dropped.clone(), notice).unwrap();
-        (outlet, reader, dropped)
+        let output = OutputQueue::start("test", OwnedFd::from(writer).into(), dropped.clone(), notice).unwrap();
+        (output, reader, dropped)
     }
 
     #[test]
-    fn lines_that_nobody_reads_are_dropped_and_counted_and_errors_come_last() {
-        let (outlet, reader, dropped) = outlet();
+    fn lines_that_are_not_read_are_dropped_and_counted_and_errors_are_dropped_last() {
+        let (output, reader, dropped) = output_queue();
         let text = "x".repeat(200);
         for number in 0..20_000 {
-            outlet.push(Rank::Routine, format!("routine {number} {text}\n"));
+            output.push(Priority::Routine, format!("routine {number} {text}\n"));
         }
         for number in 0..3_000 {
-            outlet.push(Rank::Error, format!("error {number} {text}\n"));
-            outlet.push(Rank::Routine, format!("routine {number} {text}\n"));
-            outlet.push(Rank::Warning, format!("warning {number} {text}\n"));
+            output.push(Priority::Error, format!("error {number} {text}\n"));
+            output.push(Priority::Routine, format!("routine {number} {text}\n"));
+            output.push(Priority::Warning, format!("warning {number} {text}\n"));
         }
-        outlet.push(Rank::Error, "x".repeat(MOST) + "\n");
-        let queue = outlet.0.queue();
-        assert!(queue.bytes <= MOST);
-        assert!(queue.waiting[Rank::Routine as usize].is_empty(), "they are dropped first");
-        assert!(!queue.waiting[Rank::Warning as usize].is_empty());
+        output.push(Priority::Error, "x".repeat(CAPACITY) + "\n");
+        let queue = output.0.queue();
+        assert!(queue.bytes <= CAPACITY);
+        assert!(queue.waiting[Priority::Routine as usize].is_empty(), "they are dropped first");
+        assert!(!queue.waiting[Priority::Warning as usize].is_empty());
         drop(queue);
 
-        // The reader is back. The next line after everything that waited says how many are missing.
-        let (mut errors, mut others, mut told) = (Vec::<u32>::new(), 0, 0);
+        // The reader is back. The line after all queued lines reports how many are missing.
+        let (mut errors, mut others, mut reported) = (Vec::<u32>::new(), 0, 0);
         for line in BufReader::new(reader).lines().map_while(Result::ok) {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["error", number, _] => errors.push(number.parse().unwrap()),
-                ["dropped", count] => told += count.parse::<u64>().unwrap(),
+                ["dropped", count] => reported += count.parse::<u64>().unwrap(),
                 ["end"] => break,
                 _ => others += 1,
             }
-            if told == dropped.get() && errors.len() + others + usize::try_from(told).unwrap() == 29_001 {
-                outlet.push(Rank::Routine, "end\n".into());
+            if reported == dropped.get() && errors.len() + others + usize::try_from(reported).unwrap() == 29_001 {
+                output.push(Priority::Routine, "end\n".into());
             }
         }
         assert_eq!(errors, (0..3_000).collect::<Vec<_>>(), "in the order in which they came");
     }
 
     #[test]
-    fn a_reader_that_has_gone_costs_its_lines_and_nothing_else() {
-        let (outlet, reader, dropped) = outlet();
+    fn when_the_reader_is_gone_its_lines_are_dropped_and_counted() {
+        let (output, reader, dropped) = output_queue();
         drop(reader);
         for number in 1..=3 {
-            outlet.push(Rank::Error, "gone\n".into());
-            outlet.flush(LIMIT);
+            output.push(Priority::Error, "gone\n".into());
+            output.flush(LIMIT);
             assert_eq!(dropped.get(), number);
         }
-        assert_eq!(outlet.0.queue().unreported, 3);
+        assert_eq!(output.0.queue().unreported, 3);
     }
 
     #[test]
-    fn a_line_that_was_cut_off_does_not_spoil_the_next_one() {
+    fn a_line_that_was_cut_off_is_ended_before_the_next_one() {
         let (mut reader, writer) = pipe().unwrap();
-        let mut stream = Stream { file: OwnedFd::from(writer).into(), is_torn: true };
+        let mut stream = Stream { file: OwnedFd::from(writer).into(), ends_mid_line: true };
         assert_eq!(stream.write(b"next\n"), 5);
         drop(stream);
         let mut text = String::new();

@@ -1,0 +1,178 @@
+//! The hashing pool: passwords are hashed by a few low-priority threads behind a short queue. Under overload, jobs that would
+//! wait too long are rejected, and other requests keep their latency.
+
+mod queue;
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+
+use self::queue::{Queue, Verdict};
+use crate::{
+    error::{Error, Panicked, Result},
+    values::network::Network,
+};
+
+/// The nice value of the threads. A hash occupies a processor for a fifth of a second, so it yields to requests that only
+/// verify a token. At the lowest priority, 19, hashing would starve beside any other busy program; at 5 it gets a third of
+/// such a program's share.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
+
+tokio::task_local! {
+    /// The connection of the client that waits for the result of the current task. The result of a task without one is
+    /// always wanted.
+    pub static CLIENT_CONNECTION: ClientConnection;
+}
+
+/// The connection of a client that waits for a hash.
+#[derive(Clone)]
+pub struct ClientConnection {
+    /// Cancelled when the client disconnects.
+    pub disconnected: CancellationToken,
+    /// The client's network. When the queue is full, jobs of the network that has the most are rejected first.
+    pub network: Network,
+}
+
+/// The threads and their queue. Dropping the pool lets the threads finish the queued jobs and end.
+pub struct HashingPool(Arc<Queue>);
+
+impl HashingPool {
+    /// Starts `threads` threads. A job is accepted if it is expected to wait for a thread for `max_wait` at most. Each job's
+    /// actual wait is recorded in `waits`, in seconds.
+    pub fn start(threads: usize, max_wait: Duration, waits: Histogram) -> io::Result<Self> {
+        let queue = Arc::new(Queue::new(threads, max_wait, waits));
+        for number in 0..threads {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
+                lower_priority();
+                queue.run_jobs();
+            })?;
+        }
+        Ok(Self(queue))
+    }
+
+    /// Fails with [`Error::Overloaded`] if a job that came now would wait too long. Called before any other work for the job.
+    pub fn check_capacity(&self) -> Result<()> {
+        let network = CLIENT_CONNECTION.try_with(|connection| connection.network).ok();
+        self.0.check_capacity(network)
+    }
+
+    /// Runs `work` on one of the threads. If the client disconnects while the job is queued, the job is removed. A job that
+    /// has started is finished, because its result counts.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the job would wait or has waited too long, [`Error::ClientDisconnected`]. In both cases
+    /// `work` did not run.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let (sender, mut result) = oneshot::channel();
+        let (overloaded, span) = (self.0.overloaded(), Span::current());
+        let work = move |verdict| {
+            let _entered = span.entered();
+            if !sender.is_closed() {
+                _ = sender.send(if verdict == Verdict::Run { Ok(work()) } else { Err(overloaded) });
+            }
+        };
+        let connection = CLIENT_CONNECTION.try_with(ClientConnection::clone).ok();
+        let network = connection.as_ref().map(|connection| connection.network);
+        let job = QueuedJob { queue: &self.0, number: self.0.push(network, Box::new(work))? };
+        let disconnected = connection.map(|connection| connection.disconnected).unwrap_or_default();
+        let result = tokio::select! {
+            biased;
+            result = &mut result => result,
+            () = disconnected.cancelled() => {
+                if job.remove() {
+                    return Err(Error::ClientDisconnected);
+                }
+                result.await
+            }
+        };
+        result.map_err(|_| Error::internal(Panicked))?
+    }
+
+    /// Returns the number of jobs that wait for a thread.
+    pub fn queued(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Drop for HashingPool {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// A job that may still be queued. Dropping this removes it.
+struct QueuedJob<'a> {
+    queue: &'a Queue,
+    number: u64,
+}
+
+impl QueuedJob<'_> {
+    /// Removes the job from the queue. Returns `false` if a thread has started it.
+    fn remove(&self) -> bool {
+        self.queue.remove(self.number)
+    }
+}
+
+impl Drop for QueuedJob<'_> {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Lowers the priority of the current thread. Only on Linux does a thread have a priority of its own.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(err) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::warn!(%err, "passwords are hashed at normal priority, and slow other requests down");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use prometheus_client::metrics::histogram::exponential_buckets;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const MAX_WAIT: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn a_job_that_waited_far_too_long_is_rejected_while_others_wait() {
+        let pool = Arc::new(HashingPool::start(1, MAX_WAIT, Histogram::new(exponential_buckets(1.0, 2.0, 1))).unwrap());
+        let (release, released) = mpsc::channel::<()>();
+        let run = |work: Box<dyn FnOnce() -> u8 + Send>| {
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move { pool.run(work).await })
+        };
+        let queued = async |count| {
+            while pool.queued() != count {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let held = run(Box::new(move || {
+            _ = released.recv();
+            1
+        }));
+        while pool.0.running() == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let late = run(Box::new(|| 2));
+        queued(1).await;
+        assert!(matches!(pool.check_capacity(), Err(Error::Overloaded { retry_after: MAX_WAIT })), "two hashes are 400 ms");
+        sleep(MAX_WAIT * 2).await;
+        pool.0.set_average(Duration::ZERO);
+        let next = run(Box::new(|| 3));
+        queued(2).await;
+        release.send(()).unwrap();
+        assert_eq!(held.await.unwrap().unwrap(), 1);
+        assert!(matches!(late.await.unwrap(), Err(Error::Overloaded { .. })));
+        assert_eq!(next.await.unwrap().unwrap(), 3);
+    }
+}
