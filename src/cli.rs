@@ -26,7 +26,7 @@ use crate::{
     api::contract,
     app::{self, App},
     config::{self, Settings},
-    domain::{clocks, setup, signing_keys, users},
+    domain::{authority, clocks, setup, signing_keys},
     error::{Error, with_causes},
     jobs,
     live::{clock, database::Database, files, log},
@@ -219,7 +219,7 @@ async fn serve(settings: Settings, accept_issuer: bool) -> Result<()> {
     setup::keep_issuer(&app, accept_issuer).await.map_err(explain)?;
     signing_keys::turn_over(&app).await.map_err(explain)?;
     let password = setup::first_administrator(&app).await?;
-    if !users::any_administrator(app.db.read()).await? {
+    if !authority::any_administrator(app.db.read()).await? {
         tracing::warn!("nobody is an administrator; make one: vestibule user create EMAIL --role admin");
     }
     let ready = |address: &str| {

@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{
-        accounts::{self, NewAccount},
-        source::Source,
-    },
+    domain::{accounts, source::Source, users::NewAccount},
     values::{email::Email, name::Name, password::NewPassword, role_name::RoleName, username::Username},
 };
 

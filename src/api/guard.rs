@@ -12,7 +12,7 @@ use super::http::{
 };
 use crate::{
     app::App,
-    domain::{administration::By, caller::Caller, tokens},
+    domain::{authority::By, caller::Caller, tokens},
     error::{Error, Result},
     values::permission::Permission,
 };

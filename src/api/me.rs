@@ -18,11 +18,7 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{
-        accounts::{self, Names},
-        revocations::Which,
-        sessions,
-    },
+    domain::{accounts, revocations::Which, sessions, users::Names},
     values::{
         email::Email,
         ids::SessionRef,

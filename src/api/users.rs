@@ -18,10 +18,8 @@ use super::{
 use crate::{
     app::App,
     domain::{
-        accounts::{Names, NewAccount},
-        administration::{self, Change},
         sessions,
-        users::{self, Filter, Sort},
+        users::{self, Change, Filter, Names, NewAccount, Sort},
     },
     values::{
         Invalid,
@@ -202,7 +200,7 @@ impl UsersApi {
         let NewUser { email, password, username, name, roles } = body.0;
         let roles = roles.unwrap_or_else(|| vec![RoleName::user()]);
         let new = NewAccount { email, username, name, password, roles };
-        let user = administration::create(&app, caller.authority(), new).await?;
+        let user = users::create(&app, caller.authority(), new).await?;
         let location = format!("/v1/users/{}", user.profile.id);
         Ok(Created(user.into(), location))
     }
@@ -224,7 +222,7 @@ impl UsersApi {
     ) -> Reply<Tagged<User>, UpdateUser> {
         let UserChange { email, username, name, status } = body.0;
         let change = Change { names: Names { email, username: username.0, name: name.0 }, status: status.map(Into::into) };
-        Ok(tagged(administration::update(&app, caller.authority(), id.0, change, if_match.0.as_ref()).await?))
+        Ok(tagged(users::update(&app, caller.authority(), id.0, change, if_match.0.as_ref()).await?))
     }
 
     /// Delete a user.
@@ -232,7 +230,7 @@ impl UsersApi {
     /// Its sessions end. Its names are free again, and whoever takes them inherits nothing.
     #[oai(path = "/users/:id", method = "delete", operation_id = "deleteUser")]
     async fn delete(&self, caller: Allowed<DeleteUsers>, app: Data<&App>, id: Path<UserId>) -> Reply<NoContent, DeleteUser> {
-        administration::delete(&app, caller.authority(), id.0).await?;
+        users::delete(&app, caller.authority(), id.0).await?;
         Ok(NoContent)
     }
 
@@ -247,7 +245,7 @@ impl UsersApi {
         id: Path<UserId>,
         body: Body<PasswordSetting>,
     ) -> Reply<NoContent, SetUserPassword> {
-        administration::set_password(&app, caller.authority(), id.0, &body.0.new_password).await?;
+        users::set_password(&app, caller.authority(), id.0, &body.0.new_password).await?;
         Ok(NoContent)
     }
 
@@ -262,7 +260,7 @@ impl UsersApi {
         id: Path<UserId>,
         body: Body<RoleSetting>,
     ) -> Reply<Tagged<User>, SetUserRoles> {
-        Ok(tagged(administration::set_roles(&app, caller.authority(), id.0, &body.0.roles).await?))
+        Ok(tagged(users::set_roles(&app, caller.authority(), id.0, &body.0.roles).await?))
     }
 
     /// List a user's sessions.
@@ -293,7 +291,7 @@ impl UsersApi {
         app: Data<&App>,
         id: Path<UserId>,
     ) -> Reply<NoContent, EndUserSessions> {
-        administration::end_sessions(&app, caller.authority(), id.0).await?;
+        users::end_sessions(&app, caller.authority(), id.0).await?;
         Ok(NoContent)
     }
 }

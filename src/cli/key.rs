@@ -11,7 +11,7 @@ use super::{explain, open, say};
 use crate::{
     config::{self, Settings},
     domain::{
-        administration::By,
+        authority::By,
         signing_keys::{self, SigningKey, Status},
     },
     live::master_key::MasterKey,

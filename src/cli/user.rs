@@ -11,10 +11,9 @@ use crate::{
     app::App,
     config::Settings,
     domain::{
-        accounts::NewAccount,
-        administration::{self, By, Change},
+        authority::By,
         paging::Paging,
-        users::{self, Filter, Sort},
+        users::{self, Change, Filter, NewAccount, Sort},
     },
     entity::user::{self, Status},
     live::vault::random_text,
@@ -72,14 +71,14 @@ pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
             let (password, shown) = password(password_stdin)?;
             let roles = roles.into_iter().chain([RoleName::user()]).collect();
             let new = NewAccount { email, username, name, password: Some(password), roles };
-            let user = administration::create(&app, By::Operator, new).await.map_err(explain)?;
+            let user = users::create(&app, By::Operator, new).await.map_err(explain)?;
             say(format_args!("Made the account {}.{shown}", user.profile.email))?;
         }
         User::List => list(&app).await?,
         User::SetPassword { identifier, password_stdin } => {
             let (password, shown) = password(password_stdin)?;
             let user = find(&app, &identifier.parse()?).await?;
-            administration::set_password(&app, By::Operator, user.id, &password).await.map_err(explain)?;
+            users::set_password(&app, By::Operator, user.id, &password).await.map_err(explain)?;
             say(format_args!("Set the password of {} and ended its sessions.{shown}", user.email))?;
         }
         User::Disable { identifier } => {
@@ -98,7 +97,7 @@ pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
 async fn set_status(app: &App, identifier: &str, status: Status) -> Result<String> {
     let user = find(app, &identifier.parse()?).await?;
     let change = Change { status: Some(status), ..Change::default() };
-    administration::update(app, By::Operator, user.id, change, None).await.map_err(explain)?;
+    users::update(app, By::Operator, user.id, change, None).await.map_err(explain)?;
     Ok(user.email)
 }
 

@@ -1,80 +1,34 @@
 //! Accounts, as their owners see them: register, look, change, close.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveEnum, ActiveModelTrait, ActiveValue::Set, DbErr, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait, TryIntoModel,
-};
+use sea_orm::{EntityTrait, IntoActiveModel, ModelTrait};
 use serde_json::json;
 
 use super::{
     audit::{self, Actor, Event, Kind},
-    caller::{Caller, Standing, lock_administration},
+    authority::{keep_an_administrator, lock_administration},
+    caller::{Caller, Standing},
     credentials::{self, Verdict},
     revocations::{self, Which},
     source::Source,
     throttle::{self, Attempt, Target},
-    users::{self, User},
+    users::{self, Names, NewAccount, User},
 };
 use crate::{
     app::App,
     entity::{
-        user::{self, NameConflict, Profile, Status},
+        user::{self, Profile},
         user_role,
     },
     error::{Error, Fault, Result},
     live::{database::Transaction, rate_limits::RateLimit},
     values::{
         Invalid,
-        email::Email,
-        ids::{SessionId, UserId},
-        name::Name,
+        ids::SessionId,
         password::{NewPassword, Password},
-        password_hash::PasswordHash,
         revision::IfMatch,
-        role_name::RoleName,
-        username::Username,
     },
 };
-
-/// A new account's facts.
-pub struct NewAccount {
-    /// The address; no other account has it.
-    pub email: Email,
-    /// The username, if they want one; no other account has it.
-    pub username: Option<Username>,
-    /// What they are called.
-    pub name: Option<Name>,
-    /// The password; an account without one cannot log in.
-    pub password: Option<NewPassword>,
-    /// The roles it begins with.
-    pub roles: Vec<RoleName>,
-}
-
-/// What an account is called. `None` leaves a member alone; `Some(None)` clears it.
-#[derive(Default)]
-pub struct Names {
-    /// A new address.
-    pub email: Option<Email>,
-    /// A new username, or none.
-    pub username: Option<Option<Username>>,
-    /// A new name, or none.
-    pub name: Option<Option<Name>>,
-}
-
-impl Names {
-    /// Writes them into a row that is about to be saved.
-    pub(super) fn write(self, row: &mut user::ActiveModel) {
-        if let Some(email) = self.email {
-            row.email = Set(email.into());
-        }
-        if let Some(username) = self.username {
-            row.username = Set(username.map(String::from));
-        }
-        if let Some(name) = self.name {
-            row.name = Set(name.map(String::from));
-        }
-    }
-}
 
 /// Makes an account for somebody who asks for one.
 ///
@@ -86,60 +40,14 @@ pub async fn register(app: &App, source: &Source, new: NewAccount) -> Result<Use
         return Err(Error::RegistrationClosed);
     }
     throttle::limit_rate(app, source, RateLimit::Registration)?;
-    let hash = hash_for(app, &new).await?;
+    let hash = users::hash_for(app, &new).await?;
     let tx = app.db.write().await?;
-    let user = insert(app, &tx, new, hash).await?;
+    let user = users::insert(app, &tx, new, hash).await?;
     let actor = Actor::account(&user, None);
     audit::record(&tx, user.created_at, source, actor, Event::on_user(Kind::AccountRegistered, &user)).await?;
     let roles = user_role::Entity::of(&tx, user.id).await?;
     tx.commit().await?;
     Ok(User { profile: user.into(), roles })
-}
-
-/// Checks that the password fits the account and that the names are free, then hashes: a refusal costs no hash.
-///
-/// # Errors
-/// As [`register`].
-pub async fn hash_for(app: &App, new: &NewAccount) -> Result<Option<PasswordHash>> {
-    let Some(password) = &new.password else { return Ok(None) };
-    let least = app.settings.password.min_length;
-    password
-        .fits(least, new.email.as_str(), new.username.as_ref().map(Username::as_str))
-        .map_err(|it| Fault::at("/password", it))?;
-    let db = app.db.read();
-    if user::Entity::by_identifier(new.email.as_str()).count(db).await? > 0 {
-        return Err(Error::EmailTaken);
-    }
-    if let Some(username) = &new.username
-        && user::Entity::by_identifier(username.as_str()).count(db).await? > 0
-    {
-        return Err(Error::UsernameTaken);
-    }
-    credentials::hash(app, password).await.map(Some)
-}
-
-/// Inserts an account with its roles.
-///
-/// # Errors
-/// [`Error::EmailTaken`], [`Error::UsernameTaken`].
-pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<PasswordHash>) -> Result<user::Model> {
-    let now = app.clock.now();
-    let user = user::ActiveModel {
-        id: Set(UserId::new(now)),
-        email: Set(new.email.into()),
-        username: Set(new.username.map(String::from)),
-        name: Set(new.name.map(String::from)),
-        status: Set(Status::Active),
-        password_hash: Set(hash),
-        epoch: Set(0),
-        revision: Set(0),
-        created_at: Set(now),
-        updated_at: Set(now),
-        last_login_at: Set(None),
-    };
-    let user = user.insert(tx).await.map_err(name_conflict)?;
-    user_role::replace(tx, user.id, &new.roles).await?;
-    Ok(user)
 }
 
 /// The caller's own account.
@@ -182,9 +90,9 @@ pub async fn update(
     let before = Profile::from(user.clone());
     let mut row = user.clone().into_active_model();
     names.write(&mut row);
-    let after = save(app, &tx, user, row).await?;
+    let after = users::save(app, &tx, user, row).await?;
     if after.revision != before.revision {
-        let event = Event::on_user(Kind::AccountUpdated, &after).with(difference(&before, &after));
+        let event = Event::on_user(Kind::AccountUpdated, &after).with(users::difference(&before, &after));
         audit::record(&tx, after.updated_at, &caller.source, caller.actor(&after), event).await?;
     }
     tx.commit().await?;
@@ -208,19 +116,8 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
     proof.holds(&tx, now, &user).await?;
     audit::record(&tx, now, &caller.source, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
     let taken = revocations::end_sessions(&tx, user.id, Which::Except(caller.session())).await?;
-    set_password_hash(&tx, user, hash).await?;
+    users::set_password_hash(&tx, user, hash).await?;
     taken.commit(app, tx).await
-}
-
-/// Replaces a user's password hash. Nothing that others see of the user changes.
-///
-/// # Errors
-/// When the database fails.
-pub async fn set_password_hash(tx: &Transaction, user: user::Model, hash: PasswordHash) -> Result<()> {
-    let mut row = user.into_active_model();
-    row.password_hash = Set(Some(hash));
-    row.update(tx).await?;
-    Ok(())
 }
 
 /// Closes the caller's account: it is deleted, and its sessions end. Returns their ids.
@@ -239,7 +136,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec
     let taken = revocations::end_sessions(&tx, user.id, Which::All).await?;
     let ended = taken.sessions();
     user.delete(&tx).await?;
-    users::keep_an_administrator(&tx, &roles).await?;
+    keep_an_administrator(&tx, &roles).await?;
     taken.commit(app, tx).await?;
     Ok(ended)
 }
@@ -275,41 +172,4 @@ async fn prove(app: &App, caller: &Caller, password: &Password) -> Result<Proof>
 
 fn wrong_password() -> Error {
     Fault::at("/current_password", Invalid::new("wrong_password", "Is not the current password.")).into()
-}
-
-/// Writes what changed of a user, and counts the change. What changed nothing leaves no trace.
-///
-/// # Errors
-/// [`Error::EmailTaken`], [`Error::UsernameTaken`].
-pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: user::ActiveModel) -> Result<user::Model> {
-    if row.clone().try_into_model()? == before {
-        return Ok(before);
-    }
-    row.revision = Set(before.revision + 1);
-    row.updated_at = Set(app.clock.now());
-    row.update(tx).await.map_err(name_conflict)
-}
-
-/// What an audit event tells of a change: each member that differs, before and after.
-#[must_use]
-pub fn difference(before: &Profile, after: &user::Model) -> serde_json::Value {
-    let mut members = serde_json::Map::new();
-    let mut note = |member: &str, before: serde_json::Value, after: serde_json::Value| {
-        if before != after {
-            members.insert(member.into(), json!({ "before": before, "after": after }));
-        }
-    };
-    note("email", json!(before.email), json!(after.email));
-    note("username", json!(before.username), json!(after.username));
-    note("name", json!(before.name), json!(after.name));
-    note("status", json!(before.status.to_value()), json!(after.status.to_value()));
-    members.into()
-}
-
-fn name_conflict(err: DbErr) -> Error {
-    match NameConflict::from_error(&err) {
-        Some(NameConflict::Email) => Error::EmailTaken,
-        Some(NameConflict::Username) => Error::UsernameTaken,
-        None => err.into(),
-    }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::{audit::Actor, source::Source};
 use crate::{
     entity::{
-        role, session, signing_key,
+        session, signing_key,
         user::{self, Status},
         user_role,
     },
@@ -17,7 +17,6 @@ use crate::{
     values::{
         claims::Claims,
         ids::{SessionId, UserId},
-        role_name::RoleName,
     },
 };
 
@@ -104,14 +103,4 @@ impl Caller {
     pub fn actor(&self, user: &user::Model) -> Actor {
         Actor::account(user, Some(self.session()))
     }
-}
-
-/// Lets one change of standing happen at a time: whoever may take an administrator away locks the row of their
-/// role first. Taken before any user's row, it also keeps two such changes from waiting for each other.
-///
-/// # Errors
-/// When the database fails.
-pub async fn lock_administration(tx: &Transaction) -> Result<()> {
-    role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(tx).await?;
-    Ok(())
 }

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::{
-    administration::By,
     audit::{self, Event, Kind},
+    authority::By,
 };
 use crate::{
     app::App,

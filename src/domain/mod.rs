@@ -1,8 +1,8 @@
 //! THE RULES: what the product does, free of HTTP. One transaction an operation, with its audit event inside.
 
 pub mod accounts;
-pub mod administration;
 pub mod audit;
+pub mod authority;
 pub mod caller;
 pub mod clocks;
 pub mod credentials;

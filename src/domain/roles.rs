@@ -9,8 +9,8 @@ use sea_orm::{
 use serde_json::json;
 
 use super::{
-    administration::By,
     audit::{self, Event, Kind},
+    authority::By,
     paging::{Paging, Slice},
     revocations,
 };

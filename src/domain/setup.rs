@@ -3,11 +3,11 @@
 use sea_orm::{EntityTrait, PaginatorTrait};
 
 use super::{
-    accounts::{self, NewAccount},
     audit::{self, Actor, Event, Kind},
-    caller::lock_administration,
+    authority::lock_administration,
     credentials,
     source::Source,
+    users::{self, NewAccount},
 };
 use crate::{
     app::App,
@@ -46,7 +46,7 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
     if user::Entity::find().count(&tx).await? > 0 {
         return Ok(None);
     }
-    let user = accounts::insert(app, &tx, new, Some(hash)).await?;
+    let user = users::insert(app, &tx, new, Some(hash)).await?;
     let event = Event::on_user(Kind::UserCreated, &user).with(serde_json::json!({ "roles": [RoleName::ADMIN, RoleName::USER] }));
     audit::record(&tx, user.created_at, &Source::default(), Actor::operator(), event).await?;
     // The file first: an account whose password nobody knows would be worse than a password without account.

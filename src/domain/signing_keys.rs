@@ -11,9 +11,8 @@ use tokio::task::spawn_blocking;
 use tracing::Span;
 
 use super::{
-    administration::By,
     audit::{self, Actor, Event, Kind},
-    caller::lock_administration,
+    authority::{By, lock_administration},
     clocks, revocations,
     source::Source,
 };

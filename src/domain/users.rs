@@ -1,131 +1,53 @@
-//! Users, as an administrator sees them.
+//! Users: the accounts of others, as administrators list, create, change and delete them.
 
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait,
-    Select, Value, sea_query::Expr,
+use std::collections::BTreeSet;
+
+use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel, ModelTrait};
+use serde_json::json;
+
+use super::{
+    audit::{self, Event, Kind},
+    authority::{Authority, By, keep_an_administrator},
+    credentials,
+    revocations::{self, PendingRevocations, Which},
 };
-
-use super::paging::{Paging, Slice};
 use crate::{
     app::App,
     entity::{
+        role,
         user::{self, Profile, Status},
         user_role,
     },
-    error::{Error, Missing, Result},
+    error::{Error, Fault, Missing, Result},
     live::database::Transaction,
-    values::{identifier::Identifier, ids::UserId, role_name::RoleName, search::Search},
+    values::{
+        Invalid,
+        identifier::Identifier,
+        ids::UserId,
+        password::NewPassword,
+        permission::{AssignRoles, Permission},
+        revision::IfMatch,
+        role_name::RoleName,
+    },
 };
 
-mod matching;
-#[cfg(test)]
-mod tests;
+mod account;
+mod list;
 
-use matching::{Window, matching};
+pub use account::{Names, NewAccount, User, set_password_hash};
+pub(super) use account::{difference, hash_for, insert, save};
+pub use list::{Filter, MOST_COUNTED, Sort, count, list};
 
-/// The largest number that [`count`] returns.
-pub const MOST_COUNTED: u32 = 10_000;
-
-/// A user with the names of their roles, sorted.
-#[derive(Debug, Clone)]
-pub struct User {
-    /// What the row says, without the password hash.
-    pub profile: Profile,
-    /// The names of the roles.
-    pub roles: Vec<String>,
-}
-
-/// Which users to list. An absent member does not filter.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// The beginning of the e-mail address, the username or a word of the name.
-    pub search: Option<Search>,
-    /// A role they hold.
-    pub role: Option<RoleName>,
-    /// Their status.
+/// The changes of an account that an administrator requests.
+#[derive(Default)]
+pub struct Change {
+    /// The new names.
+    pub names: Names,
+    /// The new status; `None` leaves it unchanged.
     pub status: Option<Status>,
 }
 
-/// The order of a list of users. Each has an index behind it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Sort {
-    /// Newest first.
-    #[default]
-    Newest,
-    /// Oldest first.
-    Oldest,
-    /// By e-mail address.
-    Email,
-    /// By e-mail address, from the end.
-    EmailDescending,
-}
-
-impl Sort {
-    const fn list(self) -> &'static str {
-        match self {
-            Self::Newest => "users newest",
-            Self::Oldest => "users oldest",
-            Self::Email => "users email",
-            Self::EmailDescending => "users email descending",
-        }
-    }
-
-    const fn order(self) -> (user::Column, Order) {
-        match self {
-            Self::Newest => (user::Column::Id, Order::Desc),
-            Self::Oldest => (user::Column::Id, Order::Asc),
-            Self::Email => (user::Column::Email, Order::Asc),
-            Self::EmailDescending => (user::Column::Email, Order::Desc),
-        }
-    }
-}
-
-/// One page of users.
-///
-/// # Errors
-/// A fault of `cursor`; or when the database fails.
-pub async fn list(app: &App, filter: &Filter, sort: Sort, paging: &Paging) -> Result<Slice<User>> {
-    let db = app.db.read();
-    let window = window(app, sort, paging)?;
-    let rows = rows(matching(db, filter, &window).await?, &window);
-    let rows: Vec<Profile> = rows.into_partial_model().all(db).await?;
-    let page = match sort {
-        Sort::Newest | Sort::Oldest => paging.slice(app, sort.list(), rows, |it| it.id),
-        Sort::Email | Sort::EmailDescending => paging.slice(app, sort.list(), rows, |it| it.email.clone()),
-    };
-    let mut roles = user_role::Entity::of_each(db, page.items.iter().map(|it| it.id)).await?;
-    Ok(page.map(|profile| User { roles: roles.remove(&profile.id).unwrap_or_default(), profile }))
-}
-
-/// The number of users whom the filter matches; `None` if there are more than [`MOST_COUNTED`].
-///
-/// # Errors
-/// When the database fails.
-pub async fn count(app: &App, filter: &Filter) -> Result<Option<u32>> {
-    matching::count(app.db.read(), filter, MOST_COUNTED).await
-}
-
-/// The part of the list that a page shows. An id begins with the time at which the account was created, so the primary key
-/// is in the order of creation.
-fn window(app: &App, sort: Sort, paging: &Paging) -> Result<Window> {
-    let (column, order) = sort.order();
-    let position = match sort {
-        Sort::Newest | Sort::Oldest => paging.position::<UserId>(app, sort.list())?.map(Value::from),
-        Sort::Email | Sort::EmailDescending => paging.position::<String>(app, sort.list())?.map(Value::from),
-    };
-    Ok(Window { column, order, position, rows: paging.rows() })
-}
-
-fn rows(matching: Condition, window: &Window) -> Select<user::Entity> {
-    let mut query = user::Entity::find().filter(matching);
-    window.cut(QueryTrait::query(&mut query), Expr::col((user::Entity, window.column)));
-    query
-}
-
-/// One user.
-///
-/// # Errors
-/// [`Error::NotFound`].
+/// Returns a user, or [`Error::NotFound`].
 pub async fn read(app: &App, id: UserId) -> Result<User> {
     let db = app.db.read();
     let profile: Option<Profile> = user::Entity::find_by_id(id).into_partial_model().one(db).await?;
@@ -133,10 +55,7 @@ pub async fn read(app: &App, id: UserId) -> Result<User> {
     Ok(User { roles: user_role::Entity::of(db, id).await?, profile })
 }
 
-/// The account somebody means at log-in or at the command line, with its password hash.
-///
-/// # Errors
-/// When the database fails.
+/// Returns the account that a log-in or a command names, with its password hash.
 pub async fn by_identifier(app: &App, identifier: &Identifier) -> Result<Option<user::Model>> {
     let name = match identifier {
         Identifier::Email(email) => email.as_str(),
@@ -146,24 +65,166 @@ pub async fn by_identifier(app: &App, identifier: &Identifier) -> Result<Option<
     Ok(user::Entity::by_identifier(name).one(app.db.read()).await?)
 }
 
-/// Goes on only if an active administrator is left after this transaction took an account away that held the roles
-/// `lost`. It must hold [`super::caller::lock_administration`], or two administrators could remove each other at once.
+/// Creates an account.
 ///
 /// # Errors
-/// [`Error::LastAdmin`].
-pub async fn keep_an_administrator(tx: &Transaction, lost: &[String]) -> Result<()> {
-    // Where there never was an administrator, nobody else is the last one.
-    let was_administrator = lost.iter().any(|role| role == RoleName::ADMIN);
-    if was_administrator && !any_administrator(tx).await? { Err(Error::LastAdmin) } else { Ok(()) }
+/// [`Error::EscalationDenied`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::Overloaded`], or a fault of
+/// `/password` or `/roles`.
+pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
+    // Checked twice: before hashing, so that a caller without permission learns nothing and costs nothing, and again in the
+    // transaction that makes the change.
+    {
+        let (tx, authority) = by.begin(app).await?;
+        may_give(&authority, &tx, &new.roles).await?;
+    }
+    let hash = hash_for(app, &new).await?;
+    let (tx, authority) = by.begin(app).await?;
+    let roles = may_give(&authority, &tx, &new.roles).await?;
+    let user = insert(app, &tx, new, hash).await?;
+    let event = Event::on_user(Kind::UserCreated, &user).with(json!({ "roles": roles }));
+    audit::record(&tx, user.created_at, &authority.source, authority.actor, event).await?;
+    tx.commit().await?;
+    Ok(User { profile: user.into(), roles })
 }
 
-/// Whether there is an active administrator.
+/// Returns the roles of a new account, if the authority may give them. Any role but `user` requires `roles:assign` as well.
+async fn may_give(authority: &Authority, tx: &Transaction, roles: &[RoleName]) -> Result<Vec<String>> {
+    if roles.iter().any(|role| role.as_str() != RoleName::USER) {
+        authority.require(AssignRoles::NAME)?;
+    }
+    let roles = existing(tx, roles).await?;
+    authority.must_hold(&roles)?;
+    Ok(roles)
+}
+
+/// Changes an account. Disabling an account ends its sessions.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn any_administrator(db: &impl ConnectionTrait) -> Result<bool> {
-    let holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);
-    let holders = holders.filter(user_role::COLUMN.role.eq(RoleName::ADMIN)).into_query();
-    let active = user::COLUMN.status.eq(Status::Active).and(user::COLUMN.id.in_subquery(holders));
-    Ok(user::Entity::find().filter(active).limit(1).count(db).await? > 0)
+/// [`Error::NotFound`], [`Error::EscalationDenied`], [`Error::LastAdmin`], [`Error::EmailTaken`], [`Error::UsernameTaken`];
+/// [`Error::PreconditionFailed`] if `condition` does not allow the present revision; [`Error::OwnAccount`] if the caller would
+/// change the address or the status of their own account.
+pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition: Option<&IfMatch>) -> Result<User> {
+    if change.names.email.is_some() || change.status.is_some() {
+        by.must_not_be(id)?;
+    }
+    let (tx, authority) = by.begin(app).await?;
+    let (before, roles) = target(&tx, &authority, id).await?;
+    if condition.is_some_and(|condition| !condition.allows(before.revision)) {
+        return Err(Error::PreconditionFailed);
+    }
+    let mut row = before.clone().into_active_model();
+    change.names.write(&mut row);
+    if let Some(status) = change.status {
+        row.status = Set(status);
+    }
+    let after = save(app, &tx, before.clone(), row).await?;
+    let mut pending = PendingRevocations::default();
+    if after.status == Status::Disabled && before.status == Status::Active {
+        pending = revocations::end_sessions(&tx, id, Which::All).await?;
+        keep_an_administrator(&tx, &roles).await?;
+    }
+    if after.revision != before.revision {
+        let event = Event::on_user(Kind::UserUpdated, &after).with(difference(&before.into(), &after));
+        audit::record(&tx, after.updated_at, &authority.source, authority.actor, event).await?;
+    }
+    pending.commit(app, tx).await?;
+    Ok(User { profile: after.into(), roles })
+}
+
+/// Sets an account's password and ends all its sessions.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::OwnAccount`], [`Error::EscalationDenied`], [`Error::Overloaded`], or a fault of
+/// `/new_password`.
+pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) -> Result<()> {
+    by.must_not_be(id)?;
+    // Checked twice, as in `create`.
+    let (user, _) = {
+        let (tx, authority) = by.begin(app).await?;
+        target(&tx, &authority, id).await?
+    };
+    new.fits(app.settings.password.min_length, &user.email, user.username.as_deref())
+        .map_err(|invalid| Fault::at("/new_password", invalid))?;
+    let hash = credentials::hash(app, new).await?;
+    let (tx, authority) = by.begin(app).await?;
+    let (user, _) = target(&tx, &authority, id).await?;
+    let event = Event::on_user(Kind::UserPasswordSet, &user);
+    audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
+    let pending = revocations::end_sessions(&tx, id, Which::All).await?;
+    set_password_hash(&tx, user, hash).await?;
+    pending.commit(app, tx).await
+}
+
+/// Deletes an account and ends its sessions. Other accounts may take its names.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::OwnAccount`], [`Error::EscalationDenied`], [`Error::LastAdmin`].
+pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
+    by.must_not_be(id)?;
+    let (tx, authority) = by.begin(app).await?;
+    let (user, roles) = target(&tx, &authority, id).await?;
+    let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
+    audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
+    let pending = revocations::end_sessions(&tx, id, Which::All).await?;
+    user.delete(&tx).await?;
+    keep_an_administrator(&tx, &roles).await?;
+    pending.commit(app, tx).await
+}
+
+/// Sets exactly these roles on an account. Access tokens that were issued before become stale.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::OwnAccount`], [`Error::EscalationDenied`], [`Error::LastAdmin`], or a fault of `/roles`.
+pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) -> Result<User> {
+    by.must_not_be(id)?;
+    let (tx, authority) = by.begin(app).await?;
+    let (user, before) = target(&tx, &authority, id).await?;
+    let after = existing(&tx, names).await?;
+    authority.must_hold(&after)?;
+    if before == after {
+        return Ok(User { profile: user.into(), roles: after });
+    }
+    user_role::replace(&tx, id, &after).await?;
+    let epoch = user.epoch + 1;
+    let mut row = user.clone().into_active_model();
+    row.epoch = Set(epoch);
+    let user = save(app, &tx, user, row).await?;
+    keep_an_administrator(&tx, &before).await?;
+    let event = Event::on_user(Kind::UserRolesSet, &user).with(json!({ "before": before, "after": after }));
+    audit::record(&tx, user.updated_at, &authority.source, authority.actor, event).await?;
+    revocations::revoke_older_tokens(&tx, &user).await?.commit(app, tx).await?;
+    Ok(User { profile: user.into(), roles: after })
+}
+
+/// Ends all sessions of an account.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::EscalationDenied`].
+pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
+    let (tx, authority) = by.begin(app).await?;
+    let (user, _) = target(&tx, &authority, id).await?;
+    let event = Event::on_user(Kind::UserSessionsEnded, &user);
+    audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
+    revocations::end_sessions(&tx, id, Which::All).await?.commit(app, tx).await
+}
+
+/// Locks the user to act on, and returns the user with their roles. Fails with [`Error::EscalationDenied`] unless the authority
+/// holds every permission that the user holds.
+async fn target(tx: &Transaction, authority: &Authority, id: UserId) -> Result<(user::Model, Vec<String>)> {
+    let user = user::Entity::locked(tx, id).await?.ok_or(Error::NotFound(Missing::User))?;
+    let roles = user_role::Entity::of(tx, id).await?;
+    authority.must_hold(&roles)?;
+    Ok((user, roles))
+}
+
+/// Returns the names, sorted and once each. Each role that does not exist is a fault of `/roles/N`.
+async fn existing(tx: &Transaction, names: &[RoleName]) -> Result<Vec<String>> {
+    let known = role::Entity::names(tx).await?;
+    let unknown = names.iter().enumerate().filter(|(_, name)| !known.contains(name.as_str()));
+    let fault = |(index, _)| Fault::at(format!("/roles/{index}"), Invalid::new("unknown_role", "There is no such role."));
+    let faults: Vec<_> = unknown.map(fault).collect();
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    Ok(names.iter().map(ToString::to_string).collect::<BTreeSet<_>>().into_iter().collect())
 }

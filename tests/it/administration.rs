@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use vestibule::{
-    domain::administration::{self, By, Change},
+    domain::{
+        authority::By,
+        users::{self, Change},
+    },
     entity::user::Status,
     error::Error,
     values::{ids::UserId, role_name::RoleName},
@@ -192,12 +195,12 @@ async fn a06_the_last_administrator_stays_whatever_they_try() {
     let proof = json!({ "current_password": app.admin_password() });
     assert_problem!(admin.delete("/v1/me", proof.clone()).await, 409, "last_admin");
     // The operator holds everything, and still cannot.
-    let refused = administration::set_roles(&app.app, By::Operator, id, &[RoleName::user()]).await;
+    let refused = users::set_roles(&app.app, By::Operator, id, &[RoleName::user()]).await;
     assert!(matches!(refused, Err(Error::LastAdmin)));
     let disabled = Change { status: Some(Status::Disabled), ..Change::default() };
-    let refused = administration::update(&app.app, By::Operator, id, disabled, None).await;
+    let refused = users::update(&app.app, By::Operator, id, disabled, None).await;
     assert!(matches!(refused, Err(Error::LastAdmin)));
-    assert!(matches!(administration::delete(&app.app, By::Operator, id).await, Err(Error::LastAdmin)));
+    assert!(matches!(users::delete(&app.app, By::Operator, id).await, Err(Error::LastAdmin)));
     // A disabled second one does not count.
     let mut second = person("second");
     second["roles"] = json!(["admin"]);

@@ -9,8 +9,9 @@ use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 use vestibule::{
     domain::{
-        administration::{self, By, Change},
+        authority::By,
         revocations, sessions,
+        users::{self, Change},
     },
     entity::{session, user::Status},
     live::clock::Clock,
@@ -168,7 +169,7 @@ impl World {
             Step::SetRoles { person, more } => {
                 let names: Vec<_> =
                     if more { &["user", "more"][..] } else { &["user"] }.iter().map(|it| it.parse().unwrap()).collect();
-                administration::set_roles(&self.app.app, By::Operator, self.ids[person], &names).await.unwrap();
+                users::set_roles(&self.app.app, By::Operator, self.ids[person], &names).await.unwrap();
                 self.epochs[person] += u32::from(self.more[person] != more);
                 self.more[person] = more;
             }
@@ -190,7 +191,7 @@ impl World {
 
     async fn set_status(&self, person: usize, status: Status) {
         let change = Change { status: Some(status), ..Change::default() };
-        administration::update(&self.app.app, By::Operator, self.ids[person], change, None).await.unwrap();
+        users::update(&self.app.app, By::Operator, self.ids[person], change, None).await.unwrap();
     }
 
     async fn log_in(&mut self, person: usize) {

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use vestibule::{
     app::App,
     domain::{
-        administration::{self, By, Change},
+        authority::By,
         credentials,
+        users::{self, Change},
     },
     entity::user::Status,
     values::{ids::UserId, password_hash::PasswordHash},
@@ -34,7 +35,7 @@ async fn disable(app: &TestApp, id: UserId) {
 
 async fn set_status(app: &TestApp, id: UserId, status: Status) {
     let change = Change { status: Some(status), ..Change::default() };
-    administration::update(&app.app, By::Operator, id, change, None).await.unwrap();
+    users::update(&app.app, By::Operator, id, change, None).await.unwrap();
 }
 
 /// What `PASSWORD` hashes to at this cost, under this app's pepper: another process on the same database.

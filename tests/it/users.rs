@@ -6,7 +6,10 @@ use rstest::rstest;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::{Value, json};
 use vestibule::{
-    domain::administration::{self, By, Change},
+    domain::{
+        authority::By,
+        users::{self, Change},
+    },
     entity::{user::Status, user_word},
 };
 
@@ -367,7 +370,7 @@ async fn a_list_is_filtered_by_role_and_status_and_both() {
     app.holding("ada", &["users:read"]).await;
     let eve = app.register("eve").await;
     let change = Change { status: Some(Status::Disabled), ..Change::default() };
-    administration::update(&app.app, By::Operator, eve, change, None).await.unwrap();
+    users::update(&app.app, By::Operator, eve, change, None).await.unwrap();
     let admin = app.admin().await;
     for (query, expected) in [
         ("role=admin", &["admin@vestibule.invalid"][..]),

@@ -1,9 +1,6 @@
 //! Changes of an account while its password is being hashed: the change wins.
 
-use vestibule::domain::{
-    administration::{self, By},
-    credentials,
-};
+use vestibule::domain::{authority::By, credentials, users};
 
 use super::{disable, hashed, log_in};
 
@@ -47,7 +44,7 @@ async fn a_password_set_while_the_old_one_is_hashed_wins() {
 async fn an_account_closed_while_its_password_is_hashed_stays_closed() {
     let app = TestApp::with_one_hasher().await;
     let id = app.register("ada").await;
-    let delete = async { administration::delete(&app.app, By::Operator, id).await.unwrap() };
+    let delete = async { users::delete(&app.app, By::Operator, id).await.unwrap() };
     assert_problem!(log_in_during(&app, Box::pin(delete)).await, 401, "invalid_credentials");
     assert_eq!(app.rows().await["sessions"], 0);
 }

@@ -10,7 +10,6 @@ use sea_orm::{
     sea_query::{Expr, Func, SelectStatement},
 };
 
-use super::Filter;
 use crate::{
     entity::{
         user::{self, Status},
@@ -19,6 +18,17 @@ use crate::{
     error::Result,
     values::{ids::UserId, role_name::RoleName, search::Search},
 };
+
+/// Which users to list. An absent member does not filter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// The beginning of the e-mail address, of the username or of a word of the name.
+    pub search: Option<Search>,
+    /// A role that the user holds.
+    pub role: Option<RoleName>,
+    /// The user's status.
+    pub status: Option<Status>,
+}
 
 /// Up to this number, users are looked up by their ids.
 pub(super) const FEW: u64 = 1_000;

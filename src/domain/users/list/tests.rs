@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::Settings,
+    entity::user::Status,
     live::{clock, database::tests::places::TestDatabase},
 };
 

@@ -1,0 +1,113 @@
+//! Authority: on whose authority a change is made. Nobody grants, takes away or touches what they do not hold themselves, and
+//! one active administrator always remains. The operator at the command line holds every permission.
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait};
+
+use super::{
+    audit::Actor,
+    caller::{Caller, Standing},
+    source::Source,
+};
+use crate::{
+    app::App,
+    entity::{
+        role,
+        user::{self, Status},
+        user_role,
+    },
+    error::{Error, Result},
+    live::{database::Transaction, role_map::RoleMap},
+    values::{ids::UserId, permission::Grants, role_name::RoleName},
+};
+
+/// The authority on which a change is requested.
+#[derive(Clone, Copy)]
+pub enum By<'a> {
+    /// A signed-in caller, and the permission that allows the operation.
+    Caller(&'a Caller, &'static str),
+    /// The operator, who runs a command on the server.
+    Operator,
+}
+
+/// An authority as the database holds it in the transaction that makes the change.
+pub(super) struct Authority {
+    pub(super) actor: Actor,
+    pub(super) source: Source,
+    grants: Grants,
+    role_map: RoleMap,
+}
+
+impl By<'_> {
+    /// Begins the transaction of a change, and reads the authority again in it. The authority cannot change before the
+    /// transaction ends.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientPermission`] if the caller has lost the permission since the guard checked it, and the errors of
+    /// [`Caller::recheck`].
+    pub(super) async fn begin(self, app: &App) -> Result<(Transaction, Authority)> {
+        let tx = app.db.write().await?;
+        lock_administration(&tx).await?;
+        let role_map = RoleMap::load(&tx).await?;
+        let authority = match self {
+            Self::Operator => {
+                Authority { actor: Actor::operator(), source: Source::default(), grants: Grants::Everything, role_map }
+            }
+            Self::Caller(caller, permission) => {
+                let Standing { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
+                role_map.require(&roles, permission)?;
+                let grants = role_map.grants(&roles);
+                Authority { actor: caller.actor(&user), source: caller.source.clone(), grants, role_map }
+            }
+        };
+        Ok((tx, authority))
+    }
+
+    /// Fails with [`Error::OwnAccount`] if the caller would change their own account as an administrator. That requires no
+    /// password, so a stolen token could take the account over. The operations under `/v1/me` require it.
+    pub(super) fn must_not_be(self, id: UserId) -> Result<()> {
+        match self {
+            Self::Caller(caller, _) if caller.user() == id => Err(Error::OwnAccount),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Authority {
+    /// Fails with [`Error::EscalationDenied`] unless the authority holds every permission in `grants`.
+    pub(super) fn must_cover(&self, grants: &Grants) -> Result<()> {
+        if self.grants.covers(grants) { Ok(()) } else { Err(Error::EscalationDenied) }
+    }
+
+    /// Fails with [`Error::EscalationDenied`] unless the authority holds every permission that these roles grant.
+    pub(super) fn must_hold(&self, roles: &[String]) -> Result<()> {
+        self.must_cover(&self.role_map.grants(roles))
+    }
+
+    /// Fails with [`Error::InsufficientPermission`] unless the authority holds `permission`.
+    pub(super) fn require(&self, permission: &'static str) -> Result<()> {
+        if self.grants.allows(permission) { Ok(()) } else { Err(self.role_map.lacking(permission)) }
+    }
+}
+
+/// Locks the row of the administrator's role, so that only one transaction at a time can take an administrator away. A
+/// transaction takes this lock before it locks any user's row; otherwise two of them could wait for each other.
+pub(super) async fn lock_administration(tx: &Transaction) -> Result<()> {
+    role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(tx).await?;
+    Ok(())
+}
+
+/// Fails with [`Error::LastAdmin`] if this transaction took the last active administrator away: an account that held the roles
+/// `lost`. The transaction must hold [`lock_administration`]; otherwise two administrators could remove each other at once.
+pub(super) async fn keep_an_administrator(tx: &Transaction, lost: &[String]) -> Result<()> {
+    // An installation that had no administrator before may go on without one.
+    let was_administrator = lost.iter().any(|role| role == RoleName::ADMIN);
+    if was_administrator && !any_administrator(tx).await? { Err(Error::LastAdmin) } else { Ok(()) }
+}
+
+/// Returns whether there is an active administrator.
+pub async fn any_administrator(db: &impl ConnectionTrait) -> Result<bool> {
+    let holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);
+    let holders = holders.filter(user_role::COLUMN.role.eq(RoleName::ADMIN)).into_query();
+    let active = user::COLUMN.status.eq(Status::Active).and(user::COLUMN.id.in_subquery(holders));
+    Ok(user::Entity::find().filter(active).limit(1).count(db).await? > 0)
+}

@@ -1,0 +1,158 @@
+//! An account: its parts, and the code that writes them, for administrators and for the owner alike.
+
+use sea_orm::{ActiveEnum, ActiveModelTrait, ActiveValue::Set, DbErr, IntoActiveModel, PaginatorTrait, TryIntoModel};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    app::App,
+    domain::credentials,
+    entity::{
+        user::{self, NameConflict, Profile, Status},
+        user_role,
+    },
+    error::{Error, Fault, Result},
+    live::database::Transaction,
+    values::{
+        email::Email, ids::UserId, name::Name, password::NewPassword, password_hash::PasswordHash, role_name::RoleName,
+        username::Username,
+    },
+};
+
+/// A user with the names of their roles, sorted.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The user's row, without the password hash.
+    pub profile: Profile,
+    /// The names of the roles.
+    pub roles: Vec<String>,
+}
+
+/// The parts of a new account.
+pub struct NewAccount {
+    /// The e-mail address, which no other account has.
+    pub email: Email,
+    /// The username, which no other account has.
+    pub username: Option<Username>,
+    /// The user's name.
+    pub name: Option<Name>,
+    /// The password. An account without a password cannot log in.
+    pub password: Option<NewPassword>,
+    /// The user's first roles.
+    pub roles: Vec<RoleName>,
+}
+
+/// New names for an account. `None` leaves a member unchanged; `Some(None)` clears it.
+#[derive(Default)]
+pub struct Names {
+    /// The new e-mail address.
+    pub email: Option<Email>,
+    /// The new username.
+    pub username: Option<Option<Username>>,
+    /// The user's new name.
+    pub name: Option<Option<Name>>,
+}
+
+impl Names {
+    /// Sets the names in a row that is about to be saved.
+    pub fn write(self, row: &mut user::ActiveModel) {
+        if let Some(email) = self.email {
+            row.email = Set(email.into());
+        }
+        if let Some(username) = self.username {
+            row.username = Set(username.map(String::from));
+        }
+        if let Some(name) = self.name {
+            row.name = Set(name.map(String::from));
+        }
+    }
+}
+
+/// Hashes the password of a new account, if it has one. Checks first that the password fits the account and that the names are
+/// free, so that a request that fails costs no hash.
+///
+/// # Errors
+/// [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::Overloaded`], or a fault of `/password`.
+pub async fn hash_for(app: &App, new: &NewAccount) -> Result<Option<PasswordHash>> {
+    let Some(password) = &new.password else { return Ok(None) };
+    let least = app.settings.password.min_length;
+    let username = new.username.as_ref().map(Username::as_str);
+    password.fits(least, new.email.as_str(), username).map_err(|invalid| Fault::at("/password", invalid))?;
+    let db = app.db.read();
+    if user::Entity::by_identifier(new.email.as_str()).count(db).await? > 0 {
+        return Err(Error::EmailTaken);
+    }
+    if let Some(username) = username
+        && user::Entity::by_identifier(username).count(db).await? > 0
+    {
+        return Err(Error::UsernameTaken);
+    }
+    credentials::hash(app, password).await.map(Some)
+}
+
+/// Inserts an account with its roles.
+///
+/// # Errors
+/// [`Error::EmailTaken`], [`Error::UsernameTaken`].
+pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<PasswordHash>) -> Result<user::Model> {
+    let now = app.clock.now();
+    let user = user::ActiveModel {
+        id: Set(UserId::new(now)),
+        email: Set(new.email.into()),
+        username: Set(new.username.map(String::from)),
+        name: Set(new.name.map(String::from)),
+        status: Set(Status::Active),
+        password_hash: Set(hash),
+        epoch: Set(0),
+        revision: Set(0),
+        created_at: Set(now),
+        updated_at: Set(now),
+        last_login_at: Set(None),
+    };
+    let user = user.insert(tx).await.map_err(name_conflict)?;
+    user_role::replace(tx, user.id, &new.roles).await?;
+    Ok(user)
+}
+
+/// Saves a changed row with the next revision. A row that is equal to `before` is not written.
+///
+/// # Errors
+/// [`Error::EmailTaken`], [`Error::UsernameTaken`].
+pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: user::ActiveModel) -> Result<user::Model> {
+    if row.clone().try_into_model()? == before {
+        return Ok(before);
+    }
+    row.revision = Set(before.revision + 1);
+    row.updated_at = Set(app.clock.now());
+    row.update(tx).await.map_err(name_conflict)
+}
+
+/// Replaces a user's password hash. The revision stays, because no reader sees the hash.
+pub async fn set_password_hash(tx: &Transaction, user: user::Model, hash: PasswordHash) -> Result<()> {
+    let mut row = user.into_active_model();
+    row.password_hash = Set(Some(hash));
+    row.update(tx).await?;
+    Ok(())
+}
+
+/// Returns the details of the audit event of a change: each member that differs, with its value before and after.
+pub fn difference(before: &Profile, after: &user::Model) -> Value {
+    let mut members = Map::new();
+    let mut note = |member: &str, before: Value, after: Value| {
+        if before != after {
+            members.insert(member.into(), json!({ "before": before, "after": after }));
+        }
+    };
+    note("email", json!(before.email), json!(after.email));
+    note("username", json!(before.username), json!(after.username));
+    note("name", json!(before.name), json!(after.name));
+    note("status", json!(before.status.to_value()), json!(after.status.to_value()));
+    members.into()
+}
+
+fn name_conflict(error: DbErr) -> Error {
+    match NameConflict::from_error(&error) {
+        Some(NameConflict::Email) => Error::EmailTaken,
+        Some(NameConflict::Username) => Error::UsernameTaken,
+        None => error.into(),
+    }
+}
