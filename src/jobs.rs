@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -33,7 +32,7 @@ const KEYS: Duration = Duration::from_mins(5);
 #[must_use = "the jobs stop when this is dropped"]
 pub fn start(app: &App) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
-    if app.db.read().get_database_backend() == DbBackend::Postgres {
+    if app.db.is_shared() {
         jobs.spawn(listen(app.clone()));
     }
     jobs.spawn(follow(app.clone()));

@@ -2,7 +2,6 @@
 
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi};
-use sea_orm::{ConnectionTrait as _, DbBackend};
 
 use super::{
     Tag,
@@ -11,14 +10,7 @@ use super::{
         reply::{Json, Reply},
     },
 };
-use crate::{
-    app::App,
-    error::{Error, Unready},
-    live::{
-        clock_trust::{ClockMismatch, MAX_SKEW},
-        database::State as DatabaseState,
-    },
-};
+use crate::{app::App, domain::health};
 
 operation_codes! {
     /// `readHealth` and `readVersion`.
@@ -71,20 +63,7 @@ impl ServiceApi {
     /// (PostgreSQL), or no key signs access tokens; `detail` says which of these.
     #[oai(path = "/readyz", method = "get", operation_id = "readReadiness")]
     async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, ReadReadiness> {
-        let database = app.db.state().await;
-        let checks = [
-            (Unready::Stopping, !app.stopping.is_cancelled()),
-            (Unready::Database, database != DatabaseState::Away),
-            (Unready::ReadOnly, database != DatabaseState::ReadOnly),
-            (Unready::Revocations, app.access.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness)),
-            (Unready::Clock, app.clock_trust.skew() <= MAX_SKEW && app.clock_trust.mismatch() != Some(ClockMismatch::Database)),
-            (Unready::ClockInDoubt, !is_in_doubt(&app)),
-            (Unready::Signer, app.signing.keys.load().signer(app.clock.now()).is_some()),
-        ];
-        let failed: Vec<_> = checks.into_iter().filter(|(_, passed)| !passed).map(|(what, _)| what).collect();
-        if !failed.is_empty() {
-            return Err(Error::NotReady(failed).into());
-        }
+        health::readiness(&app).await?;
         Ok(Json(Health { status: State::Ok }))
     }
 
@@ -93,11 +72,4 @@ impl ServiceApi {
     async fn version(&self) -> Reply<Json<Version>, Nothing> {
         Ok(Json(Version { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }))
     }
-}
-
-/// Whether the clock is in doubt for another reason than that the database's is different. With SQLite a doubt is no
-/// reason to serve nobody: no other server takes over.
-fn is_in_doubt(app: &App) -> bool {
-    let is_shared = app.db.read().get_database_backend() == DbBackend::Postgres;
-    is_shared && app.clock_trust.mismatch().is_some_and(|it| it != ClockMismatch::Database)
 }

@@ -6,6 +6,7 @@ pub mod authority;
 pub mod caller;
 pub mod clocks;
 pub mod credentials;
+pub mod health;
 pub mod paging;
 pub mod refresh;
 pub mod revocations;

@@ -107,6 +107,11 @@ impl Database {
         &self.feed
     }
 
+    /// Returns whether several servers can share this database, as they can on PostgreSQL.
+    pub fn is_shared(&self) -> bool {
+        self.writer.backend() == DbBackend::Postgres
+    }
+
     /// Each pool's name, its connections in use, and those at rest. (PostgreSQL: one pool serves both.)
     #[must_use]
     pub fn pools(&self) -> Vec<(&'static str, usize, usize)> {

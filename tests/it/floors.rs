@@ -86,6 +86,17 @@ fn only_the_door_and_the_server_know_poem() {
 }
 
 #[test]
+fn the_door_does_not_know_sea_orm() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src.join("api"), &mut files);
+    for file in files {
+        let source = fs::read_to_string(&file).unwrap();
+        assert!(!source.contains("sea_orm"), "{} knows SeaORM", file.display());
+    }
+}
+
+#[test]
 fn imports_are_read_from_braces_and_from_paths() {
     let source = "use crate::{app::App, domain::{a, b::c}, error::Error};\nlet x = crate::live::clock::SystemClock;";
     assert_eq!(imports(source), ["app", "domain", "error", "live"]);

@@ -1,0 +1,34 @@
+//! Health: whether this process can serve requests at this moment.
+
+use crate::{
+    app::App,
+    error::{Error, Result, Unready},
+    live::{
+        clock_trust::{ClockMismatch, MAX_SKEW},
+        database::State,
+    },
+};
+
+/// Fails with [`Error::NotReady`] and every reason unless the service can serve.
+pub async fn readiness(app: &App) -> Result<()> {
+    let database = app.db.state().await;
+    let is_fresh = app.access.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness);
+    let clocks_agree = app.clock_trust.skew() <= MAX_SKEW && app.clock_trust.mismatch() != Some(ClockMismatch::Database);
+    let checks = [
+        (Unready::Stopping, !app.stopping.is_cancelled()),
+        (Unready::Database, database != State::Away),
+        (Unready::ReadOnly, database != State::ReadOnly),
+        (Unready::Revocations, is_fresh),
+        (Unready::Clock, clocks_agree),
+        (Unready::ClockInDoubt, !is_clock_in_doubt(app)),
+        (Unready::Signer, app.signing.keys.load().signer(app.clock.now()).is_some()),
+    ];
+    let failed: Vec<_> = checks.into_iter().filter(|(_, passed)| !passed).map(|(reason, _)| reason).collect();
+    if failed.is_empty() { Ok(()) } else { Err(Error::NotReady(failed)) }
+}
+
+/// Returns whether the clock is in doubt for another reason than a difference from the database's clock. A server that does not
+/// share its database stays ready: no other server could take over.
+fn is_clock_in_doubt(app: &App) -> bool {
+    app.db.is_shared() && app.clock_trust.mismatch().is_some_and(|mismatch| mismatch != ClockMismatch::Database)
+}
