@@ -7,7 +7,7 @@ use super::{
     Tag,
     http::{
         body::Body,
-        problem::operation_codes,
+        codes::operation_codes,
         reply::{Created, Reply},
     },
     objects::User,

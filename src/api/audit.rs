@@ -13,8 +13,8 @@ use super::{
     Tag,
     guard::Allowed,
     http::{
+        codes::operation_codes,
         params::{Faults, Param},
-        problem::operation_codes,
         reply::{Page, Reply},
         words::{Time, TimeBound, typed},
     },

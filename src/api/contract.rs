@@ -5,30 +5,20 @@ mod examples;
 mod headers;
 pub mod matrix;
 mod openapi31;
+mod responses;
 pub mod routes;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::OnceLock,
-};
+use std::{collections::HashMap, sync::OnceLock};
 
 use poem::{endpoint::BoxEndpoint, http::Method};
 use poem_openapi::{
     OpenApi, OpenApiService,
-    registry::{MetaApi, MetaOperation, MetaPath, MetaResponse, MetaSchemaRef, MetaSecurityScheme, Registry},
+    registry::{MetaApi, MetaPath, Registry},
     types::Type,
 };
 use serde_json::{Map, Value};
 
-pub use self::openapi31::{optional_members, schema_of};
-
-use super::{
-    guard::SIGNED,
-    http::problem::{self, Code, ProblemBody},
-};
-
-/// The name of the one security scheme.
-pub const SCHEME: &str = "BearerAuth";
+use super::{guard, http::problem::ProblemBody};
 
 /// Operations anybody may call: the only ones without a guard. [`check`] refuses any other.
 pub const PUBLIC: &[&str] =
@@ -47,82 +37,18 @@ impl<T: OpenApi> OpenApi for Documented<T> {
                 None => paths.push(path),
             }
         }
-        paths.iter_mut().flat_map(|path| &mut path.operations).for_each(complete);
+        paths.iter_mut().flat_map(|path| &mut path.operations).for_each(responses::complete);
         vec![MetaApi { paths }]
     }
 
     fn register(registry: &mut Registry) {
         T::register(registry);
         ProblemBody::register(registry);
-        registry.create_security_scheme(
-            SCHEME,
-            MetaSecurityScheme {
-                ty: "http",
-                description: Some(
-                    "An access token from `logIn`: a JWT (RFC 9068), verified by the rules of RFC8725. \
-                     The names beside the scheme are the permission an operation needs.",
-                ),
-                name: None,
-                key_in: None,
-                scheme: Some("bearer"),
-                bearer_format: Some("JWT"),
-                flows: None,
-                openid_connect_url: None,
-            },
-        );
     }
 
     fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
         self.0.add_routes(routes);
     }
-}
-
-/// States in one operation what its guard demands, and every code that follows from it.
-fn complete(operation: &mut MetaOperation) {
-    let mut codes = vec![Code::MalformedRequest, Code::Internal, Code::Unavailable];
-    codes.extend([Code::UriTooLong, Code::HeadersTooLarge]);
-    if operation.request.is_some() {
-        codes.extend([Code::RequestTimeout, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
-    }
-    // A guard leaves a marker: its permission, or `SIGNED`.
-    if let Some(guard) = operation.security.first().and_then(|it| it.keys().next().copied()) {
-        codes.extend([
-            Code::MissingToken,
-            Code::InvalidToken,
-            Code::ExpiredToken,
-            Code::SessionEnded,
-            Code::StaleToken,
-            Code::AuthorizationStale,
-        ]);
-        let mut permissions = Vec::new();
-        if guard != SIGNED {
-            codes.push(Code::InsufficientPermission);
-            permissions.push(guard);
-        }
-        operation.security = vec![HashMap::from([(SCHEME, permissions)])];
-    }
-    let stated = std::mem::take(&mut operation.responses.responses);
-    let mut by_status: BTreeMap<Option<u16>, MetaResponse> = BTreeMap::new();
-    for mut response in stated.into_iter().chain(codes.into_iter().map(problem::documented)) {
-        match by_status.get_mut(&response.status) {
-            None => _ = by_status.insert(response.status, response),
-            Some(known) => {
-                if let (Some(all), Some(more)) = (codes_of(known), codes_of(&mut response)) {
-                    more.retain(|code| !all.contains(code));
-                    all.append(more);
-                }
-            }
-        }
-    }
-    operation.responses.responses = by_status.into_values().collect();
-}
-
-/// The literal codes under a problem response made by [`problem::documented`].
-fn codes_of(response: &mut MetaResponse) -> Option<&mut Vec<Value>> {
-    let MetaSchemaRef::Inline(problem) = &mut response.content.first_mut()?.schema else { return None };
-    let MetaSchemaRef::Inline(narrowed) = problem.all_of.get_mut(1)? else { return None };
-    let (_, MetaSchemaRef::Inline(code)) = narrowed.properties.first_mut()? else { return None };
-    Some(&mut code.enum_items)
 }
 
 /// The OpenAPI document, as served and committed. Made once, without database or settings.
@@ -172,7 +98,7 @@ impl Access {
 /// Reads the guard of an operation back from the document.
 #[must_use]
 pub fn access(operation: &Map<String, Value>) -> Access {
-    match operation.get("security").and_then(|all| all.get(0)).and_then(|one| one.get(SCHEME)) {
+    match operation.get("security").and_then(|all| all.get(0)).and_then(|one| one.get(guard::SCHEME)) {
         None => Access::Public,
         Some(scopes) => match scopes.get(0).and_then(Value::as_str) {
             None => Access::Signed,
@@ -196,14 +122,6 @@ fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mu
         let operations = item.as_object_mut().into_iter().flatten();
         operations.filter_map(move |(method, it)| Some((path.as_str(), method.as_str(), it.as_object_mut()?)))
     })
-}
-
-/// The query parameters of the operation that a request names.
-pub fn parameters(method: &Method, path: &str) -> Vec<&'static str> {
-    let Some(id) = routes::find(path).and_then(|route| route.operation(method)) else { return Vec::new() };
-    let operation = operations(document()).find(|(.., operation)| operation["operationId"] == id);
-    let all = operation.and_then(|(.., operation)| operation.get("parameters")?.as_array()).into_iter().flatten();
-    all.filter(|it| it["in"] == "query").filter_map(|it| it["name"].as_str()).collect()
 }
 
 /// The methods of a path, as an `Allow` header lists them; `None` where no path of the contract fits.

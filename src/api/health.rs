@@ -6,7 +6,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 use super::{
     Tag,
     http::{
-        problem::operation_codes,
+        codes::operation_codes,
         reply::{Json, Reply},
     },
 };

@@ -8,9 +8,9 @@ use super::{
     guard::Signed,
     http::{
         body::Body,
+        codes::operation_codes,
         cookie,
         params::{Condition, Faults, Param, Path, paging},
-        problem::operation_codes,
         reply::{NoContent, Page, Reply, Tagged, WithCookie},
         words::Clearable,
     },

@@ -20,9 +20,6 @@ use poem_openapi::{OpenApi, OpenApiService, Tags};
 
 use self::contract::Documented;
 
-/// The protection space of every challenge (RFC 9110 section 11.5).
-pub const REALM: &str = "vestibule";
-
 /// The groups of operations, in the document and in Swagger UI.
 #[derive(Debug, Clone, Copy, Tags)]
 pub enum Tag {

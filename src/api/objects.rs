@@ -5,9 +5,8 @@ use poem_openapi::{Enum, Object};
 use uuid::Uuid;
 
 use super::http::{
-    params::{Parameter, choose},
     reply::Tagged,
-    words::Time,
+    words::{Parameter, Time, choose},
 };
 use crate::{
     domain::{sessions, users},

@@ -8,8 +8,8 @@ use super::{
     guard::Allowed,
     http::{
         body::Body,
+        codes::operation_codes,
         params::{Param, Path, paging},
-        problem::operation_codes,
         reply::{Created, Json, NoContent, Page, Reply},
         words::Time,
     },

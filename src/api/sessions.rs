@@ -9,8 +9,8 @@ use super::{
     Tag,
     http::{
         body::{Body, OptionalBody},
+        codes::operation_codes,
         cookie,
-        problem::operation_codes,
         reply::{Issued, Json, NoContent, Reply, WithCookie},
     },
 };

@@ -13,8 +13,8 @@ use super::{
     guard::Allowed,
     http::{
         cache,
+        codes::operation_codes,
         params::Path,
-        problem::operation_codes,
         reply::{Issued, Json, NoContent, Reply},
         words::Time,
     },

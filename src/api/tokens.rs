@@ -9,8 +9,8 @@ use super::{
     Tag,
     guard::{Allowed, Signed},
     http::{
+        codes::operation_codes,
         form::Form,
-        problem::operation_codes,
         reply::{Json, Reply},
         words::Time,
     },

@@ -8,10 +8,10 @@ use super::{
     guard::Allowed,
     http::{
         body::Body,
-        params::{Condition, Faults, Param, Parameter, Path, choose, paging},
-        problem::operation_codes,
+        codes::operation_codes,
+        params::{Condition, Faults, Param, Path, paging},
         reply::{Created, NoContent, Page, Reply, Tagged},
-        words::Clearable,
+        words::{Clearable, Parameter, choose},
     },
     objects::{Session, SessionPage, Status, User, UserPage, tagged},
 };

@@ -39,7 +39,8 @@ use crate::{
         self,
         contract::{self, routes},
         http::{
-            problem::{Code, Problem},
+            codes::Code,
+            problem::Problem,
             source::{SignedIn, user_agent},
         },
     },

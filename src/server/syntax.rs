@@ -9,7 +9,7 @@ use hyper::{
     http::uri::Scheme,
 };
 
-use crate::api::http::problem::{Code, Problem};
+use crate::api::http::{codes::Code, problem::Problem};
 
 /// What is wrong with a request. Its response says so, and ends the connection.
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::api::http::codes::Code;
+
 /// Gives an example to every object among the schemas: the one written here, or one made of those of its members.
 pub(super) fn complete(schemas: &mut Value) {
     for (name, example) in written() {
@@ -112,6 +114,29 @@ fn written() -> Vec<(&'static str, Value)> {
         ("Health", json!({ "status": "ok" })),
         ("Version", json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") })),
         ("Fault", json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address needs an @." })),
-        ("Problem", super::openapi31::problem_example("404", &"Not Found".into(), "not_found")),
+        ("Problem", problem(Code::NotFound, "Not Found")),
     ]
+}
+
+/// A problem with this code, as a response shows it.
+pub(super) fn problem(code: Code, title: &str) -> Value {
+    let mut problem = json!({
+        "type": format!("urn:problem-type:vestibule:{}", code.name()),
+        "title": title,
+        "status": code.status(),
+        "code": code.name(),
+        "request_id": "019b76da-a800-7000-8000-5d2c8e6f1a3b",
+    });
+    match code {
+        Code::InsufficientPermission => {
+            problem["required_permission"] = json!("users:read");
+            problem["granted_by"] = json!(["admin"]);
+        }
+        Code::ValidationFailed => {
+            let fault = json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address needs an @." });
+            problem["errors"] = json!([fault]);
+        }
+        _ => {}
+    }
+    problem
 }

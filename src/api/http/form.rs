@@ -1,7 +1,5 @@
-//! `Form<T>`: a request's body as HTML forms send it. Each parameter that the contract names comes once, and fits its
-//! schema; others are ignored, as OAuth demands (RFC 6749 section 3.2). No message repeats a value.
-
-use std::any::type_name;
+//! `Form<T>`: the body of a request as HTML forms send it. Each parameter that the contract names comes at most once and satisfies
+//! its schema. Other parameters are ignored, as OAuth requires (RFC 6749 section 3.2). No message repeats a value.
 
 use poem::{Request, RequestBody};
 use poem_openapi::{
@@ -12,17 +10,15 @@ use poem_openapi::{
 use serde_json::{Map, Value};
 
 use super::{
-    body::{self, malformed},
+    body,
     problem::Problem,
+    validation::{self, Schema},
 };
-use crate::{
-    api::contract,
-    error::{Error, Fault, Location},
-};
+use crate::error::{Fault, Location};
 
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// A request's parameters, which satisfied their schema. All members of `T` are strings.
+/// The parameters of a form that satisfied its schema. All members of `T` are strings.
 pub struct Form<T>(pub T);
 
 impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Form<T> {
@@ -45,19 +41,18 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Form<T> {
 }
 
 async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<T, Problem> {
-    let bytes = body::bytes(request, body, MEDIA_TYPE).await?.ok_or_else(|| malformed("This operation needs a form."))?;
-    let schema = contract::schema_of::<T>();
-    let known = &schema["components"]["schemas"][T::name().as_ref()]["properties"];
+    let bytes = body::bytes(request, body, MEDIA_TYPE).await?;
+    let bytes = bytes.ok_or_else(|| Problem::malformed("This operation needs a form."))?;
+    let schema = Schema::of::<T>();
     let mut form = Map::new();
-    for (name, value) in form_urlencoded::parse(&bytes).filter(|(name, _)| known.get(name.as_ref()).is_some()) {
+    for (name, value) in form_urlencoded::parse(&bytes).filter(|(name, _)| schema.members.contains(name.as_ref())) {
         if form.insert(name.clone().into_owned(), value.as_ref().into()).is_some() {
-            return Err(malformed(format!("Give {name} once.")));
+            return Err(Problem::malformed(format!("Give {name} once.")));
         }
     }
     let form = Value::Object(form);
-    if let Some(Fault { location: Location::Pointer(pointer), detail, .. }) = body::faults::<T>(&form).into_iter().next() {
-        return Err(malformed(format!("{}: {detail}", pointer.trim_start_matches('/'))));
+    if let Some(Fault { location: Location::Pointer(pointer), detail, .. }) = schema.faults(&form).into_iter().next() {
+        return Err(Problem::malformed(format!("{}: {detail}", pointer.trim_start_matches('/'))));
     }
-    T::parse_from_json(Some(form))
-        .map_err(|_| Error::internal(anyhow::anyhow!("{} satisfied its schema and does not parse", type_name::<T>())).into())
+    validation::parse(form)
 }

@@ -1,11 +1,15 @@
-//! The plumbing of HTTP that all operations share: how requests are read, and how responses and problems are written.
+//! The HTTP plumbing that all operations share: how requests are read, and how responses and problems are written.
 
 pub mod body;
 pub mod cache;
+pub mod codes;
 pub mod cookie;
+pub mod declared_problem;
 pub mod form;
 pub mod params;
 pub mod problem;
 pub mod reply;
+pub mod schema;
 pub mod source;
+pub mod validation;
 pub mod words;

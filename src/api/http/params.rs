@@ -1,5 +1,5 @@
-//! Parameters. A bad one in a query does not stop the others from being read: [`Faults`] gathers them, so that the answer
-//! names every one at once.
+//! Parameters of the query, the path and the header. A bad query parameter does not stop the others from being read: [`Faults`]
+//! collects them, so that the response names every fault at once.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +8,13 @@ use poem::{
     http::{HeaderValue, header},
 };
 use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    error::ParsePathError,
-    param,
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, param,
     registry::{MetaParamIn, MetaSchemaRef, Registry},
     types::{ParseFromParameter, Type},
 };
 
-use super::{
-    body::{self, malformed},
-    problem::Problem,
-    words::one_of,
-};
+use super::{problem::Problem, validation::is_name, words::Parameter};
 use crate::{
-    api::contract,
     domain::paging::Paging,
     error::{Error, Fault, Missing, Result},
     values::{
@@ -34,33 +27,11 @@ use crate::{
     },
 };
 
-/// The type of a query parameter.
-pub trait Parameter: Type + Sized + 'static {
-    /// # Errors
-    /// What is wrong with the value.
-    fn read(raw: &str) -> Result<Self, Invalid>;
+/// An optional query parameter: absent, valid, or a fault.
+pub struct Param<T> {
+    name: &'static str,
+    value: Result<Option<T>, Invalid>,
 }
-
-impl Parameter for bool {
-    fn read(raw: &str) -> Result<Self, Invalid> {
-        raw.parse().map_err(|_| Invalid::new("not_allowed", "Must be true or false."))
-    }
-}
-
-/// Reads a value of an enum.
-///
-/// # Errors
-/// `not_allowed`, with the values it has.
-pub fn choose<T: ParseFromParameter>(raw: &str) -> Result<T, Invalid> {
-    T::parse_from_parameter(raw).map_err(|_| {
-        let mut registry = Registry::new();
-        T::register(&mut registry);
-        one_of(&registry.schemas.into_values().flat_map(|it| it.enum_items).collect::<Vec<_>>())
-    })
-}
-
-/// An optional query parameter as it came: absent, good, or a fault.
-pub struct Param<T>(Result<Option<T>, Fault>);
 
 impl<'a, T: Parameter> ApiExtractor<'a> for Param<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
@@ -88,13 +59,13 @@ impl<'a, T: Parameter> ApiExtractor<'a> for Param<T> {
             (Some(_), Some(_)) => Err(Invalid::new("not_allowed", "Must be given once.")),
             (Some((_, raw)), None) => T::read(raw).map(Some),
         };
-        Ok(Self(value.map_err(|invalid| Fault::parameter(options.name, invalid))))
+        Ok(Self { name: options.name, value })
     }
 }
 
-/// What a path can name.
+/// The type of a segment of the path.
 pub trait Segment: ParseFromParameter {
-    /// What is missing where the segment names nothing.
+    /// What a 404 says is missing.
     const MISSING: Missing;
 }
 
@@ -114,7 +85,7 @@ impl Segment for KeyId {
     const MISSING: Missing = Missing::Key;
 }
 
-/// A segment of the path. A malformed one names nothing, so it is not found.
+/// A segment of the path. A malformed segment names nothing, so the response is 404.
 pub struct Path<T>(pub T);
 
 impl<'a, T: Segment> ApiExtractor<'a> for Path<T> {
@@ -135,17 +106,13 @@ impl<'a, T: Segment> ApiExtractor<'a> for Path<T> {
         Some(T::schema_ref())
     }
 
-    async fn from_request(request: &'a Request, body: &mut RequestBody, options: ExtractParamOptions<T>) -> poem::Result<Self> {
-        let segment = param::Path::<T>::from_request(request, body, options).await;
-        segment.map(|it| Self(it.0)).map_err(|err| {
-            // poem's own error means percents that do not decode to UTF-8.
-            let is_malformed = err.is::<ParsePathError>() || err.is::<poem::error::ParsePathError>();
-            if is_malformed { Problem::from(Error::NotFound(T::MISSING)).into() } else { err }
-        })
+    async fn from_request(request: &'a Request, _: &mut RequestBody, options: ExtractParamOptions<T>) -> poem::Result<Self> {
+        let segment = request.raw_path_param(options.name).and_then(|raw| T::parse_from_parameter(raw).ok());
+        Ok(Self(segment.ok_or_else(|| Problem::from(Error::NotFound(T::MISSING)))?))
     }
 }
 
-/// The optional header `If-Match`. One that cannot be understood is a condition that does not hold.
+/// The optional header `If-Match`. A header that cannot be parsed is a condition that does not hold.
 pub struct Condition(pub Option<IfMatch>);
 
 impl<'a> ApiExtractor<'a> for Condition {
@@ -163,51 +130,54 @@ impl<'a> ApiExtractor<'a> for Condition {
 
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<IfMatch>) -> poem::Result<Self> {
         let lines = request.headers().get_all(header::IF_MATCH).iter().map(HeaderValue::as_bytes);
-        Ok(Self(IfMatch::read(lines).map_err(|invalid| malformed(format!("If-Match: {invalid}")))?))
+        Ok(Self(IfMatch::read(lines).map_err(|invalid| Problem::malformed(format!("If-Match: {invalid}")))?))
     }
 }
 
-/// The faults of several parameters.
-pub struct Faults(Vec<Fault>);
+/// Takes the values out of an operation's query parameters and collects their faults.
+pub struct Faults<'a> {
+    request: &'a Request,
+    /// The parameters that the operation has.
+    known: BTreeSet<&'static str>,
+    faults: Vec<Fault>,
+}
 
-impl Faults {
-    /// Begins with those that the operation does not have: a misspelt filter would otherwise be no filter at all.
-    pub fn of(request: &Request) -> Self {
-        let known = contract::parameters(request.method(), request.uri().path());
-        let query: Vec<(String, String)> = request.params().unwrap_or_default();
-        let unknown = query.into_iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str()));
-        let mut seen = BTreeSet::new();
-        let names = unknown.map(|name| if body::is_name(&name) { name } else { String::new() });
-        let fault = |name| Fault::parameter(name, Invalid::new("unknown_parameter", "This operation has no such parameter."));
-        Self(names.filter(|name| seen.insert(name.clone())).map(fault).collect())
+impl<'a> Faults<'a> {
+    /// No faults yet.
+    pub fn of(request: &'a Request) -> Self {
+        Self { request, known: BTreeSet::new(), faults: Vec::new() }
     }
 
-    /// The parameter's value, unless it is absent or bad.
-    pub fn take<T>(&mut self, param: Param<T>) -> Option<T> {
-        param.0.unwrap_or_else(|fault| {
-            self.0.push(fault);
+    /// Returns the parameter's value, or `None` if the parameter is absent or has a fault.
+    pub fn take<T>(&mut self, Param { name, value }: Param<T>) -> Option<T> {
+        self.known.insert(name);
+        value.unwrap_or_else(|invalid| {
+            self.faults.push(Fault::parameter(name, invalid));
             None
         })
     }
 
-    /// What the two paging parameters ask for.
+    /// Returns the page that the two paging parameters select.
     pub fn paging(&mut self, cursor: Param<Cursor>, limit: Param<Limit>) -> Paging {
         Paging { cursor: self.take(cursor), limit: self.take(limit).unwrap_or_default().into() }
     }
 
-    /// Goes on only if there was none.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] with all of them.
+    /// Fails with [`Error::Invalid`] if any parameter has a fault, or if the query has a parameter that was not taken: a
+    /// misspelt filter would otherwise not filter.
     pub fn none(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+        let query: Vec<(String, String)> = self.request.params().unwrap_or_default();
+        let unknown = query.into_iter().map(|(name, _)| name).filter(|name| !self.known.contains(name.as_str()));
+        let mut seen = BTreeSet::new();
+        let names = unknown.map(|name| if is_name(&name) { name } else { String::new() });
+        let fault = |name| Fault::parameter(name, Invalid::new("unknown_parameter", "This operation has no such parameter."));
+        let mut faults: Vec<_> = names.filter(|name| seen.insert(name.clone())).map(fault).collect();
+        faults.extend(self.faults);
+        if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
     }
 }
 
-/// What the two paging parameters ask for, where a list has no others.
-///
-/// # Errors
-/// [`Error::Invalid`] with what is wrong with them.
+/// Returns the page that the two paging parameters select, for a list without other parameters. Fails with
+/// [`Error::Invalid`] as [`Faults::none`] does.
 pub fn paging(request: &Request, cursor: Param<Cursor>, limit: Param<Limit>) -> Result<Paging> {
     let mut faults = Faults::of(request);
     let paging = faults.paging(cursor, limit);

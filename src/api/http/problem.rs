@@ -1,88 +1,22 @@
-//! Problems: every refusal as RFC 9457 `application/problem+json`. This is the one place where the product's
-//! errors, and the framework's own, become HTTP.
+//! Problems: every error response has a body of media type `application/problem+json` (RFC 9457). The product's errors, and
+//! poem's own, become HTTP here and nowhere else.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use poem::{
-    IntoResponse, Response,
-    error::{MethodNotAllowedError, NotFoundError, ResponseError},
+    Response,
+    error::{MethodNotAllowedError, NotFoundError, ParsePathError, ResponseError},
     http::{HeaderValue, StatusCode, header},
 };
-use poem_openapi::{
-    ApiResponse, Object,
-    error::ParsePathError,
-    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
-    types::Type,
-};
+use poem_openapi::{Object, types::ToJSON};
 
-use crate::{
-    api::REALM,
-    error::{Error, Fault, Location, Missing, Unready},
-};
+use super::codes::Code;
+use crate::error::{Error, Fault, Location, Missing, Unready};
 
+/// The protection space that every challenge names (RFC 9110 section 11.5).
+const REALM: &str = "vestibule";
 /// The media type of every problem (RFC 9457 section 3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
-
-macro_rules! codes {
-    ($($variant:ident = $status:literal $name:literal,)*) => {
-        /// What a program switches on: the stable word for one kind of refusal, and its HTTP status.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Code { $(#[doc = $name] $variant,)* }
-
-        impl Code {
-            /// The code's name on the wire.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// The HTTP status it comes with.
-            #[must_use]
-            pub const fn status(self) -> u16 {
-                match self { $(Self::$variant => $status,)* }
-            }
-        }
-    };
-}
-
-codes! {
-    MalformedRequest = 400 "malformed_request",
-    MissingToken = 401 "missing_token",
-    InvalidToken = 401 "invalid_token",
-    ExpiredToken = 401 "expired_token",
-    SessionEnded = 401 "session_ended",
-    StaleToken = 401 "stale_token",
-    InvalidCredentials = 401 "invalid_credentials",
-    InvalidRefreshToken = 401 "invalid_refresh_token",
-    InsufficientPermission = 403 "insufficient_permission",
-    EscalationDenied = 403 "escalation_denied",
-    AccountDisabled = 403 "account_disabled",
-    RegistrationClosed = 403 "registration_closed",
-    CsrfRejected = 403 "csrf_rejected",
-    NotFound = 404 "not_found",
-    MethodNotAllowed = 405 "method_not_allowed",
-    RequestTimeout = 408 "request_timeout",
-    EmailTaken = 409 "email_taken",
-    UsernameTaken = 409 "username_taken",
-    LastAdmin = 409 "last_admin",
-    OwnAccount = 409 "own_account",
-    RoleExists = 409 "role_exists",
-    TooManyRoles = 409 "too_many_roles",
-    RoleBuiltIn = 409 "role_built_in",
-    RoleInUse = 409 "role_in_use",
-    RotationPending = 409 "rotation_pending",
-    PreconditionFailed = 412 "precondition_failed",
-    PayloadTooLarge = 413 "payload_too_large",
-    UriTooLong = 414 "uri_too_long",
-    UnsupportedMediaType = 415 "unsupported_media_type",
-    ValidationFailed = 422 "validation_failed",
-    TooManyRequests = 429 "too_many_requests",
-    HeadersTooLarge = 431 "headers_too_large",
-    Internal = 500 "internal",
-    Overloaded = 503 "overloaded",
-    Unavailable = 503 "unavailable",
-    AuthorizationStale = 503 "authorization_stale",
-}
 
 /// What went wrong, for people and programs (RFC 9457).
 #[derive(Debug, Object)]
@@ -160,8 +94,12 @@ impl Problem {
         Self { code, detail, errors: Vec::new(), lacking: None, retry_after: None, allow: None, cause: None }
     }
 
-    /// The path exists, but not with this method; `allow` lists those it has (RFC 9110 section 15.5.6).
-    #[must_use]
+    /// A request that is not well formed.
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::MalformedRequest, detail)
+    }
+
+    /// The path exists, but not with this method. `allow` lists the methods of the path (RFC 9110 section 15.5.6).
     pub fn method_not_allowed(allow: String) -> Self {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, "This path does not have this method.") }
     }
@@ -178,21 +116,21 @@ impl Problem {
         self.cause.as_deref()
     }
 
-    /// What a failed request answers, whoever refused it: our handlers, or poem while it routed and parsed. `allow`
-    /// tells which methods the path has.
+    /// The problem to return for `err`, which comes from a handler, from a guard, or from poem. `allow` finds the methods of
+    /// the path.
     pub fn from_poem(err: &poem::Error, allow: impl FnOnce() -> Option<String>) -> Self {
         if let Some(problem) = err.downcast_ref::<Self>() {
             return problem.clone();
         }
-        // poem's own `ParsePathError` means a path whose percents do not decode to UTF-8.
-        if err.is::<NotFoundError>() || err.is::<ParsePathError>() || err.is::<poem::error::ParsePathError>() {
+        // poem reports a path whose percent-encoding is not UTF-8 as a `ParsePathError`.
+        if err.is::<NotFoundError>() || err.is::<ParsePathError>() {
             return Error::NotFound(Missing::Path).into();
         }
         if err.is::<MethodNotAllowedError>() {
             return Self::method_not_allowed(allow().unwrap_or_default());
         }
         if err.status().is_client_error() {
-            return Self::new(Code::MalformedRequest, "The request is malformed.");
+            return Self::malformed("The request is malformed.");
         }
         // Not its `Debug`, which may quote the request.
         Error::internal(anyhow::anyhow!("{err}")).into()
@@ -226,7 +164,7 @@ impl Problem {
             required_permission,
             granted_by,
         };
-        response.set_body(poem_openapi::types::ToJSON::to_json_string(&body));
+        response.set_body(body.to_json_string());
         response
     }
 
@@ -328,86 +266,5 @@ impl std::error::Error for Problem {}
 impl ResponseError for Problem {
     fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
-}
-
-/// The codes one operation can answer beyond those every operation can.
-pub trait Codes: Send + Sync + 'static {
-    /// Each code, in any order.
-    const CODES: &'static [Code];
-}
-
-/// Declares the codes of operations: `operation_codes! { /// doc \n SetRoles: EscalationDenied NotFound; }`.
-macro_rules! operation_codes {
-    ($($(#[$meta:meta])* $name:ident: $($code:ident)*;)*) => {$(
-        $(#[$meta])*
-        pub struct $name;
-        impl $crate::api::http::problem::Codes for $name {
-            const CODES: &'static [$crate::api::http::problem::Code] = &[$($crate::api::http::problem::Code::$code),*];
-        }
-    )*};
-}
-pub(crate) use operation_codes;
-
-/// The failing half of a [`super::reply::Reply`]: a problem, and in its type the codes it may have.
-pub struct DeclaredProblem<E>(Problem, PhantomData<fn() -> E>);
-
-impl<E> From<Error> for DeclaredProblem<E> {
-    fn from(err: Error) -> Self {
-        Self(err.into(), PhantomData)
-    }
-}
-
-impl<E> From<DeclaredProblem<E>> for poem::Error {
-    fn from(refusal: DeclaredProblem<E>) -> Self {
-        refusal.0.into()
-    }
-}
-
-impl<E> IntoResponse for DeclaredProblem<E> {
-    fn into_response(self) -> Response {
-        poem::Error::from(self).into_response()
-    }
-}
-
-impl<E: Codes> ApiResponse for DeclaredProblem<E> {
-    fn meta() -> MetaResponses {
-        MetaResponses { responses: E::CODES.iter().map(|code| documented(*code)).collect() }
-    }
-
-    fn register(registry: &mut Registry) {
-        ProblemBody::register(registry);
-    }
-}
-
-/// One code as the contract shows it. Responses of the same status are merged in `contract`.
-#[must_use]
-pub fn documented(code: Code) -> MetaResponse {
-    let literal = MetaSchema { enum_items: vec![code.name().into()], ..MetaSchema::new("string") };
-    let status = MetaSchema {
-        enum_items: vec![code.status().into()],
-        minimum: Some(code.status().into()),
-        maximum: Some(code.status().into()),
-        ..MetaSchema::new_with_format("integer", "int32")
-    };
-    let schema = MetaSchema {
-        all_of: vec![
-            ProblemBody::schema_ref(),
-            MetaSchemaRef::Inline(Box::new(MetaSchema {
-                properties: vec![
-                    ("code", MetaSchemaRef::Inline(Box::new(literal))),
-                    ("status", MetaSchemaRef::Inline(Box::new(status))),
-                ],
-                ..MetaSchema::new("object")
-            })),
-        ],
-        ..MetaSchema::ANY
-    };
-    MetaResponse {
-        description: "",
-        status: Some(code.status()),
-        status_range: None,
-        content: vec![MetaMediaType { content_type: MEDIA_TYPE, schema: MetaSchemaRef::Inline(Box::new(schema)) }],
-        headers: Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use poem_openapi::{
     types::ToJSON,
 };
 
-use super::problem::DeclaredProblem;
+use super::declared_problem::DeclaredProblem;
 use crate::domain::paging::Slice;
 
 /// A success, or a refusal with one of the codes of `E`.
@@ -46,7 +46,7 @@ fn json<T: ToJSON>(status: StatusCode, body: &T, header: Option<(HeaderName, &st
 }
 
 fn meta<T: ToJSON>(status: u16, header: Option<(&str, &str, bool)>) -> MetaResponses {
-    let headers = header.map(|(name, about, required)| documented(name, about, required));
+    let headers = header.map(|(name, about, required)| meta_header(name, about, required));
     let content = vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }];
     let response = MetaResponse {
         description: "",
@@ -58,10 +58,11 @@ fn meta<T: ToJSON>(status: u16, header: Option<(&str, &str, bool)>) -> MetaRespo
     MetaResponses { responses: vec![response] }
 }
 
-fn documented(name: &str, about: &str, required: bool) -> MetaHeader {
+/// A header as the contract describes it. The contract adds the schema.
+pub fn meta_header(name: &str, description: &str, required: bool) -> MetaHeader {
     MetaHeader {
         name: name.into(),
-        description: Some(about.into()),
+        description: Some(description.into()),
         required,
         deprecated: false,
         schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))),
@@ -114,7 +115,7 @@ impl<R: IntoResponse> IntoResponse for WithCookie<R> {
 impl<R: ApiResponse> ApiResponse for WithCookie<R> {
     fn meta() -> MetaResponses {
         let mut meta = R::meta();
-        let cookie = || documented("Set-Cookie", "The refresh token, where it travels in a cookie.", false);
+        let cookie = || meta_header("Set-Cookie", "The refresh token, where it travels in a cookie.", false);
         meta.responses.iter_mut().for_each(|response| response.headers.push(cookie()));
         meta
     }

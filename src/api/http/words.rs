@@ -1,35 +1,68 @@
-//! The words of `values` as the contract shows them: their schemas, and how JSON and parameters become them.
+//! The types of `values` in the contract: their schemas, and how JSON members and parameters are parsed into them.
 
 use std::{borrow::Cow, iter};
 
 use chrono::{DateTime, Utc};
 use poem_openapi::{
-    registry::{MetaSchema, MetaSchemaRef},
+    registry::{MetaSchema, MetaSchemaRef, Registry},
     types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use serde_json::Value;
 
-use super::params::{Parameter, choose};
-use crate::domain::audit::Kind;
-use crate::values::{
-    Invalid,
-    description::Description,
-    email::Email,
-    identifier::Identifier,
-    ids::{SessionRef, UserId},
-    key_id::KeyId,
-    name::Name,
-    password::{NewPassword, Password},
-    permission::PermissionName,
-    query::{Cursor, Limit, SubjectId},
-    revision::IfMatch,
-    role_name::RoleName,
-    search::Search,
-    time::rfc3339,
-    username::Username,
+use crate::{
+    domain::audit::Kind,
+    values::{
+        Invalid,
+        description::Description,
+        email::Email,
+        identifier::Identifier,
+        ids::{SessionRef, UserId},
+        key_id::KeyId,
+        name::Name,
+        password::{NewPassword, Password},
+        permission::PermissionName,
+        query::{Cursor, Limit, SubjectId},
+        revision::IfMatch,
+        role_name::RoleName,
+        search::Search,
+        time::rfc3339,
+        username::Username,
+    },
 };
 
-/// Whether a string is one of a format's words, and what is wrong if not.
+/// The type of a query parameter.
+pub trait Parameter: Type + Sized + 'static {
+    /// Parses the value.
+    fn read(raw: &str) -> Result<Self, Invalid>;
+}
+
+impl Parameter for bool {
+    fn read(raw: &str) -> Result<Self, Invalid> {
+        raw.parse().map_err(|_| Invalid::new("not_allowed", "Must be true or false."))
+    }
+}
+
+/// Parses a value of an enum. Fails with `not_allowed`, which names the values of the enum.
+pub fn choose<T: ParseFromParameter>(raw: &str) -> Result<T, Invalid> {
+    T::parse_from_parameter(raw).map_err(|_| {
+        let mut registry = Registry::new();
+        T::register(&mut registry);
+        one_of(&registry.schemas.into_values().flat_map(|schema| schema.enum_items).collect::<Vec<_>>())
+    })
+}
+
+/// The fault of a value that is none of an enum's `options`.
+pub fn one_of(options: &[Value]) -> Invalid {
+    let names: Vec<_> = options.iter().filter_map(Value::as_str).collect();
+    let detail = if names.len() <= 10 {
+        Cow::from(format!("Must be one of these: {}.", names.join(", ")))
+    } else {
+        "Is none of the values that the contract lists.".into()
+    };
+    Invalid::new("not_allowed", detail)
+}
+
+/// Parses a string as a format's type, to learn what is wrong with it.
 pub type Check = fn(&str) -> Result<(), Invalid>;
 
 /// Gives a type its schema, in place or under a name among the components.
@@ -135,17 +168,6 @@ typed!(
         ..MetaSchema::new_with_format("string", "if-match")
     }
 );
-
-/// What is wrong with a value that is none of an enum's `options`.
-pub fn one_of(options: &[Value]) -> Invalid {
-    let names: Vec<_> = options.iter().filter_map(Value::as_str).collect();
-    let detail = if names.len() <= 10 {
-        Cow::from(format!("Must be one of these: {}.", names.join(", ")))
-    } else {
-        "Is none of the values that the contract lists.".into()
-    };
-    Invalid::new("not_allowed", detail)
-}
 
 /// One password in all examples, so that *Execute* works without typing: registering, then logging in.
 const EXAMPLE_PASSWORD: &str = "seven tall ships at dawn";
