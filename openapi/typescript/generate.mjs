@@ -1,6 +1,6 @@
 // Writes src/generated from the contract, ../openapi.json: the operations and their types with @hey-api/openapi-ts, and
-// the names of Vestibule's permissions. Run it with `npm run generate`; what it writes is committed. (Into another folder:
-// `node generate.mjs FOLDER`.)
+// the names of Vestibule's permissions. Run it with `npm run generate`; the result is committed. `node generate.mjs FOLDER`
+// writes to another folder.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

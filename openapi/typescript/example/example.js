@@ -1,4 +1,4 @@
-// A page with no framework. The refresh token is in a cookie that no script can read, so a reload stays signed in.
+// A page without a framework. The refresh token is in a cookie that scripts cannot read; a reload keeps the user logged in.
 
 import { CookieNotKept, createVestibule } from "./client/index.js";
 
@@ -13,22 +13,22 @@ const vestibule = createVestibule({
   onSignedOut: (why) => say(why === "logged_out" ? "Signed out." : `Signed out: ${why}.`),
 });
 
-/** Shows what there is to do for whoever is signed in, or for nobody. */
+/** Shows the form to a visitor, and the buttons to a user. */
 function show() {
   form.hidden = Boolean(vestibule.signedIn);
   inside.hidden = !vestibule.signedIn;
   people.hidden = !vestibule.can("users:read");
 }
 
-/** Says why an operation was refused, in the service's own words. That nobody is signed in any more is said above. */
+/** Shows the message of an error. `onSignedOut` shows the end of the session. */
 function explain(error) {
   if (error.status !== 401 || error.code === "invalid_credentials") say(error.detail ?? error.title);
 }
 
-/** Says why there was no answer: the network failed, or the browser does not keep the cookie. */
+/** Shows why there was no response: the network failed, or the browser does not keep the cookie. */
 const fail = (failure) => say(failure instanceof CookieNotKept ? failure.message : `Try again: ${failure.message}`);
 
-/** Does this when the button is pressed. */
+/** Calls `act` when the button is pressed. */
 function when(button, act) {
   button.addEventListener("click", () => act().catch(fail));
 }

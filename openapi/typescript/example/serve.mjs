@@ -1,7 +1,7 @@
 // Serves the example: `node example/serve.mjs` after `npm run build`.
 //
-// VESTIBULE   where Vestibule is, as this page's browser calls it (http://localhost:8080)
-// PORT        where to listen (5173)
+// VESTIBULE   the address of Vestibule, as the browser calls it (http://localhost:8080)
+// PORT        the port to listen on (5173)
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -10,7 +10,7 @@ const { VESTIBULE = "http://localhost:8080", PORT = 5173 } = process.env;
 
 const FILES = { "/": ["index.html", "text/html"], "/example.js": ["example.js", "text/javascript"] };
 
-/** The file behind a path, and what it is: ours, or one of the client's modules. */
+/** Returns the file for a path, and its media type: a file of the example, or a module of the client. */
 function file(path) {
   const isModule = /^\/client(\/[\w-]+)+(\.gen)?\.js$/.test(path);
   return isModule ? [path.replace("/client", "../dist"), "text/javascript"] : FILES[path];

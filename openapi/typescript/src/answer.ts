@@ -1,19 +1,19 @@
-// What an answer says about the access token that was sent: whether another token can help, or the session has ended.
+// The meaning of a response for the access token that was sent: whether another token can help, or the session has ended.
 
-/** With these codes Vestibule says that a refresh helps. */
+/** Vestibule's codes for a 401 that a refresh helps against. */
 const RENEWABLE = new Set(["expired_token", "stale_token", "invalid_token"]);
 
-/** How every other service says that it does not accept the token (RFC 6750 section 3). */
+/** The challenge of any other service that refuses the token (RFC 6750 section 3). */
 const REFUSED = /\bBearer\b.*\berror\s*=\s*"?invalid_token\b/i;
 
-/** The `code` of a 401. */
+/** Returns the `code` of a 401. */
 export async function codeOf(answer: Response): Promise<string | undefined> {
   if (answer.status !== 401) return undefined;
   const problem: { code?: string } | null | undefined = await answer.clone().json().catch(() => undefined);
   return problem?.code;
 }
 
-/** Whether the call should be tried again with another access token. */
+/** Whether the call should be repeated with another access token. */
 export async function asksForAnotherToken(answer: Response, isVestibules: boolean): Promise<boolean> {
   const code = await codeOf(answer);
   if (answer.status !== 401 || code === "session_ended") return false;

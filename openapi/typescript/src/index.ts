@@ -1,4 +1,4 @@
-// @vestibule/client: sign in, stay signed in, and call every operation with types.
+// @vestibule/client: log-in, silent refresh, and every operation with its types.
 
 import { authorize } from "./answer.js";
 import { createClient, createConfig } from "./generated/client/index.js";
@@ -17,15 +17,17 @@ export type { SignedInUser, TokenStorage } from "./store.js";
 
 export type Options = Listeners &
   Transport & {
-    /** Where Vestibule is, such as `https://id.example.org`. */
+    /** The address of Vestibule, such as `https://id.example.org`. */
     baseUrl: string;
   };
 
 /**
- * A client of one Vestibule. By default it holds its tokens in memory, so a reload signs out: pass `storage: localStorage`
- * to keep them for all tabs where scripts can read them, or `transport: "cookie"` to keep the refresh token where none can.
+ * Creates a client of one Vestibule. By default it keeps its tokens in memory, so a reload logs the user out. With
+ * `storage: localStorage` all tabs share tokens that scripts can read; with `transport: "cookie"` no script can read the
+ * refresh token.
  *
- * Name the application's own permissions for `can`: `createVestibule<"billing:refund" | "billing:read">({ … })`.
+ * The type parameter names the application's own permissions for `can`:
+ * `createVestibule<"billing:refund" | "billing:read">({ … })`.
  */
 export function createVestibule<ApplicationPermission extends string = never>(options: Options) {
   const { onChange, onSignedOut, baseUrl: address, ...transport } = options;
@@ -39,7 +41,7 @@ export function createVestibule<ApplicationPermission extends string = never>(op
       fetch: async (input, init) => {
         const request = new Request(input, init);
         const answer = await session.fetch(request, true);
-        // Another name, no account, no session: the client knows before the caller does.
+        // The account or its session has changed: `signedIn` is updated before the call returns.
         const isOwn = /\/v1\/me\b/.test(new URL(request.url).pathname);
         if (isOwn && request.method !== "GET" && answer.ok) await session.learn();
         return answer;
@@ -50,41 +52,41 @@ export function createVestibule<ApplicationPermission extends string = never>(op
   const api = new Operations({ client });
 
   return {
-    /** Every operation of the contract: `const { data, error } = await api.listUsers()`. Rejects when the network fails. */
+    /** Every operation of the contract: `const { data, error } = await api.listUsers()`. Rejects if the network fails. */
     api,
 
-    /** Registers an account. Nobody is signed in by it. */
+    /** Registers an account. Does not log in. */
     register: (body: Registration) => api.registerAccount({ body }),
 
-    /** Logs in, with e-mail address or username. Rejects with `CookieNotKept` if the browser does not keep the cookie. */
+    /** Logs in with an e-mail address or a username. Rejects with `CookieNotKept` if the browser does not keep the cookie. */
     logIn: (credentials: Omit<Credentials, "transport">): Promise<{ error?: LogInError }> => session.logIn(credentials),
 
-    /** Logs out, here and in every other tab, also with an expired access token. If it fails, the session goes on. */
+    /** Logs out in all tabs, also with an expired access token. If the call fails, the session continues. */
     logOut: (): Promise<{ error?: LogOutError }> => session.logOut(),
 
     /**
-     * Finds out who is signed in when a page was loaded. `error` says why that is not known. With a cookie, it asks only if
-     * this origin has had a session; with `ask: true` in any case, for a session that a page of another origin began.
+     * Finds out who is logged in after a page was loaded. `error` says why that is unknown. With a cookie, it calls Vestibule
+     * only if this origin has had a session; `ask: true` always calls, for a session that a page of another origin began.
      */
     resume: ({ ask = false } = {}): Promise<{ error?: RefreshSessionError }> => session.resume(ask),
 
-    /** Who is signed in; `undefined` for nobody. The same object until something in it changes. */
+    /** The user who is logged in, or `undefined`. The same object until something in it changes. */
     get signedIn(): SignedIn | undefined {
       return session.signedIn;
     },
 
-    /** Calls `listener` whenever `signedIn` has changed, until the function is called that this returns. */
+    /** Calls `listener` after each change of `signedIn`. The function that it returns ends this. */
     subscribe: (listener: (signedIn: SignedIn | undefined) => void): (() => void) => session.subscribe(listener),
 
-    /** Whether the roles grant this, as far as is known here: for showing a button. The server decides. */
+    /** Whether the user's roles granted this at the last refresh. Use it to show a button; the server decides. */
     can(permission: OwnPermission | ApplicationPermission): boolean {
       const { user, permissions } = session.signedIn ?? {};
       return Boolean(user?.roles.includes("admin") || permissions?.includes(permission));
     },
 
     /**
-     * `fetch` with the access token, for services that verify it themselves: ask only those that may see it. A 401 with
-     * `WWW-Authenticate: Bearer error="invalid_token"` is answered with a refresh and a second try.
+     * `fetch` with the access token, for services that verify it themselves. Call only services that may see the token. After
+     * a 401 with `WWW-Authenticate: Bearer error="invalid_token"` it refreshes and repeats the request once.
      */
     async fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
       const request = new Request(input, init);
@@ -93,10 +95,10 @@ export function createVestibule<ApplicationPermission extends string = never>(op
       return session.fetch(request, false);
     },
 
-    /** The access token for whatever cannot go through `fetch`, renewed first if it is about to expire. */
+    /** Returns the access token for connections that `fetch` cannot make. Renews it first if it is about to expire. */
     accessToken: (): Promise<string | undefined> => session.accessToken(),
 
-    /** Stops listening to other tabs and calling listeners. */
+    /** Ends the connection to other tabs and all subscriptions. */
     close: () => session.close(),
   };
 }

@@ -1,8 +1,8 @@
-// One at a time, in all tabs of a browser where it has locks for that (https and localhost), otherwise in this process.
+// A lock across all tabs of a browser, if it has `navigator.locks` (on https and localhost), and otherwise within this process.
 
 const turns = new Map<string, Promise<unknown>>();
 
-/** Does `work` when nobody else is at work under this name. */
+/** Runs `work` when no other work with this name is running. */
 export async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
   if (globalThis.navigator?.locks) return await navigator.locks.request(name, work);
   const turn = (turns.get(name) ?? Promise.resolve()).then(work, work);

@@ -1,4 +1,4 @@
-// Who is signed in here: holds the tokens, renews them before they expire or when they are refused, and follows other tabs.
+// The session of this client: stores the tokens, renews them in time or after a refusal, and follows other tabs.
 
 import { asksForAnotherToken, authorize, codeOf } from "./answer.js";
 import { createClient, createConfig } from "./generated/client/index.js";
@@ -8,85 +8,85 @@ import { exclusively } from "./lock.js";
 import { CookieNotKept, onlyProblems } from "./problem.js";
 import { inMemory, ofThisOrigin, Store, type Held, type SignedInUser, type TokenStorage } from "./store.js";
 
-/** Who is signed in. The same object until something in it changes. */
+/** The user who is logged in. The same object until something in it changes. */
 export interface SignedIn {
   session_id: string;
-  /** Absent as long as Vestibule could not be asked. */
+  /** Absent while Vestibule cannot be reached. */
   user?: SignedInUser;
-  /** What the roles grant. Empty as long as Vestibule could not be asked. */
+  /** The permissions that the roles grant. Empty while Vestibule cannot be reached. */
   permissions: readonly string[];
 }
 
-/** Why nobody is signed in any more: by `logOut`, by the server's word, or in another tab. */
+/** Why the user is logged out: by `logOut`, because the server ended the session, or in another tab. */
 export type Why = "logged_out" | "session_ended" | "elsewhere";
 
-/** What an application is told. */
+/** The functions that a client calls. */
 export interface Listeners {
-  /** Somebody signed in or out, or has another name, other roles or permissions than before; here, or in another tab. */
+  /** Called after a log-in, a log-out, or a change of the name, the roles or the permissions, in any tab. */
   onChange?: (signedIn: SignedIn | undefined) => void;
-  /** Nobody is signed in any more. */
+  /** Called after a log-out. */
   onSignedOut?: (why: Why) => void;
 }
 
-/** How the refresh token travels, and where it is kept if scripts may have it. */
+/** How the refresh token is sent, and where it is stored if scripts may read it. */
 export type Transport = { transport?: "body"; storage?: TokenStorage } | { transport: "cookie"; storage?: never };
 
-/** What tabs tell each other: the session there is now and what is known about it, or the session that is no more. */
+/** A message between tabs: the current session and what is known about it, or the session that has ended. */
 interface Message {
   session?: string;
   known?: Held["known"];
   ended?: string | undefined;
 }
 
-/** Milliseconds after which an answer counts as lost that every tab waits for: a dead connection must not hold them up. */
-const PATIENCE = 20_000;
-/** Milliseconds until an access token is renewed early again after that has failed. */
-const PAUSE = 10_000;
-/** Milliseconds for which a service that has refused a new access token causes no further refresh. */
-const HOPELESS = 60_000;
+/** The time limit of calls that all tabs wait for, in milliseconds: a dead connection must not block them. */
+const CALL_TIMEOUT = 20_000;
+/** The pause between early renewals after one has failed, in milliseconds. */
+const EARLY_RENEWAL_PAUSE = 10_000;
+/** The time for which a service that refused a new access token causes no further refresh, in milliseconds. */
+const SERVICE_PAUSE = 60_000;
 
 export class Session {
   readonly #baseUrl: string;
   readonly #name: string;
   readonly #cookie: boolean;
   readonly #store: Store;
-  /** With a cookie, which no script can see: the session that this browser had last, for all tabs. */
+  /** Scripts cannot see the cookie. This entry remembers the browser's last session, for all tabs. */
   readonly #hint: TokenStorage;
   readonly #plain: Operations;
   readonly #listeners = new Set<(signedIn: SignedIn | undefined, why: Why) => void>();
   #channel: BroadcastChannel | undefined;
-  /** The refresh under way, and the access token that it replaces. */
+  /** The refresh in progress, and the access token that it replaces. */
   #renewing: { used: string | undefined; done: Promise<Response | undefined> } | undefined;
-  /** No early renewal before this, in milliseconds of `performance.now()`. */
-  #paused = 0;
-  /** By origin: until when no refresh helps, since the service has refused a new token too (`performance.now()`). */
-  readonly #hopeless = new Map<string, number>();
-  /** What the application was told last. */
+  /** The end of the pause in early renewals, as `performance.now()`. */
+  #pausedUntil = 0;
+  /** By origin of a service that refused a new token: until when it causes no further refresh, as `performance.now()`. */
+  readonly #serviceTimeouts = new Map<string, number>();
+  /** The value with which the listeners were called last. */
   #signedIn: SignedIn | undefined;
 
   constructor(baseUrl: string, { transport = "body", storage }: Transport, { onChange, onSignedOut }: Listeners) {
     this.#baseUrl = baseUrl;
     this.#cookie = transport === "cookie";
-    // Tabs that share neither storage nor cookie share no session: none waits for another.
-    const whose = storage || this.#cookie ? "" : `:${Math.random()}`;
-    this.#name = `vestibule:${transport}:${baseUrl}${whose}`;
+    // Tabs that share neither storage nor a cookie have separate sessions and need no common lock.
+    const suffix = storage || this.#cookie ? "" : `:${Math.random()}`;
+    this.#name = `vestibule:${transport}:${baseUrl}${suffix}`;
     this.#store = new Store(storage ?? inMemory(), this.#name);
     this.#hint = this.#cookie ? ofThisOrigin() : inMemory();
     const client = createClient(createConfig({ baseUrl, credentials: this.credentials, fetch: (request) => fetch(request) }));
     client.interceptors.error.use(onlyProblems);
     this.#plain = new Operations({ client });
-    this.#signedIn = seen(this.#store.read());
+    this.#signedIn = signedInOf(this.#store.read());
     if (onChange) this.#listeners.add(onChange);
     if (onSignedOut) this.#listeners.add((signedIn, why) => signedIn ?? onSignedOut(why));
     if ((storage || this.#cookie) && globalThis.BroadcastChannel) {
       this.#channel = new BroadcastChannel(this.#name);
-      this.#channel.onmessage = ({ data }) => this.#hear(data);
-      (this.#channel as { unref?(): void }).unref?.(); // Node would wait for messages for ever
-      globalThis.addEventListener?.("storage", this.#look);
+      this.#channel.onmessage = ({ data }) => this.#receive(data);
+      (this.#channel as { unref?(): void }).unref?.(); // otherwise Node would not exit
+      globalThis.addEventListener?.("storage", this.#onStorage);
     }
   }
 
-  /** The cookie has to be sent, set and cleared, also from a page of another origin. */
+  /** With a cookie, pages of another origin must send credentials too. */
   get credentials(): RequestCredentials {
     return this.#cookie ? "include" : "omit";
   }
@@ -95,8 +95,8 @@ export class Session {
     return this.#signedIn;
   }
 
-  /** Whether the cookie may be there although no answer has shown it yet. */
-  get #unasked(): boolean {
+  /** Whether there may be a cookie that this page has not used yet. */
+  get #mayHaveCookie(): boolean {
     return this.#cookie && !this.#store.read() && this.#hint.getItem(this.#name) !== null;
   }
 
@@ -110,14 +110,14 @@ export class Session {
     this.#listeners.clear();
     this.#channel?.close();
     this.#channel = undefined;
-    globalThis.removeEventListener?.("storage", this.#look);
+    globalThis.removeEventListener?.("storage", this.#onStorage);
   }
 
-  /** Finds out who is signed in after a page was loaded. */
+  /** Finds out who is logged in after a page was loaded. */
   async resume(ask: boolean): Promise<{ error?: RefreshSessionError }> {
     const held = this.#store.read();
     if (ask && !held && this.#cookie) this.#hint.setItem(this.#name, "");
-    if (this.#unasked) {
+    if (this.#mayHaveCookie) {
       const refused = await this.#renew(undefined);
       if (refused) return { error: await refused.clone().json() };
     } else if (held && !held.known) {
@@ -126,53 +126,53 @@ export class Session {
     return {};
   }
 
-  /** Alone, so that no refresh of the session before sets its cookie or its tokens over these. */
+  /** Holds the lock, so that no refresh of the previous session overwrites the new cookie or tokens. */
   logIn(credentials: Omit<Credentials, "transport">): Promise<{ error?: LogInError }> {
     return exclusively(this.#name, async () => {
       const body: Credentials = { ...credentials, transport: this.#cookie ? "cookie" : "body" };
-      const { data, error } = await this.#plain.logIn({ body, signal: AbortSignal.timeout(PATIENCE) });
+      const { data, error } = await this.#plain.logIn({ body, signal: AbortSignal.timeout(CALL_TIMEOUT) });
       if (error) return { error };
       await this.#take(this.#cookie ? await this.#tryCookie(data) : data);
       return {};
     });
   }
 
-  /** Logs out by refresh token or cookie, which needs no access token that is still good. */
+  /** Logs out with the refresh token or the cookie, so that an expired access token suffices. */
   logOut(): Promise<{ error?: LogOutError }> {
     return exclusively(this.#name, async () => {
       const refresh_token = this.#store.read()?.refresh_token;
       if (!this.#cookie && refresh_token === undefined) return {};
       const body = refresh_token === undefined ? undefined : { refresh_token };
-      const { error } = await this.#plain.logOut({ body, signal: AbortSignal.timeout(PATIENCE) });
+      const { error } = await this.#plain.logOut({ body, signal: AbortSignal.timeout(CALL_TIMEOUT) });
       if (error) return { error };
       this.#keep(undefined, "logged_out");
       return {};
     });
   }
 
-  /** Asks Vestibule again who is signed in and what they may do. */
+  /** Reads the account and its permissions again. */
   learn(): Promise<void> {
     return exclusively(this.#name, () => this.#learn());
   }
 
   /**
-   * The access token for a call. It is renewed shortly before it expires, by this machine's clock alone: how long it lives
-   * is known from `expires_in`. If that fails, the call goes out with the token there is, and its answer decides.
+   * Returns the access token for a call. Renews it shortly before it expires; `expires_in` and this machine's clock determine
+   * when. If the renewal fails, returns the present token, and the response to the call decides.
    */
   async accessToken(): Promise<string | undefined> {
     const before = this.#store.read();
-    const isDue = before ? Date.now() >= before.renew_at : this.#unasked;
-    if (isDue && performance.now() >= this.#paused) {
+    const isDue = before ? Date.now() >= before.renew_at : this.#mayHaveCookie;
+    if (isDue && performance.now() >= this.#pausedUntil) {
       const failed = await this.#renew(before?.access_token).catch(() => true);
-      if (failed) this.#paused = performance.now() + PAUSE;
+      if (failed) this.#pausedUntil = performance.now() + EARLY_RENEWAL_PAUSE;
     }
     const now = this.#store.read();
     return !before || before.session_id === now?.session_id ? now?.access_token : undefined;
   }
 
   /**
-   * Like `fetch`. If the answer is a 401 that a refresh helps against, it comes from a second try with a fresh token; if
-   * the refresh fails on the server, it is the refresh's; if the network fails, this rejects and nobody is signed out.
+   * Sends a request like `fetch`. If the response is a 401 that a refresh can help against, refreshes and returns the response
+   * to a second attempt, or that to the refresh if the server rejects it. Rejects if the network fails; the session continues.
    */
   async fetch(request: Request, isVestibules: boolean): Promise<Response> {
     const again = request.clone();
@@ -181,32 +181,32 @@ export class Session {
     const { origin } = new URL(request.url);
     let answer = await fetch(request);
     const helps = used
-      ? performance.now() >= (this.#hopeless.get(origin) ?? 0) && (await asksForAnotherToken(answer, isVestibules))
-      : answer.status === 401 && this.#unasked;
+      ? performance.now() >= (this.#serviceTimeouts.get(origin) ?? 0) && (await asksForAnotherToken(answer, isVestibules))
+      : answer.status === 401 && this.#mayHaveCookie;
     if (helps) {
       const refused = await this.#renew(used);
-      if (refused) return refused.clone(); // others may be given it too
+      if (refused) return refused.clone(); // other calls that wait may receive it too
       const held = this.#store.read();
-      // Nobody's, or another's by now: what one person began is not done as another.
+      // Another user may have logged in meanwhile. Do not repeat one user's request with another user's token.
       if (!held || held.session_id !== (session ?? held.session_id)) return answer;
       authorize(again, held.access_token);
       answer = await fetch(again);
-      if (answer.status === 401 && !isVestibules) this.#hopeless.set(origin, performance.now() + HOPELESS);
+      if (answer.status === 401 && !isVestibules) this.#serviceTimeouts.set(origin, performance.now() + SERVICE_PAUSE);
     }
     if (session && (await codeOf(answer)) === "session_ended") {
-      await (isVestibules ? this.#end(session) : this.learn()); // only Vestibule itself can say that a session has ended
+      await (isVestibules ? this.#end(session) : this.learn()); // only Vestibule can end a session
     }
     return answer;
   }
 
-  /** Forgets this session; somebody may have signed in to another meanwhile. */
+  /** Deletes this session's tokens, unless another session has replaced it meanwhile. */
   #end(session_id: string) {
     return exclusively(this.#name, async () => {
       if (this.#store.read()?.session_id === session_id) this.#keep(undefined, "session_ended");
     });
   }
 
-  /** Sees to it that another access token is held than the one that was used. Returns a refusal that may pass. */
+  /** Replaces the access token that was used. Returns the response if the server cannot refresh now (429, 503). */
   #renew(used: string | undefined): Promise<Response | undefined> {
     if (this.#renewing && this.#renewing.used === used) return this.#renewing.done;
     const done = exclusively(this.#name, () => this.#exchange(used)).finally(() => {
@@ -218,26 +218,28 @@ export class Session {
 
   async #exchange(used: string | undefined): Promise<Response | undefined> {
     const held = this.#store.read();
-    if (held?.access_token !== used) return undefined; // another call was first, or another tab
+    if (held?.access_token !== used) return undefined; // another call or tab has refreshed already
     const body = held?.refresh_token === undefined ? undefined : { refresh_token: held.refresh_token };
-    const { data, error, response } = await this.#plain.refreshSession({ body, signal: AbortSignal.timeout(PATIENCE) });
+    const { data, error, response } = await this.#plain.refreshSession({ body, signal: AbortSignal.timeout(CALL_TIMEOUT) });
     if (data) return this.#take(data);
     if (error.status !== 401) return new Response(JSON.stringify(error), response);
     this.#keep(undefined, "session_ended");
     return undefined;
   }
 
-  /** Refreshes with the cookie of this log-in, which alone shows that the browser has kept it. */
+  /** Refreshes with the cookie of this log-in. Only this shows whether the browser has kept the cookie. */
   async #tryCookie(tokens: Tokens): Promise<Tokens> {
-    const tried = await this.#plain.refreshSession({ signal: AbortSignal.timeout(PATIENCE) }).catch(() => undefined);
-    const isKept = tried?.error ? tried.error.status !== 401 : (tried?.data.session_id ?? tokens.session_id) === tokens.session_id;
+    const tried = await this.#plain.refreshSession({ signal: AbortSignal.timeout(CALL_TIMEOUT) }).catch(() => undefined);
+    const session = tried?.data?.session_id ?? tokens.session_id;
+    const isKept = tried?.error ? tried.error.status !== 401 : session === tokens.session_id;
     if (isKept) return tried?.data ?? tokens;
     const headers = { authorization: `Bearer ${tokens.access_token}` };
-    await this.#plain.endMySession({ path: { id: "current" }, headers, signal: AbortSignal.timeout(PATIENCE) }).catch(() => {});
+    const signal = AbortSignal.timeout(CALL_TIMEOUT);
+    await this.#plain.endMySession({ path: { id: "current" }, headers, signal }).catch(() => {});
     throw new CookieNotKept(this.#baseUrl);
   }
 
-  /** Keeps what was handed out, before anything else can fail; then asks who that is. Nobody is told before the answer. */
+  /** Stores the tokens first, then reads the account. Listeners are called once both are known. */
   async #take({ access_token, refresh_token, session_id, expires_in }: Tokens): Promise<undefined> {
     const before = this.#store.read();
     const known = before?.session_id === session_id ? before.known : undefined;
@@ -247,11 +249,11 @@ export class Session {
     await this.#learn();
   }
 
-  /** Asks who is signed in and what the roles grant. Without an answer, what was known before stays. */
+  /** Reads the account and its permissions. If that fails, keeps what was known. */
   async #learn() {
     const held = this.#store.read();
     if (!held) return;
-    const options = { headers: { authorization: `Bearer ${held.access_token}` }, signal: AbortSignal.timeout(PATIENCE) };
+    const options = { headers: { authorization: `Bearer ${held.access_token}` }, signal: AbortSignal.timeout(CALL_TIMEOUT) };
     const [token, me] = await Promise.all([
       this.#plain.readToken(options).catch(() => undefined),
       this.#plain.readMe(options).catch(() => undefined),
@@ -271,31 +273,31 @@ export class Session {
     else if (this.#cookie && (before === undefined || hinted === before)) this.#hint.removeItem(this.#name);
     const message: Message = held ? { session: held.session_id, known: held.known } : { ended: before };
     this.#channel?.postMessage(message);
-    this.#tell(why);
+    this.#notify(why);
   }
 
-  /** With a cookie, tabs share no storage but a session: the access token of another one, or of one that ended, is no use. */
-  #hear({ session, known, ended }: Message) {
+  /** Handles a message of another tab. With a cookie, tabs share the session but not the access token. */
+  #receive({ session, known, ended }: Message) {
     const ours = this.#store.read();
     if (this.#cookie && session !== undefined && session !== ours?.session_id) {
       this.#store.write(undefined);
       this.#hint.setItem(this.#name, session);
-      return void this.resume(false).catch(() => {}).then(() => this.#tell());
+      return void this.resume(false).catch(() => {}).then(() => this.#notify());
     }
     if (this.#cookie && ours && known) this.#store.write({ ...ours, known });
     if (this.#cookie && ours && ended === ours.session_id) this.#store.write(undefined);
-    this.#tell();
+    this.#notify();
   }
 
-  /** Another tab, or the user, has written to the storage. A tab that has just logged in writes again when it knows more. */
-  readonly #look = () => {
+  /** Another tab or the user has changed the storage. A tab that has just logged in writes again once it knows the account. */
+  readonly #onStorage = () => {
     const held = this.#store.read();
-    if (!held || held.known) this.#tell();
+    if (!held || held.known) this.#notify();
   };
 
-  /** Tells the application, if there is something new. Apart from what goes on here, which no listener shall break. */
-  #tell(why: Why = "elsewhere") {
-    const now = seen(this.#store.read());
+  /** Calls the listeners if something has changed. In microtasks, so that a listener that throws breaks nothing here. */
+  #notify(why: Why = "elsewhere") {
+    const now = signedInOf(this.#store.read());
     if (JSON.stringify(this.#signedIn) === JSON.stringify(now)) return;
     this.#signedIn = now;
     for (const listener of this.#listeners) {
@@ -304,7 +306,7 @@ export class Session {
   }
 }
 
-/** What the application sees of what is held. */
-function seen(held: Held | undefined): SignedIn | undefined {
+/** Returns the part of the stored session that applications see. */
+function signedInOf(held: Held | undefined): SignedIn | undefined {
   return held && { session_id: held.session_id, permissions: [], ...held.known };
 }

@@ -1,29 +1,29 @@
-// Where tokens are kept: one entry, in whatever can do what localStorage does.
+// The stored session: one entry in localStorage or in something with the same methods.
 
-/** What is needed of a `Storage`: `localStorage` is one, and so is `sessionStorage`. */
+/** The part of `Storage` that a client uses: `localStorage` and `sessionStorage` have it. */
 export type TokenStorage = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
-/** The account that is signed in. */
+/** The account that is logged in. */
 export interface SignedInUser {
   id: string;
-  /** Its name, else its username, else its e-mail address. */
+  /** The account's name, or else its username, or else its e-mail address. */
   name: string;
   roles: readonly string[];
 }
 
-/** What a session has handed out. */
+/** The tokens of a session, and what is known about its account. */
 export interface Held {
   access_token: string;
-  /** Absent where it travels in a cookie, out of the reach of scripts. */
+  /** Absent if it is in a cookie, which scripts cannot read. */
   refresh_token?: string;
   session_id: string;
-  /** When the access token is renewed, in milliseconds by this machine's clock. */
+  /** The time at which to renew the access token, in milliseconds of this machine's clock. */
   renew_at: number;
-  /** What Vestibule said about the account; absent until it was asked. */
+  /** The account and its permissions; absent until they have been read. */
   known?: { user: SignedInUser; permissions: string[] };
 }
 
-/** Keeps an entry until the page is left or the process ends. */
+/** Returns a storage that lasts until the page is left or the process ends. */
 export function inMemory(): TokenStorage {
   const entries = new Map<string, string>();
   return {
@@ -33,7 +33,7 @@ export function inMemory(): TokenStorage {
   };
 }
 
-/** `localStorage`, where there is one that may be used: not on a server, and not in every frame. */
+/** Returns `localStorage`, or memory where it cannot be used: on a server and in some frames. */
 export function ofThisOrigin(): TokenStorage {
   try {
     localStorage.getItem("");
@@ -43,7 +43,7 @@ export function ofThisOrigin(): TokenStorage {
   }
 }
 
-/** The one entry. It is read again each time, for another tab may have written it. */
+/** The entry. Each access reads it again, because another tab may have written it. */
 export class Store {
   constructor(
     private readonly storage: TokenStorage,
@@ -56,7 +56,7 @@ export class Store {
     try {
       return JSON.parse(entry) as Held;
     } catch {
-      return undefined; // not ours
+      return undefined; // another program wrote it
     }
   }
 
