@@ -26,13 +26,14 @@ use crate::{
         denials::Denials,
         feed::FeedProgress,
         hashing_pool::HashingPool,
-        key_ring::{Key, KeyRing},
+        jwt_key::JwtKey,
+        key_ring::KeyRing,
         metrics::Metrics,
         rate_limits::RateLimits,
         revocations::{Revocation, Revocations},
         role_map::RoleMap,
         seal::Sealer,
-        vault::{self, Vault},
+        secrets::Secrets,
         verified_tokens::VerifiedTokens,
     },
     values::{password_hash::PasswordHash, role_name::RoleName},
@@ -181,12 +182,12 @@ impl App {
         let tx = db.write_in_background().await?;
         // Replicas that start at once make one set of secrets.
         role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(&tx).await?;
-        let vault = Vault::open(&settings, &tx, clock.now()).await?;
-        let pepper = hmac::Key::new(hmac::HMAC_SHA384, &vault.secret("pepper").await?);
-        let refresh_root = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("refresh").await?);
-        let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("cursors").await?);
-        let throttle_key = hmac::Key::new(hmac::HMAC_SHA256, &vault.secret("throttle").await?);
-        let sealer = vault.into_sealer();
+        let secrets = Secrets::open(&settings, &tx, clock.now()).await?;
+        let pepper = hmac::Key::new(hmac::HMAC_SHA384, &secrets.find_or_create("pepper").await?);
+        let refresh_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("refresh").await?);
+        let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("cursors").await?);
+        let throttle_key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("throttle").await?);
+        let sealer = secrets.into_sealer();
         tx.commit().await?;
 
         let reader = db.read_in_background();
@@ -207,13 +208,18 @@ impl App {
             }
         }
         let roles = RoleMap::load(&reader).await?;
-        let shared = settings.signing.secret.as_ref().map(|it| Key::shared(it.expose_secret().as_bytes())).transpose()?;
+        let shared = settings
+            .signing
+            .secret
+            .as_ref()
+            .map(|secret| JwtKey::from_shared_secret(secret.expose_secret().as_bytes()))
+            .transpose()?;
         let empty = KeyRing::new(Vec::new(), shared.map(Arc::new));
-        let (keys, closed) = vault::key_ring(&reader, &sealer, &empty).await?;
+        let (keys, unopened) = KeyRing::load(&reader, &sealer, &empty).await?;
         ensure!(
-            closed.is_empty(),
+            unopened.is_empty(),
             "the master key opens the secrets in this database, but not the signing key {}",
-            closed.join(", ")
+            unopened.join(", ")
         );
         feed.finish_poll(&poll);
         let stored = user::Entity::password_hash_prefixes(&reader).await?;

@@ -61,7 +61,7 @@ pub(super) async fn run(command: Key, settings: Settings) -> Result<()> {
                  Backups made until now open only with the old one: keep {} with them, and not here.\n\
                  Restart the servers that are running.",
                 file.path().display(),
-                file.old().display()
+                file.old_path().display()
             ))?,
             None => say("Sealed everything under the new master key.\n\
                  Backups made until now open only with the old one: keep it with them.\n\

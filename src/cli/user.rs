@@ -16,7 +16,7 @@ use crate::{
         users::{self, Change, Filter, NewAccount, Sort},
     },
     entity::user::{self, Status},
-    live::vault::random_text,
+    live::random,
     values::{email::Email, identifier::Identifier, name::Name, password::NewPassword, role_name::RoleName, username::Username},
 };
 
@@ -126,7 +126,7 @@ async fn find(app: &App, identifier: &Identifier) -> Result<user::Model> {
 /// The password from standard input; else a random one, and the sentence that tells it.
 fn password(from_stdin: bool) -> Result<(NewPassword, String)> {
     if !from_stdin {
-        let random = random_text()?;
+        let random = random::password()?;
         let shown = format!(" Its password is {random}");
         return Ok((random.parse()?, shown));
     }

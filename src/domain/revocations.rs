@@ -20,9 +20,9 @@ use crate::{
     live::{
         clock_trust::TrustedReading,
         database::{CommitError, Transaction},
+        key_ring::KeyRing,
         revocations::{KEPT, MARGIN, Revocation},
         role_map::RoleMap,
-        vault,
     },
     values::ids::{SessionId, UserId},
 };
@@ -193,8 +193,8 @@ async fn reload_roles(app: &App) -> Result<()> {
 /// When the database fails.
 pub(super) async fn reload_keys(app: &App) -> Result<()> {
     let _turn = app.access.reloading.lock().await;
-    let (ring, closed) = vault::key_ring(app.db.feed(), &app.signing.sealer, &app.signing.keys.load()).await?;
-    for kid in closed {
+    let (ring, unopened) = KeyRing::load(app.db.feed(), &app.signing.sealer, &app.signing.keys.load()).await?;
+    for kid in unopened {
         tracing::error!(kid, "a signing key does not open: the master key was changed, so restart this server");
     }
     app.signing.keys.store(Arc::new(ring));

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     entity::{installation, user},
     error::{Error, Result},
-    live::{files::write_secret, vault::random_text},
+    live::{files::write_secret, random},
     values::{password::NewPassword, role_name::RoleName},
 };
 
@@ -29,7 +29,7 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
     if user::Entity::find().count(app.db.read()).await? > 0 {
         return Ok(None);
     }
-    let password = random_text().map_err(Error::internal)?;
+    let password = random::password().map_err(Error::internal)?;
     let parsed = |_| Error::internal(anyhow::anyhow!("the first administrator's words are refused"));
     let secret: NewPassword = password.parse().map_err(parsed)?;
     // Nothing here asks whether the names are free: another process may be making the same administrator meanwhile.

@@ -24,11 +24,11 @@ use crate::{
     live::{
         clock_trust::TrustedReading,
         database::Transaction,
-        key_ring::Key,
+        jwt_key::JwtKey,
         master_key::{self, KeyFile, MasterKey},
         revocations::{KEPT, MARGIN},
         seal::Sealer,
-        vault,
+        secrets,
     },
     values::{key_id::KeyId, time::rfc3339},
 };
@@ -130,7 +130,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     let fresh = fresh(app).await?;
     let (tx, authority) = by.begin(app).await?;
     // What leaked is refused in any case, also where no other key can be made to take its place.
-    let fresh = if vault::opens(&app.signing.sealer, &tx).await? { fresh } else { None };
+    let fresh = if secrets::are_sealed_by(&app.signing.sealer, &tx).await? { fresh } else { None };
     let now = app.clock.now();
     let row = signing_key::Entity::find_by_id(kid.as_str()).one(&tx).await?.ok_or(Error::NotFound(Missing::Key))?;
     if row.revoked_at.is_some() {
@@ -188,7 +188,7 @@ pub async fn turn_over(app: &App) -> Result<()> {
         tx.commit().await?;
     }
     revocations::reload_keys(app).await?;
-    if vault::opens(&app.signing.sealer, app.db.read()).await? { Ok(()) } else { Err(master_key_changed()) }
+    if secrets::are_sealed_by(&app.signing.sealer, app.db.read()).await? { Ok(()) } else { Err(master_key_changed()) }
 }
 
 /// From when on a new key is to sign, if one is due.
@@ -241,15 +241,15 @@ async fn keep_signer(tx: &Transaction, rows: &[Model], now: DateTime<Utc>) -> Re
 }
 
 /// A key just made: itself, and its sealed private half.
-type Fresh = (Key, Vec<u8>);
+type Fresh = (JwtKey, Vec<u8>);
 
 /// A new key, made before anything is locked: with RSA it takes its time. `None` with HS256.
 async fn fresh(app: &App) -> Result<Option<Fresh>> {
     let Some(algorithm) = algorithm(app) else { return Ok(None) };
     let app = app.clone();
     let span = Span::current();
-    let made = spawn_blocking(move || span.in_scope(|| vault::make_key(&app.signing.sealer, algorithm))).await?;
-    made.map(Some).map_err(Error::Internal)
+    let made = spawn_blocking(move || span.in_scope(|| JwtKey::generate_sealed(algorithm, &app.signing.sealer))).await?;
+    made.map(Some).map_err(Error::internal)
 }
 
 /// Writes a key that signs from `activates_at` on; whichever signs until then retires.
@@ -261,11 +261,11 @@ async fn follow_up(
     activates_at: DateTime<Utc>,
 ) -> Result<Model> {
     // Sealed under a master key that is no longer the database's, nobody could open it after the next start.
-    if !vault::opens(&app.signing.sealer, tx).await? {
+    if !secrets::are_sealed_by(&app.signing.sealer, tx).await? {
         return Err(master_key_changed());
     }
     signing_key::Entity::retire(tx, activates_at + KEPT_AFTER).await?;
-    let row = key.row(sealed, now, activates_at);
+    let row = key.to_row(sealed, now, activates_at);
     signing_key::Entity::insert(row.clone().into_active_model()).exec_without_returning(tx).await?;
     Ok(row)
 }
@@ -285,29 +285,29 @@ fn rotated(row: &Model) -> Event {
 /// # Errors
 /// When neither is there, something does not open, the files cannot be written, or the database fails.
 pub async fn rewrap(app: &App, new: Option<MasterKey>) -> Result<Option<KeyFile>> {
-    let file = KeyFile::of(&app.settings);
+    let file = KeyFile::new(&app.settings);
     let key = match new {
         Some(key) => key,
-        None if file.is_some() => master_key::random().map_err(Error::Internal)?,
+        None if file.is_some() => master_key::generate().map_err(Error::Internal)?,
         None => {
             return Err(Error::internal(anyhow::anyhow!("the master key is a setting, so give the new one with --key-stdin")));
         }
     };
     let (tx, authority) = By::Operator.begin(app).await?;
     // Before the files are touched: whoever was here first may have their new key in one of them.
-    if !vault::opens(&app.signing.sealer, &tx).await? {
+    if !secrets::are_sealed_by(&app.signing.sealer, &tx).await? {
         return Err(master_key_changed());
     }
     if let Some(file) = &file {
-        file.propose(&key).map_err(Error::Internal)?;
+        file.write_new(&key).map_err(Error::Internal)?;
     }
-    vault::rewrap(&tx, &app.signing.sealer, &Sealer::new(&key)).await.map_err(Error::Internal)?;
+    secrets::rewrap(&tx, &app.signing.sealer, &Sealer::new(&key)).await.map_err(Error::Internal)?;
     let event = Event::of(Kind::MasterKeyChanged);
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
     tx.commit().await?;
     if let Some(file) = &file {
         let tx = app.db.write().await?;
-        vault::settle(file, &tx).await.map_err(Error::Internal)?;
+        secrets::finish_rewrap(file, &tx).await.map_err(Error::Internal)?;
     }
     Ok(file)
 }

@@ -16,7 +16,7 @@ use crate::{
         user::{self, Status},
     },
     error::{Error, Result},
-    live::{key_ring::TYPE, revocations::KEPT, verified_tokens::VerifiedToken},
+    live::{key_ring::TOKEN_TYPE, revocations::KEPT, verified_tokens::VerifiedToken},
     values::{
         claims::{Audience, Claims},
         json,
@@ -90,7 +90,7 @@ pub async fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     let VerifiedToken { key_id, claims } =
         app.signing.verified.get_or_verify(token, || authenticate(app, token)).ok_or(Error::InvalidToken)?;
     let now = app.clock.now();
-    if app.signing.keys.load().get(&key_id, now).is_none() {
+    if app.signing.keys.load().verifier(&key_id, now).is_none() {
         return Err(Error::InvalidToken);
     }
     if now.timestamp() >= claims.exp {
@@ -144,8 +144,8 @@ fn authenticate(app: &App, token: &str) -> Option<VerifiedToken> {
     decode(signature)?;
     let keys = app.signing.keys.load();
     let now = app.clock.now();
-    let key = keys.get(&header.kid, now)?;
-    if header.typ != TYPE || header.alg != key.algorithm_name() || !key.verifies(message, signature) {
+    let key = keys.verifier(&header.kid, now)?;
+    if header.typ != TOKEN_TYPE || header.alg != key.algorithm_name() || !key.verifies(message, signature) {
         return None;
     }
     let payload: Value = object(&decode(payload)?)?;

@@ -6,7 +6,7 @@ use vestibule::{
     config,
     domain::{revocations, signing_keys},
     entity::signing_key,
-    live::seal::Sealer,
+    live::seal::{Purpose, Sealer},
 };
 
 use super::{ada, published, rotate, statuses};
@@ -50,7 +50,7 @@ async fn a_signing_key_that_does_not_open_stops_the_start() {
     let tx = app.app.db.write().await.unwrap();
     let row = signing_key::Entity::find().one(&tx).await.unwrap().unwrap();
     let mut row = row.into_active_model();
-    row.private_key = Set(Sealer::new(&[7; 32]).seal("signing-key", "another", b"key"));
+    row.private_key = Set(Sealer::new(&[7; 32]).seal(Purpose::SigningKey, "another", b"key"));
     row.update(&tx).await.unwrap();
     tx.commit().await.unwrap();
     let settings = app.app.settings.clone();
@@ -66,7 +66,7 @@ async fn a_second_change_of_the_master_key_at_once_is_refused_before_it_touches_
         return; // no file holds it
     }
     let file = signing_keys::rewrap(&first.app, None).await.unwrap().unwrap();
-    std::fs::remove_file(file.old()).unwrap();
+    std::fs::remove_file(file.old_path()).unwrap();
     let held = std::fs::read(file.path()).unwrap();
     assert!(signing_keys::rewrap(&second.app, None).await.is_err());
     assert_eq!(std::fs::read(file.path()).unwrap(), held);

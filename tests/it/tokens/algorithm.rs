@@ -12,7 +12,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use vestibule::{
     config,
-    live::key_ring::{Key, KeyRing},
+    live::{jwt_key::JwtKey, key_ring::KeyRing},
 };
 
 use super::{SECRET, assert_invalid, part, signed, signed_with, signing_with, with};
@@ -66,11 +66,12 @@ async fn t05_the_algorithm_belongs_to_the_key_that_kid_names() {
     let ada = app.user("ada").await;
     let token = ada.token.clone().unwrap();
     // Several keys at once, as while they rotate: the test knows the shared one.
-    let private = |algorithm| Key::private(algorithm, &Key::generate(algorithm).unwrap()).unwrap();
-    let (keys, own) = ([private(Algorithm::EdDSA), private(Algorithm::ES256)], Key::shared(SECRET.as_bytes()).unwrap());
+    let private = |algorithm| JwtKey::from_pkcs8(algorithm, &JwtKey::generate(algorithm).unwrap()).unwrap();
+    let (keys, own) =
+        ([private(Algorithm::EdDSA), private(Algorithm::ES256)], JwtKey::from_shared_secret(SECRET.as_bytes()).unwrap());
     let ids: Vec<_> = keys.iter().chain([&own]).map(|key| (key.id.clone(), key.algorithm_name())).collect();
     let (shared, now) = (own.id.clone(), app.app.clock.now());
-    let keys = keys.map(|key| (key.row(Vec::new(), now, now), Arc::new(key)));
+    let keys = keys.map(|key| (key.to_row(Vec::new(), now, now), Arc::new(key)));
     app.app.signing.keys.store(Arc::new(KeyRing::new(keys.into(), Some(Arc::new(own)))));
     assert_invalid("its key is gone, remembered or not", &ada.get("/v1/me").await);
 
