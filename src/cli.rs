@@ -217,7 +217,7 @@ async fn serve(settings: Settings, accept_issuer: bool) -> Result<()> {
         tracing::warn!(file = %file.display(), mode = format!("{mode:o}"), "others can read this file: `chmod 600` it");
     }
     setup::keep_issuer(&app, accept_issuer).await.map_err(explain)?;
-    signing_keys::turn_over(&app).await.map_err(explain)?;
+    signing_keys::maintain(&app).await.map_err(explain)?;
     let password = setup::first_administrator(&app).await?;
     if !authority::any_administrator(app.db.read()).await? {
         tracing::warn!("nobody is an administrator; make one: vestibule user create EMAIL --role admin");

@@ -46,7 +46,7 @@ pub fn start(app: &App) -> JoinSet<()> {
 /// Stops everything, and writes down what would be lost.
 pub async fn stop(mut jobs: JoinSet<()>, app: &App) {
     jobs.shutdown().await;
-    report("write refusals down", audit::write_refusals(app, app.clock.now() + TimeDelta::minutes(1)).await);
+    report("write refusals down", audit::write_denials(app, app.clock.now() + TimeDelta::minutes(1)).await);
 }
 
 /// Follows the feed for ever. A poll that hangs is given up, and the next one tried: until one succeeds, what is known
@@ -97,7 +97,7 @@ async fn write_refusals(app: App) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        report("write refusals down", audit::write_refusals(&app, app.clock.now()).await);
+        report("write refusals down", audit::write_denials(&app, app.clock.now()).await);
     }
 }
 
@@ -106,7 +106,7 @@ async fn turn_keys_over(app: App) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        report("turn signing keys over", signing_keys::turn_over(&app).await);
+        report("turn signing keys over", signing_keys::maintain(&app).await);
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{accounts, revocations::Which, sessions, users::Names},
+    domain::{accounts, revocations::SessionSelection, sessions, users::Names},
     values::{
         email::Email,
         ids::SessionRef,
@@ -171,8 +171,8 @@ impl MeApi {
         let mut faults = Faults::of(request);
         let except_current = faults.take(except_current).unwrap_or_default();
         faults.none()?;
-        let which = if except_current { Which::Except(caller.session()) } else { Which::All };
-        let ended = sessions::end(&app, &caller, which).await?;
+        let selection = if except_current { SessionSelection::AllExcept(caller.session()) } else { SessionSelection::All };
+        let ended = sessions::end(&app, &caller, selection).await?;
         Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
     }
 
@@ -191,7 +191,7 @@ impl MeApi {
             SessionRef::Current => caller.session(),
             SessionRef::Id(session) => session,
         };
-        let ended = sessions::end(&app, &caller, Which::Only(session)).await?;
+        let ended = sessions::end(&app, &caller, SessionSelection::One(session)).await?;
         Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
     }
 }

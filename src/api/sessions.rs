@@ -18,7 +18,7 @@ use crate::{
     app::App,
     config::Settings,
     domain::{
-        refresh::{self, Granted},
+        refresh::{self, IssuedTokens},
         sessions,
         source::Source,
     },
@@ -103,8 +103,8 @@ enum TokenType {
 }
 
 /// The answer to whoever was granted tokens, and the cookie that it needs.
-fn hand_out<R>(settings: &Settings, granted: Granted, transport: Transport, reply: fn(Tokens) -> R) -> Result<WithCookie<R>> {
-    let Granted { session, access, refresh_token, refresh_expires_in } = granted;
+fn hand_out<R>(settings: &Settings, issued: IssuedTokens, transport: Transport, reply: fn(Tokens) -> R) -> Result<WithCookie<R>> {
+    let IssuedTokens { session, access, refresh_token, refresh_expires_in } = issued;
     let (refresh_token, cookie) = match transport {
         Transport::Body => (Some(refresh_token.to_string()), None),
         Transport::Cookie => (None, Some(cookie::holding(settings, &refresh_token, refresh_expires_in)?)),
@@ -151,8 +151,8 @@ impl SessionsApi {
         if transport == Transport::Cookie {
             cookie::must_be_ours(request, &app.settings)?;
         }
-        let granted = sessions::log_in(&app, &source, &identifier, &password).await?;
-        Ok(hand_out(&app.settings, granted, transport, Issued)?)
+        let issued = sessions::log_in(&app, &source, &identifier, &password).await?;
+        Ok(hand_out(&app.settings, issued, transport, Issued)?)
     }
 
     /// Log out.
@@ -189,7 +189,7 @@ impl SessionsApi {
         body: OptionalBody<Holding>,
     ) -> Reply<WithCookie<Json<Tokens>>, RefreshSession> {
         let (token, transport) = presented(request, &app.settings, body.0)?;
-        let granted = refresh::exchange(&app, &source, &token).await?;
-        Ok(hand_out(&app.settings, granted, transport, Json)?)
+        let issued = refresh::exchange(&app, &source, &token).await?;
+        Ok(hand_out(&app.settings, issued, transport, Json)?)
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts, as their owners see them: register, look, change, close.
+//! Accounts: people register, read, change and close their own account.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{EntityTrait, IntoActiveModel, ModelTrait};
@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{
     audit::{self, Actor, Event, Kind},
     authority::{keep_an_administrator, lock_administration},
-    caller::{Caller, Standing},
-    credentials::{self, Verdict},
-    revocations::{self, Which},
+    caller::{Caller, CurrentUser},
+    credentials::{self, PasswordCheck},
+    revocations::{self, SessionSelection},
     source::Source,
     throttle::{self, Attempt, Target},
     users::{self, Names, NewAccount, User},
@@ -30,11 +30,11 @@ use crate::{
     },
 };
 
-/// Makes an account for somebody who asks for one.
+/// Creates an account for a person who is not signed in.
 ///
 /// # Errors
 /// [`Error::RegistrationClosed`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::TooManyRequests`],
-/// [`Error::Overloaded`], or a fault of the password.
+/// [`Error::Overloaded`], or a fault of `/password`.
 pub async fn register(app: &App, source: &Source, new: NewAccount) -> Result<User> {
     if !app.settings.registration.open {
         return Err(Error::RegistrationClosed);
@@ -50,20 +50,20 @@ pub async fn register(app: &App, source: &Source, new: NewAccount) -> Result<Use
     Ok(User { profile: user.into(), roles })
 }
 
-/// The caller's own account.
-///
-/// # Errors
-/// [`Error::SessionEnded`] when it is gone.
+/// Returns the caller's account, or [`Error::SessionEnded`] if it was deleted.
 pub async fn read(app: &App, caller: &Caller) -> Result<User> {
-    users::read(app, caller.user()).await.map_err(|err| if matches!(err, Error::NotFound(_)) { Error::SessionEnded } else { err })
+    users::read(app, caller.user()).await.map_err(|error| match error {
+        Error::NotFound(_) => Error::SessionEnded,
+        error => error,
+    })
 }
 
-/// Changes the caller's own account. A new address requires the current password as proof that the owner asks; the present
-/// address, in any spelling, is not a new one.
+/// Changes the caller's account. A new e-mail address requires the current password, so that a stolen token cannot take the
+/// account over. The present address, in any spelling, is not a new one.
 ///
 /// # Errors
-/// [`Error::PreconditionFailed`] when `condition` names another state; [`Error::EmailTaken`],
-/// [`Error::UsernameTaken`]; a fault of `/current_password` when a new address comes without the right one.
+/// [`Error::PreconditionFailed`] if `condition` does not allow the present revision; [`Error::EmailTaken`];
+/// [`Error::UsernameTaken`]; a fault of `/current_password`.
 pub async fn update(
     app: &App,
     caller: &Caller,
@@ -71,20 +71,20 @@ pub async fn update(
     current_password: Option<&Password>,
     condition: Option<&IfMatch>,
 ) -> Result<User> {
-    let proof = match (&names.email, current_password) {
+    let confirmed = match (&names.email, current_password) {
         (Some(email), Some(password)) if read(app, caller).await?.profile.email != email.as_str() => {
-            Some(prove(app, caller, password).await?)
+            Some(confirm_password(app, caller, password).await?)
         }
         _ => None,
     };
     let tx = app.db.write().await?;
-    let Standing { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
-    if let Some(proof) = proof {
-        proof.holds(&tx, app.clock.now(), &user).await?;
-    } else if names.email.as_ref().is_some_and(|it| it.as_str() != user.email) {
+    let CurrentUser { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
+    if let Some(confirmed) = confirmed {
+        confirmed.must_be_current(&tx, app.clock.now(), &user).await?;
+    } else if names.email.as_ref().is_some_and(|email| email.as_str() != user.email) {
         return Err(Fault::at("/current_password", Invalid::new("required", "A new e-mail address requires it.")).into());
     }
-    if condition.is_some_and(|it| !it.allows(user.revision)) {
+    if condition.is_some_and(|condition| !condition.allows(user.revision)) {
         return Err(Error::PreconditionFailed);
     }
     let before = Profile::from(user.clone());
@@ -99,68 +99,68 @@ pub async fn update(
     Ok(User { profile: after.into(), roles })
 }
 
-/// Changes the caller's password. This session goes on, the others end.
+/// Changes the caller's password. The caller's session continues; all their other sessions end.
 ///
 /// # Errors
 /// A fault of `/current_password` or `/new_password`; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn change_password(app: &App, caller: &Caller, current: &Password, new: &NewPassword) -> Result<()> {
-    // First, for it tells nothing of the current password, and costs no hash.
+    // The new password is checked first: that costs no hash and reveals nothing about the current password.
     let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
     new.fits(app.settings.password.min_length, &user.email, user.username.as_deref())
-        .map_err(|it| Fault::at("/new_password", it))?;
-    let proof = prove(app, caller, current).await?;
+        .map_err(|invalid| Fault::at("/new_password", invalid))?;
+    let confirmed = confirm_password(app, caller, current).await?;
     let hash = credentials::hash(app, new).await?;
     let tx = app.db.write().await?;
-    let Standing { user, .. } = caller.recheck(&tx, app.clock.now()).await?;
+    let CurrentUser { user, .. } = caller.recheck(&tx, app.clock.now()).await?;
     let now = app.clock.now();
-    proof.holds(&tx, now, &user).await?;
+    confirmed.must_be_current(&tx, now, &user).await?;
     audit::record(&tx, now, &caller.source, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
-    let taken = revocations::end_sessions(&tx, user.id, Which::Except(caller.session())).await?;
+    let pending = revocations::end_sessions(&tx, user.id, SessionSelection::AllExcept(caller.session())).await?;
     users::set_password_hash(&tx, user, hash).await?;
-    taken.commit(app, tx).await
+    pending.commit(app, tx).await
 }
 
-/// Closes the caller's account: it is deleted, and its sessions end. Returns their ids.
+/// Closes the caller's account: deletes it, ends its sessions, and returns their ids.
 ///
 /// # Errors
 /// A fault of `/current_password`; [`Error::LastAdmin`]; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec<SessionId>> {
-    let proof = prove(app, caller, current).await?;
+    let confirmed = confirm_password(app, caller, current).await?;
     let tx = app.db.write().await?;
     lock_administration(&tx).await?;
-    let Standing { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
+    let CurrentUser { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
     let now = app.clock.now();
-    proof.holds(&tx, now, &user).await?;
+    confirmed.must_be_current(&tx, now, &user).await?;
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
-    let taken = revocations::end_sessions(&tx, user.id, Which::All).await?;
-    let ended = taken.sessions();
+    let pending = revocations::end_sessions(&tx, user.id, SessionSelection::All).await?;
+    let ended = pending.sessions();
     user.delete(&tx).await?;
     keep_an_administrator(&tx, &roles).await?;
-    taken.commit(app, tx).await?;
+    pending.commit(app, tx).await?;
     Ok(ended)
 }
 
-/// The caller knew the password when it was checked. Whoever changes something asks again in its transaction.
-struct Proof {
+/// The caller's password, as it was confirmed before the transaction that needs it.
+struct ConfirmedPassword {
     user: user::Model,
     attempt: Attempt,
 }
 
-impl Proof {
-    /// Goes on if the password is still the one that was checked.
-    async fn holds(&self, tx: &Transaction, now: DateTime<Utc>, user: &user::Model) -> Result<()> {
+impl ConfirmedPassword {
+    /// Fails if the password has changed since it was confirmed.
+    async fn must_be_current(&self, tx: &Transaction, now: DateTime<Utc>, user: &user::Model) -> Result<()> {
         self.attempt.succeeded(tx, now).await?;
         if user.password_hash == self.user.password_hash { Ok(()) } else { Err(wrong_password()) }
     }
 }
 
-/// Checks that `password` is the caller's.
-async fn prove(app: &App, caller: &Caller, password: &Password) -> Result<Proof> {
+/// Checks the caller's password. A wrong one counts as an attempt and is written into the audit trail.
+async fn confirm_password(app: &App, caller: &Caller, password: &Password) -> Result<ConfirmedPassword> {
     let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
     let attempt = throttle::attempt(app, &caller.source, Target::Account(user.id)).await?;
-    if let Verdict::Right { .. } = credentials::check(app, user.password_hash.as_ref(), password).await? {
-        return Ok(Proof { user, attempt });
+    if let PasswordCheck::Correct { .. } = credentials::check(app, user.password_hash.as_ref(), password).await? {
+        return Ok(ConfirmedPassword { user, attempt });
     }
     let (tx, now) = (app.db.write().await?, app.clock.now());
     attempt.failed(&tx, now).await?;

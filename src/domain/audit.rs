@@ -84,12 +84,12 @@ pub struct Actor {
 
 impl Actor {
     /// Somebody who is not signed in.
-    pub const NOBODY: Self = Self { id: None, name: None, session: None };
+    pub const NONE: Self = Self { id: None, name: None, session: None };
 
     /// Whoever has a shell on the server.
     #[must_use]
     pub fn operator() -> Self {
-        Self { name: Some("operator".into()), ..Self::NOBODY }
+        Self { name: Some("operator".into()), ..Self::NONE }
     }
 
     /// An account, in the session it acts in.
@@ -213,7 +213,7 @@ pub async fn list(app: &App, filter: &Filter, paging: &Paging) -> Result<Slice<a
 ///
 /// # Errors
 /// When the database fails; then they are lost, and the log has them.
-pub async fn write_refusals(app: &App, now: DateTime<Utc>) -> Result<()> {
+pub async fn write_denials(app: &App, now: DateTime<Utc>) -> Result<()> {
     let refusals = app.denials.take_complete(now);
     if refusals.is_empty() {
         return Ok(());

@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTra
 
 use super::{
     audit::Actor,
-    caller::{Caller, Standing},
+    caller::{Caller, CurrentUser},
     source::Source,
 };
 use crate::{
@@ -53,7 +53,7 @@ impl By<'_> {
                 Authority { actor: Actor::operator(), source: Source::default(), grants: Grants::Everything, role_map }
             }
             Self::Caller(caller, permission) => {
-                let Standing { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
+                let CurrentUser { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
                 role_map.require(&roles, permission)?;
                 let grants = role_map.grants(&roles);
                 Authority { actor: caller.actor(&user), source: caller.source.clone(), grants, role_map }

@@ -1,4 +1,4 @@
-//! The caller: who a verified access token speaks for, and what their roles grant at this moment.
+//! The caller: the user for whom a verified access token speaks, and the permissions that their roles grant at this moment.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// A valid caller. Only [`super::tokens::verify`] makes one.
+/// The caller of a guarded operation. Only [`tokens::verify`](super::tokens::verify) creates one.
 #[derive(Clone)]
 pub struct Caller {
     /// The key that signed the token.
@@ -32,74 +32,66 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The user the token was issued to.
-    #[must_use]
+    /// Returns the user to whom the token was issued.
     pub fn user(&self) -> UserId {
         self.claims.sub
     }
 
-    /// The session the token belongs to.
-    #[must_use]
+    /// Returns the session to which the token belongs.
     pub fn session(&self) -> SessionId {
         self.claims.sid
     }
 
-    /// What the token says.
-    #[must_use]
+    /// Returns the claims of the token.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// Goes on only if one of the caller's roles grants `permission`.
-    ///
-    /// # Errors
-    /// [`Error::InsufficientPermission`], with the roles that would do.
+    /// Fails with [`Error::InsufficientPermission`] unless one of the caller's roles grants `permission`.
     pub fn require(&self, permission: &'static str) -> Result<()> {
         self.roles.require(&self.claims.roles, permission)
     }
 
-    /// Everything the caller's roles grant by name: for the built-in administrator each of Vestibule's own
-    /// permissions, and each an application uses in some role.
-    #[must_use]
+    /// Returns the names of all permissions that the caller's roles grant. For the built-in administrator, these are Vestibule's
+    /// own permissions and those that any role grants.
     pub fn permissions(&self) -> Vec<String> {
         self.roles.permissions(&self.claims.roles)
     }
 }
 
-/// What the database knows of a caller at this moment; their token may be older.
-pub struct Standing {
-    /// The caller's row.
+/// A caller as the database holds them now. Their access token may be older.
+pub struct CurrentUser {
+    /// The user's row.
     pub user: user::Model,
-    /// The names of the roles they hold now.
+    /// The names of the roles that the user holds, sorted.
     pub roles: Vec<String>,
 }
 
 impl Caller {
-    /// Reads the caller's standing again inside a transaction that changes something: a just-demoted administrator
-    /// changes nothing, not even through a replica that has not heard of it. Nor does whoever holds a revoked key.
+    /// Locks and reads the caller's row again, in a transaction that makes a change. An administrator who was demoted a moment ago
+    /// thus changes nothing, not even through a replica that has not read the revocation yet.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] when the key that signed the token was revoked;
-    /// [`Error::SessionEnded`] when the session or the account is gone, or the account disabled; [`Error::StaleToken`]
-    /// when its roles were assigned anew since the token was issued.
-    pub async fn recheck(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<Standing> {
+    /// [`Error::InvalidToken`] if the key that signed the token was revoked; [`Error::SessionEnded`] if the session or the account
+    /// was deleted, or the account is disabled; [`Error::StaleToken`] if roles were assigned to the user since the token was
+    /// issued.
+    pub async fn recheck(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<CurrentUser> {
         let key = signing_key::Entity::find_by_id(&self.key_id).one(tx).await?;
-        if key.is_some_and(|it| it.revoked_at.is_some()) {
+        if key.is_some_and(|key| key.revoked_at.is_some()) {
             return Err(Error::InvalidToken);
         }
         let user = user::Entity::locked(tx, self.user()).await?.ok_or(Error::SessionEnded)?;
         let session = session::Entity::of(user.id).filter(session::COLUMN.id.eq(self.session())).one(tx).await?;
-        if user.status == Status::Disabled || session.is_none_or(|it| it.expires_at <= now) {
+        if user.status == Status::Disabled || session.is_none_or(|session| session.expires_at <= now) {
             return Err(Error::SessionEnded);
         }
         if user.epoch != self.claims.epoch {
             return Err(Error::StaleToken);
         }
-        Ok(Standing { roles: user_role::Entity::of(tx, user.id).await?, user })
+        Ok(CurrentUser { roles: user_role::Entity::of(tx, user.id).await?, user })
     }
 
-    /// Who the audit trail says has acted.
-    #[must_use]
+    /// Returns the caller as the actor of an audit event.
     pub fn actor(&self, user: &user::Model) -> Actor {
         Actor::account(user, Some(self.session()))
     }

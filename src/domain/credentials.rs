@@ -1,5 +1,5 @@
-//! Credentials: passwords hashed and checked. bcrypt over base64(HMAC-SHA-384(pepper, password)), so that length is
-//! no limit and 72 bytes no trap, and a stolen table is worthless without the pepper. Every check costs the same.
+//! Credentials: passwords are hashed and checked. The hash is bcrypt over base64(HMAC-SHA-384(pepper, password)): bcrypt's limit
+//! of 72 bytes truncates no password, and a stolen table is worthless without the pepper. Every check costs the same.
 
 use std::sync::atomic::Ordering;
 
@@ -16,62 +16,57 @@ use crate::{
     },
 };
 
-/// What checking a password found.
-pub enum Verdict {
-    /// It is the account's password. `upgrade` is a hash of today's cost, where the stored one had another.
-    Right {
-        /// Store this in place of the old one.
+/// The result of a password check.
+pub enum PasswordCheck {
+    /// The password is the account's.
+    Correct {
+        /// A hash with today's cost, to be stored if the stored hash has another cost.
         upgrade: Option<PasswordHash>,
     },
-    /// It is not, or there is no such account, or nobody can log in to it by password.
+    /// The password is wrong, the account does not exist, or it has no password.
     Wrong,
 }
 
-/// Hashes a password that is about to be set.
-///
-/// # Errors
-/// [`Error::Overloaded`].
+/// Hashes a password that is about to be set. Fails with [`Error::Overloaded`] if too many hashes are queued.
 pub async fn hash(app: &App, password: &NewPassword) -> Result<PasswordHash> {
     let digest = digest(app, password.expose());
     let cost = app.settings.password.bcrypt_cost;
     app.passwords.pool.run(move || bcrypt_hash(&digest, cost)).await?
 }
 
-/// Checks a password against what is stored; `None` where there is no account or it has no password.
+/// Checks a password against the stored hash, which is `None` if there is no account or it has no password. Fails with
+/// [`Error::Overloaded`] if too many hashes are queued.
 ///
-/// All checks cost what the dearest hash in use costs: unknown accounts do as much as wrong passwords, and a hash of
-/// a lower cost is made up for. The time tells nothing about the account (REQUIREMENTS P03).
-///
-/// # Errors
-/// [`Error::Overloaded`].
-pub async fn check(app: &App, stored: Option<&PasswordHash>, password: &Password) -> Result<Verdict> {
+/// Every check costs as much as the most expensive hash in use: a check without a stored hash computes one, and a check against
+/// a cheaper hash computes the difference. Its duration reveals nothing about the account (P03).
+pub async fn check(app: &App, stored: Option<&PasswordHash>, password: &Password) -> Result<PasswordCheck> {
     let digest = digest(app, password.expose());
     let today = app.settings.password.bcrypt_cost;
     let stored = stored.and_then(PasswordHash::bcrypt).map(|(cost, hash)| (cost, hash.to_owned()));
     let known = stored.as_ref().map_or(today, |(cost, _)| *cost);
-    let dearest = app.passwords.highest_cost.fetch_max(known, Ordering::Relaxed).max(known);
+    let highest = app.passwords.highest_cost.fetch_max(known, Ordering::Relaxed).max(known);
     app.passwords
         .pool
         .run(move || {
             let Some((cost, hash)) = stored else {
-                burn(&digest, dearest)?;
-                return Ok(Verdict::Wrong);
+                burn(&digest, highest)?;
+                return Ok(PasswordCheck::Wrong);
             };
-            let right = bcrypt::verify(digest.as_bytes(), &hash).unwrap_or(false);
-            // 2^cost is done; 2^cost + 2^(cost+1) + … + 2^(dearest-1) more make 2^dearest.
-            for missing in cost..dearest {
-                burn(&digest, missing)?;
+            let is_correct = bcrypt::verify(digest.as_bytes(), &hash).unwrap_or(false);
+            // 2^cost rounds are done; 2^cost + 2^(cost+1) + … + 2^(highest-1) more make 2^highest.
+            for cost in cost..highest {
+                burn(&digest, cost)?;
             }
-            match right {
-                false => Ok(Verdict::Wrong),
-                true if cost == today => Ok(Verdict::Right { upgrade: None }),
-                true => Ok(Verdict::Right { upgrade: Some(bcrypt_hash(&digest, today)?) }),
+            match is_correct {
+                false => Ok(PasswordCheck::Wrong),
+                true if cost == today => Ok(PasswordCheck::Correct { upgrade: None }),
+                true => Ok(PasswordCheck::Correct { upgrade: Some(bcrypt_hash(&digest, today)?) }),
             }
         })
         .await?
 }
 
-/// 64 characters whatever the password's length: within bcrypt's 72 bytes, and without NUL.
+/// Returns 64 characters for a password of any length: within bcrypt's 72 bytes, and without NUL.
 fn digest(app: &App, password: &str) -> Zeroizing<String> {
     Zeroizing::new(BASE64.encode(hmac::sign(&app.passwords.pepper, password.as_bytes())))
 }
@@ -81,7 +76,7 @@ fn bcrypt_hash(digest: &str, cost: u32) -> Result<PasswordHash> {
     Ok(PasswordHash::from_bcrypt(&hash))
 }
 
-/// Does the work of one hash and keeps nothing of it.
+/// Computes a hash of this cost and discards it.
 fn burn(digest: &str, cost: u32) -> Result<()> {
     std::hint::black_box(bcrypt_hash(digest, cost)?);
     Ok(())

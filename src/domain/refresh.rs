@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{
     audit::{self, Actor, Event, Kind},
-    revocations::{self, Which},
+    revocations::{self, SessionSelection},
     source::Source,
     throttle,
     tokens::{self, AccessToken},
@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// What a client gets when a session begins or goes on.
-pub struct Granted {
+pub struct IssuedTokens {
     /// The session.
     pub session: SessionId,
     /// An access token.
@@ -58,14 +58,14 @@ pub struct Granted {
 ///
 /// # Errors
 /// When signing fails.
-pub(super) fn grant(
+pub(super) fn issue_tokens(
     app: &App,
     now: DateTime<Utc>,
     user: &user::Model,
     roles: Vec<String>,
     session: &session::Model,
-) -> Result<Granted> {
-    Ok(Granted {
+) -> Result<IssuedTokens> {
+    Ok(IssuedTokens {
         session: session.id,
         access: tokens::issue(app, now, user, roles, session)?,
         refresh_token: Zeroizing::new(token(app, session).to_string()),
@@ -77,16 +77,16 @@ pub(super) fn grant(
 ///
 /// # Errors
 /// [`Error::InvalidRefreshToken`], whatever is wrong with it; [`Error::TooManyRequests`].
-pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Granted> {
+pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<IssuedTokens> {
     throttle::limit_rate(app, source, RateLimit::Refresh)?;
     // Before anybody has to wait for us: what is not genuine costs one read.
     let (session, token) = session_of(app, presented).await?.ok_or(Error::InvalidRefreshToken)?;
     let (inside, from) = (app.clone(), source.clone());
     let rotated = app.db.write_together(move |tx| Box::pin(async move { rotate(&inside, tx, &from, session, token).await }));
     match rotated.await? {
-        Found::Standing { now, user, roles, session } => grant(app, now, &user, roles, &session),
-        Found::Nothing => Err(Error::InvalidRefreshToken),
-        Found::Misplaced(kind) => {
+        Rotation::Accepted { now, user, roles, session } => issue_tokens(app, now, &user, roles, &session),
+        Rotation::SessionEnded => Err(Error::InvalidRefreshToken),
+        Rotation::Rejected(kind) => {
             refuse(app, source, &token, kind).await?;
             Err(Error::InvalidRefreshToken)
         }
@@ -103,70 +103,73 @@ pub(super) async fn session_of(app: &App, presented: &str) -> Result<Option<(ses
     Ok(session.filter(|it| is_genuine(app, it, &token)).map(|it| (it, token)))
 }
 
-/// What became of a genuine token.
-enum Found {
-    /// The session stands, with its present serial.
-    Standing { now: DateTime<Utc>, user: Box<user::Model>, roles: Vec<String>, session: Box<session::Model> },
+/// The outcome for a genuine token.
+enum Rotation {
+    /// The token is good. The session holds its present serial.
+    Accepted { now: DateTime<Utc>, user: Box<user::Model>, roles: Vec<String>, session: Box<session::Model> },
     /// The session has ended.
-    Nothing,
-    /// The token should not be in use any more, or not yet.
-    Misplaced(Kind),
+    SessionEnded,
+    /// The token was spent already, or was not issued yet. The event says which.
+    Rejected(Kind),
 }
 
-/// What a serial is to its session.
+/// How a token's serial relates to its session.
 enum SerialState {
+    /// The token is the one to be used next.
     Current,
-    /// Its successor was given out just now.
-    Replayed,
-    /// Its successor was given out, and never used since.
-    Doubted,
+    /// The token was exchanged within the replay window: another tab sent it, or the request was repeated.
+    Repeated,
+    /// The token was exchanged before that, and its successor was never used: it may never have arrived.
+    DeliveryInDoubt,
+    /// The token is older than that.
     Spent,
-    Ahead,
+    /// The session has not issued this serial yet.
+    NotYetIssued,
 }
 
 fn serial_state(session: &session::Model, serial: i64, now: DateTime<Utc>, replay_window: Duration) -> SerialState {
     if serial == session.current {
         SerialState::Current
     } else if serial > session.current {
-        SerialState::Ahead
+        SerialState::NotYetIssued
     } else if session.parent != Some(serial) {
         SerialState::Spent
     } else if now < session.last_used_at + replay_window {
-        SerialState::Replayed
+        SerialState::Repeated
     } else {
-        SerialState::Doubted
+        SerialState::DeliveryInDoubt
     }
 }
 
 /// Moves a session on, if the token is one that may. `read` was read before the transaction.
-async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Model, token: RefreshToken) -> Result<Found> {
+async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Model, token: RefreshToken) -> Result<Rotation> {
     let now = app.clock.now();
     // The user first, as everybody does who ends sessions: then these rows stay as they are read here.
     let user = user::Entity::locked(tx, read.user_id).await?.filter(|it| it.status == Status::Active);
     let session = session::Entity::find_by_id(read.id).one(tx).await?;
-    let (Some(user), Some(mut session)) = (user, session) else { return Ok(Found::Nothing) };
+    let (Some(user), Some(mut session)) = (user, session) else { return Ok(Rotation::SessionEnded) };
     // Tokens count in whole seconds: none lives shorter.
     if session.ends_at(app.settings.sessions.idle_ttl) < now + TimeDelta::seconds(1) {
-        return Ok(Found::Nothing);
+        return Ok(Rotation::SessionEnded);
     }
     let state = serial_state(&session, token.serial, now, app.settings.sessions.replay_window);
     match state {
-        SerialState::Spent => return Ok(Found::Misplaced(Kind::RefreshReused)),
-        SerialState::Ahead => return Ok(Found::Misplaced(Kind::RefreshAhead)),
-        SerialState::Replayed => {}
-        SerialState::Current | SerialState::Doubted => {
+        SerialState::Spent => return Ok(Rotation::Rejected(Kind::RefreshReused)),
+        SerialState::NotYetIssued => return Ok(Rotation::Rejected(Kind::RefreshAhead)),
+        SerialState::Repeated => {}
+        SerialState::Current | SerialState::DeliveryInDoubt => {
             if !session::Entity::rotate(tx, &session, token.serial, now).await? {
                 return Err(Error::Unavailable(sea_orm::DbErr::RecordNotUpdated));
             }
             session = session::Model { current: session.current + 1, parent: Some(token.serial), last_used_at: now, ..session };
         }
     }
-    if matches!(state, SerialState::Doubted) {
+    if matches!(state, SerialState::DeliveryInDoubt) {
         let event = Event::on_user(Kind::RefreshDoubted, &user);
         audit::record(tx, now, source, Actor::account(&user, Some(session.id)), event).await?;
     }
     let roles = user_role::Entity::of(tx, user.id).await?;
-    Ok(Found::Standing { now, user: Box::new(user), roles, session: Box::new(session) })
+    Ok(Rotation::Accepted { now, user: Box::new(user), roles, session: Box::new(session) })
 }
 
 /// Leaves a trace of a token that should not be in use, and ends the session if it is spent: somebody else holds it too.
@@ -176,13 +179,13 @@ async fn refuse(app: &App, source: &Source, token: &RefreshToken, kind: Kind) ->
     let Some(user) = user::Entity::locked(&tx, session.user_id).await? else { return Ok(()) };
     let mut ended = revocations::PendingRevocations::default();
     if kind == Kind::RefreshReused {
-        ended = revocations::end_sessions(&tx, user.id, Which::Only(session.id)).await?;
+        ended = revocations::end_sessions(&tx, user.id, SessionSelection::One(session.id)).await?;
         if ended.is_empty() {
             return Ok(());
         }
     }
     let event = Event::on_user(kind, &user).with(json!({ "presented": token.serial, "current": session.current }));
-    let actor = Actor { session: Some(session.id), ..Actor::NOBODY };
+    let actor = Actor { session: Some(session.id), ..Actor::NONE };
     audit::record(&tx, app.clock.now(), source, actor, event).await?;
     ended.commit(app, tx).await
 }

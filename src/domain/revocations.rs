@@ -1,5 +1,5 @@
-//! Revocations: whatever takes something away writes it into the feed in the same transaction, and into this
-//! process's memory before the answer leaves. Other processes follow the feed.
+//! Revocations: every change that removes access writes it into the revocation feed in its own transaction, and into this
+//! process's memory before the response is sent. Other processes follow the feed.
 
 use std::sync::Arc;
 
@@ -27,85 +27,95 @@ use crate::{
     values::ids::{SessionId, UserId},
 };
 
-/// The key of the advisory lock under which PostgreSQL numbers the feed.
+/// The key of PostgreSQL's advisory lock under which the rows of the feed are numbered.
 const FEED_LOCK: i64 = 0x5645_5354_4642;
-/// How many rows one statement names: databases limit its variables, and an account may have any number of sessions.
-const AT_ONCE: usize = 1_000;
-/// The channel on which PostgreSQL wakes whoever follows the feed.
+/// The greatest number of rows in one statement: databases limit a statement's variables, and a user may have any number of
+/// sessions.
+const BATCH: usize = 1_000;
+/// The channel on which PostgreSQL notifies the followers of the feed.
 pub const CHANNEL: &str = "vestibule_revocations";
 
-/// What a transaction takes away, to be remembered once it is committed.
-#[must_use = "a revocation bites only once it is committed and remembered"]
+/// The revocations of a transaction, which [`Self::commit`] writes. A change that removes access always ends with that call.
+#[must_use = "a revocation takes effect only when it is committed"]
 #[derive(Default)]
 pub struct PendingRevocations {
-    all: Vec<Revocation>,
-    /// Whether others may have taken as much away a moment ago, of which this process has not heard.
-    looks_back: bool,
-    /// When its sessions were last used. While a clock was ahead, that was later than now.
-    latest: DateTime<Utc>,
+    revocations: Vec<Revocation>,
+    /// Whether `commit` reads the feed afterwards. The response says that all sessions have ended, and another process may
+    /// have ended some of them a moment ago.
+    reads_feed: bool,
+    /// When the sessions concerned were last used. That is later than now if a clock was ahead.
+    last_used_at: DateTime<Utc>,
 }
 
 impl PendingRevocations {
-    /// Whether nothing was there to take away.
-    #[must_use]
+    /// Returns whether there was nothing to revoke.
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.revocations.is_empty()
     }
 
-    /// The sessions among it.
-    #[must_use]
+    /// Returns the sessions that the transaction ends.
     pub fn sessions(&self) -> Vec<SessionId> {
-        self.all.iter().filter_map(|it| if let Revocation::Session(session) = it { Some(*session) } else { None }).collect()
+        let session = |revocation: &Revocation| if let Revocation::Session(id) = revocation { Some(*id) } else { None };
+        self.revocations.iter().filter_map(session).collect()
     }
 
-    /// Writes everything into the feed, commits, and remembers it in this process; with it what other processes have
-    /// written before, where the caller is told that all of something is gone.
+    /// Writes the revocations into the feed, commits the transaction, and applies the revocations in this process.
     ///
-    /// The feed's numbers are in commit order: on PostgreSQL they are drawn under a lock that is held until the
-    /// commit, or a follower asking for "after 41" could miss a 40 that commits late. SQLite has one writer.
-    ///
-    /// # Errors
-    /// When the commit fails. Where its outcome is unknown, the feed is read again at once, and tells.
+    /// If the outcome of the commit is unknown, the next poll starts at once and finds it in the feed.
     pub async fn commit(self, app: &App, tx: Transaction) -> Result<()> {
         let now = app.clock.now();
-        let expires_at = app.clock_trust.latest(now).max(self.latest) + KEPT + MARGIN;
-        if !self.all.is_empty() {
-            if tx.get_database_backend() == DbBackend::Postgres {
-                tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({FEED_LOCK}); NOTIFY {CHANNEL}")).await?;
-            }
-            for some in self.all.chunks(AT_ONCE) {
-                let rows = some.iter().map(|it| row(*it, now, expires_at));
-                revocation::Entity::insert_many(rows).exec_without_returning(&tx).await?;
-            }
-        }
-        // Nobody is told that the change is made, so what this process knows is as good as another replica's knowledge.
-        let look_again = |_: &Error| app.access.feed.request_poll();
-        tx.commit().await.inspect_err(|err| {
-            if matches!(err, CommitError::Unknown(_)) {
+        let expires_at = app.clock_trust.latest(now).max(self.last_used_at) + KEPT + MARGIN;
+        self.write(&tx, now, expires_at).await?;
+        tx.commit().await.inspect_err(|error| {
+            if matches!(error, CommitError::Unknown(_)) {
                 app.access.feed.request_poll();
             }
         })?;
+        // After an error the client does not learn that the change was made, and the follower applies it, as on other replicas.
+        self.apply(app, expires_at).await.inspect_err(|_| app.access.feed.request_poll())
+    }
+
+    /// Writes the revocations into the feed, which is numbered in commit order. PostgreSQL draws the numbers under a lock that
+    /// is held until the commit; otherwise a follower that asks for the rows after 41 could miss a 40 that is committed late.
+    /// SQLite has only one writer.
+    async fn write(&self, tx: &Transaction, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> Result<()> {
+        if self.revocations.is_empty() {
+            return Ok(());
+        }
+        if tx.get_database_backend() == DbBackend::Postgres {
+            tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({FEED_LOCK}); NOTIFY {CHANNEL}")).await?;
+        }
+        for batch in self.revocations.chunks(BATCH) {
+            let rows = batch.iter().map(|revocation| row(*revocation, now, expires_at));
+            revocation::Entity::insert_many(rows).exec_without_returning(tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies the committed revocations in this process.
+    async fn apply(&self, app: &App, expires_at: DateTime<Utc>) -> Result<()> {
         let reading = app.clock.read();
-        self.all.iter().for_each(|it| app.access.revocations.apply(*it, expires_at, reading));
-        if self.all.contains(&Revocation::RoleMap) {
-            reload_roles(app).await.inspect_err(look_again)?;
+        for revocation in &self.revocations {
+            app.access.revocations.apply(*revocation, expires_at, reading);
         }
-        if self.all.contains(&Revocation::SigningKeys) {
-            reload_keys(app).await.inspect_err(look_again)?;
+        if self.revocations.contains(&Revocation::RoleMap) {
+            reload_roles(app).await?;
         }
-        if self.looks_back {
-            // A connection that has fallen silent is replaced by the second attempt.
-            let followed = match follow(app).await {
-                Err(Error::Unavailable(_)) => follow(app).await,
-                followed => followed,
-            };
-            followed.inspect_err(look_again)?;
+        if self.revocations.contains(&Revocation::SigningKeys) {
+            reload_keys(app).await?;
+        }
+        if self.reads_feed {
+            // The second attempt has a new connection, in case the first one had fallen silent.
+            match follow(app).await {
+                Err(Error::Unavailable(_)) => follow(app).await?,
+                result => result?,
+            }
         }
         Ok(())
     }
 
     fn one(revocation: Revocation) -> Self {
-        Self { all: vec![revocation], ..Self::default() }
+        Self { revocations: vec![revocation], ..Self::default() }
     }
 }
 
@@ -127,84 +137,73 @@ fn row(revocation: Revocation, now: DateTime<Utc>, expires_at: DateTime<Utc>) ->
     }
 }
 
-/// Which of a user's sessions to end.
+/// A selection of a user's sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// All of them.
+pub enum SessionSelection {
+    /// Every session.
     All,
-    /// All but this one.
-    Except(SessionId),
-    /// This one alone.
-    Only(SessionId),
+    /// Every session but this one.
+    AllExcept(SessionId),
+    /// This session.
+    One(SessionId),
 }
 
-/// Ends sessions of a user: their rows go, and their tokens are refused.
-///
-/// # Errors
-/// When the database fails.
-pub async fn end_sessions(tx: &Transaction, user: UserId, which: Which) -> Result<PendingRevocations> {
-    let theirs = session::Entity::of(user);
-    let sessions = match which {
-        Which::All => theirs,
-        Which::Except(session) => theirs.filter(session::COLUMN.id.ne(session)),
-        Which::Only(session) => theirs.filter(session::COLUMN.id.eq(session)),
+/// Ends the selected sessions of a user: deletes their rows and revokes their tokens.
+pub async fn end_sessions(tx: &Transaction, user: UserId, selection: SessionSelection) -> Result<PendingRevocations> {
+    let all = session::Entity::of(user);
+    let selected = match selection {
+        SessionSelection::All => all,
+        SessionSelection::AllExcept(session) => all.filter(session::COLUMN.id.ne(session)),
+        SessionSelection::One(session) => all.filter(session::COLUMN.id.eq(session)),
     };
     let columns = [session::Column::Id, session::Column::LastUsedAt];
-    let found: Vec<(SessionId, DateTime<Utc>)> = sessions.select_only().columns(columns).into_tuple().all(tx).await?;
-    let latest = found.iter().map(|(_, last_used_at)| *last_used_at).max().unwrap_or_default();
+    let found: Vec<(SessionId, DateTime<Utc>)> = selected.select_only().columns(columns).into_tuple().all(tx).await?;
+    let last_used_at = found.iter().map(|(_, last_used_at)| *last_used_at).max().unwrap_or_default();
     let ids: Vec<_> = found.into_iter().map(|(id, _)| id).collect();
-    for some in ids.chunks(AT_ONCE) {
-        session::Entity::delete_many().filter(session::COLUMN.id.is_in(some.iter().copied())).exec(tx).await?;
+    for batch in ids.chunks(BATCH) {
+        session::Entity::delete_many().filter(session::COLUMN.id.is_in(batch.iter().copied())).exec(tx).await?;
     }
-    let all = ids.into_iter().map(Revocation::Session).collect();
-    Ok(PendingRevocations { all, looks_back: !matches!(which, Which::Only(_)), latest })
+    let revocations = ids.into_iter().map(Revocation::Session).collect();
+    Ok(PendingRevocations { revocations, reads_feed: !matches!(selection, SessionSelection::One(_)), last_used_at })
 }
 
-/// Makes a user's tokens stale, as their roles were assigned anew. Their sessions go on.
-///
-/// # Errors
-/// When the database fails.
+/// Makes the tokens of a user stale that carry an older epoch than `user`. The sessions continue.
 pub async fn revoke_older_tokens(tx: &impl ConnectionTrait, user: &user::Model) -> Result<PendingRevocations> {
     let newest = session::Entity::of(user.id).order_by_desc(session::COLUMN.last_used_at).one(tx).await?;
-    let latest = newest.map(|it| it.last_used_at).unwrap_or_default();
-    Ok(PendingRevocations { latest, ..PendingRevocations::one(Revocation::TokensBefore(user.id, user.epoch)) })
+    let last_used_at = newest.map(|session| session.last_used_at).unwrap_or_default();
+    Ok(PendingRevocations { last_used_at, ..PendingRevocations::one(Revocation::TokensBefore(user.id, user.epoch)) })
 }
 
-/// Tells everybody that some role grants something else now.
+/// Makes every process load the role map again, because the permissions of a role have changed.
 pub fn roles_changed() -> PendingRevocations {
     PendingRevocations::one(Revocation::RoleMap)
 }
 
-/// Tells everybody that a signing key was made or revoked.
+/// Makes every process load the key ring again, because a signing key was created or revoked.
 pub fn signing_keys_changed() -> PendingRevocations {
     PendingRevocations::one(Revocation::SigningKeys)
 }
 
-/// Reads the role map again. One at a time, so that no older map replaces a newer one.
+/// Loads the role map again. Only one task at a time does so: an older map must not replace a newer one.
 async fn reload_roles(app: &App) -> Result<()> {
-    let _turn = app.access.reloading.lock().await;
+    let _guard = app.access.reloading.lock().await;
     app.access.roles.store(Arc::new(RoleMap::load(app.db.feed()).await?));
     Ok(())
 }
 
-/// Reads the key ring again. One at a time, as with the role map.
-///
-/// # Errors
-/// When the database fails.
+/// Loads the key ring again. Only one task at a time does so, as with the role map.
 pub(super) async fn reload_keys(app: &App) -> Result<()> {
-    let _turn = app.access.reloading.lock().await;
+    let _guard = app.access.reloading.lock().await;
     let (ring, unopened) = KeyRing::load(app.db.feed(), &app.signing.sealer, &app.signing.keys.load()).await?;
     for kid in unopened {
-        tracing::error!(kid, "a signing key does not open: the master key was changed, so restart this server");
+        tracing::error!(kid, "a signing key cannot be decrypted: the master key was changed, so restart this server");
     }
     app.signing.keys.store(Arc::new(ring));
     Ok(())
 }
 
-/// Reads what came into the feed since the last time, by whichever process.
-///
-/// # Errors
-/// When the database fails, or is a standby that may lag behind. What was read until then is known all the same.
+/// Reads and applies the new rows of the feed, those of this process included. Fails if the database is a standby, which may lag
+/// behind. The rows that were read before a failure are applied all the same.
 pub async fn follow(app: &App) -> Result<()> {
     let uptime = app.clock.uptime();
     let poll = app.access.feed.start_poll(uptime);
@@ -212,7 +211,7 @@ pub async fn follow(app: &App) -> Result<()> {
     if db.get_database_backend() == DbBackend::Postgres && is_standby(db).await? {
         return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
     }
-    // Rows are purged after an hour: whoever slept so long may have missed that a role or a key was changed.
+    // Rows are purged after an hour, so a process that slept for long may have missed that a role or a key was changed.
     let slept = app.access.feed.age(uptime) > KEPT / 2;
     let (mut roles_changed, mut keys_changed) = (slept, slept);
     loop {
@@ -225,7 +224,7 @@ pub async fn follow(app: &App) -> Result<()> {
         }
         roles_changed |= rows.iter().any(|row| row.kind == Kind::RolesChanged);
         if roles_changed {
-            // Before the rows are done with: if this fails, they are read again.
+            // Before the position advances: if this fails, the next poll reads the rows again.
             reload_roles(app).await?;
             roles_changed = false;
         }
@@ -248,15 +247,12 @@ async fn is_standby(db: &impl ConnectionTrait) -> Result<bool> {
     Ok(row.is_none_or(|row| row.try_get("", "standby").unwrap_or(true)))
 }
 
-/// Forgets revocations that no living token can ask about, in memory and in the feed.
-///
-/// # Errors
-/// When the database fails.
+/// Deletes the revocations that concern no token which is still valid, from memory and from the feed.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
     app.access.revocations.sweep(trusted.reading());
     let tx = app.db.write_in_background().await?;
     let mut installation = installation::Entity::locked(&tx).await?;
-    // Never earlier: a clock that turns out to be wrong has deleted them all the same.
+    // This time never decreases: a clock that turns out to have been wrong has deleted the rows all the same.
     installation.purged_before = installation.purged_before.max(Some(trusted.purge_before()));
     installation.write(&tx).await?;
     revocation::Entity::delete_many().filter(revocation::COLUMN.expires_at.lte(trusted.purge_before())).exec(&tx).await?;

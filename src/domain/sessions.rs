@@ -8,11 +8,11 @@ use sea_orm::{
 
 use super::{
     audit::{self, Actor, Event, Kind},
-    caller::{Caller, Standing},
-    credentials::{self, Verdict},
+    caller::{Caller, CurrentUser},
+    credentials::{self, PasswordCheck},
     paging::{Paging, Slice},
-    refresh::{self, Granted},
-    revocations::{self, Which},
+    refresh::{self, IssuedTokens},
+    revocations::{self, SessionSelection},
     source::Source,
     throttle::{self, Attempt, Target},
     tokens, users,
@@ -43,21 +43,21 @@ const TRIES: usize = 3;
 /// # Errors
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
 /// to who knows the password; [`Error::TooManyRequests`]; [`Error::Overloaded`].
-pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<Granted> {
+pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<IssuedTokens> {
     app.passwords.pool.check_capacity()?;
     for _ in 0..TRIES {
         let found = users::by_identifier(app, identifier).await?;
-        let target = found.as_ref().map_or(Target::Nobody(identifier), |it| Target::Account(it.id));
+        let target = found.as_ref().map_or(Target::Unknown(identifier), |it| Target::Account(it.id));
         let attempt = throttle::attempt(app, source, target).await?;
         let verdict = credentials::check(app, found.as_ref().and_then(|it| it.password_hash.as_ref()), password).await?;
-        let (Some(checked), Verdict::Right { upgrade }) = (&found, verdict) else {
+        let (Some(checked), PasswordCheck::Correct { upgrade }) = (&found, verdict) else {
             return refuse(app, source, &attempt, found.as_ref()).await;
         };
-        if let Some(granted) = begin(app, source, &attempt, checked, upgrade).await? {
-            return Ok(granted);
+        if let Some(issued) = begin(app, source, &attempt, checked, upgrade).await? {
+            return Ok(issued);
         }
     }
-    let attempt = throttle::attempt(app, source, Target::Nobody(identifier)).await?;
+    let attempt = throttle::attempt(app, source, Target::Unknown(identifier)).await?;
     refuse(app, source, &attempt, None).await
 }
 
@@ -69,7 +69,7 @@ async fn begin(
     attempt: &Attempt,
     checked: &user::Model,
     upgrade: Option<PasswordHash>,
-) -> Result<Option<Granted>> {
+) -> Result<Option<IssuedTokens>> {
     let tx = app.db.write().await?;
     let now = app.clock.now();
     let Some(user) = user::Entity::locked(&tx, checked.id).await? else { return Ok(None) };
@@ -97,12 +97,12 @@ async fn begin(
     })
     .exec_with_returning(&tx)
     .await?;
-    let granted = refresh::grant(app, now, &user, roles, &session)?;
+    let issued = refresh::issue_tokens(app, now, &user, roles, &session)?;
     let actor = Actor::account(&user, Some(session.id));
     audit::record(&tx, now, source, actor, Event::on_user(Kind::LoggedIn, &user)).await?;
     remember_log_in(&tx, now, user, upgrade).await?;
     tx.commit().await?;
-    Ok(Some(granted))
+    Ok(Some(issued))
 }
 
 async fn remember_log_in(tx: &Transaction, now: DateTime<Utc>, user: user::Model, upgrade: Option<PasswordHash>) -> Result<()> {
@@ -126,7 +126,7 @@ async fn refuse<T>(app: &App, source: &Source, attempt: &Attempt, user: Option<&
 async fn refuse_in<T>(tx: Transaction, now: DateTime<Utc>, source: &Source, user: Option<&user::Model>, why: Error) -> Result<T> {
     let event = user.map_or_else(|| Event::of(Kind::LogInFailed), |user| Event::on_user(Kind::LogInFailed, user));
     let disabled = matches!(why, Error::AccountDisabled);
-    audit::record(&tx, now, source, Actor::NOBODY, event.with(serde_json::json!({ "disabled": disabled }))).await?;
+    audit::record(&tx, now, source, Actor::NONE, event.with(serde_json::json!({ "disabled": disabled }))).await?;
     tx.commit().await?;
     Err(why)
 }
@@ -172,14 +172,14 @@ pub async fn list_of(app: &App, user: UserId, paging: &Paging) -> Result<Slice<S
 ///
 /// # Errors
 /// [`Error::NotFound`] when the one named is not theirs.
-pub async fn end(app: &App, caller: &Caller, which: Which) -> Result<Vec<SessionId>> {
+pub async fn end(app: &App, caller: &Caller, selection: SessionSelection) -> Result<Vec<SessionId>> {
     let tx = app.db.write().await?;
-    let Standing { user, .. } = caller.recheck(&tx, app.clock.now()).await?;
-    let taken = revocations::end_sessions(&tx, user.id, which).await?;
-    if taken.is_empty() && matches!(which, Which::Only(_)) {
+    let CurrentUser { user, .. } = caller.recheck(&tx, app.clock.now()).await?;
+    let pending = revocations::end_sessions(&tx, user.id, selection).await?;
+    if pending.is_empty() && matches!(selection, SessionSelection::One(_)) {
         return Err(Error::NotFound(Missing::Session));
     }
-    commit_end(app, tx, &caller.source, caller.actor(&user), &user, taken).await
+    commit_end(app, tx, &caller.source, caller.actor(&user), &user, pending).await
 }
 
 /// Ends the session that a refresh token belongs to, also where the token was spent. A text that is no genuine refresh
@@ -191,9 +191,9 @@ pub async fn log_out(app: &App, source: &Source, presented: &str) -> Result<()> 
     let Some((session, _)) = refresh::session_of(app, presented).await? else { return Ok(()) };
     let tx = app.db.write().await?;
     let Some(user) = user::Entity::locked(&tx, session.user_id).await? else { return Ok(()) };
-    let taken = revocations::end_sessions(&tx, user.id, Which::Only(session.id)).await?;
-    if !taken.is_empty() {
-        commit_end(app, tx, source, Actor::account(&user, Some(session.id)), &user, taken).await?;
+    let pending = revocations::end_sessions(&tx, user.id, SessionSelection::One(session.id)).await?;
+    if !pending.is_empty() {
+        commit_end(app, tx, source, Actor::account(&user, Some(session.id)), &user, pending).await?;
     }
     Ok(())
 }
@@ -204,12 +204,12 @@ async fn commit_end(
     source: &Source,
     actor: Actor,
     user: &user::Model,
-    taken: revocations::PendingRevocations,
+    pending: revocations::PendingRevocations,
 ) -> Result<Vec<SessionId>> {
-    let ended = taken.sessions();
+    let ended = pending.sessions();
     let event = Event::on_user(Kind::SessionEnded, user).with(serde_json::json!({ "sessions": ended }));
     audit::record(&tx, app.clock.now(), source, actor, event).await?;
-    taken.commit(app, tx).await?;
+    pending.commit(app, tx).await?;
     Ok(ended)
 }
 

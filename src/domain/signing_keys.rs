@@ -1,4 +1,4 @@
-//! Signing keys: how they turn over without anybody noticing, and how one is taken out of use at once. Each is published
+//! Signing keys: how they turn over without anybody noticing, and how one is pending out of use at once. Each is published
 //! before it signs, and kept until its last token is dead.
 
 use std::time::Duration;
@@ -168,7 +168,7 @@ async fn change(tx: &Transaction, row: &Model, how: impl FnOnce(&mut signing_key
 ///
 /// # Errors
 /// When the database fails, or the master key was changed.
-pub async fn turn_over(app: &App) -> Result<()> {
+pub async fn maintain(app: &App) -> Result<()> {
     let trusted = clocks::check(app).await?;
     let now = app.clock.now();
     let rows = signing_key::Entity::unrevoked(app.db.read()).await?;
@@ -228,7 +228,7 @@ async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, trusted: Optio
     if rows.is_empty() {
         return Ok(tx.commit().await?);
     }
-    audit::record(&tx, now, &Source::default(), Actor::NOBODY, rotated(&row)).await?;
+    audit::record(&tx, now, &Source::default(), Actor::NONE, rotated(&row)).await?;
     revocations::signing_keys_changed().commit(app, tx).await
 }
 

@@ -36,7 +36,7 @@ pub enum Target<'a> {
     /// This account's, by whatever name it was called.
     Account(UserId),
     /// Nobody's: there is no such account.
-    Nobody(&'a Identifier),
+    Unknown(&'a Identifier),
 }
 
 /// A try at a password that was let through. What came of it must be told before the caller hears of it.
@@ -115,9 +115,9 @@ impl Keys {
         let network = Network::from(source.address).to_string();
         let account = match target {
             Target::Account(id) => format!("id {id}"),
-            Target::Nobody(Identifier::Email(email)) => format!("email {}", email.as_str()),
-            Target::Nobody(Identifier::Username(username)) => format!("username {}", username.as_str()),
-            Target::Nobody(Identifier::Unknown) => "unknown".to_owned(),
+            Target::Unknown(Identifier::Email(email)) => format!("email {}", email.as_str()),
+            Target::Unknown(Identifier::Username(username)) => format!("username {}", username.as_str()),
+            Target::Unknown(Identifier::Unknown) => "unknown".to_owned(),
         };
         // No part holds NUL.
         let digest = |parts: &[&str]| hmac::sign(key, parts.join("\0").as_bytes()).as_ref().to_vec();

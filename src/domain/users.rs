@@ -9,7 +9,7 @@ use super::{
     audit::{self, Event, Kind},
     authority::{Authority, By, keep_an_administrator},
     credentials,
-    revocations::{self, PendingRevocations, Which},
+    revocations::{self, PendingRevocations, SessionSelection},
 };
 use crate::{
     app::App,
@@ -120,7 +120,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     let after = save(app, &tx, before.clone(), row).await?;
     let mut pending = PendingRevocations::default();
     if after.status == Status::Disabled && before.status == Status::Active {
-        pending = revocations::end_sessions(&tx, id, Which::All).await?;
+        pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
         keep_an_administrator(&tx, &roles).await?;
     }
     if after.revision != before.revision {
@@ -150,7 +150,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
     let (user, _) = target(&tx, &authority, id).await?;
     let event = Event::on_user(Kind::UserPasswordSet, &user);
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
-    let pending = revocations::end_sessions(&tx, id, Which::All).await?;
+    let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     set_password_hash(&tx, user, hash).await?;
     pending.commit(app, tx).await
 }
@@ -165,7 +165,7 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let (user, roles) = target(&tx, &authority, id).await?;
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
-    let pending = revocations::end_sessions(&tx, id, Which::All).await?;
+    let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     user.delete(&tx).await?;
     keep_an_administrator(&tx, &roles).await?;
     pending.commit(app, tx).await
@@ -205,7 +205,7 @@ pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let (user, _) = target(&tx, &authority, id).await?;
     let event = Event::on_user(Kind::UserSessionsEnded, &user);
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
-    revocations::end_sessions(&tx, id, Which::All).await?.commit(app, tx).await
+    revocations::end_sessions(&tx, id, SessionSelection::All).await?.commit(app, tx).await
 }
 
 /// Locks the user to act on, and returns the user with their roles. Fails with [`Error::EscalationDenied`] unless the authority

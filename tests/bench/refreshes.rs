@@ -32,7 +32,7 @@ async fn main() {
     settings.password.bcrypt_cost = 4;
     settings.throttle.enabled = false;
     let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
-    signing_keys::turn_over(&app).await.unwrap();
+    signing_keys::maintain(&app).await.unwrap();
     let service: Service = Arc::new(server::endpoint(app).unwrap().boxed());
     send(&service, "/v1/accounts", &json!({ "email": "ada@example.org", "password": PASSWORD })).await;
     let log_in = json!({ "identifier": "ada@example.org", "password": PASSWORD });

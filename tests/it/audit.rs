@@ -74,10 +74,10 @@ async fn a_flood_of_refusals_is_one_event_a_caller_operation_and_minute() {
     }
     assert_problem!(ada.get("/v1/roles").await, 403, "insufficient_permission");
     assert_problem!(bob.get("/v1/users").await, 403, "insufficient_permission");
-    audit::write_refusals(&app.app, app.app.clock.now()).await.unwrap();
+    audit::write_denials(&app.app, app.app.clock.now()).await.unwrap();
     assert_eq!(kinds(&admin, "kind=access.refused").await, [""; 0], "the minute is not over");
     app.clock.advance(minutes(1));
-    audit::write_refusals(&app.app, app.app.clock.now()).await.unwrap();
+    audit::write_denials(&app.app, app.app.clock.now()).await.unwrap();
     let page = admin.get("/v1/audit-events?kind=access.refused").await.expect(200);
     let mut seen: Vec<_> = page["items"]
         .as_array()
@@ -104,7 +104,7 @@ async fn bad_bearer_tokens_leave_no_trace_in_the_database() {
         assert_problem!(app.bearer("nonsense").get("/v1/users").await, 401, "invalid_token");
     }
     app.clock.advance(minutes(2));
-    audit::write_refusals(&app.app, app.app.clock.now()).await.unwrap();
+    audit::write_denials(&app.app, app.app.clock.now()).await.unwrap();
     assert_eq!(kinds(&admin, "limit=100").await.len(), before);
 }
 

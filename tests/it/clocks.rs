@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// What every start does, and every server again and again.
 async fn serve(app: &TestApp) {
-    signing_keys::turn_over(&app.app).await.unwrap();
+    signing_keys::maintain(&app.app).await.unwrap();
     jobs::make_room(&app.app).await;
 }
 

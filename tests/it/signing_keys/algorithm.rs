@@ -19,9 +19,9 @@ async fn another_algorithm_begins_with_a_key_that_verifiers_know() {
     app.register("ada").await;
     let before = ada(&app).await;
     let restarted = app.replica_with(signing(Algorithm::Es256)).await;
-    signing_keys::turn_over(&restarted.app).await.unwrap();
+    signing_keys::maintain(&restarted.app).await.unwrap();
     assert_eq!((kid(&ada(&restarted).await), published(&restarted).await.len()), (kid(&before), 2));
-    signing_keys::turn_over(&restarted.app).await.unwrap();
+    signing_keys::maintain(&restarted.app).await.unwrap();
     restarted.clock.advance(minutes(10));
     let before = ada(&app).await;
     restarted.clock.advance(minutes(10));
@@ -42,10 +42,10 @@ async fn an_algorithm_set_by_mistake_is_taken_back_before_it_signs() {
     app.register("ada").await;
     let before = ada(&app).await;
     let mistaken = app.replica_with(signing(Algorithm::Es256)).await;
-    signing_keys::turn_over(&mistaken.app).await.unwrap();
+    signing_keys::maintain(&mistaken.app).await.unwrap();
     app.clock.advance(minutes(10));
     let corrected = app.replica_with(signing(Algorithm::EdDsa)).await;
-    signing_keys::turn_over(&corrected.app).await.unwrap();
+    signing_keys::maintain(&corrected.app).await.unwrap();
     assert_eq!(statuses(&corrected).await, ["next", "active"]);
     corrected.clock.advance(minutes(10));
     assert_eq!(kid(&ada(&corrected).await), kid(&before));
@@ -53,9 +53,9 @@ async fn an_algorithm_set_by_mistake_is_taken_back_before_it_signs() {
     let keys = corrected.admin().await.get("/v1/signing-keys").await.expect(200);
     assert_eq!((&keys["items"][0]["algorithm"], &keys["items"][0]["status"]), (&json!("EdDSA"), &json!("active")));
     // About to sign, a key stays: where a clock is ahead, it does so already.
-    signing_keys::turn_over(&mistaken.app).await.unwrap();
+    signing_keys::maintain(&mistaken.app).await.unwrap();
     corrected.clock.advance(minutes(19));
-    signing_keys::turn_over(&corrected.app).await.unwrap();
+    signing_keys::maintain(&corrected.app).await.unwrap();
     corrected.clock.advance(minutes(1));
     let keys = corrected.admin().await.get("/v1/signing-keys").await.expect(200);
     assert_eq!((&keys["items"][0]["algorithm"], &keys["items"][0]["status"]), (&json!("ES256"), &json!("active")));
@@ -79,7 +79,7 @@ async fn a_secret_in_place_of_keys_lets_their_tokens_live_out() {
     app.register("ada").await;
     let (before, waiting) = (ada(&app).await, rotate(&app).await);
     let shared = app.replica_with(signing(Algorithm::Hs256)).await;
-    signing_keys::turn_over(&shared.app).await.unwrap();
+    signing_keys::maintain(&shared.app).await.unwrap();
     let after = ada(&shared).await;
     assert_ne!(kid(&after), kid(&before));
     after.get("/v1/me").await.expect(200);
@@ -87,12 +87,12 @@ async fn a_secret_in_place_of_keys_lets_their_tokens_live_out() {
     shared.clock.advance(minutes(20));
     assert_eq!(listed(&shared).await[0], (waiting, "retiring".into()));
     shared.clock.advance(minutes(61));
-    signing_keys::turn_over(&shared.app).await.unwrap();
+    signing_keys::maintain(&shared.app).await.unwrap();
     assert_eq!(published(&shared).await, [].into());
 
     // Back again: no key is left, so a new one signs at once.
     let back = app.replica().await;
-    signing_keys::turn_over(&back.app).await.unwrap();
+    signing_keys::maintain(&back.app).await.unwrap();
     ada(&back).await.get("/v1/me").await.expect(200);
     assert_problem!(back.bearer(after.token.as_deref().unwrap()).get("/v1/me").await, 401, "invalid_token");
 }

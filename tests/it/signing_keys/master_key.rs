@@ -29,7 +29,7 @@ async fn after_the_master_key_was_changed_a_running_server_goes_on_but_makes_no_
     let admin = app.admin().await;
     assert_problem!(admin.post("/v1/signing-keys", Value::Null).await, 500, "internal");
     assert_eq!(statuses(&app).await, ["active"], "nothing was sealed under a key that is gone");
-    assert!(signing_keys::turn_over(&app.app).await.is_err(), "the log says so again and again");
+    assert!(signing_keys::maintain(&app.app).await.is_err(), "the log says so again and again");
 
     // A process that has the new key makes one; the server hears of it, cannot open it, and says so in the log.
     let restarted = app.replica_with(|settings| {

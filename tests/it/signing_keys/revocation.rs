@@ -52,7 +52,7 @@ async fn t12_an_emergency_revocation_bites_at_once_here_and_elsewhere_after_one_
     revoke(&here, &revoked).await;
     here.event("key.revoked").await;
     here.clock.advance(minutes(DAY + 61));
-    signing_keys::turn_over(&here.app).await.unwrap();
+    signing_keys::maintain(&here.app).await.unwrap();
     let gone = here.admin().await.delete(&format!("/v1/signing-keys/{revoked}"), Value::Null).await;
     assert_problem!(gone, 404, "not_found");
 }
@@ -158,6 +158,6 @@ async fn t12_a_key_that_leaked_is_refused_also_where_none_can_take_its_place() {
     assert!(answer.body["detail"].as_str().unwrap().contains("no key signs"), "{}", answer.body);
     // Started again, it makes another.
     let restarted = app.replica().await;
-    signing_keys::turn_over(&restarted.app).await.unwrap();
+    signing_keys::maintain(&restarted.app).await.unwrap();
     restarted.admin().await.get("/v1/me").await.expect(200);
 }

@@ -45,7 +45,7 @@ async fn t12_a_new_key_is_published_before_it_signs_and_an_old_one_kept_until_it
     assert_eq!(published(&app).await, [new.clone()].into());
     assert_eq!(listed(&app).await, [(new.clone(), "active".into())]);
     app.clock.advance(minutes(DAY));
-    signing_keys::turn_over(&app.app).await.unwrap();
+    signing_keys::maintain(&app.app).await.unwrap();
     assert_eq!(signing_key::Entity::find().count(app.app.db.read()).await.unwrap(), 1);
     ada(&app).await.get("/v1/me").await.expect(200);
 }
@@ -95,11 +95,11 @@ async fn t12_an_old_key_is_followed_up_by_itself_and_by_one_replica_alone() {
     here.register("ada").await;
     let old = kid(&ada(&here).await);
     here.clock.advance(minutes(90 * DAY - 1));
-    signing_keys::turn_over(&here.app).await.unwrap();
+    signing_keys::maintain(&here.app).await.unwrap();
     assert_eq!(statuses(&here).await, ["active"]);
     here.clock.advance(minutes(1));
 
-    let turns = [&here, &there, &here, &there].map(|it| signing_keys::turn_over(&it.app));
+    let turns = [&here, &there, &here, &there].map(|it| signing_keys::maintain(&it.app));
     for turn in futures_util::future::join_all(turns).await {
         turn.unwrap();
     }
@@ -108,7 +108,7 @@ async fn t12_an_old_key_is_followed_up_by_itself_and_by_one_replica_alone() {
     assert_eq!((kid(&ada(&here).await), here.event("key.rotated").await.actor_id), (old.clone(), None));
     here.clock.advance(minutes(20));
     for app in [&here, &there] {
-        signing_keys::turn_over(&app.app).await.unwrap();
+        signing_keys::maintain(&app.app).await.unwrap();
         assert_ne!(kid(&ada(app).await), old, "nothing had to run for the switch");
     }
     assert_eq!(statuses(&here).await, ["active", "retiring"]);
@@ -121,7 +121,7 @@ async fn a_restart_in_the_middle_of_a_rotation_goes_on_with_it() {
     let (before, next) = (ada(&app).await, rotate(&app).await);
     app.clock.advance(minutes(10));
     let restarted = app.replica().await;
-    signing_keys::turn_over(&restarted.app).await.unwrap();
+    signing_keys::maintain(&restarted.app).await.unwrap();
     assert_eq!(kid(&ada(&restarted).await), kid(&before));
     let before = ada(&app).await;
     restarted.clock.advance(minutes(10));

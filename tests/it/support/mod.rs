@@ -63,7 +63,7 @@ impl TestApp {
         change(&mut settings);
         let clock = Arc::new(TestClock::default());
         let app = App::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
-        signing_keys::turn_over(&app).await.unwrap();
+        signing_keys::maintain(&app).await.unwrap();
         let admin_password = setup::first_administrator(&app).await.unwrap().unwrap();
         Self::around(app, clock, Arc::new(directory), admin_password, postgres)
     }
