@@ -317,8 +317,8 @@ async fn migrate(command: &Migrate, settings: &Settings) -> Result<()> {
     } else if !app::is_installed(settings).await? {
         log::report(Level::WARN, app::nothing_there(settings));
     }
-    for change in Database::migrations_at(&url).await? {
-        say(format_args!("{} {}", if change.applied { "applied" } else { "missing" }, change.name))?;
+    for migration in Database::migrations_at(&url).await? {
+        say(format_args!("{} {}", if migration.applied { "applied" } else { "missing" }, migration.name))?;
     }
     Ok(())
 }

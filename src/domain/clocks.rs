@@ -47,13 +47,13 @@ pub async fn check(app: &App) -> Result<Option<TrustedReading>> {
 /// # Errors
 /// When the database fails.
 pub async fn compare(app: &App) -> Result<()> {
-    let ahead = ahead_of_database(app, app.db.feed()).await?;
+    let ahead = ahead_of_database(app, app.db.read_feed()).await?;
     let skew = ahead.unwrap_or_default().abs().to_std().unwrap_or_default();
     app.clock_trust.set_skew(skew);
     let judge_anew = match app.clock_trust.mismatch() {
         None => skew > MAX_SKEW,
         Some(ClockMismatch::Database) => skew <= MAX_SKEW,
-        Some(_) => installation::Entity::row(app.db.feed()).await?.accepted != app.clock_trust.accepted(),
+        Some(_) => installation::Entity::row(app.db.read_feed()).await?.accepted != app.clock_trust.accepted(),
     };
     if judge_anew {
         check(app).await?;

@@ -5,19 +5,19 @@ use crate::{
     error::{Error, Result, Unready},
     live::{
         clock_trust::{ClockMismatch, MAX_SKEW},
-        database::State,
+        database::Availability,
     },
 };
 
 /// Fails with [`Error::NotReady`] and every reason unless the service can serve.
 pub async fn readiness(app: &App) -> Result<()> {
-    let database = app.db.state().await;
+    let database = app.db.availability().await;
     let is_fresh = app.access.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness);
     let clocks_agree = app.clock_trust.skew() <= MAX_SKEW && app.clock_trust.mismatch() != Some(ClockMismatch::Database);
     let checks = [
         (Unready::Stopping, !app.stopping.is_cancelled()),
-        (Unready::Database, database != State::Away),
-        (Unready::ReadOnly, database != State::ReadOnly),
+        (Unready::Database, database != Availability::Unreachable),
+        (Unready::ReadOnly, database != Availability::ReadOnly),
         (Unready::Revocations, is_fresh),
         (Unready::Clock, clocks_agree),
         (Unready::ClockInDoubt, !is_clock_in_doubt(app)),

@@ -82,7 +82,7 @@ pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Iss
     // Before anybody has to wait for us: what is not genuine costs one read.
     let (session, token) = session_of(app, presented).await?.ok_or(Error::InvalidRefreshToken)?;
     let (inside, from) = (app.clone(), source.clone());
-    let rotated = app.db.write_together(move |tx| Box::pin(async move { rotate(&inside, tx, &from, session, token).await }));
+    let rotated = app.db.write_in_group(move |tx| Box::pin(async move { rotate(&inside, tx, &from, session, token).await }));
     match rotated.await? {
         Rotation::Accepted { now, user, roles, session } => issue_tokens(app, now, &user, roles, &session),
         Rotation::SessionEnded => Err(Error::InvalidRefreshToken),

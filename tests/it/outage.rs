@@ -156,7 +156,7 @@ async fn a_start_waits_for_a_database_that_is_not_there_yet_and_for_nothing_that
     let url = cluster::url(proxy.port);
     let connect = |url: String, wait: Duration| async move { Database::connect_to_write(&url.into(), wait).await.map(drop) };
     proxy.set(Flow::Cut);
-    assert!(matches!(connect(url.clone(), Duration::ZERO).await, Err(Error::Silent(_))));
+    assert!(matches!(connect(url.clone(), Duration::ZERO).await, Err(Error::Unreachable(_))));
     let waits = tokio::spawn(connect(url.clone(), PATIENCE * 100));
     tokio::task::yield_now().await;
     proxy.set(Flow::Both);

@@ -1,5 +1,5 @@
-//! How long one request waits for the database: all its statements together, so that its client is told in time that the
-//! database is away. Time spent on anything else, such as a password's hash, does not count.
+//! The deadline of a request: all its waits for the database share one limit, so that its client learns in time that the
+//! database is unavailable. Time spent on anything else, such as hashing a password, does not count.
 
 use std::{
     future::Future,
@@ -9,30 +9,36 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{LIMIT, lease::now};
+use super::TIMEOUT;
 
 tokio::task_local! {
-    /// How long this request has waited for the database, in microseconds. Work without a client has no such count.
+    /// How long the current request has waited for the database, in microseconds. Work without a client has no such count.
     static WAITED: AtomicU64;
 }
 
-/// Runs a request. Its waits for the database, taken together, have the limit that each has elsewhere.
+/// Returns the current time of the runtime's timers.
+#[expect(clippy::disallowed_methods, reason = "time-outs follow this machine's monotonic clock, not the product's clock")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Runs a request. All its waits for the database together have the limit that a single wait has elsewhere.
 pub async fn share_one_deadline<T>(request: impl Future<Output = T>) -> T {
     WAITED.scope(AtomicU64::new(0), request).await
 }
 
-/// `until`, or the moment at which this request has waited long enough.
-pub(super) fn at_most(until: Instant) -> Instant {
+/// Returns `deadline`, or the deadline of the current request if that is earlier.
+pub(super) fn at_most(deadline: Instant) -> Instant {
     WAITED
-        .try_with(|waited| until.min(now() + LIMIT.saturating_sub(Duration::from_micros(waited.load(Ordering::Relaxed)))))
-        .unwrap_or(until)
+        .try_with(|waited| deadline.min(now() + TIMEOUT.saturating_sub(Duration::from_micros(waited.load(Ordering::Relaxed)))))
+        .unwrap_or(deadline)
 }
 
-/// Counts the time that `wait` takes.
+/// Awaits `wait`, and counts the time that it takes towards the limit of the current request.
 pub(super) async fn count<T>(wait: impl Future<Output = T>) -> T {
     let began = now();
-    let done = wait.await;
+    let output = wait.await;
     let micros = u64::try_from(now().saturating_duration_since(began).as_micros()).unwrap_or(u64::MAX);
     _ = WAITED.try_with(|waited| waited.fetch_add(micros, Ordering::Relaxed));
-    done
+    output
 }

@@ -1,4 +1,4 @@
-//! What an error of the database means: that it is away, that it refuses to write, or that a connection is of no use.
+//! What an error of the database means: that it is unavailable, that it refuses writes, or that a connection is unusable.
 
 use std::borrow::Cow;
 
@@ -11,48 +11,47 @@ use sqlx::{
 use crate::error::Error;
 
 impl From<DbErr> for Error {
-    /// A database that is away is `Unavailable`; anything else is unforeseen.
+    /// `Unavailable` when the database is, otherwise `Internal`.
     fn from(err: DbErr) -> Self {
-        if is_away(&err) { Self::Unavailable(err) } else { Self::internal(err) }
+        if is_unavailable(&err) { Self::Unavailable(err) } else { Self::internal(err) }
     }
 }
 
-/// The error of a statement that was not answered in time.
-pub(super) fn late() -> DbErr {
+/// Returns the error of a statement that was not answered in time.
+pub(super) fn timed_out() -> DbErr {
     DbErr::Conn(RuntimeErr::Internal("the database did not answer in time".to_owned()))
 }
 
-/// The error of a statement on a connection that an earlier failure has made useless.
-pub(super) fn broken() -> DbErr {
+/// Returns the error of a statement on a connection that an earlier error has made unusable.
+pub(super) fn unusable_connection() -> DbErr {
     DbErr::Conn(RuntimeErr::Internal("the connection to the database has failed before".to_owned()))
 }
 
-/// Whether the database could not be reached, or could not take the work in time.
-#[must_use]
-pub fn is_away(err: &DbErr) -> bool {
+/// Returns whether the database could not be reached, or could not do the work in time.
+pub fn is_unavailable(err: &DbErr) -> bool {
     match err {
-        // Nobody opens a connection but to a database that was there once, so refusing one is a state that passes.
+        // A process starts only with a database that it can connect to, so a connection that is refused later is transient.
         DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
-        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => passes(cause),
+        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => is_transient(cause),
         _ => false,
     }
 }
 
-/// Whether the cause is a state of the database or of the way to it, which passes, and not the work itself.
-pub(super) fn passes(err: &sqlx::Error) -> bool {
+/// Returns whether the cause is a state of the database or of the network that may end, and not the statement itself.
+fn is_transient(err: &sqlx::Error) -> bool {
     match err {
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(err) => code(err.as_ref()).is_some_and(Code::passes),
+        sqlx::Error::Database(err) => code(err.as_ref()).is_some_and(Code::is_transient),
         _ => false,
     }
 }
 
-/// Whether a database that cannot be opened may be there a little later. A refused password or name will not pass.
-pub(super) fn may_come(err: &sqlx::Error) -> bool {
+/// Returns whether a database that cannot be opened may be available a little later. A wrong password or name is not.
+pub(super) fn may_become_available(err: &sqlx::Error) -> bool {
     match err {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(err) => code(err.as_ref()).is_some_and(|code| match code {
@@ -63,12 +62,12 @@ pub(super) fn may_come(err: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the database only reads: a standby, or a database or file that is set so.
+/// Returns whether PostgreSQL is read only: a standby, or set to be so.
 pub(super) fn is_read_only(err: &sqlx::Error) -> bool {
     matches!(err, sqlx::Error::Database(err) if matches!(code(err.as_ref()), Some(Code::Postgres(code)) if code == "25006"))
 }
 
-/// Whether somebody else holds a lock that a statement waited for.
+/// Returns whether a statement waited too long for a lock.
 pub(super) fn is_locked(err: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = err else { return false };
     let sqlx::Error::Database(cause) = cause.as_ref() else { return false };
@@ -78,7 +77,7 @@ pub(super) fn is_locked(err: &DbErr) -> bool {
     })
 }
 
-/// Whether the database cannot write at present: it only reads, its disk is full or fails.
+/// Returns whether the database cannot write at present: it is read only, or its disk is full or fails.
 pub(super) fn refuses_writes(err: &sqlx::Error) -> bool {
     let sqlx::Error::Database(err) = err else { return false };
     code(err.as_ref()).is_some_and(|code| match code {
@@ -87,8 +86,8 @@ pub(super) fn refuses_writes(err: &sqlx::Error) -> bool {
     })
 }
 
-/// Whether a connection is of no use after this error.
-pub(super) fn breaks(err: &sqlx::Error, in_transaction: bool) -> bool {
+/// Returns whether a connection is unusable after this error.
+pub(super) fn makes_unusable(err: &sqlx::Error, in_transaction: bool) -> bool {
     let sqlx::Error::Database(err) = err else {
         return !matches!(
             err,
@@ -96,21 +95,21 @@ pub(super) fn breaks(err: &sqlx::Error, in_transaction: bool) -> bool {
         );
     };
     code(err.as_ref()).is_none_or(|code| match code {
-        // A transaction that PostgreSQL has aborted, or a statement that it gave up, costs the transaction alone.
+        // The transaction was aborted or the statement cancelled: the connection remains usable.
         Code::Postgres(ref class) if class.starts_with("40") || class == "55P03" || class == "57014" => false,
-        Code::Postgres(_) => code.passes(),
-        // SQLite ends the transaction by itself after some errors, so that what follows would not be part of it.
+        Code::Postgres(_) => code.is_transient(),
+        // After some errors SQLite has ended the transaction, so later statements would not be part of it.
         Code::Sqlite(5 | 6) => in_transaction,
         Code::Sqlite(code) => !matches!(code, 1 | 19),
     })
 }
 
-/// Whether a failed COMMIT is certain to have changed nothing: the database itself says that it failed.
-pub(super) fn is_certain(err: &DbErr) -> bool {
+/// Returns whether a failed COMMIT has certainly changed nothing, because the database itself reported the failure.
+pub(super) fn is_rolled_back(err: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = err else { return false };
     let sqlx::Error::Database(cause) = cause.as_ref() else { return false };
     match cause.try_downcast_ref::<PgDatabaseError>() {
-        // FATAL and PANIC end the connection or the server, perhaps after the commit was on disk.
+        // FATAL and PANIC end the connection or the server, possibly after the commit was on disk.
         Some(cause) => cause.severity() == PgSeverity::Error,
         None => true,
     }
@@ -133,10 +132,10 @@ fn code(err: &dyn DatabaseError) -> Option<Code<'_>> {
 
 impl Code<'_> {
     /// SQLite: BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL. PostgreSQL: connection exceptions
-    /// (08), read-only transactions and expired ones (25006, 25P03, 25P04), refused log-ins (28), databases that are gone
-    /// (3D), serialization failures (40), insufficient resources (53), locks (55P03), operator intervention, which a
-    /// statement time-out is too (57), and system errors (58).
-    fn passes(self) -> bool {
+    /// (08), transactions that are read only or timed out (25006, 25P03, 25P04), refused log-ins (28), missing databases (3D),
+    /// serialization failures (40), insufficient resources (53), locks that are not available (55P03), operator intervention,
+    /// which includes statement time-outs (57), and system errors (58).
+    fn is_transient(self) -> bool {
         match self {
             Self::Postgres(code) => {
                 ["08", "28", "3D", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
@@ -152,17 +151,17 @@ mod tests {
     use super::Code;
 
     #[test]
-    fn states_that_pass_are_told_from_faults_of_a_statement() {
-        for away in [
+    fn transient_states_are_distinguished_from_errors_of_a_statement() {
+        for transient in [
             "08006", "25006", "25P03", "28P01", "3D000", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03",
             "58030",
         ] {
-            assert!(Code::Postgres(away.into()).passes(), "{away}");
+            assert!(Code::Postgres(transient.into()).is_transient(), "{transient}");
         }
         for fault in ["22P02", "23505", "25P02", "42601", "42P01", "55000", "XX000"] {
-            assert!(!Code::Postgres(fault.into()).passes(), "{fault}");
+            assert!(!Code::Postgres(fault.into()).is_transient(), "{fault}");
         }
-        assert!([5, 6, 7, 8, 9, 10, 13, 14, 15].map(Code::Sqlite).into_iter().all(Code::passes));
-        assert!(![1, 2, 3, 11, 12, 19, 20, 21, 26].map(Code::Sqlite).into_iter().any(Code::passes));
+        assert!([5, 6, 7, 8, 9, 10, 13, 14, 15].map(Code::Sqlite).into_iter().all(Code::is_transient));
+        assert!(![1, 2, 3, 11, 12, 19, 20, 21, 26].map(Code::Sqlite).into_iter().any(Code::is_transient));
     }
 }

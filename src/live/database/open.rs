@@ -1,4 +1,4 @@
-//! Opening: what a URL names, what a connection is told, and waiting for a database that is not there yet.
+//! Opening a database: its URL, the options of its connections, and the wait for a database that is not available yet.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,32 +15,33 @@ use sqlx::{
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use tokio::time::{sleep, timeout};
-
-use super::{
-    Database, Error, FEED_LIMIT, LIMIT, Reader, failure,
-    lease::{Condition, Pool, now},
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
 };
+
+use super::{Database, Error, FEED_TIMEOUT, Reader, TIMEOUT, deadline::now, failure, pool::Pool, pool_health::PoolHealth};
 use crate::{config::database_url, live::files};
 
-/// How long one attempt to open a connection may take at the start.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long to wait before the next attempt.
-const AGAIN: Duration = Duration::from_millis(500);
-/// How long one statement may take that nobody waits for any more (PostgreSQL).
+/// How long an attempt to open the first connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before the next attempt.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The server's limit for a statement whose client no longer waits (PostgreSQL).
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one statement may wait for a lock (PostgreSQL).
+/// How long a statement may wait for a lock (PostgreSQL).
 const LOCK_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// A replica that freezes inside a transaction gives its locks back after this long (PostgreSQL).
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(3);
-/// How long a writer waits for its turn in this process, and then for another process (SQLite): together less than `LIMIT`.
-pub(super) const TURN_TIMEOUT: Duration = Duration::from_millis(850);
+/// When the server ends the transaction of a replica that has frozen, and releases its locks (PostgreSQL).
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a writer waits for other writers of this process, and again for those of other processes (SQLite). Twice this is
+/// less than [`TIMEOUT`].
+pub(super) const WRITE_LOCK_TIMEOUT: Duration = Duration::from_millis(850);
 const POSTGRES_CONNECTIONS: u32 = 20;
 pub(super) const SQLITE_READERS: u32 = 4;
-/// Connections for the feed: the follower's, and one for a request that reads the role map or the key ring again.
+/// The connections for the feed: one for its follower, and one for a request that reloads the role map or the key ring.
 const FEED_CONNECTIONS: u32 = 2;
 
-/// How to reach a database.
+/// Where a database is, and how to connect to it.
 #[derive(Clone, Debug)]
 pub(super) enum DatabaseAddress {
     Sqlite(PathBuf, Box<SqliteConnectOptions>),
@@ -48,37 +49,28 @@ pub(super) enum DatabaseAddress {
 }
 
 impl Database {
-    /// Opens `sqlite://path` (the file is made, with mode 0600, if it is missing; its directory is not) or
-    /// `postgres://user:password@host/name`. In a path, `%`, `?` and `#` are percent-encoded.
-    ///
-    /// # Errors
-    /// [`Error::Url`], [`Error::File`], [`Error::Silent`], [`Error::Encoding`] or [`Error::Connect`].
+    /// Opens `sqlite://path` or `postgres://user:password@host/name`. In a path, `%`, `?` and `#` are percent-encoded. Creates
+    /// the file of a SQLite database with mode 0600 if it does not exist, but not its directory.
     pub async fn connect(url: &SecretString) -> Result<Self, Error> {
         open(address(url)?).await.map(|(db, _)| db)
     }
 
-    /// The file of a SQLite database.
-    ///
-    /// # Errors
-    /// [`Error::Url`].
+    /// Returns the path of a SQLite database, and `None` for PostgreSQL.
     pub fn file(url: &SecretString) -> Result<Option<PathBuf>, Error> {
         let url = url.expose_secret();
         url.starts_with("sqlite:").then(|| sqlite_path(url)).transpose()
     }
 
-    /// As [`Self::connect`], for a process that will write. Waits for so long for a database that is not there yet or
-    /// accepts no writes yet, and says so in the log. What time will not mend is reported at once.
-    ///
-    /// # Errors
-    /// As [`Self::connect`], and [`Error::ReadOnly`].
+    /// As [`Self::connect`], for a process that will write. While the database is unavailable or accepts no writes, waits for
+    /// `wait` at most, and logs that it waits. Fails at once with an error that waiting cannot resolve.
     pub async fn connect_to_write(url: &SecretString, wait: Duration) -> Result<Self, Error> {
-        let (address, until) = (address(url)?, now() + wait);
+        let (address, deadline) = (address(url)?, now() + wait);
         let mut has_waited = false;
         loop {
             let err = match open(address.clone()).await {
                 Ok((db, true)) => {
                     if has_waited {
-                        tracing::info!("the database is there");
+                        tracing::info!("the database is available");
                     }
                     return Ok(db);
                 }
@@ -88,7 +80,7 @@ impl Database {
                 }
                 Err(err) => err,
             };
-            if now() >= until || !err.may_pass() {
+            if now() >= deadline || !err.is_transient() {
                 return Err(err);
             }
             if !has_waited {
@@ -96,17 +88,17 @@ impl Database {
                 tracing::warn!(why = %err, cause, seconds = wait.as_secs(), "waiting for the database");
                 has_waited = true;
             }
-            sleep(AGAIN.min(until.saturating_duration_since(now()))).await;
+            sleep(RETRY_AFTER.min(deadline.saturating_duration_since(now()))).await;
         }
     }
 }
 
 impl Error {
-    /// Whether the database may be there a little later.
-    fn may_pass(&self) -> bool {
+    /// Returns whether the database may be available a little later.
+    fn is_transient(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::ReadOnly => true,
-            Self::Connect(DbErr::Conn(RuntimeErr::SqlxError(cause))) => failure::may_come(cause),
+            Self::Unreachable(_) | Self::ReadOnly => true,
+            Self::Connect(DbErr::Conn(RuntimeErr::SqlxError(cause))) => failure::may_become_available(cause),
             _ => false,
         }
     }
@@ -124,38 +116,38 @@ fn address(url: &SecretString) -> Result<DatabaseAddress, Error> {
     let limits = [
         ("statement_timeout", STATEMENT_TIMEOUT.as_millis()),
         ("lock_timeout", LOCK_TIMEOUT.as_millis()),
-        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.as_millis()),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT.as_millis()),
     ];
     Ok(DatabaseAddress::Postgres(Box::new(options.application_name("vestibule").options(limits).disable_statement_logging())))
 }
 
-/// Opens the database, and says whether it accepts writes at present.
+/// Opens the database, and returns it with whether it accepts writes.
 async fn open(address: DatabaseAddress) -> Result<(Database, bool), Error> {
-    let condition = Arc::default();
+    let health = Arc::default();
     let (reader, writer, feed, writable) = match &address {
         DatabaseAddress::Sqlite(path, options) => {
-            let (reader, writer, feed) = open_sqlite(path, options, &condition).await?;
+            let (reader, writer, feed) = open_sqlite(path, options, &health).await?;
             (reader, writer, feed, true)
         }
         DatabaseAddress::Postgres(options) => {
             let writable = try_postgres(options).await?;
-            let pool = |connections| Pool::postgres((**options).clone(), connections, LIMIT, &condition);
+            let pool = |connections| Pool::postgres((**options).clone(), connections, TIMEOUT, &health);
             let both = pool(POSTGRES_CONNECTIONS);
             (both.clone(), both, pool(FEED_CONNECTIONS), writable)
         }
     };
     let db = Database {
-        reader: Reader { pool: reader, limit: LIMIT },
+        reader: Reader { pool: reader, timeout: TIMEOUT },
         writer,
-        feed: Reader { pool: feed, limit: FEED_LIMIT },
-        group: Arc::default(),
-        probe: Arc::default(),
+        feed: Reader { pool: feed, timeout: FEED_TIMEOUT },
+        group_commit: Arc::default(),
+        last_probe: Arc::default(),
         address: Arc::new(address),
     };
     Ok((db, writable))
 }
 
-/// The file that a `sqlite:` URL names.
+/// Returns the path in a `sqlite:` URL.
 pub(super) fn sqlite_path(url: &str) -> Result<PathBuf, Error> {
     let path = url.split_once('?').map_or(url, |(path, _)| path);
     let options: SqliteConnectOptions = path.parse().map_err(|_| Error::Url("is not a valid sqlite:// URL".into()))?;
@@ -166,43 +158,39 @@ pub(super) fn sqlite_path(url: &str) -> Result<PathBuf, Error> {
 }
 
 fn sqlite_options(path: &Path) -> SqliteConnectOptions {
-    // `create_if_missing` stays off: when the file goes away under a running process, that is an error, not a fresh start.
+    // Without `create_if_missing`: if the file disappears while the process runs, that is an error and not a new database.
     SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(TURN_TIMEOUT)
+        .busy_timeout(WRITE_LOCK_TIMEOUT)
         .disable_statement_logging()
 }
 
-async fn open_sqlite(
-    path: &Path,
-    options: &SqliteConnectOptions,
-    condition: &Arc<Condition>,
-) -> Result<(Pool, Pool, Pool), Error> {
+async fn open_sqlite(path: &Path, options: &SqliteConnectOptions, health: &Arc<PoolHealth>) -> Result<(Pool, Pool, Pool), Error> {
     let failed = |source| Error::File { path: path.to_owned(), source };
-    let turn = take_turn(path).await.map_err(failed)?;
+    let lock = lock_directory(path).await.map_err(failed)?;
     create(path).map_err(failed)?;
-    let writer = Pool::sqlite(options.clone(), 1, TURN_TIMEOUT, condition);
-    writer.lease().await.map_err(Error::Connect)?;
-    drop(turn);
+    let writer = Pool::sqlite(options.clone(), 1, WRITE_LOCK_TIMEOUT, health);
+    writer.acquire().await.map_err(Error::Connect)?;
+    drop(lock);
     let reads = options.clone().pragma("query_only", "ON");
-    let readers = |connections| Pool::sqlite(reads.clone(), connections, LIMIT, condition);
+    let readers = |connections| Pool::sqlite(reads.clone(), connections, TIMEOUT, health);
     let (reader, feed) = (readers(SQLITE_READERS), readers(FEED_CONNECTIONS));
-    reader.lease().await.map_err(Error::Connect)?;
+    reader.acquire().await.map_err(Error::Connect)?;
     Ok((reader, writer, feed))
 }
 
-/// Turning the write-ahead log on needs a lock that SQLite does not wait for, so first starts take turns.
-/// The lock is on the directory: closing a second handle of the file itself would drop SQLite's own locks.
-async fn take_turn(path: &Path) -> io::Result<File> {
+/// Locks the directory while the database is opened for the first time: to enable the write-ahead log, SQLite needs a lock for
+/// which it does not wait. The lock is not on the file, because closing a second handle of it would drop SQLite's own locks.
+async fn lock_directory(path: &Path) -> io::Result<File> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = File::open(directory)?;
-    tokio::task::spawn_blocking(move || directory.lock().map(|()| directory)).await.map_err(io::Error::other)?
+    spawn_blocking(move || directory.lock().map(|()| directory)).await.map_err(io::Error::other)?
 }
 
-/// Makes the file before SQLite does, readable by its owner alone; SQLite gives its `-wal` and `-shm` the same mode.
+/// Creates the file before SQLite does, so that only its owner can read it. SQLite gives `-wal` and `-shm` the same mode.
 fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -214,8 +202,8 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens one connection, for its reason if it is refused: a pool would try again until its time is up and not say why.
-/// Gives whether the database accepts writes.
+/// Opens one connection without a pool, which would retry until its timeout and hide the cause. Returns whether the database
+/// accepts writes.
 async fn try_postgres(options: &PgConnectOptions) -> Result<bool, Error> {
     const STATE: &str = "SELECT current_setting('server_encoding'), current_setting('transaction_read_only') = 'off'";
     let attempt = async {
@@ -225,11 +213,11 @@ async fn try_postgres(options: &PgConnectOptions) -> Result<bool, Error> {
         connection.close().await?;
         Ok::<_, sqlx::Error>(state)
     };
-    let (encoding, writable) = match timeout(CONNECT, attempt).await {
+    let (encoding, writable) = match timeout(CONNECT_TIMEOUT, attempt).await {
         Ok(Ok(state)) => state,
-        Ok(Err(err @ sqlx::Error::Io(_))) => return Err(Error::Silent(Some(Arc::new(err)))),
+        Ok(Err(err @ sqlx::Error::Io(_))) => return Err(Error::Unreachable(Some(Arc::new(err)))),
         Ok(Err(err)) => return Err(Error::Connect(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(err))))),
-        Err(_) => return Err(Error::Silent(None)),
+        Err(_) => return Err(Error::Unreachable(None)),
     };
     if encoding == "UTF8" { Ok(writable) } else { Err(Error::Encoding(encoding)) }
 }

@@ -1,4 +1,5 @@
-//! The schema: which changes the database has had, and making the rest, however many processes start at once.
+//! The migrations of the schema: which of them the database has, and applying the rest, also when many processes start at
+//! once.
 
 use std::{
     fs,
@@ -21,44 +22,41 @@ use super::{
 };
 use crate::entity::user_word;
 
-/// How long each answer may take while it is this process's turn, but for the changes themselves.
-const ANSWER: Duration = Duration::from_secs(10);
-/// How long the changes may take. It is there for a connection that has died; a large table takes its time.
-const CHANGES: Duration = Duration::from_hours(1);
-/// How long a migration waits for another process that writes (SQLite), which is no fault.
-const BUSY: Duration = Duration::from_secs(30);
-/// How often it is asked whether another replica's migration is over (PostgreSQL).
-const AGAIN: Duration = Duration::from_millis(250);
-/// `vestibul` in ASCII: the advisory lock of whoever migrates (PostgreSQL).
+/// How long each statement of a migration may take, except the changes themselves.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the changes may take. Large tables take long; the limit ends the wait for a dead connection.
+const CHANGES_TIMEOUT: Duration = Duration::from_hours(1);
+/// How long a migration waits for another process that writes (SQLite).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause before the next attempt while another replica is migrating (PostgreSQL).
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// The key of the advisory lock of a migration (PostgreSQL): `vestibul` in ASCII.
 const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
 
-/// One change of the schema, and whether the database has had it.
+/// A migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Its file's name, which begins with its date.
+pub struct Migration {
+    /// The name of its file, which begins with its date.
     pub name: String,
-    /// Whether the database has had it.
+    /// Whether the database has it.
     pub applied: bool,
 }
 
 impl Database {
-    /// Brings the schema up to date, all changes or none, however many processes start at once and wherever one is killed.
-    /// Waiting for another replica's migration is no fault, so it has no end; each answer of the database has a deadline.
-    ///
-    /// # Errors
-    /// [`Error::Newer`] or [`Error::Migrate`].
+    /// Applies every migration that the database does not have, in one transaction. Waits without limit while another replica
+    /// is migrating; each statement has a deadline.
     pub async fn migrate(&self) -> Result<(), Error> {
-        let connection = self.connection();
+        let connection = self.migration_connection();
         let tx = loop {
-            if let Some(tx) = answer(take_turn(&connection)).await? {
+            if let Some(tx) = statement(begin_migration(&connection)).await? {
                 break tx;
             }
-            tracing::info!("another process is migrating the database: waiting for it");
-            sleep(AGAIN).await;
+            tracing::info!("waiting for another process that is migrating the database");
+            sleep(RETRY_AFTER).await;
         };
-        let applied = answer(vestibule_migration::applied(&tx)).await?;
-        changes(&applied)?;
-        within(CHANGES, async {
+        let applied = statement(vestibule_migration::applied(&tx)).await?;
+        migrations(&applied)?;
+        within(CHANGES_TIMEOUT, async {
             Migrator::up(&tx, None).await?;
             if !applied.iter().any(|name| name == vestibule_migration::SEARCH) {
                 user_word::fill(&tx).await?;
@@ -66,49 +64,43 @@ impl Database {
             tx.commit().await
         })
         .await?;
-        // SQLite folds its log into the file only when the last connection closes.
-        answer(connection.close()).await
+        // SQLite moves its log into the file only when the last connection closes.
+        statement(connection.close()).await
     }
 
-    /// The changes of the schema that this program knows, oldest first. Changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Newer`] or [`Error::Migrate`].
-    pub async fn migrations(&self) -> Result<Vec<Change>, Error> {
-        let connection = self.connection();
-        let applied = answer(vestibule_migration::applied(&connection)).await?;
-        answer(connection.close()).await?;
-        changes(&applied)
+    /// Returns the migrations that this program knows, oldest first.
+    pub async fn migrations(&self) -> Result<Vec<Migration>, Error> {
+        let connection = self.migration_connection();
+        let applied = statement(vestibule_migration::applied(&connection)).await?;
+        statement(connection.close()).await?;
+        migrations(&applied)
     }
 
-    /// As [`Self::migrations`], of a database that may not be there yet: it is not made.
-    ///
-    /// # Errors
-    /// As [`Self::connect`] and [`Self::migrations`].
-    pub async fn migrations_at(url: &SecretString) -> Result<Vec<Change>, Error> {
+    /// As [`Self::migrations`], for a database that may not exist yet. Does not create it.
+    pub async fn migrations_at(url: &SecretString) -> Result<Vec<Migration>, Error> {
         if url.expose_secret().starts_with("sqlite:") {
             let path = sqlite_path(url.expose_secret())?;
-            // SQLite would write to an empty file.
+            // Not opened if it is empty: SQLite would write to it.
             match fs::metadata(&path) {
                 Ok(file) if file.len() > 0 => {}
                 Err(source) if ![NotFound, NotADirectory].contains(&source.kind()) => {
                     return Err(Error::File { path, source });
                 }
-                _ => return changes(&[]),
+                _ => return migrations(&[]),
             }
         }
         let db = Self::connect(url).await?;
-        let changes = db.migrations().await;
+        let migrations = db.migrations().await;
         db.close().await;
-        changes
+        migrations
     }
 
-    /// A connection for SeaORM's migrations, which take none but its own. It is of no pool that requests use.
-    pub(super) fn connection(&self) -> DatabaseConnection {
+    /// Returns a connection of the type that SeaORM's migrations need. It belongs to none of the pools that requests use.
+    pub(super) fn migration_connection(&self) -> DatabaseConnection {
         match &*self.address {
             DatabaseAddress::Sqlite(_, options) => {
                 let pool: SqlitePool =
-                    PoolOptions::new().max_connections(1).connect_lazy_with(options.clone().busy_timeout(BUSY));
+                    PoolOptions::new().max_connections(1).connect_lazy_with(options.clone().busy_timeout(BUSY_TIMEOUT));
                 pool.into()
             }
             DatabaseAddress::Postgres(options) => {
@@ -119,16 +111,16 @@ impl Database {
     }
 }
 
-/// Begins the transaction of a migration; `None` while another process is migrating.
-async fn take_turn(connection: &DatabaseConnection) -> Result<Option<DatabaseTransaction>, DbErr> {
+/// Begins the transaction of a migration. Returns `None` while another process is migrating.
+async fn begin_migration(connection: &DatabaseConnection) -> Result<Option<DatabaseTransaction>, DbErr> {
     let options =
         TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
     let tx = connection.begin_with_options(options).await?;
     if tx.get_database_backend() == DbBackend::Postgres {
-        // The last of these gives the locks of a replica back that freezes half-way.
-        let limits =
+        // The last of these releases the locks of a replica that freezes during its migration.
+        let timeouts =
             "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '60s'";
-        tx.execute_unprepared(limits).await?;
+        tx.execute_unprepared(timeouts).await?;
         let lock = format!("SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})");
         let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
         if !row.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)) {
@@ -139,19 +131,19 @@ async fn take_turn(connection: &DatabaseConnection) -> Result<Option<DatabaseTra
     Ok(Some(tx))
 }
 
-async fn answer<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
-    within(BUSY + ANSWER, work).await
+async fn statement<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
+    within(BUSY_TIMEOUT + STATEMENT_TIMEOUT, work).await
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
-    timeout(limit, work).await.unwrap_or_else(|_| Err(failure::late())).map_err(Error::Migrate)
+    timeout(limit, work).await.unwrap_or_else(|_| Err(failure::timed_out())).map_err(Error::Migrate)
 }
 
-fn changes(applied: &[String]) -> Result<Vec<Change>, Error> {
+fn migrations(applied: &[String]) -> Result<Vec<Migration>, Error> {
     let known = vestibule_migration::known();
-    if let Some(stranger) = applied.iter().find(|name| !known.contains(name)) {
-        return Err(Error::Newer(stranger.clone()));
+    if let Some(unknown) = applied.iter().find(|name| !known.contains(name)) {
+        return Err(Error::NewerSchema(unknown.clone()));
     }
-    let change = |name: String| Change { applied: applied.contains(&name), name };
-    Ok(known.into_iter().map(change).collect())
+    let migration = |name: String| Migration { applied: applied.contains(&name), name };
+    Ok(known.into_iter().map(migration).collect())
 }

@@ -1,4 +1,4 @@
-//! Reading and writing with deadlines: what `Database` hands out.
+//! Statements with deadlines: a reader for statements outside a transaction, and a transaction that writes.
 
 use std::{future::Future, time::Duration};
 
@@ -9,48 +9,50 @@ use tokio::{
 };
 
 use super::{
-    deadline, failure,
-    lease::{Lease, Pool, now},
+    connection::Connection,
+    deadline::{self, now},
+    failure,
+    pool::Pool,
 };
 use crate::error::Error;
 
-/// How long a COMMIT may take at least, however late it is sent: given up, its outcome is unknown.
-const COMMIT: Duration = Duration::from_millis(200);
+/// The least time for a COMMIT, however late it is sent: when it is cancelled, its outcome is unknown.
+const COMMIT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Gives `work` up when `until` has come, or when this request has waited for the database long enough.
-pub(super) async fn by<T>(until: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-    let until = deadline::at_most(until);
-    if until <= now() {
-        return Err(failure::late());
+/// Cancels `work` at `deadline`, or when the current request has waited for the database long enough.
+pub(super) async fn by<T>(deadline: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    let deadline = deadline::at_most(deadline);
+    if deadline <= now() {
+        return Err(failure::timed_out());
     }
-    answered(until, pool, work).await
+    run_until(deadline, pool, work).await
 }
 
-/// Ends a transaction with `COMMIT` or `ROLLBACK`, which is worth waiting for a little longer.
-async fn end(lease: &mut Lease, how: &str, until: Instant, pool: &Pool) -> Result<(), DbErr> {
-    answered(deadline::at_most(until).max(now() + COMMIT), pool, lease.end(how)).await
+/// Ends a transaction with `COMMIT` or `ROLLBACK`, which may exceed the deadline a little.
+async fn end(connection: &mut Connection, statement: &str, deadline: Instant, pool: &Pool) -> Result<(), DbErr> {
+    run_until(deadline::at_most(deadline).max(now() + COMMIT_TIMEOUT), pool, connection.end(statement)).await
 }
 
-async fn answered<T>(until: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-    deadline::count(timeout_at(until, work)).await.unwrap_or_else(|_| {
-        pool.condition.suspect_all();
-        Err(failure::late())
+async fn run_until<T>(deadline: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    deadline::count(timeout_at(deadline, work)).await.unwrap_or_else(|_| {
+        pool.health.suspect_all();
+        Err(failure::timed_out())
     })
 }
 
-/// For queries outside a transaction. Each must be answered within a limit.
+/// Runs statements outside a transaction. Each must finish within the timeout.
 #[derive(Clone, Debug)]
 pub struct Reader {
     pub(super) pool: Pool,
-    pub(super) limit: Duration,
+    pub(super) timeout: Duration,
 }
 
-/// Runs one statement on a connection borrowed for it.
+/// Runs one statement on a borrowed connection.
 macro_rules! read {
-    ($reader:expr, $lease:ident => $work:expr) => {{
+    ($reader:expr, $connection:ident => $work:expr) => {{
         let pool = &$reader.pool;
-        by(now() + $reader.limit, pool, async {
-            let mut $lease = pool.lease().await?;
+        by(now() + $reader.timeout, pool, async {
+            let mut $connection = pool.acquire().await?;
             $work.await
         })
         .await
@@ -64,45 +66,45 @@ impl ConnectionTrait for Reader {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        read!(self, lease => lease.execute(statement))
+        read!(self, connection => connection.execute(statement))
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        read!(self, lease => lease.execute_unprepared(sql))
+        read!(self, connection => connection.execute_unprepared(sql))
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        read!(self, lease => lease.query_one(statement))
+        read!(self, connection => connection.query_one(statement))
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        read!(self, lease => lease.query_all(statement))
+        read!(self, connection => connection.query_all(statement))
     }
 }
 
-/// A transaction that will write. All of it must be done by a deadline. Dropped without [`Transaction::commit`], it is
-/// rolled back.
+/// A transaction that will write, with one deadline for all its statements. It is rolled back when it is dropped without
+/// [`Transaction::commit`].
 #[derive(Debug)]
 pub struct Transaction {
-    inside: Mutex<Inside>,
+    state: Mutex<State>,
     pool: Pool,
-    until: Instant,
+    deadline: Instant,
 }
 
 #[derive(Debug)]
-struct Inside {
-    lease: Lease,
-    /// Whether a statement has failed: PostgreSQL answers COMMIT with success then, and rolls back.
+struct State {
+    connection: Connection,
+    /// Whether a statement has failed. PostgreSQL then rolls back at COMMIT, and reports success.
     has_failed: bool,
 }
 
 /// Why a transaction was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// It has changed nothing.
+    /// The transaction has changed nothing.
     #[error(transparent)]
     Failed(DbErr),
-    /// The answer is missing: it may be committed or not.
+    /// No answer arrived, so it is unknown whether the transaction was committed.
     #[error("it is unknown whether the transaction was committed")]
     Unknown(#[source] DbErr),
 }
@@ -124,52 +126,45 @@ impl From<CommitError> for Error {
 }
 
 impl Transaction {
-    pub(super) async fn begin(pool: &Pool, until: Instant) -> Result<Self, DbErr> {
-        let lease = by(until, pool, async {
-            let mut lease = pool.lease().await?;
-            lease.begin().await?;
-            Ok(lease)
+    pub(super) async fn begin(pool: &Pool, deadline: Instant) -> Result<Self, DbErr> {
+        let connection = by(deadline, pool, async {
+            let mut connection = pool.acquire().await?;
+            connection.begin().await?;
+            Ok(connection)
         });
-        let inside = Inside { lease: lease.await?, has_failed: false };
-        Ok(Self { inside: Mutex::new(inside), pool: pool.clone(), until })
+        let state = State { connection: connection.await?, has_failed: false };
+        Ok(Self { state: Mutex::new(state), pool: pool.clone(), deadline })
     }
 
-    /// Makes all of it durable, or nothing.
-    ///
-    /// # Errors
-    /// [`CommitError::Failed`] when nothing was changed, and [`CommitError::Unknown`] when that cannot be said.
+    /// Commits the transaction. When this returns, the changes are durable.
     pub async fn commit(self) -> Result<(), CommitError> {
-        let Inside { mut lease, has_failed } = self.inside.into_inner();
+        let State { mut connection, has_failed } = self.state.into_inner();
         if has_failed && self.pool.backend() == DbBackend::Postgres {
             return Err(CommitError::Failed(DbErr::Custom("a statement of the transaction failed".to_owned())));
         }
-        if !lease.is_sound() {
-            return Err(CommitError::Failed(failure::broken()));
+        if !connection.is_usable() {
+            return Err(CommitError::Failed(failure::unusable_connection()));
         }
-        end(&mut lease, "COMMIT", self.until, &self.pool)
-            .await
-            .map_err(|err| if failure::is_certain(&err) { CommitError::Failed(err) } else { CommitError::Unknown(err) })
+        let committed = end(&mut connection, "COMMIT", self.deadline, &self.pool).await;
+        committed.map_err(|err| if failure::is_rolled_back(&err) { CommitError::Failed(err) } else { CommitError::Unknown(err) })
     }
 
-    /// Undoes all of it, and waits until that is done.
-    ///
-    /// # Errors
-    /// When the database did not answer; it rolls back all the same.
+    /// Rolls the transaction back, and waits until that is done. If no answer arrives, the database rolls back all the same.
     pub async fn rollback(self) -> Result<(), DbErr> {
-        let mut inside = self.inside.into_inner();
-        end(&mut inside.lease, "ROLLBACK", self.until, &self.pool).await
+        let mut state = self.state.into_inner();
+        end(&mut state.connection, "ROLLBACK", self.deadline, &self.pool).await
     }
 }
 
 /// Runs one statement of a transaction.
-macro_rules! inside {
-    ($transaction:expr, $lease:ident => $work:expr) => {{
-        let Transaction { inside, pool, until } = $transaction;
-        by(*until, pool, async {
-            let mut inside = inside.lock().await;
-            let $lease = &mut inside.lease;
+macro_rules! run_in {
+    ($transaction:expr, $connection:ident => $work:expr) => {{
+        let Transaction { state, pool, deadline } = $transaction;
+        by(*deadline, pool, async {
+            let mut state = state.lock().await;
+            let $connection = &mut state.connection;
             let result = $work.await;
-            inside.has_failed |= result.is_err();
+            state.has_failed |= result.is_err();
             result
         })
         .await
@@ -183,18 +178,18 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        inside!(self, lease => lease.execute(statement))
+        run_in!(self, connection => connection.execute(statement))
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        inside!(self, lease => lease.execute_unprepared(sql))
+        run_in!(self, connection => connection.execute_unprepared(sql))
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        inside!(self, lease => lease.query_one(statement))
+        run_in!(self, connection => connection.query_one(statement))
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        inside!(self, lease => lease.query_all(statement))
+        run_in!(self, connection => connection.query_all(statement))
     }
 }

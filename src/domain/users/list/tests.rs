@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Settings,
     entity::user::Status,
-    live::{clock, database::tests::places::TestDatabase},
+    live::{clock, database::tests::test_database::TestDatabase},
 };
 
 const SORTS: [Sort; 4] = [Sort::Newest, Sort::Oldest, Sort::Email, Sort::EmailDescending];

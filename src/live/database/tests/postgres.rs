@@ -1,32 +1,37 @@
-//! A PostgreSQL server for the length of a test run: own directory, no port, nothing kept.
+//! A PostgreSQL server for a test run. It listens on no port, and its data is deleted afterwards.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Once;
+use std::{
+    env, fs,
+    io::{self, BufRead, BufReader, Write},
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Once,
+};
+
 use tempfile::TempDir;
 
 /// `nobody` on Debian; PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// That there is no server is said once in a run.
-static SAID: Once = Once::new();
+/// The message that PostgreSQL is missing is printed once.
+static REPORTED: Once = Once::new();
 
-/// A running server. It stops when this is dropped, and also when the test process dies in any other way.
+/// A running server. It stops when this is dropped and when the test process is killed.
 pub struct TemporaryPostgres {
     server: Child,
     directory: TempDir,
 }
 
 impl TemporaryPostgres {
-    /// Starts a server, or says on standard error why there is none. With `CI=true` there has to be one.
+    /// Starts a server. Without PostgreSQL, prints that to standard error and returns `None`, or panics with `CI=true`.
     pub fn start() -> Option<Self> {
         Self::start_on(|bin, data| {
             let mut initdb = unprivileged(&bin.join("initdb"));
-            // A collation unlike C, so that a column without `COLLATE "C"` is noticed.
+            // A collation that differs from C, so that a column without `COLLATE "C"` fails a test.
             initdb
                 .args(["--username=vestibule", "--auth=trust", "--encoding=UTF8", "--no-sync"])
                 .args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US", "--pgdata"])
@@ -35,12 +40,13 @@ impl TemporaryPostgres {
         })
     }
 
-    /// As [`Self::start`], on a data directory that the command from `prepare` makes. It gets PostgreSQL's programs and the directory.
+    /// As [`Self::start`], with a data directory that the command from `prepare` creates. `prepare` gets the directories of
+    /// PostgreSQL's programs and of the data.
     pub fn start_on(prepare: impl FnOnce(&Path, &Path) -> Command) -> Option<Self> {
         let Some(bin) = find_server() else {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "PostgreSQL must be installed where CI=true");
-            // Not `eprintln`, which the test runner keeps to itself when a test passes.
-            SAID.call_once(|| {
+            assert_ne!(env::var("CI").as_deref(), Ok("true"), "PostgreSQL must be installed where CI=true");
+            // Not with `eprintln`, whose output the test runner hides when a test passes.
+            REPORTED.call_once(|| {
                 let _ = writeln!(io::stderr(), "NOT TESTED on PostgreSQL: no initdb in /usr/lib/postgresql/*/bin or the PATH");
             });
             return None;
@@ -52,7 +58,7 @@ impl TemporaryPostgres {
         }
         let made = prepare(&bin, &data).output().unwrap();
         assert!(made.status.success(), "no data directory: {}", String::from_utf8_lossy(&made.stderr));
-        // The shell outlives us if we are killed; then its input ends, and it stops the server.
+        // If this process is killed, the shell survives it, reads the end of its input, and stops the server.
         let mut server = unprivileged(Path::new("/bin/sh"))
             .args(["-c", SUPERVISOR, "sh"])
             .arg(bin)
@@ -69,12 +75,12 @@ impl TemporaryPostgres {
         Some(Self { server, directory })
     }
 
-    /// The URL of a database on this server; `postgres` always exists.
+    /// Returns the URL of a database on this server. The database `postgres` always exists.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://vestibule@localhost/{database}?host={}", self.directory().display())
     }
 
-    /// Where the server has its socket, its log, and its `data`.
+    /// Returns the directory of the server's socket, its log and its `data`.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -98,20 +104,20 @@ server=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) && kill -CONT "$server" $
 rm -rf "$data"
 "#;
 
-/// Where PostgreSQL's programs are.
+/// Returns the directory of PostgreSQL's programs.
 pub fn find_server() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut bins: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
     bins.sort();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    bins.into_iter().rev().chain(std::env::split_paths(&path)).find(|bin| bin.join("initdb").exists())
+    let path = env::var_os("PATH").unwrap_or_default();
+    bins.into_iter().rev().chain(env::split_paths(&path)).find(|bin| bin.join("initdb").exists())
 }
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// A program of PostgreSQL's, about to run as somebody it agrees to run as.
+/// Returns a command that runs one of PostgreSQL's programs, and never as root, because they refuse that.
 pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/").process_group(0);

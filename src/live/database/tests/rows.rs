@@ -1,19 +1,29 @@
-//! That rows behave alike on both databases.
+//! Tests that rows behave alike on both databases.
 
-use super::places::{TestDatabase, is_sqlite};
-use crate::entity::json::JsonText;
-use crate::entity::user::{NameConflict, Profile, Status};
-use crate::entity::{audit_event, revocation, role, role_permission, session, signing_key, user, user_role};
-use crate::live::database::Database;
-use crate::values::ids::{EventId, SessionId, UserId};
-use crate::values::password_hash::PasswordHash;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use proptest::prelude::*;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, SqlErr, Statement,
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait,
+    IntoActiveModel, PaginatorTrait, PartialModelTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, SqlErr, Statement,
 };
 use serde_json::json;
+use tokio::runtime;
+
+use super::test_database::{TestDatabase, is_sqlite};
+use crate::{
+    entity::{
+        audit_event,
+        json::JsonText,
+        revocation, role, role_permission, session, signing_key,
+        user::{self, NameConflict, Profile, Status},
+        user_role,
+    },
+    live::database::Database,
+    values::{
+        ids::{EventId, SessionId, UserId},
+        password_hash::PasswordHash,
+    },
+};
 
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 123_456_000).unwrap()
@@ -35,10 +45,10 @@ fn user(email: &str, username: Option<&str>) -> user::Model {
     }
 }
 
-/// Inserts in a transaction of its own, so that a refusal does not spoil the next one.
+/// Inserts in a separate transaction, so that a failure does not affect the next one.
 async fn insert<A>(db: &Database, row: A) -> Result<<A::Entity as EntityTrait>::Model, DbErr>
 where
-    A: ActiveModelTrait + sea_orm::ActiveModelBehavior + Send,
+    A: ActiveModelTrait + ActiveModelBehavior + Send,
     <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
 {
     let tx = db.write().await?;
@@ -48,9 +58,9 @@ where
 }
 
 #[tokio::test]
-async fn a_user_comes_back_as_stored() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+async fn a_user_is_read_as_it_was_written() {
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let mut ada = user("ada@example.org", Some("ada"));
         ada.last_login_at = Some(noon() + TimeDelta::microseconds(1));
         assert_eq!(insert(&db, ada.clone().into_active_model()).await.unwrap(), ada);
@@ -67,8 +77,7 @@ async fn a_user_comes_back_as_stored() {
 }
 
 #[test]
-fn a_password_hash_is_neither_printed_nor_asked_for_with_a_profile() {
-    use sea_orm::{DbBackend, PartialModelTrait, QueryTrait};
+fn a_password_hash_is_neither_printed_nor_selected_with_a_profile() {
     let ada = user("ada@example.org", None);
     let printed = format!("{ada:?} {:?} {:?}", ada.clone().into_active_model(), user::ModelEx::from(ada.clone()));
     assert!(!printed.contains("hunter2"), "{printed}");
@@ -78,8 +87,8 @@ fn a_password_hash_is_neither_printed_nor_asked_for_with_a_profile() {
 
 #[tokio::test]
 async fn names_are_unique_and_sorted_by_their_bytes() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         for name in ["b", "B", "a", "é", "Z", "_"] {
             insert(&db, user(&format!("{name}@x"), Some(name)).into_active_model()).await.unwrap();
         }
@@ -105,8 +114,8 @@ async fn names_are_unique_and_sorted_by_their_bytes() {
 
 #[tokio::test]
 async fn built_in_roles_come_with_the_schema() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let roles = role::Entity::find().order_by_asc(role::COLUMN.name).all(db.read()).await.unwrap();
         assert_eq!(roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["admin", "user"]);
         for role in roles {
@@ -122,9 +131,9 @@ async fn built_in_roles_come_with_the_schema() {
 }
 
 #[tokio::test]
-async fn roles_are_replaced_whole_and_must_exist() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+async fn replacing_roles_removes_the_others_and_fails_for_a_missing_role() {
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let bob = insert(&db, user("bob@x", None).into_active_model()).await.unwrap();
         let tx = db.write().await.unwrap();
@@ -141,9 +150,9 @@ async fn roles_are_replaced_whole_and_must_exist() {
 }
 
 #[tokio::test]
-async fn foreign_keys_bite() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+async fn foreign_keys_are_enforced() {
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let orphan = session::Model { user_id: UserId::new(noon()), ..session_of(&ada) };
         let error = insert(&db, orphan.into_active_model()).await.unwrap_err();
@@ -184,9 +193,9 @@ fn session_of(user: &user::Model) -> session::Model {
 }
 
 #[tokio::test]
-async fn grants_are_read_as_one_map_and_go_with_their_role() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+async fn grants_are_read_as_one_map_and_deleted_with_their_role() {
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let auditor =
             role::Model { name: "auditor".into(), description: None, built_in: false, created_at: noon(), updated_at: noon() };
         insert(&db, auditor.into_active_model()).await.unwrap();
@@ -203,9 +212,9 @@ async fn grants_are_read_as_one_map_and_go_with_their_role() {
 }
 
 #[tokio::test]
-async fn a_number_in_the_feed_is_never_used_twice() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+async fn no_position_in_the_feed_is_used_twice() {
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let row = || revocation::ActiveModel {
             kind: Set(revocation::Kind::TokensStale),
             user_id: Set(Some(UserId::new(noon()))),
@@ -225,9 +234,9 @@ async fn a_number_in_the_feed_is_never_used_twice() {
 }
 
 #[tokio::test]
-async fn words_outside_the_list_are_refused() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+async fn an_unknown_status_is_refused() {
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let tx = db.write().await.unwrap();
         let error = tx.execute_unprepared("UPDATE users SET status = 'gone'").await.unwrap_err();
@@ -238,9 +247,9 @@ async fn words_outside_the_list_are_refused() {
 }
 
 #[tokio::test]
-async fn json_and_bytes_come_back_as_stored() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+async fn json_and_bytes_are_read_as_they_were_written() {
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let key = signing_key::Model {
             kid: "k1".into(),
             algorithm: "EdDSA".into(),
@@ -259,8 +268,8 @@ async fn json_and_bytes_come_back_as_stored() {
 
 #[tokio::test]
 async fn events_sort_by_their_time() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         for minute in [3, 1, 2] {
             let at = noon() + TimeDelta::microseconds(minute);
             let event = audit_event::Model {
@@ -286,9 +295,9 @@ async fn events_sort_by_their_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_writers_at_once_all_get_their_turn() {
-    for place in TestDatabase::each().await {
-        let db = place.migrated().await;
+async fn fifty_concurrent_writers_all_succeed() {
+    for database in TestDatabase::each().await {
+        let db = database.migrated().await;
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let raise = |db: Database| async move {
             let tx = db.write().await?;
@@ -305,13 +314,14 @@ async fn fifty_writers_at_once_all_get_their_turn() {
     }
 }
 
-/// How sqlx spells a time for SQLite: `+00:00` sorts before `.` and digits, as `Z` would not, and trailing zeroes go by threes.
+/// Formats a time as sqlx does for SQLite: `+00:00` sorts before `.` and digits, which `Z` does not, and trailing zeroes are
+/// removed three at a time.
 fn stored(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false)
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
 
 fn times() -> impl Strategy<Value = DateTime<Utc>> {
-    // Neighbours, and fractions of every length, meet often.
+    // Often generates neighbouring times, with fractions of every length.
     let micros = prop_oneof![0i64..3, (0i64..3).prop_map(|ms| ms * 1000), 0i64..1_000_000];
     let seconds = prop_oneof![1_800_000_000i64..1_800_000_003, 0i64..253_402_300_800];
     (seconds, micros).prop_map(|(seconds, micros)| DateTime::from_timestamp_micros(seconds * 1_000_000 + micros).unwrap())
@@ -319,16 +329,16 @@ fn times() -> impl Strategy<Value = DateTime<Utc>> {
 
 proptest! {
     #[test]
-    fn the_order_of_stored_times_is_the_order_of_time(a in times(), b in times()) {
+    fn stored_times_sort_by_time(a in times(), b in times()) {
         prop_assert_eq!(stored(a).cmp(&stored(b)), a.cmp(&b));
     }
 }
 
 #[test]
-fn databases_compare_times_as_we_do() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for place in runtime.block_on(TestDatabase::each()) {
-        let db = runtime.block_on(place.migrated());
+fn both_databases_compare_times_as_rust_does() {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for database in runtime.block_on(TestDatabase::each()) {
+        let db = runtime.block_on(database.migrated());
         let ada = runtime.block_on(insert(&db, user("ada@x", None).into_active_model())).unwrap();
         let id = runtime.block_on(insert(&db, session_of(&ada).into_active_model())).unwrap().id;
         proptest!(ProptestConfig::with_cases(100), |(kept in times(), asked in times())| {

@@ -1,14 +1,19 @@
-//! Empty databases for tests: one of each kind that is installed.
+//! Empty databases for tests: SQLite, and PostgreSQL if it is installed.
+
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicU32, Ordering},
+};
+
+use sea_orm::{ConnectionTrait, DbBackend};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
 
 use super::postgres::TemporaryPostgres;
 use crate::live::database::Database;
-use sea_orm::{ConnectionTrait, DbBackend};
-use secrecy::SecretString;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use tempfile::TempDir;
 
-/// An empty database, gone when this is dropped.
+/// An empty database, which is deleted when this is dropped.
 pub struct TestDatabase {
     pub url: SecretString,
     raw_url: String,
@@ -25,7 +30,7 @@ impl TestDatabase {
 
     pub async fn postgres() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(1);
-        let server = tokio::task::spawn_blocking(shared_server).await.unwrap()?;
+        let server = spawn_blocking(shared_server).await.unwrap()?;
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let admin = sea_orm::Database::connect(server.url("postgres")).await.unwrap();
         admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
@@ -34,7 +39,7 @@ impl TestDatabase {
         Some(Self { url: raw_url.clone().into(), raw_url, directory: None, _server: Some(server) })
     }
 
-    /// One of each kind.
+    /// Returns one database of each kind.
     pub async fn each() -> Vec<Self> {
         [Some(Self::sqlite()), Self::postgres().await].into_iter().flatten().collect()
     }
@@ -58,10 +63,10 @@ pub fn is_sqlite(db: &Database) -> bool {
     db.read().get_database_backend() == DbBackend::Sqlite
 }
 
-/// The tests that run now share a server; the last to end stops it.
+/// Concurrent tests share a server. The last of them stops it.
 fn shared_server() -> Option<Arc<TemporaryPostgres>> {
     static SERVER: Mutex<Weak<TemporaryPostgres>> = Mutex::new(Weak::new());
-    let mut shared = SERVER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(server) = shared.upgrade() {
         return Some(server);
     }
