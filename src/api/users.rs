@@ -30,7 +30,7 @@ use crate::{
         permission::{AssignRoles, DeleteUsers, EndSessions, ReadSessions, ReadUsers, WriteUsers},
         query::{Cursor, Limit},
         role_name::RoleName,
-        search::Search,
+        search::SearchTerm,
         username::Username,
     },
 };
@@ -155,7 +155,7 @@ impl UsersApi {
         app: Data<&App>,
         request: &Request,
         /// The beginning of the e-mail address, the username or a word of the name.
-        search: Param<Search>,
+        search: Param<SearchTerm>,
         /// Only users with this role.
         role: Param<RoleName>,
         /// Only users with this status.

@@ -84,7 +84,7 @@ pub async fn update(
     } else if names.email.as_ref().is_some_and(|email| email.as_str() != user.email) {
         return Err(Fault::at("/current_password", Invalid::new("required", "A new e-mail address requires it.")).into());
     }
-    if condition.is_some_and(|condition| !condition.allows(user.revision)) {
+    if condition.is_some_and(|condition| !condition.matches(user.revision)) {
         return Err(Error::PreconditionFailed);
     }
     let before = Profile::from(user.clone());
@@ -106,7 +106,7 @@ pub async fn update(
 pub async fn change_password(app: &App, caller: &Caller, current: &Password, new: &NewPassword) -> Result<()> {
     // The new password is checked first: that costs no hash and reveals nothing about the current password.
     let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
-    new.fits(app.settings.password.min_length, &user.email, user.username.as_deref())
+    new.check_policy(app.settings.password.min_length, &user.email, user.username.as_deref())
         .map_err(|invalid| Fault::at("/new_password", invalid))?;
     let confirmed = confirm_password(app, caller, current).await?;
     let hash = credentials::hash(app, new).await?;

@@ -49,9 +49,7 @@ impl By<'_> {
         lock_administration(&tx).await?;
         let role_map = RoleMap::load(&tx).await?;
         let authority = match self {
-            Self::Operator => {
-                Authority { actor: Actor::operator(), source: Source::default(), grants: Grants::Everything, role_map }
-            }
+            Self::Operator => Authority { actor: Actor::operator(), source: Source::default(), grants: Grants::All, role_map },
             Self::Caller(caller, permission) => {
                 let CurrentUser { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
                 role_map.require(&roles, permission)?;
@@ -85,7 +83,7 @@ impl Authority {
 
     /// Fails with [`Error::InsufficientPermission`] unless the authority holds `permission`.
     pub(super) fn require(&self, permission: &'static str) -> Result<()> {
-        if self.grants.allows(permission) { Ok(()) } else { Err(self.role_map.lacking(permission)) }
+        if self.grants.contains(permission) { Ok(()) } else { Err(self.role_map.lacking(permission)) }
     }
 }
 

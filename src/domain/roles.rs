@@ -52,7 +52,7 @@ impl Draft {
     /// A fault of `/permissions/N` for each that misspells one of Vestibule's own and is not among those `held` already.
     fn permissions(&self, held: &[String]) -> Result<BTreeSet<PermissionName>> {
         let fault = |(at, name): (usize, &PermissionName)| {
-            let nearest = name.misspelt().filter(|_| !held.iter().any(|it| it == name.as_str()))?;
+            let nearest = name.suggestion().filter(|_| !held.iter().any(|it| it == name.as_str()))?;
             let detail = format!("Vestibule has no such permission. The nearest one is {nearest}.");
             Some(Fault::at(format!("/permissions/{at}"), Invalid::new("unknown_permission", detail)))
         };
@@ -98,7 +98,7 @@ fn with_permissions(row: role::Model, map: &RoleMap) -> Role {
 pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Result<Role> {
     let permissions = draft.permissions(&[])?;
     let (tx, authority) = by.begin(app).await?;
-    authority.must_cover(&Grants::These(permissions.clone()))?;
+    authority.must_cover(&Grants::Listed(permissions.clone()))?;
     let now = app.clock.now();
     let row = role::ActiveModel {
         name: Set(name.to_string()),
@@ -136,7 +136,7 @@ pub async fn replace(app: &App, by: By<'_>, name: &RoleName, stated: Option<&Rol
     let (tx, authority) = by.begin(app).await?;
     let (row, before) = editable(&tx, name).await?;
     let permissions = draft.permissions(&before.0)?;
-    authority.must_cover(&before.grants().union(Grants::These(permissions.clone())))?;
+    authority.must_cover(&before.grants().union(Grants::Listed(permissions.clone())))?;
     let now = app.clock.now();
     let was = json!({ "description": row.description, "permissions": before.0 });
     let mut row = row.into_active_model();

@@ -1,5 +1,5 @@
 //! The throttle: who guesses at passwords waits longer each time; nobody is ever locked out. Every operation that checks
-//! a password spends the same three budgets, and only when the password was wrong.
+//! a password counts against the same three backoffs, and only when the password was wrong.
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     live::{clock_trust::TrustedReading, database::Transaction, rate_limits::RateLimit},
     values::{
-        budget::{Budget, Spent},
+        backoff::{Attempts, Backoff},
         identifier::Identifier,
         ids::UserId,
         network::Network,
@@ -22,11 +22,11 @@ use crate::{
 /// One network at one account: 5 mistakes are free, as people make them; then waits from a second to half an hour.
 /// NIST SP 800-63B section 3.2.2 has waits that grow up to an hour, and at most 100 failures in a row: a guesser gets
 /// some 60 tries in the first day.
-const PAIR: Budget = Budget::new(5, 30 * 60);
+const PAIR: Backoff = Backoff::new(5, 30 * 60);
 /// All networks at one account, but for those it has logged in from: many who guess together are one guesser.
-const ACCOUNT: Budget = Budget::new(20, 30 * 60);
+const ACCOUNT: Backoff = Backoff::new(20, 30 * 60);
 /// One network at all accounts: a whole company's mistakes, but no list of stolen passwords.
-const NETWORK: Budget = Budget::new(50, 36);
+const NETWORK: Backoff = Backoff::new(50, 36);
 /// How long a network is known after the account has logged in there.
 const KNOWN: TimeDelta = TimeDelta::days(90);
 
@@ -44,7 +44,7 @@ pub struct Attempt(Option<Keys>);
 
 struct Keys {
     /// Of the pair, the account and the network.
-    budgets: [(Vec<u8>, Budget); 3],
+    backoffs: [(Vec<u8>, Backoff); 3],
     known: Vec<u8>,
 }
 
@@ -81,7 +81,7 @@ impl Attempt {
         keys.check(conn, &rows, now).await
     }
 
-    /// The password was wrong: spends the budgets.
+    /// The password was wrong: counts the attempt.
     ///
     /// # Errors
     /// As [`Self::check`]; then nothing is spent.
@@ -89,11 +89,11 @@ impl Attempt {
         let Some(keys) = &self.0 else { return Ok(()) };
         let rows = throttle::Entity::locked(tx, &keys.all()).await?;
         keys.check(tx, &rows, now).await?;
-        let spent = keys.budgets.iter().map(|(key, budget)| {
-            let Spent { forgiven_at, last_at } = budget.spend(spent(&rows, key), now);
-            throttle::Model { key: key.clone(), forgiven_at, last_at }
+        let counted = keys.backoffs.iter().map(|(key, backoff)| {
+            let Attempts { expires_at, last_at } = backoff.count(attempts(&rows, key), now);
+            throttle::Model { key: key.clone(), expires_at, last_at }
         });
-        Ok(throttle::Entity::write(tx, spent.collect()).await?)
+        Ok(throttle::Entity::write(tx, counted.collect()).await?)
     }
 
     /// The password was right: forgives what this network has spent at this account (NIST SP 800-63B section 3.2.2), and
@@ -103,7 +103,7 @@ impl Attempt {
     /// As [`Self::check`].
     pub async fn succeeded(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
         self.check(tx, now).await?;
-        let Some(Keys { budgets: [(pair, _), ..], known }) = &self.0 else { return Ok(()) };
+        let Some(Keys { backoffs: [(pair, _), ..], known }) = &self.0 else { return Ok(()) };
         throttle::Entity::forgive(tx, pair).await?;
         known_network::Entity::write(tx, known_network::Model { key: known.clone(), expires_at: now + KNOWN }).await?;
         Ok(())
@@ -117,12 +117,12 @@ impl Keys {
             Target::Account(id) => format!("id {id}"),
             Target::Unknown(Identifier::Email(email)) => format!("email {}", email.as_str()),
             Target::Unknown(Identifier::Username(username)) => format!("username {}", username.as_str()),
-            Target::Unknown(Identifier::Unknown) => "unknown".to_owned(),
+            Target::Unknown(Identifier::Malformed) => "unknown".to_owned(),
         };
         // No part holds NUL.
         let digest = |parts: &[&str]| hmac::sign(key, parts.join("\0").as_bytes()).as_ref().to_vec();
         Self {
-            budgets: [
+            backoffs: [
                 (digest(&["pair", &account, &network]), PAIR),
                 (digest(&["account", &account]), ACCOUNT),
                 (digest(&["network", &network]), NETWORK),
@@ -132,12 +132,12 @@ impl Keys {
     }
 
     fn all(&self) -> Vec<Vec<u8>> {
-        self.budgets.iter().map(|(key, _)| key.clone()).collect()
+        self.backoffs.iter().map(|(key, _)| key.clone()).collect()
     }
 
     async fn check(&self, conn: &impl ConnectionTrait, rows: &[throttle::Model], now: DateTime<Utc>) -> Result<()> {
-        let wait = |(key, budget): &(Vec<u8>, Budget)| budget.wait(spent(rows, key), now);
-        let [pair, account, network] = &self.budgets;
+        let wait = |(key, backoff): &(Vec<u8>, Backoff)| backoff.wait(attempts(rows, key), now);
+        let [pair, account, network] = &self.backoffs;
         // The owner gets in from where they were before, however many others guess meanwhile.
         let account = match wait(account) {
             Some(wait) if !self.is_known(conn, now).await? => Some(wait),
@@ -155,9 +155,9 @@ impl Keys {
     }
 }
 
-fn spent(rows: &[throttle::Model], key: &[u8]) -> Spent {
+fn attempts(rows: &[throttle::Model], key: &[u8]) -> Attempts {
     let row = rows.iter().find(|row| row.key == key);
-    row.map_or(Spent::NOTHING, |it| Spent { forgiven_at: it.forgiven_at, last_at: it.last_at })
+    row.map_or(Attempts::NONE, |it| Attempts { expires_at: it.expires_at, last_at: it.last_at })
 }
 
 fn too_many(wait: TimeDelta) -> Error {
@@ -171,7 +171,7 @@ fn too_many(wait: TimeDelta) -> Error {
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
     let purge_before = trusted.purge_before();
     let tx = app.db.write_in_background().await?;
-    throttle::Entity::delete_many().filter(throttle::COLUMN.forgiven_at.lte(purge_before)).exec(&tx).await?;
+    throttle::Entity::delete_many().filter(throttle::COLUMN.expires_at.lte(purge_before)).exec(&tx).await?;
     known_network::Entity::delete_many().filter(known_network::COLUMN.expires_at.lte(purge_before)).exec(&tx).await?;
     Ok(tx.commit().await?)
 }

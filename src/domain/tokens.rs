@@ -152,7 +152,7 @@ fn authenticate(app: &App, token: &str) -> Option<VerifiedToken> {
     let begins = payload.get("nbf").is_none_or(|nbf| nbf.as_f64().is_some_and(|it| has_come(it, now)));
     let claims: Claims = serde_json::from_value(payload).ok()?;
     let is_ours = claims.iss == app.signing.issuer
-        && claims.aud.holds(&app.settings.tokens.audience)
+        && claims.aud.contains(&app.settings.tokens.audience)
         && (1..=KEPT.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
         && claims.iat <= now.timestamp() + LEEWAY
         && begins;

@@ -60,7 +60,7 @@ pub async fn by_identifier(app: &App, identifier: &Identifier) -> Result<Option<
     let name = match identifier {
         Identifier::Email(email) => email.as_str(),
         Identifier::Username(username) => username.as_str(),
-        Identifier::Unknown => return Ok(None),
+        Identifier::Malformed => return Ok(None),
     };
     Ok(user::Entity::by_identifier(name).one(app.db.read()).await?)
 }
@@ -109,7 +109,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     }
     let (tx, authority) = by.begin(app).await?;
     let (before, roles) = target(&tx, &authority, id).await?;
-    if condition.is_some_and(|condition| !condition.allows(before.revision)) {
+    if condition.is_some_and(|condition| !condition.matches(before.revision)) {
         return Err(Error::PreconditionFailed);
     }
     let mut row = before.clone().into_active_model();
@@ -143,7 +143,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
         let (tx, authority) = by.begin(app).await?;
         target(&tx, &authority, id).await?
     };
-    new.fits(app.settings.password.min_length, &user.email, user.username.as_deref())
+    new.check_policy(app.settings.password.min_length, &user.email, user.username.as_deref())
         .map_err(|invalid| Fault::at("/new_password", invalid))?;
     let hash = credentials::hash(app, new).await?;
     let (tx, authority) = by.begin(app).await?;

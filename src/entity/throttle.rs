@@ -11,7 +11,8 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub key: Vec<u8>,
     /// The row means nothing beyond this.
-    pub forgiven_at: DateTime<Utc>,
+    #[sea_orm(column_name = "forgiven_at")]
+    pub expires_at: DateTime<Utc>,
     pub last_at: DateTime<Utc>,
 }
 
@@ -32,7 +33,7 @@ impl Entity {
     /// Whatever the database says.
     pub async fn locked(tx: &impl ConnectionTrait, keys: &[Vec<u8>]) -> Result<Vec<Model>, DbErr> {
         let never = DateTime::UNIX_EPOCH;
-        let rows = keys.iter().map(|key| Model { key: key.clone(), forgiven_at: never, last_at: never }.into());
+        let rows = keys.iter().map(|key| Model { key: key.clone(), expires_at: never, last_at: never }.into());
         Self::insert_many::<ActiveModel, _>(rows).on_conflict_do_nothing().exec_without_returning(tx).await?;
         // In the order of keys, so that no two wait for each other.
         let rows = Self::find().filter(Column::Key.is_in(keys.iter().cloned())).order_by_asc(Column::Key);
@@ -45,7 +46,7 @@ impl Entity {
     /// Whatever the database says.
     pub async fn forgive(tx: &impl ConnectionTrait, key: &[u8]) -> Result<(), DbErr> {
         let never = DateTime::UNIX_EPOCH;
-        let nothing = ActiveModel { forgiven_at: Set(never), last_at: Set(never), ..Default::default() };
+        let nothing = ActiveModel { expires_at: Set(never), last_at: Set(never), ..Default::default() };
         Self::update_many().set(nothing).filter(Column::Key.eq(key)).exec(tx).await?;
         Ok(())
     }
@@ -56,7 +57,7 @@ impl Entity {
     /// Whatever the database says.
     pub async fn write(tx: &impl ConnectionTrait, rows: Vec<Model>) -> Result<(), DbErr> {
         let rows = rows.into_iter().map(ActiveModel::from);
-        let over = OnConflict::column(Column::Key).update_columns([Column::ForgivenAt, Column::LastAt]).to_owned();
+        let over = OnConflict::column(Column::Key).update_columns([Column::ExpiresAt, Column::LastAt]).to_owned();
         Self::insert_many(rows).on_conflict(over).exec_without_returning(tx).await?;
         Ok(())
     }

@@ -12,7 +12,7 @@ use sea_orm::{ActiveValue::Set, FromQueryResult, QueryOrder, QuerySelect};
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
-    /// As [`search::words`] spells it.
+    /// As [`search::index_terms`] spells it.
     #[sea_orm(primary_key, auto_increment = false)]
     pub word: String,
     #[sea_orm(belongs_to, from = "user_id", to = "id")]
@@ -65,7 +65,7 @@ struct Named {
 }
 
 fn rows(user_id: UserId, email: &str, name: Option<&str>) -> Vec<ActiveModel> {
-    let words = search::words(email, name).into_iter();
+    let words = search::index_terms(email, name).into_iter();
     words.map(|word| ActiveModel { user_id: Set(user_id), word: Set(word) }).collect()
 }
 

@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::values::{
-    budget::{Budget, Spent},
+    backoff::{Attempts, Backoff},
     network::Network,
 };
 
@@ -26,37 +26,37 @@ pub enum RateLimit {
 }
 
 impl RateLimit {
-    /// The budgets allow for a company behind one address whose staff register in one morning and refresh every few minutes.
-    const fn budget(self) -> Budget {
+    /// The limits allow for a company behind one address whose staff register in one morning and refresh every few minutes.
+    const fn backoff(self) -> Backoff {
         match self {
-            Self::Registration => Budget::new(100, 36),
-            Self::Refresh => Budget::new(3_000, 1),
+            Self::Registration => Backoff::new(100, 36),
+            Self::Refresh => Backoff::new(3_000, 1),
         }
     }
 }
 
-/// The part of its budget that each network has spent on each rate-limited operation. Times are those of
+/// The calls that each network has made to each rate-limited operation. Times are those of
 /// [`Reading::monotonic`](super::clock::Reading::monotonic), so setting the clock changes no limit.
 #[derive(Default)]
-pub struct RateLimits(Mutex<HashMap<(RateLimit, Network), Spent>>);
+pub struct RateLimits(Mutex<HashMap<(RateLimit, Network), Attempts>>);
 
 impl RateLimits {
-    /// Counts a call from `network`. Fails with the time to wait when the network's budget is spent.
+    /// Counts a call from `network`. Fails with the time to wait if the network has made too many calls.
     pub fn count_call(&self, limit: RateLimit, network: Network, now: DateTime<Utc>) -> Result<(), TimeDelta> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= MAX_ENTRIES && !entries.contains_key(&(limit, network)) {
             return Ok(());
         }
-        let spent = entries.entry((limit, network)).or_insert(Spent::NOTHING);
-        if let Some(wait) = limit.budget().wait(*spent, now) {
+        let calls = entries.entry((limit, network)).or_insert(Attempts::NONE);
+        if let Some(wait) = limit.backoff().wait(*calls, now) {
             return Err(wait);
         }
-        *spent = limit.budget().spend(*spent, now);
+        *calls = limit.backoff().count(*calls, now);
         Ok(())
     }
 
-    /// Removes the networks whose budgets are whole again.
+    /// Removes the networks whose calls have all expired.
     pub fn sweep(&self, now: DateTime<Utc>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, spent| spent.forgiven_at > now);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, calls| calls.expires_at > now);
     }
 }

@@ -25,16 +25,16 @@ impl RoleMap {
     pub async fn load(db: &impl ConnectionTrait) -> Result<Self, DbErr> {
         let rows = role_permission::all(db).await?;
         let grants =
-            |names: BTreeSet<String>| Grants::These(names.iter().filter_map(|it| it.parse::<PermissionName>().ok()).collect());
+            |names: BTreeSet<String>| Grants::Listed(names.iter().filter_map(|it| it.parse::<PermissionName>().ok()).collect());
         let mut map: BTreeMap<_, _> = rows.into_iter().map(|(role, names)| (role, grants(names))).collect();
-        map.insert(RoleName::ADMIN.to_owned(), Grants::Everything);
+        map.insert(RoleName::ADMIN.to_owned(), Grants::All);
         Ok(Self(map))
     }
 
     /// Whether one of `roles` grants `permission`.
     #[must_use]
     pub fn allows(&self, roles: &[String], permission: &str) -> bool {
-        roles.iter().filter_map(|role| self.0.get(role)).any(|grants| grants.allows(permission))
+        roles.iter().filter_map(|role| self.0.get(role)).any(|grants| grants.contains(permission))
     }
 
     /// Goes on only if one of `roles` grants `permission`.
@@ -54,12 +54,12 @@ impl RoleMap {
     /// All that `roles` grant together.
     #[must_use]
     pub fn grants(&self, roles: &[String]) -> Grants {
-        roles.iter().filter_map(|role| self.0.get(role)).cloned().fold(Grants::nothing(), Grants::union)
+        roles.iter().filter_map(|role| self.0.get(role)).cloned().fold(Grants::none(), Grants::union)
     }
 
     /// The roles that grant `permission`, sorted. At most as many as there can be: older databases may hold more.
     fn granting(&self, permission: &str) -> Vec<String> {
-        let granting = self.0.iter().filter(|(_, grants)| grants.allows(permission));
+        let granting = self.0.iter().filter(|(_, grants)| grants.contains(permission));
         granting.map(|(role, _)| role.clone()).take(RoleName::MOST).collect()
     }
 
@@ -68,8 +68,8 @@ impl RoleMap {
     #[must_use]
     pub fn permissions(&self, roles: &[String]) -> Vec<String> {
         match self.grants(roles) {
-            Grants::These(names) => names.into_iter().map(String::from).collect(),
-            Grants::Everything => {
+            Grants::Listed(names) => names.into_iter().map(String::from).collect(),
+            Grants::All => {
                 let own = permission::ALL.iter().map(|(name, _)| (*name).to_owned());
                 own.chain(self.named().map(ToString::to_string)).collect::<BTreeSet<_>>().into_iter().collect()
             }
@@ -77,6 +77,6 @@ impl RoleMap {
     }
 
     fn named(&self) -> impl Iterator<Item = &PermissionName> {
-        self.0.values().filter_map(|grants| if let Grants::These(names) = grants { Some(names) } else { None }).flatten()
+        self.0.values().filter_map(|grants| if let Grants::Listed(names) = grants { Some(names) } else { None }).flatten()
     }
 }

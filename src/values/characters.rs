@@ -1,8 +1,9 @@
-//! Characters that people cannot see, yet computers compare.
+//! Characters that need care: those that are invisible, and those that an error message must name.
 
 use unicode_normalization::char::is_combining_mark;
 
-/// Whether a character is drawn as nothing: soft hyphen, zero-width space and joiners, bidi marks, variation selectors, ...
+/// Returns whether a character is invisible: soft hyphen, zero-width space and joiners, bidi marks, variation selectors, and
+/// so on.
 ///
 /// Source: `Default_Ignorable_Code_Point` in Unicode 16, `DerivedCoreProperties.txt`.
 pub fn is_invisible(character: char) -> bool {
@@ -13,27 +14,34 @@ pub fn is_invisible(character: char) -> bool {
         | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// Names the first character of `text` that is not allowed, and its place, as the second half of a sentence: `character 3 is
-/// "é"`. It repeats nothing else of the text.
-pub fn first_foreign(text: &str, is_allowed: impl Fn(char) -> bool) -> Option<String> {
-    let (place, character) = (1..).zip(text.chars()).find(|(_, it)| !is_allowed(*it))?;
-    Some(format!("character {place} is {}", named(character)))
+/// Names the first character of `text` that is not allowed, and its position, as the second half of a sentence: `character 3
+/// is "é"`. Nothing else of the text is repeated.
+pub fn first_disallowed(text: &str, is_allowed: impl Fn(char) -> bool) -> Option<String> {
+    let (position, character) = (1..).zip(text.chars()).find(|(_, character)| !is_allowed(*character))?;
+    Some(format!("character {position} is {}", describe(character)))
 }
 
-/// A character as an error names it: by itself if it can be seen, otherwise by its code point.
-fn named(character: char) -> String {
+/// Returns a character as error messages name it: the character itself if it is visible, otherwise its code point.
+fn describe(character: char) -> String {
     match character {
         ' ' => "a space".into(),
         '\t' => "a tab".into(),
         '\n' | '\r' => "a line break".into(),
-        it if it.is_control() || it.is_whitespace() || is_invisible(it) || overrides_direction(it) || is_combining_mark(it) => {
-            format!("U+{:04X}", u32::from(it))
-        }
-        it => format!("\"{it}\""),
+        other if is_visible(other) => format!("\"{other}\""),
+        other => format!("U+{:04X}", u32::from(other)),
     }
 }
 
-/// Whether a character reorders the text around it, which lets one name pose as another (Unicode TR 36, section 2.6).
+fn is_visible(character: char) -> bool {
+    !(character.is_control()
+        || character.is_whitespace()
+        || is_invisible(character)
+        || overrides_direction(character)
+        || is_combining_mark(character))
+}
+
+/// Returns whether a character reorders the text around it, which would let one name look like another (Unicode TR 36,
+/// section 2.6).
 pub fn overrides_direction(character: char) -> bool {
     matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
@@ -53,7 +61,7 @@ mod tests {
     #[case("ab\u{A0}", Some("character 3 is U+00A0"))]
     #[case("ab\u{301}", Some("character 3 is U+0301"))]
     #[case("a\n", Some("character 2 is a line break"))]
-    fn a_foreign_character_is_named_with_its_place(#[case] text: &str, #[case] expected: Option<&str>) {
-        assert_eq!(first_foreign(text, |it| it.is_ascii_lowercase()).as_deref(), expected);
+    fn a_disallowed_character_is_named_with_its_position(#[case] text: &str, #[case] expected: Option<&str>) {
+        assert_eq!(first_disallowed(text, |character| character.is_ascii_lowercase()).as_deref(), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Claims: what an access token says (RFC 9068 section 2.2). Nothing personal is among them.
+//! The claims of an access token (RFC 9068 section 2.2). They hold no personal data.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -8,29 +8,29 @@ use super::ids::{SessionId, UserId};
 /// The claims of an access token. Every member is required and has exactly this JSON type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who issued it: `tokens.issuer`.
+    /// The issuer: the setting `tokens.issuer`.
     pub iss: String,
-    /// For whom: `tokens.audience`.
+    /// The audience: the setting `tokens.audience`.
     pub aud: Audience,
-    /// The user.
+    /// The subject: the user.
     pub sub: UserId,
-    /// The application that the user signed in to.
+    /// The application that the user logged in to.
     pub client_id: String,
-    /// The session; the token dies with it.
+    /// The session. The token is not accepted after the session has ended.
     pub sid: SessionId,
-    /// Names this token.
+    /// The id of this token.
     pub jti: Uuid,
-    /// When it was issued, in seconds since 1970.
+    /// When the token was issued, in seconds since 1970.
     pub iat: i64,
-    /// From when on it is refused, in seconds since 1970.
+    /// When the token expires, in seconds since 1970.
     pub exp: i64,
-    /// The names of the user's roles when it was issued.
+    /// The names of the user's roles when the token was issued.
     pub roles: Vec<String>,
-    /// Which assignment of roles it carries: a later one makes it stale.
+    /// The user's epoch when the token was issued. A newer epoch makes the token stale.
     pub epoch: i64,
 }
 
-/// `aud` is one name or several (RFC 7519 section 4.1.3). We write one.
+/// The `aud` claim: one name or several (RFC 7519 section 4.1.3). Vestibule writes one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
@@ -41,12 +41,11 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Whether the token is for `name`, perhaps among others.
-    #[must_use]
-    pub fn holds(&self, name: &str) -> bool {
+    /// Returns whether `name` is one of the audiences.
+    pub fn contains(&self, name: &str) -> bool {
         match self {
             Self::One(audience) => audience == name,
-            Self::Several(audiences) => audiences.iter().any(|it| it == name),
+            Self::Several(audiences) => audiences.iter().any(|audience| audience == name),
         }
     }
 }

@@ -1,21 +1,20 @@
-//! Descriptions: what something is for, in a sentence.
+//! Descriptions of roles.
 
 use std::str::FromStr;
 
-use super::{Invalid, name::Name, word::word};
+use super::{Invalid, name::Name, string_newtype::string_newtype};
 
-/// What something is for: 1 to 300 characters on one line, by the rules of a [`Name`].
+/// A description: 1 to 300 characters on one line, by the rules of a [`Name`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description(String);
 
-word!(Description);
+string_newtype!(Description);
 
 impl FromStr for Description {
     type Err = Invalid;
 
-    /// # Errors
-    /// `too_short`, `too_long`, or `not_allowed` for control characters.
+    /// Fails with `too_short`, `too_long` or `not_allowed` (control characters).
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        Name::line(raw, 300).map(Self)
+        Name::parse_line(raw, 300).map(Self)
     }
 }

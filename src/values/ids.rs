@@ -1,11 +1,11 @@
-//! Ids: UUIDs of version 7, so that rows made later sort later. One type per kind, so that none passes for another.
+//! Ids: UUIDs of version 7, so that rows made later sort later. Each kind of object has its own type of id, so that the
+//! compiler catches a mix-up.
+
+use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{DbErr, DeriveValueType, TryFromU64};
 use serde::{Deserialize, Serialize};
-
-use std::fmt;
-use std::str::FromStr;
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::Invalid;
@@ -18,14 +18,12 @@ macro_rules! id {
         pub struct $Id(Uuid);
 
         impl $Id {
-            /// A fresh id of this moment, in order to the microsecond. It can be guessed at: never use it as a secret.
-            #[must_use]
+            /// Makes a new id. Ids sort by `now`, to the microsecond. An id can be guessed: never use it as a secret.
             pub fn new(now: DateTime<Utc>) -> Self {
                 Self(v7(now))
             }
 
-            /// An id before every other of this millisecond and after every one of the millisecond before.
-            #[must_use]
+            /// Returns an id that sorts before every id of this millisecond and after every id of the millisecond before.
             pub fn first_of(at: DateTime<Utc>) -> Self {
                 let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
                 Self(Uuid::from_u128(u128::from(millis) << 80))
@@ -58,7 +56,7 @@ macro_rules! id {
             }
         }
 
-        // SeaORM asks this of every primary key; only numbers can say yes.
+        // SeaORM requires this of every primary key; only numbers can support it.
         impl TryFromU64 for $Id {
             fn try_from_u64(_: u64) -> Result<Self, DbErr> {
                 Err(DbErr::ConvertFromU64(stringify!($Id)))
@@ -80,7 +78,8 @@ id!(
     EventId
 );
 
-/// RFC 9562 section 5.7, with the time below a millisecond in the first bits after it (section 6.2, method 3).
+/// Makes a UUID of version 7 (RFC 9562 section 5.7). The first bits after the milliseconds hold the fraction of the millisecond
+/// (section 6.2, method 3).
 pub fn v7(now: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
     // A leap second counts up to 1,999,999,999 in chrono.
@@ -89,21 +88,21 @@ pub fn v7(now: DateTime<Utc>) -> Uuid {
     Uuid::new_v7(Timestamp::from_unix(context, seconds, nanos))
 }
 
-/// Only the hyphenated form: an id has one spelling but for letter case, and no `urn:uuid:`.
+/// Parses the hyphenated form only: except for letter case, an id has one spelling.
 fn parse(raw: &str) -> Result<Uuid, Invalid> {
-    let invalid = || Invalid::new("format", "Is not a UUID.");
+    let invalid = || Invalid::new("format", "Must be a UUID, such as 019b76da-a800-7000-8000-3f1e9c7a5d21.");
     if raw.len() != uuid::fmt::Hyphenated::LENGTH {
         return Err(invalid());
     }
     Uuid::try_parse(raw).map_err(|_| invalid())
 }
 
-/// A session as its owner names it in a path: by its id, or as the one they are using.
+/// A session as its owner names it in a path: the current session, or a session by its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionRef {
-    /// `current`.
+    /// `current`: the session of the access token.
     Current,
-    /// Any of theirs.
+    /// The session with this id.
     Id(SessionId),
 }
 
@@ -117,9 +116,10 @@ impl FromStr for SessionRef {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use chrono::TimeDelta;
     use proptest::prelude::*;
+
+    use super::*;
 
     proptest! {
         #[test]
@@ -131,7 +131,7 @@ mod tests {
         }
 
         #[test]
-        fn an_id_survives_its_text(micros in 0i64..=4_102_444_800_000_000) {
+        fn the_text_of_an_id_parses_to_the_same_id(micros in 0i64..=4_102_444_800_000_000) {
             let id = SessionId::new(DateTime::from_timestamp_micros(micros).unwrap());
             prop_assert_eq!(id.to_string().parse::<SessionId>(), Ok(id));
             prop_assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{id}\""));
@@ -146,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_refused() {
+    fn other_spellings_are_rejected() {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         assert!(id.parse::<UserId>().is_ok());
         for raw in ["", "1", &id.replace('-', ""), &format!("{{{id}}}"), &format!("urn:uuid:{id}"), &id.replace('0', "g")] {
-            assert_eq!(raw.parse::<UserId>().map_err(|it| it.code), Err("format"), "{raw}");
+            assert_eq!(raw.parse::<UserId>().map_err(|invalid| invalid.code), Err("format"), "{raw}");
         }
     }
 }

@@ -1,104 +1,66 @@
-//! JSON, strictly: a document means one thing or it is refused. Most parsers keep the last of two equal members, some the first.
+//! A strict JSON parser, which rejects documents with duplicate members. Other parsers disagree on such a document: most keep the
+//! last of two members with the same name, some the first.
+
+mod nul;
 
 use std::{cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How many arrays and objects may stand inside one another; under the 128 of `serde_json`.
-const DEEPEST: usize = 64;
-/// How many pointers are worth listing: each may be as long as the document.
-const MOST_POINTERS: usize = 32;
+pub use self::nul::nul_pointers;
 
-/// Why bytes are not the JSON we take. Holds nothing of the document.
+/// The greatest depth of nested arrays and objects. It is less than the 128 of `serde_json`.
+const DEEPEST: usize = 64;
+
+/// Why a document is rejected. Nothing of the document is included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotJson {
-    /// Not JSON at all (RFC 8259), a number beyond 64-bit floating point, or something after the end.
-    #[error("This is not JSON: see line {line}, column {column}.")]
+    /// The document is not JSON (RFC 8259), has a number beyond 64-bit floating point, or goes on after its end.
+    #[error("This is not valid JSON: see line {line}, column {column}.")]
     Syntax {
-        /// From 1.
+        /// Counted from 1.
         line: usize,
         /// In bytes.
         column: usize,
     },
     /// RFC 8259 section 8.1.
-    #[error("JSON is UTF-8; this is not.")]
+    #[error("JSON must be encoded in UTF-8.")]
     NotUtf8,
-    /// Two members of one object have the same name, perhaps spelled with different escapes (RFC 8259 section 4).
-    #[error("An object has two members of the same name.")]
+    /// Two members of an object have the same name, possibly written with different escapes (RFC 8259 section 4).
+    #[error("An object has two members with the same name.")]
     DuplicateMember,
-    /// Arrays and objects nested deeper than 64.
-    #[error("Arrays and objects are nested deeper than 64.")]
+    /// Arrays and objects are nested more than 64 levels deep.
+    #[error("Arrays and objects must not be nested more than 64 levels deep.")]
     TooDeep,
 }
 
 /// Parses a whole document.
-///
-/// # Errors
-/// The first reason to refuse it.
 pub fn strict(bytes: &[u8]) -> Result<Value, NotJson> {
     let text = std::str::from_utf8(bytes).map_err(|_| NotJson::NotUtf8)?;
     let fault = Cell::new(None);
     let mut json = serde_json::Deserializer::from_str(text);
-    Node { room: DEEPEST, fault: &fault }
+    Node { levels: DEEPEST, fault: &fault }
         .deserialize(&mut json)
         .and_then(|value| json.end().map(|()| value))
         .map_err(|err| fault.get().unwrap_or(NotJson::Syntax { line: err.line(), column: err.column() }))
 }
 
-/// JSON pointers (RFC 6901) to strings that hold NUL, which `PostgreSQL` cannot store and C code cuts at. When a member's
-/// name holds it, the pointer is the object's, and the member is not looked into. At most the first 32.
-pub fn nul_pointers(value: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    find_nul(value, &mut String::new(), &mut found);
-    found.truncate(MOST_POINTERS);
-    found
-}
-
-fn find_nul(value: &Value, path: &mut String, found: &mut Vec<String>) {
-    if found.len() >= MOST_POINTERS {
-        return;
-    }
-    let here = path.len();
-    match value {
-        Value::String(text) if text.contains('\0') => found.push(path.clone()),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                path.push('/');
-                path.push_str(&index.to_string());
-                find_nul(item, path, found);
-                path.truncate(here);
-            }
-        }
-        Value::Object(members) => {
-            if members.keys().any(|name| name.contains('\0')) {
-                found.push(path.clone());
-            }
-            for (name, member) in members.iter().filter(|(name, _)| !name.contains('\0')) {
-                path.push('/');
-                path.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                find_nul(member, path, found);
-                path.truncate(here);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Reads one value: `room` is how many levels may still open; `fault` carries our own reasons past serde's error type.
+/// Reads one value. `levels` is the number of levels that may still be opened. `fault` keeps a [`NotJson`], which serde's error
+/// type cannot carry.
 #[derive(Clone, Copy)]
 struct Node<'a> {
-    room: usize,
+    levels: usize,
     fault: &'a Cell<Option<NotJson>>,
 }
 
 impl Node<'_> {
-    fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
-        let room = self.room.checked_sub(1).ok_or_else(|| self.refuse(NotJson::TooDeep))?;
-        Ok(Self { room, ..self })
+    fn enter<E: serde::de::Error>(self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1).ok_or_else(|| self.reject(NotJson::TooDeep))?;
+        Ok(Self { levels, ..self })
     }
 
-    fn refuse<E: serde::de::Error>(self, reason: NotJson) -> E {
+    fn reject<E: serde::de::Error>(self, reason: NotJson) -> E {
         self.fault.set(Some(reason));
         E::custom(reason)
     }
@@ -148,22 +110,22 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let inside = self.inside()?;
+        let item = self.enter()?;
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(inside)? {
+        while let Some(item) = items.next_element_seed(item)? {
             array.push(item);
         }
         Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let inside = self.inside()?;
+        let item = self.enter()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
-                return Err(self.refuse(NotJson::DuplicateMember));
+                return Err(self.reject(NotJson::DuplicateMember));
             }
-            object.insert(name, members.next_value_seed(inside)?);
+            object.insert(name, members.next_value_seed(item)?);
         }
         Ok(Value::Object(object))
     }
@@ -173,7 +135,6 @@ impl<'de> Visitor<'de> for Node<'_> {
 mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
-    use serde_json::json;
 
     use super::*;
 
@@ -181,7 +142,7 @@ mod tests {
     #[case(r#"{"a":1,"a":2}"#)]
     #[case(r#"{"a":1,"\u0061":2}"#)]
     #[case(r#"[{"b":{"":0,"x":[],"":0}}]"#)]
-    fn p06_equal_members_are_refused_at_any_depth(#[case] text: &str) {
+    fn p06_duplicate_members_are_rejected_at_any_depth(#[case] text: &str) {
         assert_eq!(strict(text.as_bytes()), Err(NotJson::DuplicateMember));
     }
 
@@ -200,17 +161,17 @@ mod tests {
     #[case::huge_negative("[-1e999]")]
     #[case::huge_exponent("1e99999999999999999999")]
     #[case::leading_zero("01")]
-    fn what_is_not_json_is_refused_with_its_place(#[case] text: &str) {
+    fn a_syntax_error_is_reported_with_its_position(#[case] text: &str) {
         assert!(matches!(strict(text.as_bytes()), Err(NotJson::Syntax { line: 1.., .. })), "{:?}", strict(text.as_bytes()));
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_are_refused() {
+    fn bytes_that_are_not_utf8_are_rejected() {
         assert_eq!(strict(b"\"\xff\""), Err(NotJson::NotUtf8));
     }
 
     #[test]
-    fn h04_sixty_four_levels_are_enough() {
+    fn h04_sixty_four_levels_are_accepted_and_no_more() {
         let arrays = |depth| "[".repeat(depth) + &"]".repeat(depth);
         let objects = |depth| r#"{"a":"#.repeat(depth) + "0" + &"}".repeat(depth);
         assert!(strict(arrays(64).as_bytes()).is_ok() && strict(objects(64).as_bytes()).is_ok());
@@ -220,23 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn h02_an_error_repeats_nothing() {
-        let told =
+    fn h02_an_error_repeats_nothing_of_the_document() {
+        let messages =
             strict(br#"{"hunter2":1,"hunter2":2}"#).unwrap_err().to_string() + &strict(b"hunter2").unwrap_err().to_string();
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!messages.contains("hunter2"), "{messages}");
     }
 
-    #[test]
-    fn h04_every_string_with_nul_is_pointed_at() {
-        let value = strict(br#"{"a/b":{"~":["ok","\u0000"]},"name":"A\u0000da","x":{"\u0000":"\u0000","y":"z"},"n":0}"#).unwrap();
-        assert_eq!(nul_pointers(&value), ["/a~1b/~0/1", "/name", "/x"]);
-        assert_eq!(nul_pointers(&json!("\0")), [""]);
-        assert_eq!(nul_pointers(&json!({"\0": 1, "a\0": 2})), [""]);
-        assert!(nul_pointers(&json!({"a": ["b", {"c": null}]})).is_empty());
-        assert_eq!(nul_pointers(&json!(vec!["\0"; 1_000])).len(), MOST_POINTERS);
-    }
-
-    fn document() -> impl Strategy<Value = Value> {
+    pub(super) fn document() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
@@ -261,22 +212,10 @@ mod tests {
         }
 
         #[test]
-        fn takes_nothing_that_serde_json_refuses(text in "[\\[\\]{}\",:0-9eE.+truefalsn\\\\ -]{0,24}") {
+        fn rejects_everything_that_serde_json_rejects(text in "[\\[\\]{}\",:0-9eE.+truefalsn\\\\ -]{0,24}") {
             match (strict(text.as_bytes()), serde_json::from_str::<Value>(&text)) {
-                (Ok(ours), theirs) => prop_assert_eq!(Some(ours), theirs.ok()),
-                (Err(reason), theirs) => prop_assert!(theirs.is_err() || reason == NotJson::DuplicateMember),
-            }
-        }
-
-        #[test]
-        fn a_pointer_points_at_a_string_with_nul(document in document()) {
-            for pointer in nul_pointers(&document) {
-                let holds_nul = match document.pointer(&pointer) {
-                    Some(Value::String(text)) => text.contains('\0'),
-                    Some(Value::Object(members)) => members.keys().any(|name| name.contains('\0')),
-                    _ => false,
-                };
-                prop_assert!(holds_nul);
+                (Ok(value), expected) => prop_assert_eq!(Some(value), expected.ok()),
+                (Err(reason), expected) => prop_assert!(expected.is_err() || reason == NotJson::DuplicateMember),
             }
         }
     }

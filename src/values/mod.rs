@@ -1,8 +1,10 @@
-//! THE WORDS: what people and programs say to us, parsed once, pure, without I/O. A value that exists is valid.
+//! THE WORDS: the vocabulary of the product, one type per meaning. Text from outside is parsed into these types once, at the
+//! boundary, without I/O; a value of such a type is always valid.
 
-pub mod budget;
+pub mod backoff;
 mod characters;
 pub mod claims;
+mod common_passwords;
 pub mod description;
 pub mod email;
 pub mod identifier;
@@ -19,25 +21,25 @@ pub mod refresh_token;
 pub mod revision;
 pub mod role_name;
 pub mod search;
+mod string_newtype;
 pub mod time;
 pub mod username;
-mod word;
 
 use std::borrow::Cow;
 
-/// What is wrong with a word. It never holds the word itself, so it may be logged and sent.
+/// Why a text is not a valid value. The text itself is not included, so that an `Invalid` may be logged and sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Invalid {
-    /// One of the API's codes for a bad member: `format`, `too_short`, `too_long`, `pattern`, `not_allowed`,
-    /// `common_password`, `contains_identity`, ...
+    /// The API's code for the fault: `format`, `too_short`, `too_long`, `pattern`, `not_allowed`, `common_password`,
+    /// `contains_identity`, and so on.
     pub code: &'static str,
-    /// A sentence for people.
+    /// A whole sentence for people.
     pub detail: Cow<'static, str>,
 }
 
 impl Invalid {
-    /// `detail` is a whole sentence and must not repeat what was sent.
+    /// `detail` must be a whole sentence and must not repeat the invalid text.
     pub fn new(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into() }
     }

@@ -1,4 +1,4 @@
-//! Names: what a person is called on screen, in any script. Two people may have the same.
+//! Display names of people, in any script. Two people may have the same name.
 
 use std::str::FromStr;
 
@@ -6,28 +6,30 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::{
     Invalid,
-    characters::{first_foreign, is_invisible, overrides_direction},
-    word::word,
+    characters::{first_disallowed, is_invisible, overrides_direction},
+    string_newtype::string_newtype,
 };
 
-/// A display name: 1 to 100 characters after NFC and without the white space around it, which people add by accident and
-/// nobody sees; one line; at least one character that can be seen; nothing that reorders the text around it.
+/// A display name: one line of 1 to 100 characters in NFC, at least one of them visible, and none that reorders the text around
+/// it. White space around the name is trimmed, because people add it by accident.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-word!(Name);
+string_newtype!(Name);
 
 impl Name {
-    /// One line of at most `longest` characters that can be seen, cleaned as a name is.
-    pub(super) fn line(raw: &str, longest: usize) -> Result<String, Invalid> {
+    /// Parses one line of at most `longest` characters by the rules of a name.
+    pub(super) fn parse_line(raw: &str, longest: usize) -> Result<String, Invalid> {
         let line: String = raw.trim().nfc().collect();
-        let is_forbidden = |c: char| c.is_control() || overrides_direction(c) || matches!(c, '\u{2028}' | '\u{2029}');
-        if let Some(which) = first_foreign(&line, |c| !is_forbidden(c)) {
-            let rule = "Must have no control characters and no line breaks";
+        let is_allowed = |character: char| {
+            !character.is_control() && !overrides_direction(character) && !matches!(character, '\u{2028}' | '\u{2029}')
+        };
+        if let Some(which) = first_disallowed(&line, is_allowed) {
+            let rule = "Must not contain control characters or line breaks";
             return Err(Invalid::new("not_allowed", format!("{rule}, but {which}.")));
         }
-        if line.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
-            return Err(Invalid::new("too_short", "Must have at least 1 character that can be seen."));
+        if line.chars().all(|character| character.is_whitespace() || is_invisible(character)) {
+            return Err(Invalid::new("too_short", "Must have at least 1 visible character."));
         }
         if line.chars().count() > longest {
             return Err(Invalid::new("too_long", format!("Must have at most {longest} characters.")));
@@ -39,10 +41,9 @@ impl Name {
 impl FromStr for Name {
     type Err = Invalid;
 
-    /// # Errors
-    /// `too_short`, `too_long`, or `not_allowed` for control characters (NUL, line breaks, bidi overrides).
+    /// Fails with `too_short`, `too_long` or `not_allowed` (control characters, such as NUL, line breaks and bidi overrides).
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        Self::line(raw, 100).map(Self)
+        Self::parse_line(raw, 100).map(Self)
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
     #[case::c1("Ada\u{85}L", "not_allowed")]
     #[case::bidi_override("Ada\u{202E}", "not_allowed")]
     #[case::bidi_isolate("\u{2066}Ada", "not_allowed")]
-    fn a_name_can_be_seen_and_stays_on_its_line(#[case] raw: &str, #[case] code: &str) {
+    fn a_name_is_visible_and_on_one_line(#[case] raw: &str, #[case] code: &str) {
         assert_eq!(parse(raw), Err(code));
     }
 

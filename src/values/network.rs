@@ -1,19 +1,20 @@
-//! Networks: who counts as one client. One IPv4 address; of IPv6 a /64, for that is what a single customer gets.
+//! Client networks: the unit in which attempts and requests are counted. A client network is one IPv4 address or one IPv6 /64,
+//! because a single customer gets a whole /64.
 
 use std::{fmt, net::IpAddr};
 
-/// The network an address is in. Requests without an address share one of their own.
+/// The client network of an address. Requests without an address share one network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network(Option<IpAddr>);
 
 impl From<Option<IpAddr>> for Network {
     fn from(address: Option<IpAddr>) -> Self {
-        Self(address.map(|it| match it.to_canonical() {
-            IpAddr::V6(it) => {
-                let [a, b, c, d, ..] = it.segments();
+        Self(address.map(|address| match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
                 [a, b, c, d, 0, 0, 0, 0].into()
             }
-            it @ IpAddr::V4(_) => it,
+            v4 @ IpAddr::V4(_) => v4,
         }))
     }
 }
@@ -36,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_one_client_by_32_and_by_64_bits() {
+    fn a_network_is_an_ipv4_address_or_an_ipv6_64() {
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
         assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
         assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff:ffff:ffff:ffff"));

@@ -1,4 +1,4 @@
-//! Password hashes as they are stored: a scheme's tag before the hash, so that another scheme can follow this one.
+//! Password hashes as they are stored. A tag before the hash names the scheme, so that a later version can introduce another.
 
 use std::{fmt, ops::RangeInclusive};
 
@@ -6,8 +6,8 @@ use sea_orm::DeriveValueType;
 
 /// bcrypt over base64(HMAC-SHA-384(pepper, password)).
 const SCHEME: &str = "hs384:";
-/// bcrypt has no lower cost, and no setting allows a higher one: a row that says otherwise is garbage, and checking a
-/// cost of 31 would take hours.
+/// bcrypt has no lower cost, and no setting allows a higher one. A row with another cost is invalid; a hash of cost 31 would take
+/// hours to check.
 const COSTS: RangeInclusive<u32> = 4..=16;
 
 /// A stored password hash. `Debug` hides it.
@@ -16,29 +16,26 @@ const COSTS: RangeInclusive<u32> = 4..=16;
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// How many characters it takes to read the cost: the tag, `$2b$`, two digits, `$`.
+    /// The number of characters from which [`Self::cost`] can read the cost: the tag, `$2b$`, two digits, `$`.
     pub const PREFIX: i32 = 13;
 
-    /// What to store for this bcrypt hash of a digest.
-    #[must_use]
+    /// Adds the tag to a bcrypt hash.
     pub fn from_bcrypt(hash: &str) -> Self {
         Self(format!("{SCHEME}{hash}"))
     }
 
-    /// The bcrypt hash and its cost; `None` for what is no hash of ours.
-    #[must_use]
+    /// Returns the cost and the bcrypt hash; `None` if the stored text is not a valid hash.
     pub fn bcrypt(&self) -> Option<(u32, &str)> {
         let hash = self.0.strip_prefix(SCHEME)?;
         hash.parse::<bcrypt::HashParts>().ok()?;
         Some((Self::cost(&self.0)?, hash))
     }
 
-    /// The cost that the first [`Self::PREFIX`] characters of a stored hash tell.
-    #[must_use]
+    /// Returns the cost of a stored hash. The first [`Self::PREFIX`] characters are enough.
     pub fn cost(stored: &str) -> Option<u32> {
         let digits = stored.strip_prefix(SCHEME)?.split('$').nth(2)?;
-        // `parse` takes a sign too.
-        let cost = digits.bytes().all(|it| it.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
+        // `parse` would accept a sign.
+        let cost = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
         COSTS.contains(&cost).then_some(cost)
     }
 }
@@ -54,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p07_garbage_in_the_column_is_no_hash() {
+    fn p07_an_invalid_text_in_the_column_is_not_a_hash() {
         let hash = PasswordHash::from_bcrypt(&bcrypt::hash("digest", 4).unwrap());
         assert_eq!(hash.bcrypt().map(|(cost, _)| cost), Some(4));
         assert_eq!(PasswordHash::cost(&hash.0[..PasswordHash::PREFIX as usize]), Some(4));

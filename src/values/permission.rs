@@ -1,14 +1,14 @@
-//! Permissions: Vestibule's own in one table, the application's as free words, and what it means to hold some of them.
+//! Permissions: the table of Vestibule's own, the names that applications choose, and sets of both.
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use super::{Invalid, characters::first_foreign, word::word};
+use super::{Invalid, characters::first_disallowed, string_newtype::string_newtype};
 
-/// One of Vestibule's own permissions, as a type: a guard names it in a handler's signature.
+/// One of Vestibule's own permissions, as a type that guards name in a handler's signature.
 pub trait Permission: Send + Sync + 'static {
     /// The name on the wire.
     const NAME: &'static str;
-    /// What it allows, in one sentence.
+    /// What the permission allows, in one sentence.
     const SENTENCE: &'static str;
 }
 
@@ -25,7 +25,7 @@ macro_rules! permissions {
             }
         )*
 
-        /// Every permission of Vestibule's own: name on the wire, and sentence.
+        /// All of Vestibule's own permissions: the name on the wire and the sentence.
         pub const ALL: &[(&str, &str)] = &[$(($name, $sentence)),*];
     };
 }
@@ -42,109 +42,111 @@ permissions! {
     ReadAudit,        "audit:read",        "Read the audit log.";
     ReadKeys,         "keys:read",         "See the signing keys.";
     RotateKeys,       "keys:rotate",       "Rotate and revoke signing keys.";
-    IntrospectTokens, "tokens:introspect", "Ask whether somebody's access token is valid.";
+    IntrospectTokens, "tokens:introspect", "Check whether an access token is valid.";
 }
 
-/// A permission's name, Vestibule's own or an application's: `word:word` of `[a-z0-9._-]`, at most 64 characters.
+/// The name of a permission, Vestibule's own or an application's: `word:word`, each word of `[a-z0-9._-]`, at most 64 characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PermissionName(String);
 
-word!(PermissionName);
+string_newtype!(PermissionName);
 
 impl FromStr for PermissionName {
     type Err = Invalid;
 
-    /// # Errors
-    /// `too_long` or `pattern`.
+    /// Fails with `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        let is_allowed = |it| matches!(it, 'a'..='z' | '0'..='9' | '.' | '_' | '-' | ':');
-        if let Some(which) = first_foreign(raw, is_allowed) {
-            let rule = "A permission is word:word of lower-case ASCII letters, digits, dots, underscores and hyphens";
+        let is_allowed = |character| matches!(character, 'a'..='z' | '0'..='9' | '.' | '_' | '-' | ':');
+        if let Some(which) = first_disallowed(raw, is_allowed) {
+            let rule =
+                "A permission may contain only lower-case ASCII letters, digits, dots, underscores and hyphens, and one colon";
             return Err(Invalid::new("pattern", format!("{rule}, but {which}.")));
         }
         if raw.len() > 64 {
-            return Err(Invalid::new("too_long", "A permission has at most 64 characters."));
+            return Err(Invalid::new("too_long", "A permission must have at most 64 characters."));
         }
         match raw.split_once(':') {
-            Some((thing, action)) if is_plain(thing) && is_plain(action) => Ok(Self(raw.to_owned())),
-            _ => Err(Invalid::new("pattern", "A permission is word:word, with one colon between two words.")),
+            Some((thing, action)) if is_word(thing) && is_word(action) => Ok(Self(raw.to_owned())),
+            _ => Err(Invalid::new(
+                "pattern",
+                "A permission must be two words with one colon between them, such as billing:refund.",
+            )),
         }
     }
 }
 
 impl PermissionName {
-    /// The nearest of Vestibule's own permissions, if this name begins as theirs do (`users:`, and `user:` as well) but is none
-    /// of them. A role that granted it would grant nothing.
-    #[must_use]
-    pub fn misspelt(&self) -> Option<&'static str> {
-        let beginning = |name: &str| name.split(':').next().unwrap_or_default().trim_end_matches('s').to_owned();
+    /// Returns the permission of Vestibule's own that was probably meant, if this name begins like one (`users:` or `user:`) but
+    /// is none. A role with such a permission would grant nothing.
+    pub fn suggestion(&self) -> Option<&'static str> {
+        let subject = |name: &str| name.split(':').next().unwrap_or_default().trim_end_matches('s').to_owned();
         let own = || ALL.iter().map(|(name, _)| *name);
-        if own().any(|it| it == self.0) || !own().any(|it| beginning(it) == beginning(&self.0)) {
+        if own().any(|name| name == self.0) || !own().any(|name| subject(name) == subject(&self.0)) {
             return None;
         }
-        own().min_by_key(|it| strsim::damerau_levenshtein(it, &self.0))
+        own().min_by_key(|name| strsim::damerau_levenshtein(name, &self.0))
     }
 }
 
-fn is_plain(word: &str) -> bool {
-    !word.is_empty() && !word.contains(':')
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(':')
 }
 
-/// What somebody, or a role, may do. The default is nothing.
+/// The permissions that a caller holds or a role grants. The default is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grants {
-    /// The built-in administrator: every permission there is or will be, the application's included.
-    Everything,
-    /// Exactly these.
-    These(BTreeSet<PermissionName>),
+    /// Every present and future permission, including the application's. Only the role `admin` grants this.
+    All,
+    /// Exactly these permissions.
+    Listed(BTreeSet<PermissionName>),
 }
 
 impl Grants {
-    /// What the role `user` grants.
-    pub fn nothing() -> Self {
-        Self::These(BTreeSet::new())
+    /// No permission.
+    pub fn none() -> Self {
+        Self::Listed(BTreeSet::new())
     }
 
-    /// Whether the permission of this name is among them.
-    pub fn allows(&self, name: &str) -> bool {
+    /// Returns whether the permission of this name is granted.
+    pub fn contains(&self, name: &str) -> bool {
         match self {
-            Self::Everything => true,
-            Self::These(names) => names.contains(name),
+            Self::All => true,
+            Self::Listed(names) => names.contains(name),
         }
     }
 
-    /// What two roles grant together.
+    /// Returns the permissions that are granted by either.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         match (self, other) {
-            (Self::These(mut names), Self::These(more)) => {
+            (Self::Listed(mut names), Self::Listed(more)) => {
                 names.extend(more);
-                Self::These(names)
+                Self::Listed(names)
             }
-            _ => Self::Everything,
+            _ => Self::All,
         }
     }
 
-    /// Whether all of `other` is held here: nobody grants, or takes, what they do not hold. No list covers `Everything`,
-    /// because it grows with the application.
+    /// Returns whether every permission of `other` is granted here too. No list covers `All`, because `All` grows with the
+    /// application.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Everything, _) => true,
-            (Self::These(_), Self::Everything) => false,
-            (Self::These(ours), Self::These(theirs)) => theirs.is_subset(ours),
+            (Self::All, _) => true,
+            (Self::Listed(_), Self::All) => false,
+            (Self::Listed(held), Self::Listed(needed)) => needed.is_subset(held),
         }
     }
 }
 
 impl Default for Grants {
     fn default() -> Self {
-        Self::nothing()
+        Self::none()
     }
 }
 
 impl FromIterator<PermissionName> for Grants {
     fn from_iter<I: IntoIterator<Item = PermissionName>>(names: I) -> Self {
-        Self::These(names.into_iter().collect())
+        Self::Listed(names.into_iter().collect())
     }
 }
 
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_holds_good_names_once_each_and_whole_sentences() {
+    fn each_permission_has_a_valid_unique_name_and_a_whole_sentence() {
         let names: BTreeSet<_> = ALL.iter().map(|(name, _)| name.parse::<PermissionName>().unwrap()).collect();
         assert_eq!((names.len(), ALL.len()), (12, 12));
         assert!(ALL.iter().all(|(_, sentence)| sentence.ends_with('.')));
@@ -192,8 +194,8 @@ mod tests {
     #[case("users-of-billing:read", None)]
     #[case("rules:write", None)]
     #[case("audio:read", None)]
-    fn a_misspelling_of_our_own_is_told_from_an_applications(#[case] raw: &str, #[case] nearest: Option<&str>) {
-        assert_eq!(raw.parse::<PermissionName>().unwrap().misspelt(), nearest);
+    fn a_misspelt_own_permission_is_recognised(#[case] raw: &str, #[case] nearest: Option<&str>) {
+        assert_eq!(raw.parse::<PermissionName>().unwrap().suggestion(), nearest);
     }
 
     #[test]
@@ -205,31 +207,31 @@ mod tests {
 
     fn grants() -> impl Strategy<Value = Grants> {
         prop_oneof![
-            1 => Just(Grants::Everything),
-            6 => proptest::collection::btree_set("[a-d]:[a-b]".prop_map(PermissionName), 0..6).prop_map(Grants::These),
+            1 => Just(Grants::All),
+            6 => proptest::collection::btree_set("[a-d]:[a-b]".prop_map(PermissionName), 0..6).prop_map(Grants::Listed),
         ]
     }
 
     proptest! {
         #[test]
-        fn a_union_covers_its_parts_and_no_more(one in grants(), other in grants(), name in "[a-d]:[a-b]") {
+        fn a_union_covers_both_parts_and_nothing_else(one in grants(), other in grants(), name in "[a-d]:[a-b]") {
             let both = one.clone().union(other.clone());
-            prop_assert!(both.covers(&one) && both.covers(&other) && both.covers(&Grants::nothing()));
-            prop_assert_eq!(both.allows(&name), one.allows(&name) || other.allows(&name));
+            prop_assert!(both.covers(&one) && both.covers(&other) && both.covers(&Grants::none()));
+            prop_assert_eq!(both.contains(&name), one.contains(&name) || other.contains(&name));
             prop_assert_eq!(one.covers(&both), one.covers(&other));
         }
 
         #[test]
-        fn who_covers_allows_all_that_is_covered(one in grants(), other in grants(), name in "[a-d]:[a-b]") {
-            prop_assert!(!one.covers(&other) || !other.allows(&name) || one.allows(&name));
+        fn covering_means_containing_every_permission(one in grants(), other in grants(), name in "[a-d]:[a-b]") {
+            prop_assert!(!one.covers(&other) || !other.contains(&name) || one.contains(&name));
         }
     }
 
     #[test]
-    fn no_list_covers_everything() {
+    fn no_list_covers_all() {
         let listed: Grants = ALL.iter().map(|(name, _)| PermissionName((*name).to_owned())).collect();
-        assert!(!listed.covers(&Grants::Everything));
-        assert!(Grants::Everything.covers(&listed) && Grants::Everything.allows("billing:refund"));
-        assert!(!Grants::default().allows(ReadUsers::NAME));
+        assert!(!listed.covers(&Grants::All));
+        assert!(Grants::All.covers(&listed) && Grants::All.contains("billing:refund"));
+        assert!(!Grants::default().contains(ReadUsers::NAME));
     }
 }

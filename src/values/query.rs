@@ -1,10 +1,10 @@
-//! What lists are asked for: how much, and from where on.
+//! Query parameters of lists.
 
 use std::str::FromStr;
 
-use super::{Invalid, word::word};
+use super::{Invalid, string_newtype::string_newtype};
 
-/// How many items a page has at most: 1 to 100.
+/// The greatest number of items of a page: 1 to 100, 25 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(u64);
 
@@ -23,8 +23,7 @@ impl From<Limit> for u64 {
 impl FromStr for Limit {
     type Err = Invalid;
 
-    /// # Errors
-    /// `not_allowed`.
+    /// Fails with `not_allowed`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
         match raw.parse() {
             Ok(limit @ 1..=100) if raw.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self(limit)),
@@ -33,17 +32,16 @@ impl FromStr for Limit {
     }
 }
 
-/// Where a page begins, as the page before said: 1 to 512 characters that only the server understands.
+/// The position at which a page begins, from the page before: 1 to 512 characters that only the server interprets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(String);
 
-word!(Cursor);
+string_newtype!(Cursor);
 
 impl FromStr for Cursor {
     type Err = Invalid;
 
-    /// # Errors
-    /// `not_allowed`.
+    /// Fails with `not_allowed`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
         let is_base64url = raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         if raw.is_empty() || raw.len() > 512 || !is_base64url {
@@ -53,21 +51,20 @@ impl FromStr for Cursor {
     }
 }
 
-/// The id of what an audit event was about, whatever that is: 1 to 64 of `[A-Za-z0-9_.-]`.
+/// The id of an audit event's subject, of any kind: 1 to 64 characters of `[A-Za-z0-9_.-]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectId(String);
 
-word!(SubjectId);
+string_newtype!(SubjectId);
 
 impl FromStr for SubjectId {
     type Err = Invalid;
 
-    /// # Errors
-    /// `pattern`.
+    /// Fails with `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
         let is_plain = raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
         if raw.is_empty() || raw.len() > 64 || !is_plain {
-            return Err(Invalid::new("pattern", "Is not the id of anything."));
+            return Err(Invalid::new("pattern", "Must be 1 to 64 ASCII letters, digits, dots, underscores and hyphens."));
         }
         Ok(Self(raw.to_owned()))
     }
@@ -94,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_plain() {
+    fn a_cursor_is_base64url() {
         assert!("eyJ-_9".parse::<Cursor>().is_ok());
         assert!(["", "a=", "a b", "é", &"a".repeat(513)].iter().all(|raw| raw.parse::<Cursor>().is_err()));
     }

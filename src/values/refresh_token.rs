@@ -1,4 +1,4 @@
-//! Refresh tokens as they are written: which session, which of its serials, and the proof that we gave it out.
+//! The text of refresh tokens: the session, a serial, and a MAC which shows that Vestibule issued the token.
 
 use std::{fmt, str::FromStr};
 
@@ -7,25 +7,24 @@ use uuid::Uuid;
 
 use super::{Invalid, ids::SessionId};
 
-/// What every refresh token begins with, so that people and secret scanners know one.
+/// The prefix of every refresh token, by which people and secret scanners recognise one.
 const PREFIX: &str = "vrt_";
-/// The length of the proof, in bytes: HMAC-SHA-256.
+/// The length of the MAC (HMAC-SHA-256), in bytes.
 pub const MAC_LEN: usize = 32;
 
-/// A refresh token: `vrt_` and 75 characters of base64url. Whether it is genuine is not known here.
+/// A refresh token: `vrt_` and 75 characters of base64url. Parsing does not check the MAC.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RefreshToken {
     /// The session it belongs to.
     pub session: SessionId,
-    /// Which of the session's tokens it is: 1 is the log-in's, each refresh gives out the next.
+    /// The serial: the log-in issues serial 1, and each refresh issues the next one.
     pub serial: i64,
-    /// The proof over both.
+    /// The MAC of [`RefreshToken::message`].
     pub mac: [u8; MAC_LEN],
 }
 
 impl RefreshToken {
-    /// What the proof is over.
-    #[must_use]
+    /// Returns the bytes that the MAC authenticates: the session and the serial.
     pub fn message(session: SessionId, serial: i64) -> [u8; 24] {
         let mut message = [0; 24];
         message[..16].copy_from_slice(Uuid::from(session).as_bytes());
@@ -48,7 +47,7 @@ impl FromStr for RefreshToken {
 
     fn from_str(raw: &str) -> Result<Self, Invalid> {
         let invalid = || Invalid::new("format", "Is not a refresh token.");
-        let bytes = raw.strip_prefix(PREFIX).and_then(|it| URL_SAFE_NO_PAD.decode(it).ok()).ok_or_else(invalid)?;
+        let bytes = raw.strip_prefix(PREFIX).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or_else(invalid)?;
         let (session, rest) = bytes.split_first_chunk::<16>().ok_or_else(invalid)?;
         let (serial, mac) = rest.split_first_chunk::<8>().ok_or_else(invalid)?;
         Ok(Self {
@@ -59,7 +58,7 @@ impl FromStr for RefreshToken {
     }
 }
 
-/// Without the proof: with it, whoever reads a log could refresh.
+/// Hides the MAC: with it, anybody who reads a log could refresh the session.
 impl fmt::Debug for RefreshToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RefreshToken({}, {}, hidden)", self.session, self.serial)
@@ -74,7 +73,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_survives_its_text_and_has_no_other_spelling(session: u128, serial: i64, mac: [u8; MAC_LEN], at in 0usize..79) {
+        fn the_text_of_a_token_parses_to_the_same_token_and_has_no_other_spelling(
+            session: u128, serial: i64, mac: [u8; MAC_LEN], at in 0usize..79
+        ) {
             let token = RefreshToken { session: Uuid::from_u128(session).into(), serial, mac };
             let text = token.to_string();
             prop_assert_eq!(text.len(), 79);
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_refused() {
+    fn other_texts_are_rejected() {
         for raw in
             ["", "vrt_", "vrt_AAAA", "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln", &format!("vrt_{}", "A".repeat(76)), &"A".repeat(75)]
         {

@@ -1,22 +1,23 @@
-//! Role names, and the two that are built in.
+//! Names of roles, including the two built-in roles.
 
 use std::str::FromStr;
 
-use super::{Invalid, characters::first_foreign, word::word};
+use super::{Invalid, characters::first_disallowed, string_newtype::string_newtype};
 
-/// A role's name: 2 to 32 of `[a-z0-9_-]`, as it stands in tokens and paths.
+/// The name of a role, as in tokens and paths: 2 to 32 characters of `[a-z0-9_-]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleName(String);
 
-word!(RoleName);
+string_newtype!(RoleName);
 
 impl RoleName {
-    /// The built-in role that may do everything and cannot be changed.
+    /// The built-in role that grants every permission and cannot be changed.
     pub const ADMIN: &'static str = "admin";
-    /// The built-in role that grants nothing: everybody's own things only.
+    /// The built-in role that grants no permission. Users reach only their own objects.
     pub const USER: &'static str = "user";
 
-    /// The greatest number of roles, the built-in ones included: a 403 lists those that grant a permission.
+    /// The greatest number of roles, including the built-in ones. It limits the size of a 403, which lists the roles that grant a
+    /// permission.
     pub const MOST: usize = 1_000;
 
     /// The name [`RoleName::ADMIN`].
@@ -33,17 +34,16 @@ impl RoleName {
 impl FromStr for RoleName {
     type Err = Invalid;
 
-    /// # Errors
-    /// `too_short`, `too_long` or `pattern`.
+    /// Fails with `too_short`, `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        if let Some(which) = first_foreign(raw, |it| matches!(it, 'a'..='z' | '0'..='9' | '_' | '-')) {
-            let rule = "A role name takes lower-case ASCII letters, digits, underscores and hyphens";
+        if let Some(which) = first_disallowed(raw, |character| matches!(character, 'a'..='z' | '0'..='9' | '_' | '-')) {
+            let rule = "A role name may contain only lower-case ASCII letters, digits, underscores and hyphens";
             return Err(Invalid::new("pattern", format!("{rule}, but {which}.")));
         }
         match raw.len() {
-            0..2 => Err(Invalid::new("too_short", "A role name has at least 2 characters.")),
+            0..2 => Err(Invalid::new("too_short", "A role name must have at least 2 characters.")),
             2..=32 => Ok(Self(raw.to_owned())),
-            _ => Err(Invalid::new("too_long", "A role name has at most 32 characters.")),
+            _ => Err(Invalid::new("too_long", "A role name must have at most 32 characters.")),
         }
     }
 }
@@ -64,13 +64,13 @@ mod tests {
     #[case("a.b", Err("pattern"))]
     #[case("a b", Err("pattern"))]
     #[case("ad\u{131}", Err("pattern"))]
-    fn a_role_name_is_taken_as_it_is_or_refused(#[case] raw: &str, #[case] expected: Result<(), &str>) {
+    fn a_role_name_is_rejected_rather_than_changed(#[case] raw: &str, #[case] expected: Result<(), &str>) {
         let parsed = raw.parse::<RoleName>().map_err(|invalid| invalid.code);
         assert_eq!(parsed, expected.map(|()| RoleName(raw.to_owned())));
     }
 
     #[test]
-    fn the_built_in_names_are_names() {
+    fn the_built_in_names_are_valid() {
         assert_eq!(RoleName::ADMIN.parse(), Ok(RoleName::admin()));
         assert_eq!(RoleName::USER.parse(), Ok(RoleName::user()));
     }

@@ -1,34 +1,35 @@
-//! Usernames: the short name to log in with, never to be mistaken for an e-mail address.
+//! Usernames: short names to log in with. A username never contains an `@`, so that it cannot be mistaken for an e-mail address.
 
 use std::str::FromStr;
 
-use super::{Invalid, characters::first_foreign, word::word};
+use super::{Invalid, characters::first_disallowed, string_newtype::string_newtype};
 
-/// A username: 3 to 32 of `[a-z0-9._-]`, starting with a letter; upper-case ASCII letters are lower-cased. White space around
-/// it is trimmed, because keyboards add it.
+/// A username: 3 to 32 characters of `[a-z0-9._-]`, the first of them a letter. Upper-case ASCII letters are lower-cased, and
+/// white space around the username is trimmed, because keyboards add both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Username(String);
 
-word!(Username);
+string_newtype!(Username);
 
 impl FromStr for Username {
     type Err = Invalid;
 
-    /// # Errors
-    /// `too_short`, `too_long` or `pattern`.
+    /// Fails with `too_short`, `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
         let raw = raw.trim();
-        if let Some(which) = first_foreign(raw, |it| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-')) {
-            let rule = "A username takes ASCII letters, digits, dots, underscores and hyphens";
+        if let Some(which) =
+            first_disallowed(raw, |character| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-'))
+        {
+            let rule = "A username may contain only ASCII letters, digits, dots, underscores and hyphens";
             return Err(Invalid::new("pattern", format!("{rule}, but {which}.")));
         }
-        if let Some(which) = raw.get(..1).and_then(|first| first_foreign(first, |it| it.is_ascii_alphabetic())) {
-            return Err(Invalid::new("pattern", format!("A username starts with a letter, but {which}.")));
+        if let Some(which) = raw.get(..1).and_then(|first| first_disallowed(first, |character| character.is_ascii_alphabetic())) {
+            return Err(Invalid::new("pattern", format!("A username must start with a letter, but {which}.")));
         }
         match raw.len() {
-            0..3 => Err(Invalid::new("too_short", "A username has at least 3 characters.")),
+            0..3 => Err(Invalid::new("too_short", "A username must have at least 3 characters.")),
             3..=32 => Ok(Self(raw.to_ascii_lowercase())),
-            _ => Err(Invalid::new("too_long", "A username has at most 32 characters.")),
+            _ => Err(Invalid::new("too_long", "A username must have at most 32 characters.")),
         }
     }
 }
@@ -68,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn p05_a_username_is_canonical_and_nobodys_email(raw in "\\PC{0,40}|[A-Za-z][A-Za-z0-9._-]{2,31}") {
+        fn p05_a_username_is_canonical_and_never_an_email(raw in "\\PC{0,40}|[A-Za-z][A-Za-z0-9._-]{2,31}") {
             if let Ok(username) = raw.parse::<Username>() {
                 prop_assert_eq!(username.as_str().parse::<Username>(), Ok(username.clone()));
                 prop_assert!(username.as_str().parse::<super::super::email::Email>().is_err());

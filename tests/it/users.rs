@@ -204,7 +204,7 @@ async fn h09_every_bad_parameter_is_named(#[case] query: &str, #[case] parameter
 #[case("limit=0", "not_allowed", "Must be a whole number from 1 to 100.")]
 #[case("sort=name", "not_allowed", "Must be one of these: created_at, -created_at, email, -email.")]
 #[case("status=gone", "not_allowed", "Must be one of these: active, disabled.")]
-#[case("role=x", "too_short", "A role name has at least 2 characters.")]
+#[case("role=x", "too_short", "A role name must have at least 2 characters.")]
 #[case("cursor=!", "not_allowed", "Is not a cursor of this list.")]
 #[tokio::test]
 async fn the_error_for_a_bad_parameter_says_what_is_wrong(#[case] query: &str, #[case] code: &str, #[case] detail: &str) {

@@ -113,7 +113,7 @@ fn written() -> Vec<(&'static str, Value)> {
         ("SigningKey", json!({ "kid": kid, "algorithm": "EdDSA", "status": "active", "created_at": at, "activates_at": at })),
         ("Health", json!({ "status": "ok" })),
         ("Version", json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") })),
-        ("Fault", json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address needs an @." })),
+        ("Fault", json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address must contain an @." })),
         ("Problem", problem(Code::NotFound, "Not Found")),
     ]
 }
@@ -133,7 +133,7 @@ pub(super) fn problem(code: Code, title: &str) -> Value {
             problem["granted_by"] = json!(["admin"]);
         }
         Code::ValidationFailed => {
-            let fault = json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address needs an @." });
+            let fault = json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address must contain an @." });
             problem["errors"] = json!([fault]);
         }
         _ => {}

@@ -83,7 +83,7 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
     }
     let mut faults: Vec<Fault> = json::nul_pointers(&value)
         .into_iter()
-        .map(|pointer| Fault::at(validation::named(&pointer), Invalid::new("not_allowed", "Must not hold the character NUL.")))
+        .map(|pointer| Fault::at(validation::named(&pointer), Invalid::new("not_allowed", "Must not contain the character NUL.")))
         .collect();
     if faults.is_empty() {
         faults = schema.faults(&value);

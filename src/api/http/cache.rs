@@ -9,7 +9,7 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use crate::values::revision::Tags;
+use crate::values::revision::EntityTags;
 
 /// Marks a response whose body shares its bytes with other responses, so that it holds no memory of its own.
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +32,9 @@ impl Document {
 
     /// Responds with the document, or with 304 if `If-None-Match` names it (RFC 9110 section 13.1.2).
     pub fn respond(&self, request: &Request, media_type: &str, cache_control: &str) -> Response {
-        let known = Tags::read(request.headers().get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes));
+        let known = EntityTags::read(request.headers().get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes));
         let response = Response::builder().header(header::ETAG, &self.tag).header(header::CACHE_CONTROL, cache_control);
-        if known.is_some_and(|tags| tags.name(&self.tag)) {
+        if known.is_some_and(|tags| tags.matches(&self.tag)) {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
         response.content_type(media_type).extension(Shared).body(self.body.clone())

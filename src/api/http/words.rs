@@ -24,7 +24,7 @@ use crate::{
         query::{Cursor, Limit, SubjectId},
         revision::IfMatch,
         role_name::RoleName,
-        search::Search,
+        search::SearchTerm,
         time::rfc3339,
         username::Username,
     },
@@ -155,7 +155,7 @@ words! {
     PermissionName = "string" "permission" { min_length: 3, max_length: 64, pattern: "^[a-z0-9._-]+:[a-z0-9._-]+$".into(), example: "users:read".into() };
     KeyId = "string" "key-id" { description: "A key's id.", min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9_-]+$".into(), example: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".into() };
     SubjectId = "string" "subject-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9._-]+$".into(), example: "clerk".into() };
-    Search = "string" "search" { min_length: 1, max_length: 254, example: "ada".into() };
+    SearchTerm = "string" "search" { min_length: 1, max_length: 254, example: "ada".into() };
     Cursor = "string" "cursor" { min_length: 1, max_length: 512, pattern: "^[A-Za-z0-9_-]+$".into(), example: "eyJhIjoxfQ".into() };
     Limit = "integer" "int32" { minimum: 1.0, maximum: 100.0, default: 25.into(), example: 25.into() };
 }

@@ -76,7 +76,7 @@ pub async fn hash_for(app: &App, new: &NewAccount) -> Result<Option<PasswordHash
     let Some(password) = &new.password else { return Ok(None) };
     let least = app.settings.password.min_length;
     let username = new.username.as_ref().map(Username::as_str);
-    password.fits(least, new.email.as_str(), username).map_err(|invalid| Fault::at("/password", invalid))?;
+    password.check_policy(least, new.email.as_str(), username).map_err(|invalid| Fault::at("/password", invalid))?;
     let db = app.db.read();
     if user::Entity::by_identifier(new.email.as_str()).count(db).await? > 0 {
         return Err(Error::EmailTaken);

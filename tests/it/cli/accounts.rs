@@ -37,7 +37,7 @@ fn what_cannot_be_an_account_is_refused_with_a_sentence() {
     for (arguments, typed, sentence) in [
         ("bea@example.org", "short\n", "A password has at least 8 characters."),
         ("bea@example.org", "", "No password came on standard input."),
-        ("bea@example.org", "password123\n", "This is one of the most common passwords."),
+        ("bea@example.org", "password123\n", "This is a common password."),
         ("bea@example.org", "bea@example.org\n", "must not be made of the account's e-mail address"),
         ("bea@example.org --role boss", "ada likes tall ships\n", "There is no such role."),
         ("ADA@example.org", "ada likes tall ships\n", "This e-mail address is taken."),

@@ -16,14 +16,14 @@ use crate::{
         user_role, user_word,
     },
     error::Result,
-    values::{ids::UserId, role_name::RoleName, search::Search},
+    values::{ids::UserId, role_name::RoleName, search::SearchTerm},
 };
 
 /// Which users to list. An absent member does not filter.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// The beginning of the e-mail address, of the username or of a word of the name.
-    pub search: Option<Search>,
+    pub search: Option<SearchTerm>,
     /// A role that the user holds.
     pub role: Option<RoleName>,
     /// The user's status.
@@ -133,13 +133,13 @@ pub(super) async fn queries(db: &impl ConnectionTrait, filter: &Filter, window: 
 }
 
 /// The ranges of the indexes in which a search finds users, each with its column of the user's id.
-fn ranges(search: &Search, status: Option<Status>, window: Option<&Window>) -> Vec<(SelectStatement, Expr)> {
+fn ranges(search: &SearchTerm, status: Option<Status>, window: Option<&Window>) -> Vec<(SelectStatement, Expr)> {
     let named = |column, beginning: &str| {
         let query = user::Entity::find().select_only().column(user::Column::Id);
         (query.filter(is_one_of(status)).filter(begins(Expr::col((user::Entity, column)), beginning)).into_query(), id())
     };
     let mut ranges = vec![named(user::Column::Username, search.text())];
-    ranges.extend(search.address().map(|beginning| named(user::Column::Email, beginning)));
+    ranges.extend(search.address_prefix().map(|beginning| named(user::Column::Email, beginning)));
 
     let mut words = user_word::Entity::find().select_only().column(user_word::Column::UserId);
     words = words.filter(begins(Expr::col((user_word::Entity, user_word::Column::Word)), search.text()));
