@@ -1,19 +1,19 @@
-//! Vestibule: accounts, sessions and roles for other people's products.
+//! Vestibule is a self-hosted service for accounts, sessions and roles, in one binary. [`guide`] explains how to run and use it.
 //!
-//! Four floors; each imports only what is below it (`tests/it/floors.rs` sees to that):
+//! The code has four floors. Each imports only what is below it, which `tests/it/floors.rs` checks:
 //!
-//! - [`api`]: the door. HTTP in, HTTP out; beside [`server`] the only one that knows poem.
-//! - [`domain`]: the rules. What the product does, one transaction an operation.
-//! - [`entity`]: the rows. One file per table.
-//! - [`values`]: the words. Parsed once, pure.
+//! - [`api`] translates HTTP. Besides [`server`] it is the only floor that knows poem.
+//! - [`domain`] decides. Each operation runs in one transaction.
+//! - [`entity`] stores and finds rows, one file per table.
+//! - [`values`] parses: a value of one of its types is always valid.
 //!
-//! Beside them: [`config`] (every setting), [`app`] (what everything gets as an argument), [`live`] (what a running
-//! process holds in memory), [`error`] (what can go wrong, free of HTTP), [`server`] (listens, and adds what every answer
-//! has in common), [`jobs`] (what runs by itself), [`cli`] (commands) and [`guide`] (how to run and use it).
+//! Beside them stand [`config`] (every setting), [`app`] (the state that every function receives), [`live`] (what a process holds
+//! in memory), [`error`] (what can go wrong, free of HTTP), [`server`] (the accept loop, and what all responses have in common),
+//! [`jobs`] (background work) and [`cli`] (the commands).
 //!
-//! A request visits three rooms and comes back: [`server`] gives it an id, a guard in [`api::guard`] says who is calling,
-//! its handler in [`api`] calls one function of [`domain`], which reads and writes [`entity`] in one transaction.
-//! [`api::http::problem`] turns whatever went wrong into the answer.
+//! [`server`] gives each request an id. The guard in the signature of its handler decides who may call ([`api::guard`]). The
+//! handler calls one function of [`domain`], which reads and writes [`entity`]. [`api::http::problem`] translates errors into
+//! responses. A subject has the same name on each floor: `api::sessions`, `domain::sessions`, `entity::session`.
 
 pub mod api;
 pub mod app;

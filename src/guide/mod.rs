@@ -1,4 +1,4 @@
-//! The guide: how to run Vestibule and build on it. The pages are Markdown files that the repository shows as well.
+//! The guide: how to run Vestibule and build on it. Its pages are Markdown files, which can also be read in the repository.
 //!
 //! - [`operating`]: data, backups, PostgreSQL, proxies, health, logs, metrics, clocks, outages, keys and commands.
 //! - [`configuration`]: every setting, and where values come from.
