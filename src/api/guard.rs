@@ -25,7 +25,7 @@ use crate::{
 #[oai(ty = "bearer", bearer_format = "JWT", checker = "verify")]
 struct BearerAuth(Caller);
 
-/// The name of the one security scheme: what the derive makes of [`BearerAuth`].
+/// The name of the one security scheme: what the derive makes of `BearerAuth`.
 pub const SCHEME: &str = "BearerAuth";
 
 /// The marker in the contract of a guard without a permission. The marker of [`Allowed`] is the name of its permission.

@@ -1,4 +1,4 @@
-//! Codes: the stable words by which programs recognize problems, and the codes that each operation declares.
+//! Codes: the stable words by which programs recognise problems, and the codes that each operation declares.
 
 macro_rules! codes {
     ($($variant:ident = $status:literal $name:literal,)*) => {

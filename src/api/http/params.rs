@@ -139,20 +139,20 @@ pub struct Faults<'a> {
     request: &'a Request,
     /// The parameters that the operation has.
     known: BTreeSet<&'static str>,
-    faults: Vec<Fault>,
+    found: Vec<Fault>,
 }
 
 impl<'a> Faults<'a> {
     /// No faults yet.
     pub fn of(request: &'a Request) -> Self {
-        Self { request, known: BTreeSet::new(), faults: Vec::new() }
+        Self { request, known: BTreeSet::new(), found: Vec::new() }
     }
 
     /// Returns the parameter's value, or `None` if the parameter is absent or has a fault.
     pub fn take<T>(&mut self, Param { name, value }: Param<T>) -> Option<T> {
         self.known.insert(name);
         value.unwrap_or_else(|invalid| {
-            self.faults.push(Fault::parameter(name, invalid));
+            self.found.push(Fault::parameter(name, invalid));
             None
         })
     }
@@ -171,7 +171,7 @@ impl<'a> Faults<'a> {
         let names = unknown.map(|name| if is_name(&name) { name } else { String::new() });
         let fault = |name| Fault::parameter(name, Invalid::new("unknown_parameter", "This operation has no such parameter."));
         let mut faults: Vec<_> = names.filter(|name| seen.insert(name.clone())).map(fault).collect();
-        faults.extend(self.faults);
+        faults.extend(self.found);
         if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
     }
 }

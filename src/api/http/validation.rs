@@ -59,7 +59,7 @@ impl Schema {
             errors.iter().filter(|error| is_kind(error.kind())).map(|error| error.instance_path().clone()).collect()
         };
         let mistyped = paths(|kind| matches!(kind, Kind::Type { .. }));
-        let misformed = paths(|kind| matches!(kind, Kind::Format { .. }));
+        let badly_formatted = paths(|kind| matches!(kind, Kind::Format { .. }));
         errors.retain(|error| {
             let text = error.instance().as_str().unwrap_or_default();
             match error.kind() {
@@ -70,7 +70,7 @@ impl Schema {
                 // knows the limit.
                 Kind::MaxLength { limit } => text.trim().chars().count() as u64 > *limit,
                 // The format's parser names the wrong character, or says that there are too few.
-                Kind::Pattern { .. } => !misformed.contains(error.instance_path()),
+                Kind::Pattern { .. } => !badly_formatted.contains(error.instance_path()),
                 _ => true,
             }
         });
