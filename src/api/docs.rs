@@ -1,20 +1,21 @@
-//! `/docs`: Swagger UI for the contract, out of this binary. The page asks no other origin for anything.
+//! `/docs`: Swagger UI for the contract, embedded in the binary. The page loads nothing from another origin.
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use poem::error::NotFoundError;
-use poem::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+use bytes::Bytes;
+use poem::{
+    Request, Response, Result, Route,
+    error::NotFoundError,
+    get, handler,
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    },
+    web::Path,
 };
-use poem::http::{HeaderMap, StatusCode};
-use poem::web::Path;
-use poem::web::headers::{ETag, HeaderMapExt, IfNoneMatch};
-use poem::{Body, Response, Result, Route, get, handler};
 use rust_embed::Embed;
 
-use super::http::cache::Shared;
+use super::http::cache::Document;
 
 /// What the page may do: run and read what this origin serves, and nothing else.
 ///
@@ -52,8 +53,8 @@ pub fn mount(routes: Route) -> Route {
 }
 
 #[handler]
-fn read_page(headers: &HeaderMap) -> Result<Response> {
-    serve(PAGE, headers)
+fn read_page(request: &Request) -> Result<Response> {
+    serve(PAGE, request)
 }
 
 /// The page names its files relative to `/docs`, so that it works behind a proxy that adds a prefix.
@@ -63,42 +64,38 @@ fn lead_to_page() -> Response {
 }
 
 #[handler]
-fn read_file(Path(name): Path<String>, headers: &HeaderMap) -> Result<Response> {
-    serve(&name, headers)
+fn read_file(Path(name): Path<String>, request: &Request) -> Result<Response> {
+    serve(&name, request)
 }
 
-fn serve(name: &str, headers: &HeaderMap) -> Result<Response> {
+fn serve(name: &str, request: &Request) -> Result<Response> {
     let (name, content_type) = FILES.into_iter().find(|(known, _)| *known == name).ok_or(NotFoundError)?;
     let file = Assets::get(name).ok_or(NotFoundError)?;
-    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(file.metadata.sha256_hash()));
-    let answer = Response::builder()
-        .header(ETAG, &etag)
-        .header(CACHE_CONTROL, "no-cache") // kept, but asked for again each time: an update shows at once
-        .header(CONTENT_SECURITY_POLICY, CONTENT_SECURITY)
-        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
-        .header(REFERRER_POLICY, "no-referrer");
-    if is_known(headers, &etag) {
-        return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
-    }
     let body = match file.data {
-        Cow::Borrowed(bytes) => Body::from(bytes),
-        Cow::Owned(bytes) => Body::from(bytes),
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
     };
-    Ok(answer.header(CONTENT_TYPE, content_type).extension(Shared).body(body))
-}
-
-/// Whether the caller has this very file already (RFC 9110 section 13.1.2).
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let Ok(etag) = etag.parse::<ETag>() else { return false };
-    headers.typed_get::<IfNoneMatch>().is_some_and(|known| !known.precondition_passes(&etag))
+    let document = Document::with_digest(body, &file.metadata.sha256_hash());
+    // `no-cache` means that a browser asks each time whether its copy is current, so an update shows at once.
+    let mut response = document.respond(request, content_type, "no-cache");
+    for (name, value) in
+        [(CONTENT_SECURITY_POLICY, CONTENT_SECURITY), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")]
+    {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
 }
 
 #[cfg(test)]
 mod tests {
-    use poem::Endpoint;
-    use poem::http::Method;
-    use poem::http::header::IF_NONE_MATCH;
-    use poem::test::{TestClient, TestResponse};
+    use poem::{
+        Endpoint,
+        http::{
+            Method,
+            header::{AsHeaderName, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+        },
+        test::{TestClient, TestResponse},
+    };
 
     use super::*;
 
@@ -106,7 +103,7 @@ mod tests {
         TestClient::new(mount(Route::new()))
     }
 
-    fn header(answer: &TestResponse, name: impl poem::http::header::AsHeaderName) -> String {
+    fn header(answer: &TestResponse, name: impl AsHeaderName) -> String {
         answer.0.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
     }
 

@@ -1,18 +1,14 @@
 //! Signing keys: the public halves, for services that verify access tokens themselves, and the keys' lives, for
 //! whoever may turn them over.
 
-use poem::{IntoResponse, Request, Response, web::Data};
-use poem_openapi::{
-    ApiResponse, Enum, Object, OpenApi,
-    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
-    types::Type,
-};
+use poem::{Request, web::Data};
+use poem_openapi::{Enum, Object, OpenApi};
 
 use super::{
     Tag,
     guard::Allowed,
     http::{
-        cache,
+        cache::{Cacheable, Cached, Document},
         codes::operation_codes,
         params::Path,
         reply::{Issued, Json, NoContent, Reply},
@@ -39,17 +35,18 @@ operation_codes! {
     RevokeKey: NotFound;
 }
 
-/// The media type of a JWK set (RFC 7517 section 8.5.2).
-const MEDIA_TYPE: &str = "application/jwk-set+json";
-/// Shorter than the time for which a new key is published before it signs (`signing_keys::AHEAD`).
-const CACHE_CONTROL: &str = "public, max-age=300";
-
 /// A set of public keys (RFC 7517 section 5).
 #[derive(Debug, Object)]
 struct JwkSet {
     /// The keys; while an HS256 secret signs, only those whose tokens may still live.
     #[oai(validator(max_items = 100))]
     keys: Vec<Jwk>,
+}
+
+impl Cacheable for JwkSet {
+    const MEDIA_TYPE: &'static str = "application/jwk-set+json"; // RFC 7517 section 8.5.2
+    // Shorter than the time for which a new key is published before it signs (`signing_keys::AHEAD`).
+    const CACHE_CONTROL: &'static str = "public, max-age=300";
 }
 
 /// A public key. Which other members it has depends on `kty` (RFC 7518 section 6, RFC 8037 section 2).
@@ -83,43 +80,6 @@ struct Jwk {
     /// The exponent.
     #[oai(validator(max_length = 16))]
     e: Option<String>,
-}
-
-/// 200 with the key set, or 304.
-struct PublicKeys(Response);
-
-impl IntoResponse for PublicKeys {
-    fn into_response(self) -> Response {
-        self.0
-    }
-}
-
-impl ApiResponse for PublicKeys {
-    fn meta() -> MetaResponses {
-        let header = |name: &str, about: &str| MetaHeader {
-            name: name.into(),
-            description: Some(about.into()),
-            required: true,
-            deprecated: false,
-            schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))),
-        };
-        let response = |status, content| MetaResponse {
-            description: "",
-            status: Some(status),
-            status_range: None,
-            content,
-            headers: vec![
-                header("ETag", "Names this state; send it back in `If-None-Match`."),
-                header("Cache-Control", "How long the set may be kept."),
-            ],
-        };
-        let set = MetaMediaType { content_type: MEDIA_TYPE, schema: JwkSet::schema_ref() };
-        MetaResponses { responses: vec![response(200, vec![set]), response(304, Vec::new())] }
-    }
-
-    fn register(registry: &mut Registry) {
-        JwkSet::register(registry);
-    }
 }
 
 /// Where a signing key stands in its life.
@@ -197,9 +157,9 @@ impl SigningKeysApi {
     ///
     /// With them any service verifies access tokens by itself (RFC 7517). Keep the set for as long as `Cache-Control` says.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "readJwks")]
-    async fn jwks(&self, request: &Request, app: Data<&App>) -> Reply<PublicKeys, ReadJwks> {
-        let keys = cache::Document::new(app.signing.keys.load().jwks(app.clock.now()));
-        Ok(PublicKeys(keys.respond(request, MEDIA_TYPE, CACHE_CONTROL)))
+    async fn jwks(&self, request: &Request, app: Data<&App>) -> Reply<Cached<JwkSet>, ReadJwks> {
+        let keys = Document::new(app.signing.keys.load().jwks(app.clock.now()));
+        Ok(Cached::new(request, &keys))
     }
 
     /// List signing keys.

@@ -3,17 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use poem::{
-    Request, RequestBody,
-    http::{HeaderValue, header},
-};
+use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, param,
     registry::{MetaParamIn, MetaSchemaRef, Registry},
     types::{ParseFromParameter, Type},
 };
 
-use super::{problem::Problem, validation::is_name, words::Parameter};
+use super::{cache, problem::Problem, validation::is_name, words::Parameter};
 use crate::{
     domain::paging::Paging,
     error::{Error, Fault, Missing, Result},
@@ -129,7 +126,7 @@ impl<'a> ApiExtractor<'a> for Condition {
     }
 
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<IfMatch>) -> poem::Result<Self> {
-        let lines = request.headers().get_all(header::IF_MATCH).iter().map(HeaderValue::as_bytes);
+        let lines = cache::lines(request, &header::IF_MATCH);
         Ok(Self(IfMatch::read(lines).map_err(|invalid| Problem::malformed(format!("If-Match: {invalid}")))?))
     }
 }
