@@ -8,7 +8,10 @@ mod openapi31;
 mod responses;
 pub mod routes;
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::OnceLock,
+};
 
 use poem::{endpoint::BoxEndpoint, http::Method};
 use poem_openapi::{
@@ -18,7 +21,10 @@ use poem_openapi::{
 };
 use serde_json::{Map, Value};
 
-use super::{guard, http::problem::ProblemBody};
+use super::{
+    guard,
+    http::{declared_problem::Declared, problem::ProblemBody},
+};
 
 /// Operations anybody may call: the only ones without a guard. [`check`] refuses any other.
 pub const PUBLIC: &[&str] =
@@ -49,6 +55,24 @@ impl<T: OpenApi> OpenApi for Documented<T> {
     fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
         self.0.add_routes(routes);
     }
+}
+
+impl<T: OpenApi> Documented<T> {
+    /// What the types of the handlers' errors declare, by operation id.
+    fn declared(&self) -> Declarations {
+        let operations = T::meta().into_iter().flat_map(|api| api.paths).flat_map(|path| path.operations);
+        operations
+            .filter_map(|mut operation| Some((operation.operation_id?, Declared::take(&mut operation.responses.responses))))
+            .collect()
+    }
+}
+
+type Declarations = BTreeMap<&'static str, Declared>;
+
+/// What each operation declares beside its guard. Made once.
+fn declarations() -> &'static Declarations {
+    static DECLARATIONS: OnceLock<Declarations> = OnceLock::new();
+    DECLARATIONS.get_or_init(|| super::apis().declared())
 }
 
 /// The OpenAPI document, as served and committed. Made once, without database or settings.
@@ -86,11 +110,15 @@ pub enum Access {
 }
 
 impl Access {
-    fn sentence(&self) -> String {
+    /// The sentence about access in an operation's description.
+    fn sentence(&self, declared: &Declared) -> String {
         match self {
-            Self::Public => "Anybody may call this.".into(),
+            Self::Public => "No access token is needed.".into(),
             Self::Signed => "Needs an access token.".into(),
-            Self::Permission(name) => format!("Needs the permission `{name}`."),
+            Self::Permission(name) => {
+                let extra = declared.extra_permissions.iter().map(|(name, case)| format!(", and `{name}` {case}"));
+                format!("Needs the permission `{name}`{}.", extra.collect::<String>())
+            }
         }
     }
 }

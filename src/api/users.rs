@@ -41,7 +41,7 @@ operation_codes! {
     /// `readUser`.
     ReadUser: NotFound;
     /// `createUser`.
-    CreateUser: EscalationDenied EmailTaken UsernameTaken ValidationFailed Overloaded;
+    CreateUser: EscalationDenied EmailTaken UsernameTaken ValidationFailed Overloaded, users::GIVING_ROLES;
     /// `updateUser`.
     UpdateUser: EscalationDenied NotFound OwnAccount LastAdmin EmailTaken UsernameTaken PreconditionFailed ValidationFailed;
     /// `deleteUser`.
@@ -188,8 +188,7 @@ impl UsersApi {
 
     /// Make a user.
     ///
-    /// Without `roles` it holds `user`; roles other than `user` also require the permission `roles:assign`. Without `password`
-    /// nobody can log in to it until one is set.
+    /// Without `roles` the account holds the role `user`. Without `password` nobody can log in to the account until a password is set.
     #[oai(path = "/users", method = "post", operation_id = "createUser")]
     async fn create(
         &self,

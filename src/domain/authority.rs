@@ -37,6 +37,16 @@ pub(super) struct Authority {
     role_map: RoleMap,
 }
 
+/// A permission that an operation requires in some cases only, in addition to the permission of its guard. The contract and the
+/// access matrix show it.
+#[derive(Debug, Clone, Copy)]
+pub struct ExtraPermission {
+    /// The permission's name.
+    pub name: &'static str,
+    /// The cases, as they follow "Needs the permission".
+    pub case: &'static str,
+}
+
 impl By<'_> {
     /// Begins the transaction of a change, and reads the authority again in it. The authority cannot change before the
     /// transaction ends.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     audit::{self, Event, Kind},
-    authority::{Authority, By, keep_an_administrator},
+    authority::{Authority, By, ExtraPermission, keep_an_administrator},
     credentials,
     revocations::{self, PendingRevocations, SessionSelection},
 };
@@ -87,10 +87,13 @@ pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
     Ok(User { profile: user.into(), roles })
 }
 
-/// Returns the roles of a new account, if the authority may give them. Any role but `user` requires `roles:assign` as well.
+/// What the roles of a new account require.
+pub const GIVING_ROLES: ExtraPermission = ExtraPermission { name: AssignRoles::NAME, case: "for any role but `user`" };
+
+/// Returns the roles of a new account, if the authority may give them.
 async fn may_give(authority: &Authority, tx: &Transaction, roles: &[RoleName]) -> Result<Vec<String>> {
     if roles.iter().any(|role| role.as_str() != RoleName::USER) {
-        authority.require(AssignRoles::NAME)?;
+        authority.require(GIVING_ROLES.name)?;
     }
     let roles = existing(tx, roles).await?;
     authority.must_hold(&roles)?;

@@ -63,6 +63,16 @@ fn guarded_operations_say_401_and_403_and_the_permission() {
 }
 
 #[test]
+fn the_access_matrix_has_one_row_for_each_operation_and_fits_on_a_screen() {
+    let matrix = contract::matrix::render();
+    let rows: Vec<_> = matrix.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), operation_ids().collect());
+    assert!(rows.len() == operation_ids().count() && matrix.lines().count() <= rows.len() + 20);
+    let condition = |id: &str| matrix.lines().find(|line| line.starts_with(&format!("| `{id}`"))).unwrap();
+    assert!(condition("createUser").contains("`roles:assign`"));
+}
+
+#[test]
 fn only_throttled_operations_say_429() {
     let throttled = contract::operations(contract::document())
         .filter(|(.., operation)| operation["responses"].get("429").is_some())

@@ -1,30 +1,54 @@
-//! The access matrix, `openapi/access.md`: the contract's guards as a table that people review.
+//! The access matrix, `openapi/access.md`: who may call each operation, in one table that people review.
 
 use serde_json::{Map, Value};
 
-use super::{Access, access, document, operations};
+use super::{Access, access, declarations, document, operations};
+use crate::api::http::{codes::Code, schema::optional_members};
 
-const HEAD: &str = "| operation | route | public | signed in | permission | `user` | `admin` |\n|---|---|---|---|---|---|---|\n";
+const HEAD: &str = "| operation | route | requires | `user` | `admin` | conditions |\n|---|---|---|:-:|:-:|---|\n";
 
-/// The access matrix in Markdown, `openapi/access.md`: every operation by tag, and who may call it.
-#[must_use]
+/// Returns the access matrix in Markdown: one row for each operation, in the order of the tags.
 pub fn render() -> String {
     let tags = document()["tags"].as_array().into_iter().flatten().filter_map(|tag| tag["name"].as_str());
-    let mut matrix = String::from(include_str!("matrix.md"));
-    for tag in tags {
-        matrix.extend(["\n## ", tag, "\n\n", HEAD]);
-        matrix.extend(operations(document()).filter(|(.., operation)| operation["tags"][0] == tag).map(row));
-    }
-    matrix
+    let rows = tags.flat_map(|tag| operations(document()).filter(move |(.., operation)| operation["tags"][0] == tag)).map(row);
+    [include_str!("matrix.md"), HEAD].into_iter().map(str::to_owned).chain(rows).collect()
 }
 
 fn row((path, method, operation): (&str, &str, &Map<String, Value>)) -> String {
-    let (public, signed, permission) = match access(operation) {
-        Access::Public => ("yes", "yes", String::new()),
-        Access::Signed => ("", "yes", String::new()),
-        Access::Permission(name) => ("", "", format!("`{name}`")),
+    let (requires, user) = match access(operation) {
+        Access::Public => ("public".to_owned(), "✓"),
+        Access::Signed => ("token".to_owned(), "✓"),
+        Access::Permission(name) => (format!("`{name}`"), ""),
     };
-    let user = if permission.is_empty() { "yes" } else { "" };
     let (id, method) = (operation["operationId"].as_str().unwrap_or_default(), method.to_uppercase());
-    format!("| `{id}` | `{method} {path}` | {public} | {signed} | {permission} | {user} | yes |\n")
+    let conditions: Vec<_> = password(operation).map(str::to_owned).into_iter().chain(conditions(id)).collect();
+    let conditions = conditions.join("; ");
+    format!("| `{id}` | `{method} {path}` | {requires} | {user} | ✓ | {conditions} |\n")
+}
+
+/// The conditions that an operation declares and that no guard can check.
+fn conditions(id: &str) -> impl Iterator<Item = String> {
+    let declared = &declarations()[id];
+    let extra = declared.extra_permissions.iter().map(|(name, case)| format!("`{name}` {case}"));
+    extra.chain(declared.codes.iter().filter_map(|code| condition(*code)).map(str::to_owned))
+}
+
+/// Whether the request holds the current password: always, or for some changes.
+fn password(operation: &Map<String, Value>) -> Option<&'static str> {
+    let reference = operation.get("requestBody")?["content"]["application/json"]["schema"]["$ref"].as_str()?;
+    let request = document().pointer(reference.strip_prefix('#')?)?;
+    request["properties"].get("current_password")?;
+    let is_optional = optional_members(request).any(|name| name == "current_password");
+    Some(if is_optional { "password, for some members" } else { "password" })
+}
+
+/// The condition whose failure this code reports, if the condition depends on the caller.
+fn condition(code: Code) -> Option<&'static str> {
+    match code {
+        Code::EscalationDenied => Some("no escalation"),
+        Code::OwnAccount => Some("not oneself"),
+        Code::CsrfRejected => Some("same site"),
+        Code::RegistrationClosed => Some("`registration.open` is on"),
+        _ => None,
+    }
 }

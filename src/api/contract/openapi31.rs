@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{access, examples, headers, operations, operations_mut};
+use super::{access, declarations, examples, headers, operations, operations_mut};
 use crate::api::http::schema::{close, modernise, optional_members};
 
 /// Completes poem-openapi's document and makes it OpenAPI 3.1.
@@ -12,7 +12,8 @@ pub(super) fn finish(mut document: Value) -> Value {
     modernise(&mut document);
     let (mut requested, mut takes_null) = (Vec::new(), Vec::new());
     for (_, method, operation) in operations_mut(&mut document) {
-        let needs = access(operation).sentence();
+        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+        let needs = access(operation).sentence(&declarations()[id]);
         let description =
             operation.get("description").and_then(Value::as_str).map_or(needs.clone(), |it| format!("{it}\n\n{needs}"));
         operation.insert("description".into(), description.into());

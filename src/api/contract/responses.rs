@@ -13,7 +13,7 @@ use crate::api::{
     guard::{SCHEME, SIGNED},
     http::{
         codes::Code,
-        declared_problem::code_of,
+        declared_problem::Declared,
         problem::{MEDIA_TYPE, ProblemBody},
         reply::meta_header,
     },
@@ -23,8 +23,7 @@ use crate::api::{
 /// codes.
 pub(super) fn complete(operation: &mut MetaOperation) {
     let mut successes = std::mem::take(&mut operation.responses.responses);
-    let mut codes: Vec<Code> = successes.iter().filter_map(code_of).collect();
-    successes.retain(|response| code_of(response).is_none());
+    let mut codes = Declared::take(&mut successes).codes;
     codes.extend([Code::MalformedRequest, Code::Internal, Code::Unavailable, Code::UriTooLong, Code::HeadersTooLarge]);
     if operation.request.is_some() {
         codes.extend([Code::RequestTimeout, Code::PayloadTooLarge, Code::UnsupportedMediaType]);

@@ -1,5 +1,7 @@
 //! Codes: the stable words by which programs recognise problems, and the codes that each operation declares.
 
+use crate::domain::authority::ExtraPermission;
+
 macro_rules! codes {
     ($($variant:ident = $status:literal $name:literal,)*) => {
         /// The code of a problem: one stable word for each kind of failure, with its HTTP status. Programs branch on it.
@@ -66,15 +68,19 @@ codes! {
 pub trait Codes: Send + Sync + 'static {
     /// The codes, in any order.
     const CODES: &'static [Code];
+    /// The permissions that the operation requires in some cases, beside the permission of its guard.
+    const EXTRA_PERMISSIONS: &'static [ExtraPermission];
 }
 
-/// Declares the codes of operations, each as a type: `operation_codes! { SetUserRoles: EscalationDenied NotFound; }`.
+/// Declares the codes of operations, each as a type: `operation_codes! { SetUserRoles: EscalationDenied NotFound; }`. An extra
+/// permission follows the codes: `CreateUser: EscalationDenied, users::GIVING_ROLES;`.
 macro_rules! operation_codes {
-    ($($(#[$meta:meta])* $name:ident: $($code:ident)*;)*) => {$(
+    ($($(#[$meta:meta])* $name:ident: $($code:ident)* $(, $extra:path)*;)*) => {$(
         $(#[$meta])*
         pub struct $name;
         impl $crate::api::http::codes::Codes for $name {
             const CODES: &'static [$crate::api::http::codes::Code] = &[$($crate::api::http::codes::Code::$code),*];
+            const EXTRA_PERMISSIONS: &'static [$crate::domain::authority::ExtraPermission] = &[$($extra),*];
         }
     )*};
 }

@@ -38,9 +38,11 @@ impl<E> IntoResponse for DeclaredProblem<E> {
 }
 
 impl<E: Codes> ApiResponse for DeclaredProblem<E> {
-    /// One placeholder for each code. The contract replaces them with one response for each status.
+    /// One placeholder for each code and each extra permission. The contract replaces them: see [`Declared`].
     fn meta() -> MetaResponses {
-        MetaResponses { responses: E::CODES.iter().copied().map(placeholder).collect() }
+        let codes = E::CODES.iter().map(|code| placeholder(code.name(), Some(code.status()), None));
+        let extra = E::EXTRA_PERMISSIONS.iter().map(|extra| placeholder(extra.name, None, Some(extra.case.to_owned())));
+        MetaResponses { responses: codes.chain(extra).collect() }
     }
 
     fn register(registry: &mut Registry) {
@@ -48,18 +50,34 @@ impl<E: Codes> ApiResponse for DeclaredProblem<E> {
     }
 }
 
-/// A response without content that only names a code, for [`code_of`].
-fn placeholder(code: Code) -> MetaResponse {
-    MetaResponse {
-        description: code.name(),
-        status: Some(code.status()),
-        status_range: None,
-        content: Vec::new(),
-        headers: Vec::new(),
-    }
+/// A response without content. It carries what a type declares to [`Declared::take`].
+fn placeholder(description: &'static str, status: Option<u16>, status_range: Option<String>) -> MetaResponse {
+    MetaResponse { description, status, status_range, content: Vec::new(), headers: Vec::new() }
 }
 
-/// The code for which `response` is the placeholder, or `None` for a response of another kind.
-pub fn code_of(response: &MetaResponse) -> Option<Code> {
-    Code::ALL.iter().copied().find(|code| code.name() == response.description)
+/// What the type of a handler's error declares.
+#[derive(Debug, Default)]
+pub struct Declared {
+    /// The codes that the operation can return beyond those that every operation can return.
+    pub codes: Vec<Code>,
+    /// The permissions that the operation requires in some cases: name and case.
+    pub extra_permissions: Vec<(&'static str, String)>,
+}
+
+impl Declared {
+    /// Takes the placeholders out of an operation's responses.
+    pub fn take(responses: &mut Vec<MetaResponse>) -> Self {
+        let mut declared = Self::default();
+        responses.retain_mut(|response| {
+            if let Some(case) = response.status_range.take() {
+                declared.extra_permissions.push((response.description, case));
+            } else if let Some(code) = Code::ALL.iter().find(|code| code.name() == response.description) {
+                declared.codes.push(*code);
+            } else {
+                return true;
+            }
+            false
+        });
+        declared
+    }
 }

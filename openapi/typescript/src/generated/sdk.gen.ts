@@ -62,7 +62,7 @@ export class Operations extends HeyApiClient {
      *
      * Makes an account with the role `user`. Roles and status cannot be chosen here.
      *
-     * Anybody may call this.
+     * No access token is needed.
      */
     public registerAccount<ThrowOnError extends boolean = false>(options: Options<RegisterAccountData, ThrowOnError>) {
         return (options.client ?? this.client).post<RegisterAccountResponses, RegisterAccountErrors, ThrowOnError>({
@@ -80,7 +80,7 @@ export class Operations extends HeyApiClient {
      *
      * Begins a session. An unknown account and a wrong password are answered alike, and take as long.
      *
-     * Anybody may call this.
+     * No access token is needed.
      */
     public logIn<ThrowOnError extends boolean = false>(options: Options<LogInData, ThrowOnError>) {
         return (options.client ?? this.client).post<LogInResponses, LogInErrors, ThrowOnError>({
@@ -100,7 +100,7 @@ export class Operations extends HeyApiClient {
      * so that one which has expired keeps nobody signed in. The answer is the same whatever the token is: also where it is
      * not valid, or there is none.
      *
-     * Anybody may call this.
+     * No access token is needed.
      */
     public logOut<ThrowOnError extends boolean = false>(options?: Options<LogOutData, ThrowOnError>) {
         return (options?.client ?? this.client).post<LogOutResponses, LogOutErrors, ThrowOnError>({
@@ -120,7 +120,7 @@ export class Operations extends HeyApiClient {
      * (or `{}`) where it is in the cookie. Try again when the answer is lost: the token that you have stays good until the next one is
      * used. Whoever uses a spent one ends the session, for then two hold it.
      *
-     * Anybody may call this.
+     * No access token is needed.
      */
     public refreshSession<ThrowOnError extends boolean = false>(options?: Options<RefreshSessionData, ThrowOnError>) {
         return (options?.client ?? this.client).post<RefreshSessionResponses, RefreshSessionErrors, ThrowOnError>({
@@ -267,10 +267,9 @@ export class Operations extends HeyApiClient {
     /**
      * Make a user.
      *
-     * Without `roles` it holds `user`; roles other than `user` also require the permission `roles:assign`. Without `password`
-     * nobody can log in to it until one is set.
+     * Without `roles` the account holds the role `user`. Without `password` nobody can log in to the account until a password is set.
      *
-     * Needs the permission `users:write`.
+     * Needs the permission `users:write`, and `roles:assign` for any role but `user`.
      */
     public createUser<ThrowOnError extends boolean = false>(options: Options<CreateUserData, ThrowOnError>) {
         return (options.client ?? this.client).post<CreateUserResponses, CreateUserErrors, ThrowOnError>({
@@ -546,7 +545,7 @@ export class Operations extends HeyApiClient {
      *
      * With them any service verifies access tokens by itself (RFC 7517). Keep the set for as long as `Cache-Control` says.
      *
-     * Anybody may call this.
+     * No access token is needed.
      */
     public readJwks<ThrowOnError extends boolean = false>(options?: Options<ReadJwksData, ThrowOnError>) {
         return (options?.client ?? this.client).get<ReadJwksResponses, ReadJwksErrors, ThrowOnError>({ url: '/.well-known/jwks.json', ...options });
@@ -603,7 +602,7 @@ export class Operations extends HeyApiClient {
     /**
      * Is the process alive?
      *
-     * Anybody may call this.
+     * No access token is needed.
      */
     public readHealth<ThrowOnError extends boolean = false>(options?: Options<ReadHealthData, ThrowOnError>) {
         return (options?.client ?? this.client).get<ReadHealthResponses, ReadHealthErrors, ThrowOnError>({ url: '/healthz', ...options });
@@ -616,7 +615,7 @@ export class Operations extends HeyApiClient {
      * too old to let anybody in, this machine's clock and the database's are over 2 s apart or the clock is otherwise in doubt
      * (PostgreSQL), or no key signs access tokens; `detail` says which of these.
      *
-     * Anybody may call this.
+     * No access token is needed.
      */
     public readReadiness<ThrowOnError extends boolean = false>(options?: Options<ReadReadinessData, ThrowOnError>) {
         return (options?.client ?? this.client).get<ReadReadinessResponses, ReadReadinessErrors, ThrowOnError>({ url: '/readyz', ...options });
@@ -625,7 +624,7 @@ export class Operations extends HeyApiClient {
     /**
      * What is running?
      *
-     * Anybody may call this.
+     * No access token is needed.
      */
     public readVersion<ThrowOnError extends boolean = false>(options?: Options<ReadVersionData, ThrowOnError>) {
         return (options?.client ?? this.client).get<ReadVersionResponses, ReadVersionErrors, ThrowOnError>({ url: '/version', ...options });
