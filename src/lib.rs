@@ -1,4 +1,5 @@
-//! Vestibule is a self-hosted service for accounts, sessions and roles, in one binary. [`guide`] explains how to run and use it.
+//! Vestibule is a self-hosted service for accounts, sessions and roles, in one binary. [`guide`] explains how to run it and how
+//! to use it.
 //!
 //! The code has four floors. Each imports only what is below it, which `tests/it/floors.rs` checks:
 //!
@@ -7,9 +8,9 @@
 //! - [`entity`] stores and finds rows, one file per table.
 //! - [`values`] parses: a value of one of its types is always valid.
 //!
-//! Beside them stand [`config`] (every setting), [`app`] (the state that every function receives), [`live`] (what a process holds
-//! in memory), [`error`] (what can go wrong, free of HTTP), [`server`] (the accept loop, and what all responses have in common),
-//! [`jobs`] (background work) and [`cli`] (the commands).
+//! Beside them stand [`config`] (every setting), [`app`] (the state that every function receives), [`live`] (what a process
+//! holds in memory), [`error`] (what can go wrong, free of HTTP), [`server`] (the accept loop, and what all responses have in
+//! common), [`jobs`] (background work) and [`cli`] (the commands).
 //!
 //! [`server`] gives each request an id. The guard in the signature of its handler decides who may call ([`api::guard`]). The
 //! handler calls one function of [`domain`], which reads and writes [`entity`]. [`api::http::problem`] translates errors into
