@@ -11,7 +11,7 @@ use super::http::{
 use crate::{
     domain::{sessions, users},
     entity::user::Status as Stored,
-    values::{Invalid, ids::SessionId, revision::Revision},
+    values::{Invalid, ids::SessionId},
 };
 
 /// Whether an account may be used.
@@ -94,7 +94,7 @@ impl From<users::User> for User {
 
 /// A user with the tag of their revision.
 pub fn tagged(user: users::User) -> Tagged<User> {
-    let tag = Revision(user.profile.revision).to_string();
+    let tag = user.profile.revision.to_string();
     Tagged(user.into(), tag)
 }
 

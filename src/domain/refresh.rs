@@ -37,6 +37,7 @@ use crate::{
     error::{Error, Result},
     live::{database::Transaction, rate_limits::RateLimit},
     values::{
+        counters::Serial,
         ids::SessionId,
         refresh_token::{MAC_LEN, RefreshToken},
     },
@@ -127,7 +128,7 @@ enum SerialState {
     NotYetIssued,
 }
 
-fn serial_state(session: &session::Model, serial: i64, now: DateTime<Utc>, replay_window: Duration) -> SerialState {
+fn serial_state(session: &session::Model, serial: Serial, now: DateTime<Utc>, replay_window: Duration) -> SerialState {
     if serial == session.current {
         SerialState::Current
     } else if serial > session.current {
@@ -161,7 +162,8 @@ async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Mod
             if !session::Entity::rotate(tx, &session, token.serial, now).await? {
                 return Err(Error::Unavailable(sea_orm::DbErr::RecordNotUpdated));
             }
-            session = session::Model { current: session.current + 1, parent: Some(token.serial), last_used_at: now, ..session };
+            session =
+                session::Model { current: session.current.next(), parent: Some(token.serial), last_used_at: now, ..session };
         }
     }
     if matches!(state, SerialState::DeliveryInDoubt) {

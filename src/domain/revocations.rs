@@ -233,7 +233,9 @@ pub async fn follow(app: &App) -> Result<()> {
             reload_keys(app).await?;
             keys_changed = false;
         }
-        app.access.feed.advance(rows.last().map_or(0, |row| row.seq));
+        if let Some(last) = rows.last() {
+            app.access.feed.advance(last.seq);
+        }
         if (rows.len() as u64) < revocation::PAGE {
             app.access.feed.finish_poll(&poll);
             return Ok(());

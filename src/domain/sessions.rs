@@ -27,6 +27,7 @@ use crate::{
     error::{Error, Missing, Result},
     live::{clock_trust::TrustedReading, database::Transaction, revocations::KEPT},
     values::{
+        counters::Serial,
         identifier::Identifier,
         ids::{SessionId, UserId},
         password::Password,
@@ -92,7 +93,7 @@ async fn begin(
         address: Set(source.address.map(|it| it.to_string())),
         user_agent: Set(source.user_agent.clone()),
         refresh_secret: Set(refresh::secret()?),
-        current: Set(1),
+        current: Set(Serial::FIRST),
         parent: Set(None),
     })
     .exec_with_returning(&tx)

@@ -188,9 +188,8 @@ pub async fn set_roles(app: &App, by: By<'_>, id: UserId, names: &[RoleName]) ->
         return Ok(User { profile: user.into(), roles: after });
     }
     user_role::replace(&tx, id, &after).await?;
-    let epoch = user.epoch + 1;
     let mut row = user.clone().into_active_model();
-    row.epoch = Set(epoch);
+    row.epoch = Set(user.epoch.next());
     let user = save(app, &tx, user, row).await?;
     keep_an_administrator(&tx, &before).await?;
     let event = Event::on_user(Kind::UserRolesSet, &user).with(json!({ "before": before, "after": after }));

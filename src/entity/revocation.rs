@@ -1,9 +1,12 @@
 //! The feed of revocations: numbered in commit order, followed by every process that verifies tokens.
 
-use crate::values::ids::{SessionId, UserId};
 use chrono::{DateTime, Utc};
-use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect};
+use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
+
+use crate::values::{
+    counters::{Epoch, FeedPosition},
+    ids::{SessionId, UserId},
+};
 
 /// Something was taken away. There are no relations: a row outlives what it speaks of.
 #[sea_orm::model]
@@ -12,14 +15,14 @@ use sea_orm::{QueryOrder, QuerySelect};
 pub struct Model {
     /// Left unset on insert: the database numbers, and uses no number twice.
     #[sea_orm(primary_key)]
-    pub seq: i64,
+    pub seq: FeedPosition,
     pub kind: Kind,
     /// The session that ended.
     pub session_id: Option<SessionId>,
     /// The user whose tokens are stale.
     pub user_id: Option<UserId>,
     /// The least `epoch` that this user's tokens must carry from now on.
-    pub least_epoch: Option<i64>,
+    pub least_epoch: Option<Epoch>,
     pub created_at: DateTime<Utc>,
     /// No token it could concern lives beyond this.
     pub expires_at: DateTime<Utc>,
@@ -48,6 +51,6 @@ pub const PAGE: u64 = 5_000;
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn after<C: ConnectionTrait>(conn: &C, seq: i64) -> Result<Vec<Model>, DbErr> {
-    Entity::find().filter(COLUMN.seq.gt(seq)).order_by_asc(COLUMN.seq).limit(PAGE).all(conn).await
+pub async fn after<C: ConnectionTrait>(conn: &C, position: FeedPosition) -> Result<Vec<Model>, DbErr> {
+    Entity::find().filter(COLUMN.seq.gt(position)).order_by_asc(COLUMN.seq).limit(PAGE).all(conn).await
 }

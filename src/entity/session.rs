@@ -1,11 +1,14 @@
 //! Sessions: where a user is logged in. A row that is gone, or past `expires_at`, is a session that has ended.
 
-use crate::values::ids::{SessionId, UserId};
-use chrono::{DateTime, Utc};
-use sea_orm::Select;
-use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Expr;
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{Select, entity::prelude::*, sea_query::Expr};
+
+use crate::values::{
+    counters::Serial,
+    ids::{SessionId, UserId},
+};
 
 /// A session.
 #[sea_orm::model]
@@ -27,9 +30,9 @@ pub struct Model {
     /// 32 random bytes: with them goes the proof in every refresh token of the session.
     pub refresh_secret: Vec<u8>,
     /// The serial of the refresh token to be used next. No serial is given out twice.
-    pub current: i64,
+    pub current: Serial,
     /// The serial that `current` was given out for.
-    pub parent: Option<i64>,
+    pub parent: Option<Serial>,
     #[sea_orm(belongs_to, from = "user_id", to = "id")]
     pub user: BelongsTo<super::user::Entity>,
 }
@@ -50,9 +53,9 @@ impl Entity {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn rotate(tx: &impl ConnectionTrait, read: &Model, presented: i64, now: DateTime<Utc>) -> Result<bool, DbErr> {
+    pub async fn rotate(tx: &impl ConnectionTrait, read: &Model, presented: Serial, now: DateTime<Utc>) -> Result<bool, DbErr> {
         let done = Self::update_many()
-            .col_expr(Column::Current, Expr::value(read.current + 1))
+            .col_expr(Column::Current, Expr::value(read.current.next()))
             .col_expr(Column::Parent, Expr::value(presented))
             .col_expr(Column::LastUsedAt, Expr::value(now))
             .filter(COLUMN.id.eq(read.id))

@@ -1,11 +1,18 @@
 //! Users: who has an account, and all that is known of them but their roles.
 
-use super::user_word;
-use crate::values::{ids::UserId, password_hash::PasswordHash};
 use chrono::{DateTime, Utc};
-use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{DerivePartialModel, QuerySelect, Select, SqlErr, TryIntoModel};
+use sea_orm::{
+    DerivePartialModel, QuerySelect, Select, SqlErr, TryIntoModel,
+    entity::prelude::*,
+    sea_query::{Expr, Func},
+};
+
+use super::user_word;
+use crate::values::{
+    counters::{Epoch, Revision},
+    ids::UserId,
+    password_hash::PasswordHash,
+};
 
 /// A user. `email` and `username` are canonical (`values/email`, `values/username`): equal ones are equal bytes.
 #[sea_orm::model]
@@ -23,9 +30,9 @@ pub struct Model {
     /// Absent: nobody can log in with a password.
     pub password_hash: Option<PasswordHash>,
     /// The least `epoch` a token of this user must carry.
-    pub epoch: i64,
+    pub epoch: Epoch,
     /// Counts the changes of what a reader sees of this user; the source of the ETag.
-    pub revision: i64,
+    pub revision: Revision,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub last_login_at: Option<DateTime<Utc>>,
@@ -73,7 +80,7 @@ pub struct Profile {
     pub username: Option<String>,
     pub name: Option<String>,
     pub status: Status,
-    pub revision: i64,
+    pub revision: Revision,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub last_login_at: Option<DateTime<Utc>>,

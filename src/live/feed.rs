@@ -8,6 +8,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use crate::values::counters::FeedPosition;
+
 /// How far this process has read the feed, and when. What it knows is current as of the *start* of its last successful poll.
 #[derive(Default)]
 pub struct FeedProgress {
@@ -29,8 +31,8 @@ impl FeedProgress {
     }
 
     /// Records that every row up to `position` has been applied.
-    pub fn advance(&self, position: i64) {
-        self.position.fetch_max(position, Ordering::SeqCst);
+    pub fn advance(&self, position: FeedPosition) {
+        self.position.fetch_max(position.into(), Ordering::SeqCst);
     }
 
     /// Records that the poll has read and applied every row that there was.
@@ -49,8 +51,8 @@ impl FeedProgress {
     }
 
     /// Returns the position of the last row that was applied.
-    pub fn position(&self) -> i64 {
-        self.position.load(Ordering::SeqCst)
+    pub fn position(&self) -> FeedPosition {
+        self.position.load(Ordering::SeqCst).into()
     }
 
     /// Returns the time since the start of the last successful poll.
@@ -80,9 +82,9 @@ mod tests {
     fn d03_the_age_counts_from_the_start_of_the_last_successful_poll() {
         let feed = FeedProgress::default();
         let poll = feed.start_poll(at(100));
-        feed.advance(7);
+        feed.advance(7.into());
         feed.finish_poll(&poll);
-        assert_eq!((feed.position(), feed.age(at(103))), (7, at(3)));
+        assert_eq!((feed.position(), feed.age(at(103))), (7.into(), at(3)));
         assert!(feed.is_fresh(at(105), at(5)) && !feed.is_fresh(at(106), at(5)));
     }
 }

@@ -12,7 +12,10 @@ use papaya::HashMap;
 use super::clock::Reading;
 use crate::{
     entity::revocation::{self, Kind},
-    values::ids::{SessionId, UserId},
+    values::{
+        counters::Epoch,
+        ids::{SessionId, UserId},
+    },
 };
 
 /// How long a revocation is kept: no access token lives longer, whatever today's setting (REQUIREMENTS T08).
@@ -27,7 +30,7 @@ pub enum Revocation {
     /// A session ended: none of its tokens is good any more.
     Session(SessionId),
     /// A user's roles were assigned anew: tokens of a lesser epoch are stale.
-    TokensBefore(UserId, i64),
+    TokensBefore(UserId, Epoch),
     /// What some role grants has changed.
     RoleMap,
     /// A signing key was made or revoked.
@@ -51,7 +54,7 @@ impl Revocation {
 #[derive(Default)]
 pub struct Revocations {
     ended: HashMap<SessionId, Until>,
-    stale: HashMap<UserId, (i64, Until)>,
+    stale: HashMap<UserId, (Epoch, Until)>,
     /// In seconds since the epoch.
     forgotten: AtomicI64,
 }
@@ -85,7 +88,7 @@ impl Revocations {
                 self.ended.pin().update_or_insert(session, |known| known.later(until), until);
             }
             Revocation::TokensBefore(user, least) => {
-                let newest = |known: &(i64, Until)| (known.0.max(least), known.1.later(until));
+                let newest = |known: &(Epoch, Until)| (known.0.max(least), known.1.later(until));
                 self.stale.pin().update_or_insert(user, newest, (least, until));
             }
             Revocation::RoleMap | Revocation::SigningKeys => {}
@@ -100,7 +103,7 @@ impl Revocations {
 
     /// Whether the user's roles were assigned anew since tokens of this epoch were issued.
     #[must_use]
-    pub fn is_stale(&self, user: UserId, epoch: i64) -> bool {
+    pub fn is_stale(&self, user: UserId, epoch: Epoch) -> bool {
         self.stale.pin().get(&user).is_some_and(|(least, _)| epoch < *least)
     }
 

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ids::{SessionId, UserId};
+use super::{
+    counters::Epoch,
+    ids::{SessionId, UserId},
+};
 
 /// The claims of an access token. Every member is required and has exactly this JSON type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +30,7 @@ pub struct Claims {
     /// The names of the user's roles when the token was issued.
     pub roles: Vec<String>,
     /// The user's epoch when the token was issued. A newer epoch makes the token stale.
-    pub epoch: i64,
+    pub epoch: Epoch,
 }
 
 /// The `aud` claim: one name or several (RFC 7519 section 4.1.3). Vestibule writes one.

@@ -5,6 +5,7 @@ pub mod backoff;
 mod characters;
 pub mod claims;
 mod common_passwords;
+pub mod counters;
 pub mod description;
 pub mod email;
 pub mod identifier;

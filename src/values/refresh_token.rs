@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use super::{Invalid, ids::SessionId};
+use super::{Invalid, counters::Serial, ids::SessionId};
 
 /// The prefix of every refresh token, by which people and secret scanners recognise one.
 const PREFIX: &str = "vrt_";
@@ -18,17 +18,17 @@ pub struct RefreshToken {
     /// The session it belongs to.
     pub session: SessionId,
     /// The serial: the log-in issues serial 1, and each refresh issues the next one.
-    pub serial: i64,
+    pub serial: Serial,
     /// The MAC of [`RefreshToken::message`].
     pub mac: [u8; MAC_LEN],
 }
 
 impl RefreshToken {
     /// Returns the bytes that the MAC authenticates: the session and the serial.
-    pub fn message(session: SessionId, serial: i64) -> [u8; 24] {
+    pub fn message(session: SessionId, serial: Serial) -> [u8; 24] {
         let mut message = [0; 24];
         message[..16].copy_from_slice(Uuid::from(session).as_bytes());
-        message[16..].copy_from_slice(&serial.to_be_bytes());
+        message[16..].copy_from_slice(&i64::from(serial).to_be_bytes());
         message
     }
 }
@@ -52,7 +52,7 @@ impl FromStr for RefreshToken {
         let (serial, mac) = rest.split_first_chunk::<8>().ok_or_else(invalid)?;
         Ok(Self {
             session: Uuid::from_bytes(*session).into(),
-            serial: i64::from_be_bytes(*serial),
+            serial: i64::from_be_bytes(*serial).into(),
             mac: mac.try_into().map_err(|_| invalid())?,
         })
     }
@@ -61,7 +61,7 @@ impl FromStr for RefreshToken {
 /// Hides the MAC: with it, anybody who reads a log could refresh the session.
 impl fmt::Debug for RefreshToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RefreshToken({}, {}, hidden)", self.session, self.serial)
+        write!(f, "RefreshToken({}, {}, hidden)", self.session, i64::from(self.serial))
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
         fn the_text_of_a_token_parses_to_the_same_token_and_has_no_other_spelling(
             session: u128, serial: i64, mac: [u8; MAC_LEN], at in 0usize..79
         ) {
-            let token = RefreshToken { session: Uuid::from_u128(session).into(), serial, mac };
+            let token = RefreshToken { session: Uuid::from_u128(session).into(), serial: serial.into(), mac };
             let text = token.to_string();
             prop_assert_eq!(text.len(), 79);
             prop_assert_eq!(text.parse::<RefreshToken>(), Ok(token));

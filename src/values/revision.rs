@@ -2,15 +2,12 @@
 
 use std::fmt;
 
-use super::Invalid;
+use super::{Invalid, counters::Revision};
 
-/// The revision of an object: the number of its changes. `Display` writes it as a strong entity tag (RFC 9110 section 8.8.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revision(pub i64);
-
+/// Writes the revision as a strong entity tag (RFC 9110 section 8.8.3).
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0)
+        write!(f, "\"{}\"", i64::from(*self))
     }
 }
 
@@ -83,8 +80,8 @@ impl IfMatch {
     }
 
     /// Returns whether the condition matches this revision.
-    pub fn matches(&self, revision: i64) -> bool {
-        self.0.matches(&Revision(revision).to_string())
+    pub fn matches(&self, revision: Revision) -> bool {
+        self.0.matches(&revision.to_string())
     }
 }
 
@@ -115,7 +112,7 @@ mod tests {
     #[case::empty(&[""], false)]
     fn a_condition_matches_the_listed_revisions(#[case] lines: &[&str], #[case] expected: bool) {
         let condition = IfMatch::read(lines.iter().map(|line| line.as_bytes())).unwrap().unwrap();
-        assert_eq!(condition.matches(7), expected);
+        assert_eq!(condition.matches(7.into()), expected);
     }
 
     #[test]
@@ -125,6 +122,9 @@ mod tests {
         let read = |lines: &[&str]| IfMatch::read(lines.iter().map(|line| line.as_bytes())).map_err(|invalid| invalid.code);
         assert!(read(&[&half]).is_ok());
         assert_eq!(read(&[&half, &half]), Err("too_long"));
-        assert_eq!(IfMatch::read([&b"\"\xff\""[..]].into_iter()).unwrap().map(|condition| condition.matches(7)), Some(false));
+        assert_eq!(
+            IfMatch::read([&b"\"\xff\""[..]].into_iter()).unwrap().map(|condition| condition.matches(7.into())),
+            Some(false)
+        );
     }
 }

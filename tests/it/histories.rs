@@ -292,7 +292,7 @@ impl World {
             match row {
                 Some(row) => {
                     assert!(!session.ended, "an ended session is there again");
-                    assert_eq!((row.current, row.parent), (session.current, session.parent));
+                    assert_eq!((i64::from(row.current), row.parent.map(i64::from)), (session.current, session.parent));
                 }
                 None => assert!(session.ended || session.ends_at() <= self.now(), "a living session is gone"),
             }

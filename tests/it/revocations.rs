@@ -239,7 +239,7 @@ async fn s07_any_number_of_sessions_ends_at_once() {
             address: Set(None),
             user_agent: Set(None),
             refresh_secret: Set(vec![7; 32]),
-            current: Set(1),
+            current: Set(1.into()),
             parent: Set(None),
         };
         session::Entity::insert_many((0..1_000).map(|_| session())).exec_without_returning(&tx).await.unwrap();

@@ -13,7 +13,13 @@ use crate::{
     error::{Error, Fault, Result},
     live::database::Transaction,
     values::{
-        email::Email, ids::UserId, name::Name, password::NewPassword, password_hash::PasswordHash, role_name::RoleName,
+        counters::{Epoch, Revision},
+        email::Email,
+        ids::UserId,
+        name::Name,
+        password::NewPassword,
+        password_hash::PasswordHash,
+        role_name::RoleName,
         username::Username,
     },
 };
@@ -102,8 +108,8 @@ pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<P
         name: Set(new.name.map(String::from)),
         status: Set(Status::Active),
         password_hash: Set(hash),
-        epoch: Set(0),
-        revision: Set(0),
+        epoch: Set(Epoch::default()),
+        revision: Set(Revision::default()),
         created_at: Set(now),
         updated_at: Set(now),
         last_login_at: Set(None),
@@ -121,7 +127,7 @@ pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: use
     if row.clone().try_into_model()? == before {
         return Ok(before);
     }
-    row.revision = Set(before.revision + 1);
+    row.revision = Set(before.revision.next());
     row.updated_at = Set(app.clock.now());
     row.update(tx).await.map_err(name_conflict)
 }

@@ -91,7 +91,7 @@ async fn fifty_at_once(rounds: usize) {
         ada.refresh().await.expect(200);
         assert_eq!(ada.refresh, tokens[0]);
         let rows = session::Entity::find().all(app.app.db.read()).await.unwrap();
-        let chain: Vec<_> = rows.iter().map(|it| (it.parent, it.current)).collect();
+        let chain: Vec<_> = rows.iter().map(|it| (it.parent.map(i64::from), i64::from(it.current))).collect();
         let parent = i64::try_from(round).unwrap() + 1;
         assert_eq!(chain, [(Some(parent), parent + 1)], "exactly one successor");
     }

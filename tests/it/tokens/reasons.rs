@@ -55,7 +55,7 @@ async fn t07_only_an_authentic_token_learns_why_it_is_refused() {
 
     let (later, user) = (app.app.clock.now() + TimeDelta::hours(2), claims["sub"].as_str().unwrap().parse().unwrap());
     app.app.access.revocations.apply(
-        Revocation::TokensBefore(user, claims["epoch"].as_i64().unwrap() + 1),
+        Revocation::TokensBefore(user, (claims["epoch"].as_i64().unwrap() + 1).into()),
         later,
         app.app.clock.read(),
     );

@@ -59,7 +59,7 @@ async fn sessions_older_than_refresh_tokens_have_no_refresh_secret() {
         tx.commit().await.unwrap();
         db.migrate().await.unwrap();
         let session = session::Entity::find().one(db.read()).await.unwrap().unwrap();
-        assert_eq!((session.refresh_secret, session.current, session.parent), (Vec::new(), 1, None));
+        assert_eq!((session.refresh_secret, session.current, session.parent), (Vec::new(), 1.into(), None));
     }
 }
 

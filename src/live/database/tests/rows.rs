@@ -37,8 +37,8 @@ fn user(email: &str, username: Option<&str>) -> user::Model {
         name: None,
         status: Status::Active,
         password_hash: Some(PasswordHash::from_bcrypt("hunter2")),
-        epoch: 1,
-        revision: 1,
+        epoch: 1.into(),
+        revision: 1.into(),
         created_at: noon(),
         updated_at: noon(),
         last_login_at: None,
@@ -187,7 +187,7 @@ fn session_of(user: &user::Model) -> session::Model {
         address: Some("192.0.2.1".into()),
         user_agent: None,
         refresh_secret: vec![7; 32],
-        current: 1,
+        current: 1.into(),
         parent: None,
     }
 }
@@ -218,7 +218,7 @@ async fn no_position_in_the_feed_is_used_twice() {
         let row = || revocation::ActiveModel {
             kind: Set(revocation::Kind::TokensStale),
             user_id: Set(Some(UserId::new(noon()))),
-            least_epoch: Set(Some(2)),
+            least_epoch: Set(Some(2.into())),
             created_at: Set(noon()),
             expires_at: Set(noon()),
             ..Default::default()
@@ -290,7 +290,7 @@ async fn events_sort_by_their_time() {
         }
         let events = audit_event::Entity::find().order_by_asc(audit_event::COLUMN.id).all(db.read()).await.unwrap();
         let minutes: Vec<_> = events.iter().map(|event| event.details.0["minute"].as_i64()).collect();
-        assert_eq!(minutes, [Some(1), Some(2), Some(3)]);
+        assert_eq!(minutes, [Some(1), Some(2.into()), Some(3)]);
     }
 }
 
@@ -302,7 +302,7 @@ async fn fifty_concurrent_writers_all_succeed() {
         let raise = |db: Database| async move {
             let tx = db.write().await?;
             let user = user::Entity::locked(&tx, ada.id).await?.unwrap();
-            user::ActiveModel { id: Set(user.id), epoch: Set(user.epoch + 1), ..Default::default() }.update(&tx).await?;
+            user::ActiveModel { id: Set(user.id), epoch: Set(user.epoch.next()), ..Default::default() }.update(&tx).await?;
             tx.commit().await.map_err(DbErr::from)
         };
         let tasks: Vec<_> = (0..50).map(|_| tokio::spawn(raise(db.clone()))).collect();
@@ -310,7 +310,7 @@ async fn fifty_concurrent_writers_all_succeed() {
             task.await.unwrap().unwrap();
         }
         let epoch = user::Entity::find_by_id(ada.id).one(db.read()).await.unwrap().unwrap().epoch;
-        assert_eq!(epoch, 51, "no writer overwrote another");
+        assert_eq!(epoch, 51.into(), "no writer overwrote another");
     }
 }
 
