@@ -1,11 +1,6 @@
 //! The database: opening, reading and writing, with the same interface for SQLite and PostgreSQL. Every wait for the database
 //! has a deadline.
 
-use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
-
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
-use tokio::time::{sleep, timeout};
-
 mod availability;
 mod connection;
 pub mod deadline;
@@ -20,18 +15,19 @@ mod schema;
 pub(crate) mod tests;
 mod transaction;
 
-use availability::LastProbe;
-use deadline::now;
-use group_commit::GroupCommit;
-use pool::Pool;
+use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
 
-pub use {
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use tokio::time::{sleep, timeout};
+
+pub use self::{
     availability::Availability,
     failure::is_unavailable,
     group_commit::TransactionFuture,
     schema::Migration,
     transaction::{CommitError, Reader, Transaction},
 };
+use self::{availability::LastProbe, deadline::now, group_commit::GroupCommit, pool::Pool};
 
 /// How long to wait for one statement outside a transaction, for a whole transaction, and for all statements of one request
 /// (see [`deadline`]). A client learns within 2 seconds that the database is unavailable.

@@ -1,4 +1,4 @@
-//! What a running process holds: connections, threads, and what requests need in memory.
+//! The state of a running process: its connections, its threads, and the data that requests read from memory.
 
 pub mod clock;
 pub mod clock_trust;

@@ -1,4 +1,4 @@
-//! One line of output: text for people, or one JSON object for machines. No value can break out of its line.
+//! One line of output: text or a JSON object. No value can end its line or start another one.
 
 use std::{
     error::Error,
@@ -14,26 +14,26 @@ use tracing_subscriber::fmt::{
     time::{FormatTime, SystemTime},
 };
 
-/// What a line looks like.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// Time, level, message, and fields as `name=value`.
     Text {
-        /// With colours, for a terminal.
+        /// Whether to use colours, for a terminal.
         in_colour: bool,
     },
-    /// One object.
+    /// One JSON object.
     Json,
 }
 
-/// A line in the making.
+/// A line while it is being formatted.
 pub(super) struct Line {
     style: Style,
     text: String,
 }
 
 impl Line {
-    /// Begins with the time and the level.
+    /// Begins a line with the time and the level.
     pub(super) fn new(style: Style, level: Level) -> Self {
         let mut text = String::with_capacity(512);
         match style {
@@ -52,22 +52,22 @@ impl Line {
         Self { style, text }
     }
 
-    /// Fields alone, to be added to several lines.
+    /// Begins a fragment: fields that are added to several lines.
     pub(super) fn fragment(style: Style) -> Self {
         Self { style, text: String::with_capacity(96) }
     }
 
-    /// Adds fields that [`Self::fragment`] has made.
+    /// Adds the fields of a fragment.
     pub(super) fn add(&mut self, fragment: &str) {
         self.text.push_str(fragment);
     }
 
-    /// The fields of a fragment.
+    /// Returns the fields of a fragment.
     pub(super) fn into_fragment(self) -> String {
         self.text
     }
 
-    /// The whole line, with its end.
+    /// Returns the complete line, with a line feed.
     pub(super) fn end(mut self) -> String {
         self.text.push_str(if self.style == Style::Json { "}\n" } else { "\n" });
         self.text
@@ -98,7 +98,7 @@ impl Line {
         };
     }
 
-    /// A number or a truth value.
+    /// Writes a number or a Boolean.
     fn bare(&mut self, value: impl fmt::Display) {
         _ = write!(self.text, "{value}");
     }
@@ -121,7 +121,7 @@ const fn colour(level: Level) -> &'static str {
     }
 }
 
-/// Writes text without what would end the value or the line, or control a terminal.
+/// Writes text, and escapes the characters that would end the value or the line, or control a terminal.
 struct Escaped<'a> {
     text: &'a mut String,
     is_json: bool,
@@ -200,7 +200,7 @@ mod tests {
     const EVIL: &str = "a \"b\" \\ \n{\"level\":\"ERROR\"} \u{1b}[31m \u{85} \u{0} ü";
 
     #[test]
-    fn no_value_breaks_out_of_its_line() {
+    fn no_value_can_end_its_line_or_start_a_field() {
         let line = |style| {
             let mut line = Line::new(style, Level::WARN);
             line.message(EVIL);
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!((&json["message"], &json["cause"], &json["level"]), (&EVIL.into(), &EVIL.into(), &"WARN".into()));
         assert_eq!(json["count"], 3);
         let text = line(Style::Text { in_colour: false });
-        assert_eq!(text.chars().filter(|char| char.is_control()).count(), 1, "the end of the line: {text:?}");
+        assert_eq!(text.chars().filter(|char| char.is_control()).count(), 1, "only the line feed at the end: {text:?}");
         assert!(text.contains(" WARN a ") && text.ends_with(" count=3\n"), "{text}");
     }
 }

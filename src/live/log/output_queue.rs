@@ -18,7 +18,7 @@ use tracing::Level;
 const CAPACITY: usize = 1024 * 1024;
 /// The memory that a queued line takes beside its text.
 const OVERHEAD: usize = 64;
-/// The least size of a batch that is not held back for more lines.
+/// The size in bytes at which no more lines are added to a batch.
 const BATCH: usize = 64 * 1024;
 /// How long the first line waits for others that are written with it.
 const GATHER: Duration = Duration::from_millis(5);
