@@ -53,12 +53,16 @@ pub fn give_to_directory_owner(file: &File, path: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (created, owner) = (file.metadata()?, fs::metadata(directory)?);
+    let (created, owner) = (file.metadata()?, fs::metadata(directory_of(path))?);
     if created.uid() == owner.uid() {
         return Ok(());
     }
     fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+/// Returns the directory of a file.
+pub fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The most files that [`readable_by_others`] returns.

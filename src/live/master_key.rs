@@ -95,7 +95,7 @@ impl KeyFile {
     }
 
     fn sync_directory(&self) -> Result<()> {
-        let directory = self.0.parent().unwrap_or(Path::new("."));
+        let directory = files::directory_of(&self.0);
         File::open(directory)
             .and_then(|directory| directory.sync_all())
             .with_context(|| format!("{} cannot be synced", directory.display()))

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{Database, FEED_TIMEOUT, Reader, Transaction, deadline::now, failure, open::DatabaseAddress};
+use crate::live::files;
 
 /// How long the result of a probe is used.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
@@ -75,7 +76,7 @@ impl Database {
         let DatabaseAddress::Sqlite(path, _) = &*self.address else { return false };
         let path = path.clone();
         let check = spawn_blocking(move || {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let directory = files::directory_of(&path);
             let has_space = statvfs(directory).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= MIN_FREE_SPACE);
             let accepts_writes = |path: &Path| access(path, Access::WRITE_OK).is_ok();
             has_space && accepts_writes(&path) && accepts_writes(directory)

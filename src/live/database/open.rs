@@ -1,8 +1,10 @@
 //! Opening a database: its URL, the options of its connections, and the wait for a database that is not available yet.
 
 use std::{
+    error,
     fs::{File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,6 +21,7 @@ use tokio::{
     task::spawn_blocking,
     time::{sleep, timeout},
 };
+use tracing::field;
 
 use super::{Database, Error, FEED_TIMEOUT, Reader, TIMEOUT, deadline::now, failure, pool::Pool, pool_health::PoolHealth};
 use crate::{config::database_url, live::files};
@@ -35,7 +38,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(1_500);
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a writer waits for other writers of this process, and again for those of other processes (SQLite). Twice this is
 /// less than [`TIMEOUT`].
-pub(super) const WRITE_LOCK_TIMEOUT: Duration = Duration::from_millis(850);
+const WRITE_LOCK_TIMEOUT: Duration = Duration::from_millis(850);
 const POSTGRES_CONNECTIONS: u32 = 20;
 pub(super) const SQLITE_READERS: u32 = 4;
 /// The connections for the feed: one for its follower, and one for a request that reloads the role map or the key ring.
@@ -52,7 +55,7 @@ impl Database {
     /// Opens `sqlite://path` or `postgres://user:password@host/name`. In a path, `%`, `?` and `#` are percent-encoded. Creates
     /// the file of a SQLite database with mode 0600 if it does not exist, but not its directory.
     pub async fn connect(url: &SecretString) -> Result<Self, Error> {
-        open(address(url)?).await.map(|(db, _)| db)
+        open(parse_address(url)?).await.map(|(db, _)| db)
     }
 
     /// Returns the path of a SQLite database, and `None` for PostgreSQL.
@@ -64,7 +67,7 @@ impl Database {
     /// As [`Self::connect`], for a process that will write. While the database is unavailable or accepts no writes, waits for
     /// `wait` at most, and logs that it waits. Fails at once with an error that waiting cannot resolve.
     pub async fn connect_to_write(url: &SecretString, wait: Duration) -> Result<Self, Error> {
-        let (address, deadline) = (address(url)?, now() + wait);
+        let (address, deadline) = (parse_address(url)?, now() + wait);
         let mut has_waited = false;
         loop {
             let err = match open(address.clone()).await {
@@ -84,7 +87,7 @@ impl Database {
                 return Err(err);
             }
             if !has_waited {
-                let cause = std::error::Error::source(&err).map(tracing::field::display);
+                let cause = error::Error::source(&err).map(field::display);
                 tracing::warn!(why = %err, cause, seconds = wait.as_secs(), "waiting for the database");
                 has_waited = true;
             }
@@ -104,7 +107,7 @@ impl Error {
     }
 }
 
-fn address(url: &SecretString) -> Result<DatabaseAddress, Error> {
+fn parse_address(url: &SecretString) -> Result<DatabaseAddress, Error> {
     let url = url.expose_secret();
     database_url::check(url).map_err(|sentence| Error::Url(sentence.into()))?;
     if url.starts_with("sqlite:") {
@@ -185,19 +188,14 @@ async fn open_sqlite(path: &Path, options: &SqliteConnectOptions, health: &Arc<P
 /// Locks the directory while the database is opened for the first time: to enable the write-ahead log, SQLite needs a lock for
 /// which it does not wait. The lock is not on the file, because closing a second handle of it would drop SQLite's own locks.
 async fn lock_directory(path: &Path) -> io::Result<File> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let directory = File::open(directory)?;
+    let directory = File::open(files::directory_of(path))?;
     spawn_blocking(move || directory.lock().map(|()| directory)).await.map_err(io::Error::other)?
 }
 
 /// Creates the file before SQLite does, so that only its owner can read it. SQLite gives `-wal` and `-shm` the same mode.
 fn create(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         result => files::give_to_directory_owner(&result?, path),
     }
 }

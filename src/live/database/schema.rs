@@ -48,13 +48,13 @@ impl Database {
     pub async fn migrate(&self) -> Result<(), Error> {
         let connection = self.migration_connection();
         let tx = loop {
-            if let Some(tx) = statement(begin_migration(&connection)).await? {
+            if let Some(tx) = with_deadline(begin_migration(&connection)).await? {
                 break tx;
             }
             tracing::info!("waiting for another process that is migrating the database");
             sleep(RETRY_AFTER).await;
         };
-        let applied = statement(vestibule_migration::applied(&tx)).await?;
+        let applied = with_deadline(vestibule_migration::applied(&tx)).await?;
         migrations(&applied)?;
         within(CHANGES_TIMEOUT, async {
             Migrator::up(&tx, None).await?;
@@ -65,14 +65,14 @@ impl Database {
         })
         .await?;
         // SQLite moves its log into the file only when the last connection closes.
-        statement(connection.close()).await
+        with_deadline(connection.close()).await
     }
 
     /// Returns the migrations that this program knows, oldest first.
     pub async fn migrations(&self) -> Result<Vec<Migration>, Error> {
         let connection = self.migration_connection();
-        let applied = statement(vestibule_migration::applied(&connection)).await?;
-        statement(connection.close()).await?;
+        let applied = with_deadline(vestibule_migration::applied(&connection)).await?;
+        with_deadline(connection.close()).await?;
         migrations(&applied)
     }
 
@@ -131,7 +131,7 @@ async fn begin_migration(connection: &DatabaseConnection) -> Result<Option<Datab
     Ok(Some(tx))
 }
 
-async fn statement<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
+async fn with_deadline<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
     within(BUSY_TIMEOUT + STATEMENT_TIMEOUT, work).await
 }
 
