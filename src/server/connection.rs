@@ -1,4 +1,4 @@
-//! One connection: HTTP/1 for as long as the client keeps up. What it may make us hold in memory is bounded.
+//! One connection: serves its HTTP/1 requests until either side closes it, with bounds on time and memory.
 
 use std::{
     convert::Infallible,
@@ -6,7 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -32,177 +32,139 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    pace::{Awaited, Pace},
-    stream::Stream,
-    syntax::Malformed,
-};
+use super::{connection_table::Connection, limits::Timeouts, progress::ClientStep, stream::Stream, syntax::Malformed};
 use crate::{
     api::http::cache::Shared,
     live::clock::{Clock, SystemClock},
 };
 
-/// What hyper buffers of a request's head before it refuses it (431, without a body). It is more than what the service
-/// takes, so that most refusals are its own and say why.
-const MOST_BUFFERED: usize = 64 * 1024;
-/// How long a new connection is waited for once the server is about to stop.
-const FIRST_CALL: Duration = Duration::from_millis(250);
-/// How long a request may take to be complete once the server is about to stop.
-const LAST_CALL: Duration = Duration::from_secs(1);
+/// The most bytes of a request's head that hyper buffers before it rejects the request (431, without a body). This is more
+/// than the service accepts, so that most responses to long heads come from the service and give the reason.
+const MAX_HEAD_BUFFER: usize = 64 * 1024;
+/// How long to wait for the first request of a new connection once the server is stopping.
+const FIRST_REQUEST: Duration = Duration::from_millis(250);
+/// How long to wait for the rest of a request once the server is stopping.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// How long a client is waited for.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For the whole header of a request, from its first byte; of the first request, from the beginning.
-    pub head: Duration,
-    /// Between two requests. Proxies usually keep idle connections for 60 s: they should close first, for what they
-    /// send while we close is lost.
-    pub idle: Duration,
-    /// For the whole body of a request.
-    pub body: Duration,
-    /// For each 64 KiB of an answer.
-    pub answer: Duration,
-    /// For what a client goes on sending after an answer that did not wait for it.
-    pub rest: Duration,
-    /// For how long a client may pause in the middle of a request or of a response and still be worth more than an idle
-    /// one, where there is no room for both.
-    pub pause: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(10),
-            idle: Duration::from_secs(75),
-            body: Duration::from_secs(30),
-            answer: Duration::from_secs(30),
-            rest: Duration::from_secs(5),
-            pause: Duration::from_secs(5),
-        }
-    }
-}
-
-/// Serves one connection until either side closes it. After `closing`, a request under way is still answered.
+/// Serves one connection until either side closes it. A request that is in flight at `closing` still gets its response.
 pub(super) async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     timeouts: Timeouts,
-    pace: &Arc<Pace>,
+    connection: &Arc<Connection>,
     closing: CancellationToken,
 ) {
-    // Answers are written whole: waiting for more to fill a packet would only delay them.
+    // Without Nagle's algorithm: responses are written whole, so waiting for more bytes would only delay them.
     _ = socket.set_nodelay(true);
     let local = LocalAddr(socket.local_addr().map_or_else(|_| Addr::custom("tcp", ""), Addr::SocketAddr));
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
-        let (endpoint, turn, local) = (Arc::clone(&endpoint), Turn::begin(pace, has_body), local.clone());
+        let (endpoint, in_flight, local) = (Arc::clone(&endpoint), InFlight::begin(connection, has_body), local.clone());
         async move {
             let malformed = Malformed::of(&request);
             let mut request = Request::from((request, local, RemoteAddr(Addr::SocketAddr(peer)), Scheme::HTTP));
             if has_body {
                 let body = request.take_body().into();
-                let upload = Upload {
-                    body,
-                    began: SystemClock.uptime(),
-                    deadline: Box::pin(sleep(timeouts.body)),
-                    pace: Arc::clone(&turn.0),
-                };
-                request.set_body(BodyExt::boxed(upload));
+                request.set_body(BodyExt::boxed(RequestBody::new(body, timeouts.body, Arc::clone(&in_flight.0))));
             }
             if let Some(malformed) = malformed {
                 request.set_data(malformed);
             }
-            let mut answer: hyper::Response<BoxBody<Bytes, io::Error>> = endpoint.get_response(request).await.into();
+            let mut response: hyper::Response<BoxBody<Bytes, io::Error>> = endpoint.get_response(request).await.into();
             if malformed.is_some() {
-                // Where the next request begins is in doubt.
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                // It is uncertain where the next request begins.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            if answer.extensions().get::<Shared>().is_none() {
-                turn.0.send(usize::try_from(answer.body().size_hint().lower()).unwrap_or(usize::MAX));
+            if response.extensions().get::<Shared>().is_none() {
+                in_flight.0.count_unsent(usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX));
             }
-            Ok::<_, Infallible>(answer.map(|body| Answer { body, _turn: turn }))
+            Ok::<_, Infallible>(response.map(|body| ResponseBody { body, _in_flight: in_flight }))
         }
     });
-    let stream = TokioIo::new(Stream::new(socket, timeouts, Arc::clone(pace)));
-    let mut http = http1::Builder::new();
-    // The stream looks after the time, and hyper gets no timer: its clock for headers would also run between requests.
-    http.max_header_size(MOST_BUFFERED).max_buf_size(MOST_BUFFERED);
-    let mut connection = pin!(http.serve_connection(stream, service));
-    // The connection first: what has arrived before the end is a request under way.
+    let stream = TokioIo::new(Stream::new(socket, timeouts, Arc::clone(connection)));
+    let mut builder = http1::Builder::new();
+    // hyper gets no timer: its time-out for heads would also run between requests. The stream has the time-outs.
+    builder.max_header_size(MAX_HEAD_BUFFER).max_buf_size(MAX_HEAD_BUFFER);
+    let mut http = pin!(builder.serve_connection(stream, service));
+    let progress = &connection.progress;
+    // Biased towards the connection: a request that arrived before `closing` is in flight.
     tokio::select! {
         biased;
-        _ = connection.as_mut() => return,
-        () = pace.asked_to_leave() => return,
+        _ = http.as_mut() => return,
+        () = progress.evicted() => return,
         () = closing.cancelled() => {}
     }
-    if pace.has_served_nothing() {
-        // Its first request may be on its way through the operating system.
+    if progress.has_had_no_request() {
+        // The operating system may still hold the first request.
         tokio::select! {
             biased;
-            _ = connection.as_mut() => return,
-            () = sleep(FIRST_CALL) => {}
+            _ = http.as_mut() => return,
+            () = sleep(FIRST_REQUEST) => {}
         }
     }
-    connection.as_mut().graceful_shutdown();
-    let idle = async {
+    http.as_mut().graceful_shutdown();
+    let no_longer_busy = async {
         loop {
-            sleep(LAST_CALL).await;
-            if !pace.is_busy() {
+            sleep(LAST_REQUEST).await;
+            if !progress.is_busy() {
                 break;
             }
         }
     };
     tokio::select! {
-        _ = connection => {}
-        () = idle => {}
+        _ = http => {}
+        () = no_longer_busy => {}
     }
 }
 
-/// A request under way, from its complete header to the end of its answer.
-struct Turn(Arc<Pace>);
+/// A request in flight: from its complete head to the end of its response.
+struct InFlight(Arc<Connection>);
 
-impl Turn {
-    fn begin(pace: &Arc<Pace>, has_body: bool) -> Self {
-        pace.is_served();
+impl InFlight {
+    fn begin(connection: &Arc<Connection>, has_body: bool) -> Self {
         if !has_body {
-            pace.forget_received();
+            connection.forget_received();
         }
-        pace.unread.store(false, Ordering::Release);
-        pace.answering.store(true, Ordering::Release);
-        Self(Arc::clone(pace))
+        connection.progress.begin_request();
+        Self(Arc::clone(connection))
     }
 }
 
-impl Drop for Turn {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.answered.fetch_add(1, Ordering::AcqRel);
-        self.0.answering.store(false, Ordering::Release);
+        self.0.progress.end_request();
     }
 }
 
-/// A request's body, which has to arrive in time.
-struct Upload {
+/// The body of a request, with a deadline.
+struct RequestBody {
     body: BoxBody<Bytes, io::Error>,
-    began: Duration,
+    began_at: Duration,
     deadline: Pin<Box<Sleep>>,
-    pace: Arc<Pace>,
+    connection: Arc<Connection>,
 }
 
-impl Body for Upload {
+impl RequestBody {
+    fn new(body: BoxBody<Bytes, io::Error>, timeout: Duration, connection: Arc<Connection>) -> Self {
+        Self { body, began_at: SystemClock.uptime(), deadline: Box::pin(sleep(timeout)), connection }
+    }
+}
+
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        // The deadline first: a client that sends a byte now and then is always ready with the next one.
+        // The deadline comes first: a client that sends single bytes always has the next one ready.
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if frame.is_pending() {
-            self.pace.awaits_since(Awaited::RestOfRequest, self.began);
+            self.connection.progress.wait_since(ClientStep::RestOfRequest, self.began_at);
         } else {
-            self.pace.is_served();
+            self.connection.progress.stop_waiting();
         }
         frame
     }
@@ -216,21 +178,21 @@ impl Body for Upload {
     }
 }
 
-impl Drop for Upload {
+impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.pace.is_served();
-        self.pace.forget_received();
-        self.pace.unread.store(!self.body.is_end_stream(), Ordering::Release);
+        self.connection.progress.stop_waiting();
+        self.connection.forget_received();
+        self.connection.progress.set_unread_body(!self.body.is_end_stream());
     }
 }
 
-/// An answer's body; its request is over when this is dropped.
-struct Answer {
+/// The body of a response. The request is in flight until this is dropped.
+struct ResponseBody {
     body: BoxBody<Bytes, io::Error>,
-    _turn: Turn,
+    _in_flight: InFlight,
 }
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -5,14 +5,15 @@ use poem::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, header},
 };
 
-/// The request headers that every page needs.
-const USUAL: [HeaderName; 4] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, header::IF_NONE_MATCH];
-/// How many other headers a page may ask for, and how long their names are together, in bytes.
-const MOST: usize = 64;
-const LONGEST: usize = 4 * 1024;
+/// The request headers that pages may always send.
+const ALWAYS_ALLOWED: [HeaderName; 4] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, header::IF_NONE_MATCH];
+/// The limits on the headers that a preflight request may name: their number, and the length of the list in bytes.
+const MAX_HEADERS: usize = 64;
+const MAX_LENGTH: usize = 4 * 1024;
 
-/// The headers that a preflight request asks for: none if there are too many, or if one is not the name of a header.
-pub(super) fn wished(request: &Request) -> Vec<HeaderName> {
+/// Returns the headers that a preflight request names. Returns none if the list exceeds a limit or contains something that
+/// is not a header name.
+pub(super) fn requested_headers(request: &Request) -> Vec<HeaderName> {
     if request.method() != Method::OPTIONS {
         return Vec::new();
     }
@@ -22,24 +23,24 @@ pub(super) fn wished(request: &Request) -> Vec<HeaderName> {
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())
         .map(|name| HeaderName::from_bytes(name).ok().filter(|name| name.as_str() != "*"))
-        .take(MOST + 1)
+        .take(MAX_HEADERS + 1)
         .collect();
     let length: usize = lines.iter().map(|line| line.len()).sum();
-    names.filter(|names| names.len() <= MOST && length <= LONGEST).unwrap_or_default()
+    names.filter(|names| names.len() <= MAX_HEADERS && length <= MAX_LENGTH).unwrap_or_default()
 }
 
-/// Lets a page of this origin send the headers it asks for, and read the response.
-pub(super) fn allow(headers: &mut HeaderMap, origin: &HeaderValue, wished: &[HeaderName]) {
+/// Lets pages of an origin send the headers that they requested, and read the response.
+pub(super) fn allow(headers: &mut HeaderMap, origin: &HeaderValue, requested_headers: &[HeaderName]) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    // For the cookie of the refresh token: a page must be able to send it, and only to us.
+    // The refresh token's cookie counts as credentials.
     headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    let mut allowed: Vec<_> = USUAL.iter().chain(wished).map(HeaderName::as_str).collect();
+    let mut allowed: Vec<_> = ALWAYS_ALLOWED.iter().chain(requested_headers).map(HeaderName::as_str).collect();
     allowed.sort_unstable();
     allowed.dedup();
     if let Ok(allowed) = HeaderValue::try_from(allowed.join(", ")) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     }
-    if !wished.is_empty() {
+    if !requested_headers.is_empty() {
         headers.append(header::VARY, HeaderValue::from(header::ACCESS_CONTROL_REQUEST_HEADERS));
     }
     headers.insert(

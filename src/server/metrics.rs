@@ -1,4 +1,4 @@
-//! `/metrics`, on a listener of its own.
+//! `/metrics`, on its own listener.
 
 use std::sync::Arc;
 
@@ -21,19 +21,19 @@ use crate::{
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The endpoint that tells the metrics, and nothing else.
+/// Returns the endpoint of the metrics listener.
 pub(super) fn endpoint(app: App) -> Arc<BoxEndpoint<'static, Response>> {
-    let metrics = make_sync(move |_| tell(&app));
-    Arc::new(Route::new().at("/metrics", get(metrics)).before(refuse_malformed).map_to_response().boxed())
+    let metrics = make_sync(move |_| render(&app));
+    Arc::new(Route::new().at("/metrics", get(metrics)).before(reject_malformed).map_to_response().boxed())
 }
 
-async fn refuse_malformed(request: Request) -> Result<Request> {
+async fn reject_malformed(request: Request) -> Result<Request> {
     let Some(malformed) = request.data::<Malformed>() else { return Ok(request) };
     let id = ids::v7(SystemClock.now()).to_string();
     Err(Error::from_response(Problem::from(*malformed).render(&id)))
 }
 
-fn tell(app: &App) -> Response {
+fn render(app: &App) -> Response {
     let gauges = Gauges {
         hashes_waiting: app.passwords.pool.queued(),
         revocations: app.access.revocations.len(),

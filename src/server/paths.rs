@@ -1,4 +1,4 @@
-//! What is answered by the path alone, before any handler: OPTIONS and TRACE, and `/`. Also the paths beside the contract.
+//! Requests that need no handler: OPTIONS, TRACE, and `/`; and the paths that are not in the contract.
 
 use poem::{
     Request, Response,
@@ -10,8 +10,8 @@ use crate::{
     error::{Error, Missing},
 };
 
-/// OPTIONS says which methods a path has, and TRACE is refused everywhere, before any handler.
-pub(super) fn preflight(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
+/// Responds to OPTIONS with the methods of the path, and to TRACE with 405. Returns `None` for other methods.
+pub(super) fn options_or_trace(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
     if method != Method::OPTIONS && method != Method::TRACE {
         return None;
     }
@@ -22,10 +22,10 @@ pub(super) fn preflight(method: &Method, path: &str) -> Option<Result<Response, 
     })
 }
 
-/// `/` sends a browser to the page that it can show; programs find nothing there.
-pub(super) fn entrance(request: &Request) -> Result<Response, Problem> {
+/// Responds to `/`: redirects browsers to the API reference, and returns 404 to other programs.
+pub(super) fn root(request: &Request) -> Result<Response, Problem> {
     let accepts = request.headers().get_all(header::ACCEPT).iter();
-    let is_page = |range: &str| {
+    let accepts_html = |range: &str| {
         let mut parts = range.split(';').map(str::trim);
         let is_html = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
         // RFC 9110 section 12.4.2: a weight of 0 means "not acceptable".
@@ -35,7 +35,7 @@ pub(super) fn entrance(request: &Request) -> Result<Response, Problem> {
             })
     };
     let mut ranges = accepts.flat_map(|accept| accept.as_bytes().split(|byte| *byte == b','));
-    let is_browser = ranges.any(|range| str::from_utf8(range).is_ok_and(is_page));
+    let is_browser = ranges.any(|range| str::from_utf8(range).is_ok_and(accepts_html));
     match *request.method() {
         Method::GET | Method::HEAD if is_browser => {
             let response = Response::builder().status(StatusCode::FOUND).header(header::VARY, "Accept");
@@ -46,12 +46,12 @@ pub(super) fn entrance(request: &Request) -> Result<Response, Problem> {
     }
 }
 
-/// The methods a path has: the contract's, or those of the pages beside it.
+/// Returns the methods of a path, in the contract or beside it, as the value of `Allow`.
 pub(super) fn allow(path: &str) -> Option<String> {
     contract::allow(path).or_else(|| page(path).map(|_| "GET, HEAD, OPTIONS".into()))
 }
 
-/// The template of a path beside the contract.
+/// Returns the template of a path that is not in the contract.
 pub(super) fn page(path: &str) -> Option<&'static str> {
     match path {
         "/" => Some("/"),

@@ -1,10 +1,11 @@
-//! A socket that gives up on a client that is too slow: every wait for a client has an end.
+//! A socket that limits every wait for its client. A client that is too slow gets an I/O error of the kind `TimedOut`,
+//! which closes the connection.
 
 use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,104 +16,116 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{
-    connection::Timeouts,
-    pace::{Awaited, Pace},
-};
+use super::{connection_table::Connection, limits::Timeouts, progress::ClientStep};
 use crate::live::clock::{Clock, SystemClock};
 
-/// An answer is taken in parts of this size, each in [`Timeouts::answer`]: who reads slower than 2 KiB/s is too slow.
+/// The client must accept each part of this size within [`Timeouts::response`]: that is a rate of about 2 KiB/s.
 const PART: usize = 64 * 1024;
-/// How much is read at once. hyper reads once more while a request is answered, and doubles its buffer whenever a read
-/// fills it: a client that sends requests without waiting for responses would make it large.
+/// The most bytes to read at once. hyper reads once more while a request is in flight, and doubles its buffer when a read
+/// fills it. Without this limit, a client that sends requests without waiting for responses would make the buffer large.
 const READ: usize = 4 * 1024;
 
-/// What the stream waits for when it waits to read.
+/// The time-out that applies when the stream waits to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Awaits {
-    /// The rest of a header.
+enum ReadTimeout {
+    /// [`Timeouts::head`]: a head has begun, or the connection is new.
     Head,
-    /// The next request.
-    Request,
-    /// Nothing: a request is being answered, and its body has a deadline of its own.
-    Nothing,
+    /// [`Timeouts::idle`]: the connection is idle between two requests.
+    Idle,
+    /// None: a request is in flight, and its body has its own deadline.
+    Off,
 }
 
-/// A socket that gives up on a client that is too slow.
+/// A socket that limits every wait for its client.
 pub(super) struct Stream {
     socket: TcpStream,
     timeouts: Timeouts,
-    pace: Arc<Pace>,
-    awaits: Awaits,
-    answered: u64,
-    reading: Pin<Box<Sleep>>,
-    /// Runs while the client does not take what is written.
+    connection: Arc<Connection>,
+    read_timeout: ReadTimeout,
+    read_deadline: Pin<Box<Sleep>>,
+    /// The number of responses when the stream last looked at the connection's progress.
+    responses: u64,
+    /// Set while the socket does not accept bytes: the deadline, and the uptime at which the wait began.
     blocked: Option<(Pin<Box<Sleep>>, Duration)>,
-    taken: usize,
-    is_shut: bool,
+    /// Bytes that the socket has accepted of the present part.
+    written: usize,
+    is_shut_down: bool,
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, timeouts: Timeouts, pace: Arc<Pace>) -> Self {
-        let reading = Box::pin(sleep(timeouts.head));
-        Self { socket, timeouts, pace, awaits: Awaits::Head, answered: 0, reading, blocked: None, taken: 0, is_shut: false }
+    pub(super) fn new(socket: TcpStream, timeouts: Timeouts, connection: Arc<Connection>) -> Self {
+        let read_deadline = Box::pin(sleep(timeouts.head));
+        Self {
+            socket,
+            timeouts,
+            connection,
+            read_timeout: ReadTimeout::Head,
+            read_deadline,
+            responses: 0,
+            blocked: None,
+            written: 0,
+            is_shut_down: false,
+        }
     }
 
-    fn await_now(&mut self, awaits: Awaits) {
-        self.awaits = awaits;
-        match awaits {
-            Awaits::Head => {
-                self.reading.set(sleep(self.timeouts.head));
-                self.pace.awaits(Awaited::RestOfRequest);
+    fn set_read_timeout(&mut self, timeout: ReadTimeout) {
+        self.read_timeout = timeout;
+        match timeout {
+            ReadTimeout::Head => {
+                self.read_deadline.set(sleep(self.timeouts.head));
+                self.connection.progress.wait_for(ClientStep::RestOfRequest);
             }
-            Awaits::Request => {
-                self.reading.set(sleep(self.timeouts.idle));
-                self.pace.awaits(Awaited::NextRequest);
+            ReadTimeout::Idle => {
+                self.read_deadline.set(sleep(self.timeouts.idle));
+                self.connection.progress.wait_for(ClientStep::NextRequest);
             }
-            Awaits::Nothing => {}
+            ReadTimeout::Off => {}
         }
     }
 
-    /// Takes notice of requests that were begun or answered since the last look.
-    fn look(&mut self) {
-        let answered = self.pace.answered.load(Ordering::Acquire);
-        if self.pace.answering.load(Ordering::Acquire) {
-            self.awaits = Awaits::Nothing;
-        } else if answered != self.answered {
-            self.answered = answered;
-            self.await_now(Awaits::Request);
+    /// Updates the read time-out after requests that have begun or ended since the last call.
+    fn follow_requests(&mut self) {
+        let responses = self.connection.progress.responses();
+        if self.connection.progress.is_in_flight() {
+            self.read_timeout = ReadTimeout::Off;
+        } else if responses != self.responses {
+            self.responses = responses;
+            self.set_read_timeout(ReadTimeout::Idle);
         }
     }
 
-    /// Ready when the client has been waited for long enough.
-    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        match self.awaits {
-            Awaits::Nothing => Poll::Pending,
-            Awaits::Head | Awaits::Request => self.reading.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into()),
+    /// Completes when the read time-out has passed.
+    fn poll_read_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match self.read_timeout {
+            ReadTimeout::Off => Poll::Pending,
+            ReadTimeout::Head | ReadTimeout::Idle => {
+                self.read_deadline.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+            }
         }
     }
 
-    fn note_written(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.pace.writing.store(true, Ordering::Release);
-        match &written {
+    /// Applies the write time-out to the result of a write.
+    fn limit_write(&mut self, result: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.connection.progress.begin_write();
+        match &result {
             Poll::Ready(Ok(count)) => {
-                self.taken += count;
-                if self.taken >= PART {
+                self.written += count;
+                if self.written >= PART {
                     self.blocked = None;
-                    self.pace.is_served();
+                    self.connection.progress.stop_waiting();
                 }
-                written
+                result
             }
-            Poll::Ready(Err(_)) => written,
+            Poll::Ready(Err(_)) => result,
             Poll::Pending => {
-                let timeouts = self.timeouts.answer;
-                let taken = &mut self.taken;
-                let (blocked, since) = self.blocked.get_or_insert_with(|| {
-                    *taken = 0;
-                    (Box::pin(sleep(timeouts)), SystemClock.uptime())
+                let timeout = self.timeouts.response;
+                let written = &mut self.written;
+                let (deadline, since) = self.blocked.get_or_insert_with(|| {
+                    *written = 0;
+                    (Box::pin(sleep(timeout)), SystemClock.uptime())
                 });
-                self.pace.awaits_since(Awaited::Reading, *since);
-                ready!(blocked.as_mut().poll(cx));
+                self.connection.progress.wait_since(ClientStep::ReadResponse, *since);
+                ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -121,70 +134,70 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.look();
+        self.follow_requests();
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ.min(buffer.remaining())));
         match Pin::new(&mut self.socket).poll_read(cx, &mut part) {
             Poll::Ready(result) => {
                 let count = part.filled().len();
                 buffer.advance(count);
                 if count > 0 {
-                    self.pace.receive(count);
-                    if self.awaits == Awaits::Request {
-                        self.await_now(Awaits::Head);
+                    self.connection.count_received(count);
+                    if self.read_timeout == ReadTimeout::Idle {
+                        self.set_read_timeout(ReadTimeout::Head);
                     }
                 }
                 Poll::Ready(result)
             }
-            Poll::Pending => self.poll_timeout(cx).map(Err),
+            Poll::Pending => self.poll_read_timeout(cx).map(Err),
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.note_written(written, cx)
+        let result = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.limit_write(result, cx)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
-        self.note_written(written, cx)
+        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
+        self.limit_write(result, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
     }
 
-    /// hyper flushes when all is written. It does not read again after an answer if it tried to before, so the wait for
-    /// the next request begins here.
+    /// hyper flushes after it has written everything. The idle time-out begins here, because hyper does not read again
+    /// after a response if it has tried to read before.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.blocked = None;
-        if self.pace.writing.swap(false, Ordering::AcqRel) {
-            self.pace.has_sent();
+        if self.connection.progress.end_write() {
+            self.connection.forget_unsent();
         }
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-        self.look();
-        match self.poll_timeout(cx) {
-            Poll::Ready(tired) => Poll::Ready(Err(tired)),
+        self.follow_requests();
+        match self.poll_read_timeout(cx) {
+            Poll::Ready(timed_out) => Poll::Ready(Err(timed_out)),
             Poll::Pending => Poll::Ready(Ok(())),
         }
     }
 
-    /// Closing a socket while there are bytes to read resets it, and the client would lose the answer that says why its
-    /// body was not read. So the rest is thrown away for a while.
+    /// Reads and discards the rest of an unread body for a while. To close a socket with unread bytes resets it, and the
+    /// client would lose the response that says why its body was not read.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_shut {
+        if !self.is_shut_down {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-            self.is_shut = true;
-            let rest = self.timeouts.rest;
-            self.reading.set(sleep(rest));
-            self.pace.awaits(Awaited::RestOfRequest);
+            self.is_shut_down = true;
+            let timeout = self.timeouts.unread_body;
+            self.read_deadline.set(sleep(timeout));
+            self.connection.progress.wait_for(ClientStep::RestOfRequest);
         }
-        let mut rest = [0; 8 * 1024];
-        while self.pace.unread.load(Ordering::Acquire) && self.reading.as_mut().poll(cx).is_pending() {
-            let mut rest = ReadBuf::new(&mut rest);
-            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest));
-            if read.is_err() || rest.filled().is_empty() {
+        let mut discarded = [0; 8 * 1024];
+        while self.connection.progress.has_unread_body() && self.read_deadline.as_mut().poll(cx).is_pending() {
+            let mut discarded = ReadBuf::new(&mut discarded);
+            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut discarded));
+            if read.is_err() || discarded.filled().is_empty() {
                 break;
             }
         }

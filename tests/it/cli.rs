@@ -102,7 +102,7 @@ fn until(condition: impl Fn() -> bool) {
 fn metrics_address(server: &Server) -> String {
     loop {
         let log = server.log.text();
-        if let Some(line) = log.lines().find(|line| line.contains(r#""message":"metrics""#)) {
+        if let Some(line) = log.lines().find(|line| line.contains(r#""message":"serving metrics""#)) {
             return serde_json::from_str::<serde_json::Value>(line).unwrap()["address"].as_str().unwrap().to_owned();
         }
         std::thread::sleep(Duration::from_millis(10)); // the log is read by a thread of its own

@@ -75,7 +75,7 @@ async fn h05_who_does_not_finish_a_body_is_told_so_and_cut_off() {
 
 #[tokio::test]
 async fn h05_who_does_not_read_is_cut_off() {
-    let server = Listening::start(limits(|it| it.timeouts.answer = SOON)).await;
+    let server = Listening::start(limits(|it| it.timeouts.response = SOON)).await;
     let mut client = server.connect().await;
     // More than the buffers in between hold.
     for _ in 0..20 {

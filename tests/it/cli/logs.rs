@@ -76,9 +76,9 @@ fn a_request_is_one_line_that_names_it_and_tells_no_query() {
 }
 
 #[rstest]
-#[case::everything("info", &["unforeseen failure", "request"])]
-#[case::errors_alone("error", &["unforeseen failure"])]
-#[case::of_vestibule_alone("off,vestibule=error", &["unforeseen failure"])]
+#[case::everything("info", &["unexpected failure", "request"])]
+#[case::errors_alone("error", &["unexpected failure"])]
+#[case::of_vestibule_alone("off,vestibule=error", &["unexpected failure"])]
 #[test]
 fn an_unforeseen_failure_is_logged_once_with_its_cause_and_its_request(#[case] level: &str, #[case] messages: &[&str]) {
     let dir = empty_directory();
@@ -110,7 +110,7 @@ fn a_database_that_is_away_is_logged_with_its_request_also_if_the_client_has_gon
     let held = while_locked(dir.path(), || {
         let refused = server.register("ada@example.org", "ada likes tall ships");
         // Clients that hang up while they wait for the database, until the failure of one of them is logged.
-        while log.text().matches("the database is away or busy").count() < 2 {
+        while log.text().matches("the database is unavailable or busy").count() < 2 {
             let mut gone = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
             write!(gone, "DELETE /v1/me/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
             thread::sleep(Duration::from_millis(300));
@@ -121,7 +121,7 @@ fn a_database_that_is_away_is_logged_with_its_request_also_if_the_client_has_gon
     assert!(server.stop().success());
 
     let lines = lines(&log);
-    let away: Vec<_> = lines.iter().filter(|line| line["message"] == "the database is away or busy").collect();
+    let away: Vec<_> = lines.iter().filter(|line| line["message"] == "the database is unavailable or busy").collect();
     assert_eq!((&away[0]["request_id"], &away[0]["operation"]), (&held.header("x-request-id").into(), &"registerAccount".into()));
     for line in &away {
         assert_eq!(line["level"], "WARN");
@@ -163,7 +163,7 @@ fn with_json_every_line_on_both_streams_is_an_object() {
         assert_eq!(last["level"], "ERROR");
         assert!(last["message"].as_str().unwrap().contains(sentence) && last["timestamp"].is_string(), "{last}");
     };
-    ends(&taken.refused(1), "is taken by another process");
+    ends(&taken.refused(1), "is in use by another process");
     ends(&run_with(dir.path(), "serve", &[json, ("VESTIBULE_SERVER__LISTN", "x")], "").refused(78), "`server.listn`");
     ends(&run_with(dir.path(), "user disable nobody", &[json], "").refused(1), "there is no such account");
     ends(&run_with(dir.path(), "srve", &[json], "").refused(2), "Usage: vestibule");

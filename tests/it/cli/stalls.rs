@@ -140,7 +140,7 @@ fn a_log_that_nobody_reads_loses_lines_and_says_how_many() {
     reading.join().unwrap();
     let lines = read.lock().unwrap();
     let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
-    assert_eq!(count("unforeseen failure"), 3);
+    assert_eq!(count("unexpected failure"), 3);
     let told: u64 = lines.iter().filter_map(|line| line["dropped"].as_u64()).sum();
     assert_eq!(told, dropped, "each line that was dropped is reported");
     assert_eq!(count("request") as u64 + told, sent as u64, "and no other line is missing");

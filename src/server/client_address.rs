@@ -1,4 +1,4 @@
-//! The client's address, through the proxies that the settings name and no others.
+//! The client's address, as trusted proxies report it.
 
 use std::net::IpAddr;
 
@@ -8,47 +8,47 @@ use poem::http::HeaderMap;
 use super::forwarded::{Hop, hops};
 use crate::config::Server;
 
-/// Where a request comes from.
+/// The address of the client that sent a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Client {
-    /// The address that counts as the client's.
+pub(super) struct ClientAddress {
+    /// The address.
     pub(super) address: IpAddr,
-    /// What is to be logged about the header that led to it, if anything.
-    pub(super) doubt: Option<Doubt>,
+    /// Why the forwarded header, or a part of it, was ignored, if it was.
+    pub(super) ignored: Option<Ignored>,
 }
 
-/// Why a forwarded header was not followed.
+/// Why a forwarded header was ignored.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
-    /// It came from an address that is not a trusted proxy.
-    Stranger,
-    /// A trusted proxy sent this instead of an address.
-    Unreadable(String),
+pub(super) enum Ignored {
+    /// The peer is not a trusted proxy.
+    UntrustedPeer,
+    /// A trusted proxy sent this text instead of an address.
+    NotAnAddress(String),
 }
 
-/// The client is the peer, unless the peer is a trusted proxy. Then it is the last address in the forwarded header that
-/// is not a trusted proxy's: what stands before that address may be the client's invention. An entry without an address
-/// ends the search, and the trusted proxy that sent it counts as the client.
-pub(super) fn of(peer: IpAddr, headers: &HeaderMap, settings: &Server) -> Client {
-    // A socket that takes both families shows an IPv4 peer as `::ffff:…`, which no IPv4 network contains.
+/// Returns the address of the client. It is the peer's address, unless the peer is a trusted proxy. Then it is the last
+/// address in the forwarded header that does not belong to a trusted proxy; the client may have invented the addresses
+/// before it. An entry without an address ends the search, and the trusted proxy that sent it counts as the client.
+pub(super) fn of(peer: IpAddr, headers: &HeaderMap, settings: &Server) -> ClientAddress {
+    // A socket for both families shows an IPv4 peer as `::ffff:…`, which no IPv4 network contains.
     let mut address = peer.to_canonical();
     if !headers.contains_key(settings.forwarded_header.as_str()) {
-        return Client { address, doubt: None };
+        return ClientAddress { address, ignored: None };
     }
     let is_trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|net: &IpNet| net.contains(&address));
     if !is_trusted(address) {
-        return Client { address, doubt: Some(Doubt::Stranger) };
+        return ClientAddress { address, ignored: Some(Ignored::UntrustedPeer) };
     }
     for hop in hops(settings.forwarded_header, headers) {
         match hop {
             Hop::Address(next) => address = next.to_canonical(),
-            Hop::Unreadable(text) => return Client { address, doubt: Some(Doubt::Unreadable(text)) },
+            Hop::NotAnAddress(text) => return ClientAddress { address, ignored: Some(Ignored::NotAnAddress(text)) },
         }
         if !is_trusted(address) {
             break;
         }
     }
-    Client { address, doubt: None }
+    ClientAddress { address, ignored: None }
 }
 
 #[cfg(test)]
@@ -59,12 +59,12 @@ mod tests {
     use super::*;
     use crate::config::{ForwardedHeader, Settings};
 
-    /// The client, seen from the proxy 10.0.0.1, which sets `header`.
-    fn behind_a_proxy(header: ForwardedHeader, lines: &[&str]) -> Client {
-        seen("10.0.0.1", header, lines, &["10.0.0.0/8"])
+    /// The client of a request from the proxy 10.0.0.1, which sets `header`.
+    fn behind_a_proxy(header: ForwardedHeader, lines: &[&str]) -> ClientAddress {
+        client_of("10.0.0.1", header, lines, &["10.0.0.0/8"])
     }
 
-    fn seen(peer: &str, header: ForwardedHeader, lines: &[&str], proxies: &[&str]) -> Client {
+    fn client_of(peer: &str, header: ForwardedHeader, lines: &[&str], proxies: &[&str]) -> ClientAddress {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(header.as_str(), HeaderValue::from_bytes(line.as_bytes()).unwrap());
@@ -76,12 +76,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nobody_is_trusted("203.0.113.9", &["198.51.100.1"], &[], "203.0.113.9")]
-    #[case::a_stranger("203.0.113.9", &["198.51.100.1"], &["10.0.0.0/8"], "203.0.113.9")]
-    #[case::our_proxy("10.0.0.1", &["198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::no_trusted_proxy("203.0.113.9", &["198.51.100.1"], &[], "203.0.113.9")]
+    #[case::an_untrusted_peer("203.0.113.9", &["198.51.100.1"], &["10.0.0.0/8"], "203.0.113.9")]
+    #[case::a_trusted_proxy("10.0.0.1", &["198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
     #[case::nothing_forwarded("10.0.0.1", &[], &["10.0.0.0/8"], "10.0.0.1")]
-    #[case::what_the_client_invented("10.0.0.1", &["1.1.1.1, 127.0.0.1, 198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
-    #[case::in_another_line("10.0.0.1", &["1.1.1.1", "198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::addresses_that_the_client_invented("10.0.0.1", &["1.1.1.1, 127.0.0.1, 198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
+    #[case::an_invented_address_on_another_line("10.0.0.1", &["1.1.1.1", "198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
     #[case::two_proxies("10.0.0.1", &["1.1.1.1, 198.51.100.1,10.0.0.2"], &["10.0.0.0/8"], "198.51.100.1")]
     #[case::only_proxies("10.0.0.1", &["10.0.0.3,10.0.0.2"], &["10.0.0.0/8"], "10.0.0.3")]
     #[case::garbage("10.0.0.1", &["198.51.100.1, unknown"], &["10.0.0.0/8"], "10.0.0.1")]
@@ -90,13 +90,13 @@ mod tests {
     #[case::empty("10.0.0.1", &[""], &["10.0.0.0/8"], "10.0.0.1")]
     #[case::a_socket_of_both_families("::ffff:10.0.0.1", &["::ffff:198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1")]
     #[case::ipv6("fd00::1", &["2001:db8::7"], &["fd00::/8"], "2001:db8::7")]
-    fn h07_a_forwarded_address_is_believed_from_our_proxies_alone(
+    fn h07_a_forwarded_address_counts_only_from_a_trusted_proxy(
         #[case] peer: &str,
         #[case] forwarded: &[&str],
         #[case] proxies: &[&str],
         #[case] expected: IpAddr,
     ) {
-        assert_eq!(seen(peer, ForwardedHeader::XForwardedFor, forwarded, proxies).address, expected);
+        assert_eq!(client_of(peer, ForwardedHeader::XForwardedFor, forwarded, proxies).address, expected);
     }
 
     #[rstest]
@@ -108,11 +108,11 @@ mod tests {
     #[case::a_trailing_comma("203.0.113.7,", "203.0.113.7")]
     #[case::empty_elements(" , 203.0.113.7:1 ,\t, ", "203.0.113.7")]
     #[case::an_obfuscated_port("203.0.113.7:_nat", "203.0.113.7")]
-    fn h07_the_forms_in_which_proxies_write_an_address_are_understood(#[case] value: &str, #[case] expected: IpAddr) {
-        let expected = Client { address: expected, doubt: None };
+    fn h07_every_form_of_address_that_proxies_write_is_accepted(#[case] value: &str, #[case] expected: IpAddr) {
+        let expected = ClientAddress { address: expected, ignored: None };
         assert_eq!(behind_a_proxy(ForwardedHeader::XForwardedFor, &[value]), expected);
         assert_eq!(behind_a_proxy(ForwardedHeader::XForwardedFor, &["1.1.1.1, garbage", value]), expected);
-        // The same in two lines, and the last of them empty.
+        // Two lines, the last of which is empty.
         assert_eq!(behind_a_proxy(ForwardedHeader::XForwardedFor, &[value, ""]), expected);
     }
 
@@ -127,8 +127,9 @@ mod tests {
     #[case::unknown("1.1.1.1, unknown", "unknown")]
     #[case::a_name("1.1.1.1, example.org", "example.org")]
     #[case::the_other_header("for=203.0.113.7", "for=203.0.113.7")]
-    fn h07_an_entry_without_an_address_stands_for_the_proxy_that_sent_it(#[case] value: &str, #[case] logged: &str) {
-        let expected = Client { address: "10.0.0.1".parse().unwrap(), doubt: Some(Doubt::Unreadable(logged.into())) };
+    fn h07_an_entry_without_an_address_makes_the_proxy_that_sent_it_the_client(#[case] value: &str, #[case] logged: &str) {
+        let expected =
+            ClientAddress { address: "10.0.0.1".parse().unwrap(), ignored: Some(Ignored::NotAnAddress(logged.into())) };
         assert_eq!(behind_a_proxy(ForwardedHeader::XForwardedFor, &[value]), expected);
     }
 
@@ -147,8 +148,8 @@ mod tests {
     #[case::several_lines(&["for=1.1.1.1", r#"for=203.0.113.7, for="10.0.0.2:80""#], "203.0.113.7")]
     #[case::garbage_before(&["garbage, for=203.0.113.7"], "203.0.113.7")]
     #[case::an_open_quote_before(&[r#"for=1.1.1.1, for=""#, "for=203.0.113.7"], "203.0.113.7")]
-    fn h07_forwarded_is_understood(#[case] lines: &[&str], #[case] expected: IpAddr) {
-        assert_eq!(behind_a_proxy(ForwardedHeader::Forwarded, lines), Client { address: expected, doubt: None });
+    fn h07_the_client_is_read_from_forwarded(#[case] lines: &[&str], #[case] expected: IpAddr) {
+        assert_eq!(behind_a_proxy(ForwardedHeader::Forwarded, lines), ClientAddress { address: expected, ignored: None });
     }
 
     #[rstest]
@@ -163,26 +164,26 @@ mod tests {
     #[case::a_client_that_opens_a_quote_before_a_quote(r#"for=1.1.1.1;x=", for="[2001:db8::1]:4711""#)]
     #[case::a_client_that_opens_a_quote_before_an_element(r#"for=1.1.1.1;x=", for="203.0.113.7";proto="http""#)]
     #[case::a_client_that_escapes_a_quote(r#"for=1.1.1.1;x="\, for="203.0.113.7:80""#)]
-    fn h07_a_client_cannot_hide_what_the_proxy_adds_to_forwarded(#[case] line: &str) {
+    fn h07_a_client_cannot_hide_an_element_that_the_proxy_adds_to_forwarded(#[case] line: &str) {
         let client = behind_a_proxy(ForwardedHeader::Forwarded, &[line]);
         assert_eq!(client.address, "10.0.0.1".parse::<IpAddr>().unwrap());
-        assert!(matches!(client.doubt, Some(Doubt::Unreadable(_))), "{client:?}");
+        assert!(matches!(client.ignored, Some(Ignored::NotAnAddress(_))), "{client:?}");
     }
 
     #[test]
-    fn h07_x_real_ip_is_one_address() {
+    fn h07_x_real_ip_holds_one_address() {
         let client = |lines| behind_a_proxy(ForwardedHeader::XRealIp, lines).address.to_string();
         assert_eq!(client(&["203.0.113.7"]), "203.0.113.7");
         assert_eq!(client(&["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(client(&["203.0.113.7,"]), "203.0.113.7");
-        // Which of them is the proxy's?
+        // It is unclear which of several addresses the proxy has set.
         assert_eq!(client(&["1.1.1.1, 203.0.113.7"]), "10.0.0.1");
         assert_eq!(client(&["1.1.1.1", "203.0.113.7"]), "10.0.0.1");
         assert_eq!(client(&["unknown"]), "10.0.0.1");
     }
 
     #[test]
-    fn h07_no_other_header_is_read() {
+    fn h07_only_the_chosen_header_is_read() {
         let mut headers = HeaderMap::new();
         headers.insert("x-forwarded-for", HeaderValue::from_static("198.51.100.1"));
         headers.insert("x-real-ip", HeaderValue::from_static("198.51.100.2"));
@@ -196,13 +197,13 @@ mod tests {
         ] {
             settings.forwarded_header = header;
             let client = of("10.0.0.1".parse().unwrap(), &headers, &settings);
-            assert_eq!(client, Client { address: expected.parse().unwrap(), doubt: None });
+            assert_eq!(client, ClientAddress { address: expected.parse().unwrap(), ignored: None });
             let mut without = headers.clone();
             without.remove(header.as_str());
-            let stranger = of("203.0.113.9".parse().unwrap(), &without, &settings);
-            assert_eq!(stranger.doubt, None, "an undeclared proxy is one that sends {header:?}");
+            let untrusted = of("203.0.113.9".parse().unwrap(), &without, &settings);
+            assert_eq!(untrusted.ignored, None, "without {header:?} there is nothing to ignore");
             let client = of("10.0.0.1".parse().unwrap(), &without, &settings);
-            assert_eq!(client, Client { address: "10.0.0.1".parse().unwrap(), doubt: None });
+            assert_eq!(client, ClientAddress { address: "10.0.0.1".parse().unwrap(), ignored: None });
         }
     }
 }

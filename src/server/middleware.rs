@@ -1,0 +1,336 @@
+//! The middleware around every route: gives each request an id and a source, runs it, logs it, and completes its response.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use poem::{
+    Endpoint, Request, Response, Result,
+    http::{HeaderName, HeaderValue, header},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
+use uuid::Uuid;
+
+use super::{client_address, cors, paths, syntax::Malformed, warnings::Warnings};
+use crate::{
+    api::{
+        contract::routes,
+        http::{
+            codes::Code,
+            problem::Problem,
+            source::{SignedIn, user_agent},
+        },
+    },
+    app::App,
+    domain::source::Source,
+    error::{Error, Panicked, with_causes},
+    live::{
+        database::deadline,
+        denials::Denial,
+        hashing_pool::{CLIENT_CONNECTION, ClientConnection},
+        log,
+    },
+    values::ids,
+};
+
+/// The longest request target and the longest headers (names and values together), in bytes.
+const MAX_TARGET: usize = 8 * 1024;
+const MAX_HEADERS: usize = 16 * 1024;
+
+/// The operation whose outcomes have a metric of their own.
+const LOG_IN: &str = "logIn";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The middleware around the routes.
+pub(super) struct Middleware<E> {
+    routes: Arc<E>,
+    app: App,
+    warnings: Warnings,
+}
+
+impl<E> Middleware<E> {
+    pub(super) fn new(routes: E, app: App) -> Self {
+        Self { routes: Arc::new(routes), app, warnings: Warnings::default() }
+    }
+}
+
+impl<E: Endpoint<Output = Response> + 'static> Endpoint for Middleware<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let began_at = self.app.clock.uptime();
+        let id = ids::v7(self.app.clock.now());
+        let method = request.method().clone();
+        let MatchedRoute { template, operation } = MatchedRoute::of(&request);
+        let span = log::request_span(id, operation);
+        let source = span.in_scope(|| self.source(&request, id));
+        let (address, signed_in) = (source.address, SignedIn::default());
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let requested_headers = cors::requested_headers(&request);
+        request.set_data(self.app.clone());
+        request.set_data(signed_in.clone());
+        request.set_data(source);
+
+        let result = self.respond(request, &span).await;
+        let code = result.as_ref().err().map(|problem| problem.code.name());
+        if operation == Some(LOG_IN) {
+            self.app.metrics.count_log_in(code.unwrap_or("ok"));
+        }
+        if let Err(problem) = &result {
+            span.in_scope(|| self.count_denial(problem, operation, &signed_in, address));
+        }
+        let mut response = result.unwrap_or_else(|problem| problem.render(&id.to_string()));
+        self.add_common_headers(&mut response, id, origin.as_ref(), &requested_headers);
+
+        let took = self.app.clock.uptime().saturating_sub(began_at);
+        self.app.metrics.count_request(operation, response.status().as_u16(), took);
+        tracing::info!(
+            request_id = %id,
+            method = method.as_str(),
+            operation,
+            path = template,
+            status = response.status().as_u16(),
+            code,
+            duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            client = address.map(tracing::field::display),
+            user = signed_in.get().map(tracing::field::display),
+            "request"
+        );
+        Ok(response)
+    }
+}
+
+/// The route that a request matches, in the contract or among the pages beside it.
+#[derive(Default)]
+struct MatchedRoute {
+    /// The path with placeholders. The path itself may contain personal data, so it is not logged.
+    template: Option<&'static str>,
+    operation: Option<&'static str>,
+}
+
+impl MatchedRoute {
+    fn of(request: &Request) -> Self {
+        match routes::find(request.uri().path()) {
+            Some(route) => Self { template: Some(route.template), operation: route.operation(request.method()) },
+            None => Self { template: paths::page(request.uri().path()), operation: None },
+        }
+    }
+}
+
+impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
+    /// Returns the source of a request. Logs a warning if its forwarded header is ignored or its origin is not allowed.
+    fn source(&self, request: &Request, id: Uuid) -> Source {
+        let (headers, settings) = (request.headers(), &self.app.settings);
+        let address = request.remote_addr().as_socket_addr().map(SocketAddr::ip).map(|peer| {
+            let client = client_address::of(peer, headers, &settings.server);
+            if let Some(reason) = &client.ignored {
+                self.warnings.forwarded_header_ignored(reason, settings.server.forwarded_header, peer);
+            }
+            client.address
+        });
+        if let Some(origin) = headers.get(header::ORIGIN).filter(|origin| !self.is_allowed(origin)) {
+            self.warnings.origin_not_allowed(origin, headers, settings);
+        }
+        Source { request_id: Some(id), address, user_agent: user_agent(request) }
+    }
+
+    /// Whether pages of an origin may read responses.
+    fn is_allowed(&self, origin: &HeaderValue) -> bool {
+        self.app.settings.cors.allows(origin.as_bytes())
+    }
+
+    /// Runs a request in its own task. The task continues when the client disconnects, so that no commit is left without
+    /// its update of memory; and a panic in a handler ends only this task.
+    async fn respond(&self, request: Request, span: &Span) -> Result<Response, Problem> {
+        if let Some(malformed) = request.data::<Malformed>() {
+            return Err((*malformed).into());
+        }
+        if let Some(problem) = too_large(&request) {
+            return Err(problem);
+        }
+        let path = request.uri().path().to_owned();
+        if let Some(result) = paths::options_or_trace(request.method(), &path) {
+            return result;
+        }
+        if path == "/" {
+            return paths::root(&request);
+        }
+        let routes = Arc::clone(&self.routes);
+        // hyper drops this future, and with it the guard, when the client disconnects.
+        let disconnected = CancellationToken::new();
+        let _guard = disconnected.clone().drop_guard();
+        let network = request.data::<Source>().and_then(|source| source.address).into();
+        let work = async move {
+            // Logged in this task, because the other may have ended with the connection.
+            routes.call(request).await.map_err(|error| {
+                let problem = Problem::from_poem(&error, || paths::allow(&path));
+                log_failure(&problem);
+                problem
+            })
+        };
+        let client = ClientConnection { disconnected, network };
+        let work = CLIENT_CONNECTION.scope(client, deadline::share_one_deadline(work));
+        match tokio::spawn(work.instrument(span.clone())).await {
+            Ok(result) => result,
+            Err(error) => {
+                let problem = Error::from(error).into();
+                span.in_scope(|| log_failure(&problem));
+                Err(problem)
+            }
+        }
+    }
+
+    /// Counts a 403 of a guard, for the audit trail.
+    fn count_denial(&self, problem: &Problem, operation: Option<&'static str>, signed_in: &SignedIn, address: Option<IpAddr>) {
+        if let (Some(permission), Some(operation), Some(user)) = (problem.lacking(), operation, signed_in.get()) {
+            let minute = self.app.clock.now();
+            self.app.denials.count(Denial { user: *user, operation, permission, minute }, address);
+        }
+    }
+
+    /// Adds the headers that every response carries. A response must not be stored unless it has its own `Cache-Control`.
+    fn add_common_headers(
+        &self,
+        response: &mut Response,
+        id: Uuid,
+        origin: Option<&HeaderValue>,
+        requested_headers: &[HeaderName],
+    ) {
+        let settings = &self.app.settings;
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let mut set_default = |name, value| _ = headers.entry(name).or_insert(HeaderValue::from_static(value));
+        set_default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+        set_default(header::REFERRER_POLICY, "no-referrer");
+        set_default(header::CACHE_CONTROL, "no-store");
+        let is_https = settings.server.public_url.as_ref().is_some_and(|url| url.as_str().starts_with("https:"));
+        if let Some(policy) = settings.server.hsts.header().filter(|_| is_https) {
+            set_default(header::STRICT_TRANSPORT_SECURITY, policy);
+        }
+        if !settings.cors.origins.is_empty() {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        if let Some(origin) = origin.filter(|origin| self.is_allowed(origin)) {
+            cors::allow(headers, origin, requested_headers);
+        }
+    }
+}
+
+/// Rejects a request whose target or headers are too long. hyper rejects still longer ones itself.
+fn too_large(request: &Request) -> Option<Problem> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > MAX_TARGET {
+        return Some(Problem::new(Code::UriTooLong, "The request target is longer than 8 KiB."));
+    }
+    // Each line also has a colon, a space and a line break.
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    (headers > MAX_HEADERS).then(|| Problem::new(Code::HeadersTooLarge, "The headers are longer than 16 KiB."))
+}
+
+/// Logs the cause of a 500 or a 503, once and with the request's id. The panic hook has already logged a panic.
+fn log_failure(problem: &Problem) {
+    match problem.cause() {
+        Some(cause) if cause.is::<Panicked>() => {}
+        Some(cause) if problem.code == Code::Unavailable => {
+            tracing::warn!(cause = with_causes(cause.as_ref()), "the database is unavailable or busy");
+        }
+        Some(cause) => tracing::error!(cause = with_causes(cause.as_ref()), "unexpected failure"),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process::Command};
+
+    use poem::{
+        EndpointExt,
+        endpoint::{make, make_sync},
+        http::StatusCode,
+    };
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        api::http::problem::MEDIA_TYPE,
+        config::{LogFormat, Settings},
+        live::clock::SystemClock,
+    };
+
+    #[tokio::test]
+    async fn h06_a_panic_in_a_handler_answers_500_and_affects_no_other_request() {
+        let directory = TempDir::new().unwrap();
+        let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let routes = make_sync(|request| {
+            assert_ne!(request.uri().path(), "/panic", "hunter2 is on the stack");
+            Response::builder().body("alive")
+        });
+        let service = Middleware::new(routes, app);
+        for _ in 0..3 {
+            let response = service.get_response(Request::builder().uri_str("/panic").finish()).await;
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.content_type(), Some(MEDIA_TYPE));
+            let id = response.header(REQUEST_ID).unwrap().to_owned();
+            let body = response.into_body().into_string().await.unwrap();
+            assert!(body.contains(r#""code":"internal""#) && body.contains(&id) && !body.contains("hunter2"), "{body}");
+
+            let response = service.get_response(Request::builder().uri_str("/fine").finish()).await;
+            assert_eq!(
+                (response.status(), response.into_body().into_string().await.unwrap().as_str()),
+                (StatusCode::OK, "alive")
+            );
+        }
+    }
+
+    #[test]
+    fn a_panic_is_logged_once_with_its_request_and_its_location() {
+        // The panic hook belongs to the whole process, so the panics happen in a process of their own.
+        let arguments = ["--exact", "server::middleware::tests::panics_in_its_own_process", "--ignored", "--nocapture"];
+        let output = Command::new(env::current_exe().unwrap()).args(arguments).env_remove("RUST_BACKTRACE").output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{stdout}{stderr}");
+        let lines: Vec<Value> = stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        for (path, operation, cause) in [("/v1/me", "readMe", "in the handler"), ("/v1/roles", "listRoles", "in the hasher")] {
+            let id = stdout.lines().find_map(|line| line.strip_prefix(path)).unwrap().trim();
+            let about: Vec<_> = lines.iter().filter(|line| line["request_id"] == id).collect();
+            assert_eq!(about.len(), 2, "{stderr}");
+            assert_eq!((about[0]["message"].as_str(), about[0]["cause"].as_str()), (Some("panicked"), Some(cause)));
+            assert!(about[0]["location"].as_str().unwrap().starts_with("src/server/middleware.rs:"), "{}", about[0]);
+            assert_eq!((about[1]["message"].as_str(), about[1]["status"].as_u64()), (Some("request"), Some(500)));
+            assert!(about.iter().all(|line| line["operation"] == operation), "{stderr}");
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "a_panic_is_logged_once_with_its_request_and_its_location runs it"]
+    async fn panics_in_its_own_process() {
+        log::init(LogFormat::Json).unwrap();
+        log::start_tracing("info").unwrap();
+        let directory = TempDir::new().unwrap();
+        let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let handler_app = app.clone();
+        let routes = make(move |request: Request| {
+            let app = handler_app.clone();
+            async move {
+                assert!(request.uri().path() != "/v1/me", "in the handler");
+                let result = app.passwords.pool.run::<()>(|| panic!("in the hasher")).await;
+                result.map_err(|error| poem::Error::from(Problem::from(error)))
+            }
+        });
+        let service = Middleware::new(routes.map_to_response(), app);
+        for path in ["/v1/me", "/v1/roles"] {
+            let response = service.get_response(Request::builder().uri_str(path).finish()).await;
+            println!("{path} {}", response.header(REQUEST_ID).unwrap());
+        }
+        log::flush();
+    }
+}
