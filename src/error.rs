@@ -229,7 +229,7 @@ impl From<Fault> for Error {
 }
 
 impl Error {
-    /// An unforeseen failure.
+    /// An unexpected failure.
     pub fn internal(source: impl Into<anyhow::Error>) -> Self {
         Self::Internal(source.into())
     }

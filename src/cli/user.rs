@@ -1,4 +1,4 @@
-//! `vestibule user`: accounts, made and changed by whoever has a shell on the server.
+//! `vestibule user`: account administration from a shell on the server.
 
 use std::io::{self, BufRead};
 
@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::{explain, open, say};
+use super::{
+    installation,
+    output::{explain, print_line},
+};
 use crate::{
     app::App,
     config::Settings,
@@ -20,31 +23,31 @@ use crate::{
     values::{email::Email, identifier::Identifier, name::Name, password::NewPassword, role_name::RoleName, username::Username},
 };
 
-/// How many accounts are read at once.
-const AT_ONCE: u64 = 1_000;
+/// How many accounts to read at once.
+const PAGE: u64 = 1_000;
 
 #[derive(Subcommand)]
 pub(super) enum User {
-    /// Make an account; its password is printed, unless it comes on standard input
+    /// Create an account; prints a random password unless one is read from standard input
     Create {
         /// E-mail address
         email: Email,
         /// Username
         #[arg(long)]
         username: Option<Username>,
-        /// What the person is called
+        /// Display name
         #[arg(long)]
         name: Option<Name>,
-        /// A role it holds beside `user`; may be repeated
+        /// Role in addition to `user`; may be repeated
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<RoleName>,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Show every account with its status and its roles, by e-mail address
+    /// List all accounts with their statuses and roles, sorted by e-mail address
     List,
-    /// Set an account's password and end its sessions; the new password is printed, unless it comes on standard input
+    /// Set an account's password and end its sessions; prints a random password unless one is read from standard input
     SetPassword {
         /// E-mail address or username
         identifier: String,
@@ -57,7 +60,7 @@ pub(super) enum User {
         /// E-mail address or username
         identifier: String,
     },
-    /// Enable an account that was disabled
+    /// Enable a disabled account
     Enable {
         /// E-mail address or username
         identifier: String,
@@ -65,29 +68,29 @@ pub(super) enum User {
 }
 
 pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
-    let app = open(settings).await?;
+    let app = installation::open(settings).await?;
     match command {
         User::Create { email, username, name, roles, password_stdin } => {
-            let (password, shown) = password(password_stdin)?;
+            let (password, notice) = read_or_generate_password(password_stdin)?;
             let roles = roles.into_iter().chain([RoleName::user()]).collect();
             let new = NewAccount { email, username, name, password: Some(password), roles };
             let user = users::create(&app, By::Operator, new).await.map_err(explain)?;
-            say(format_args!("Made the account {}.{shown}", user.profile.email))?;
+            print_line(format_args!("Created the account {}.{notice}", user.profile.email))?;
         }
         User::List => list(&app).await?,
         User::SetPassword { identifier, password_stdin } => {
-            let (password, shown) = password(password_stdin)?;
+            let (password, notice) = read_or_generate_password(password_stdin)?;
             let user = find(&app, &identifier.parse()?).await?;
             users::set_password(&app, By::Operator, user.id, &password).await.map_err(explain)?;
-            say(format_args!("Set the password of {} and ended its sessions.{shown}", user.email))?;
+            print_line(format_args!("Set the password of {} and ended its sessions.{notice}", user.email))?;
         }
         User::Disable { identifier } => {
             let email = set_status(&app, &identifier, Status::Disabled).await?;
-            say(format_args!("Disabled {email} and ended its sessions."))?;
+            print_line(format_args!("Disabled {email} and ended its sessions."))?;
         }
         User::Enable { identifier } => {
             let email = set_status(&app, &identifier, Status::Active).await?;
-            say(format_args!("Enabled {email}."))?;
+            print_line(format_args!("Enabled {email}."))?;
         }
     }
     app.db.close().await;
@@ -101,9 +104,9 @@ async fn set_status(app: &App, identifier: &str, status: Status) -> Result<Strin
     Ok(user.email)
 }
 
-/// One account a line: e-mail address, username or a hyphen, status, and roles with commas between.
+/// Prints each account as a line: e-mail address, username or a hyphen, status, and roles separated by commas.
 async fn list(app: &App) -> Result<()> {
-    let mut paging = Paging { cursor: None, limit: AT_ONCE };
+    let mut paging = Paging { cursor: None, limit: PAGE };
     loop {
         let page = users::list(app, &Filter::default(), Sort::Email, &paging).await.map_err(explain)?;
         for user in page.items {
@@ -112,7 +115,7 @@ async fn list(app: &App) -> Result<()> {
                 Status::Disabled => "disabled",
             };
             let username = user.profile.username.as_deref().unwrap_or("-");
-            say(format_args!("{} {username} {status} {}", user.profile.email, user.roles.join(",")))?;
+            print_line(format_args!("{} {username} {status} {}", user.profile.email, user.roles.join(",")))?;
         }
         let Some(next) = page.next else { return Ok(()) };
         paging.cursor = Some(next.parse()?);
@@ -123,14 +126,14 @@ async fn find(app: &App, identifier: &Identifier) -> Result<user::Model> {
     users::by_identifier(app, identifier).await?.context("there is no such account")
 }
 
-/// The password from standard input; else a random one, and the sentence that tells it.
-fn password(from_stdin: bool) -> Result<(NewPassword, String)> {
+/// Returns the password from standard input; or a random one, with a sentence that says it.
+fn read_or_generate_password(from_stdin: bool) -> Result<(NewPassword, String)> {
     if !from_stdin {
         let random = random::password()?;
-        let shown = format!(" Its password is {random}");
-        return Ok((random.parse()?, shown));
+        let notice = format!(" Its password is {random}");
+        return Ok((random.parse()?, notice));
     }
     let mut line = Zeroizing::new(String::new());
-    ensure!(io::stdin().lock().read_line(&mut line)? > 0, "No password came on standard input.");
+    ensure!(io::stdin().lock().read_line(&mut line)? > 0, "Standard input contains no password.");
     Ok((line.trim_end_matches(['\n', '\r']).parse()?, String::new()))
 }

@@ -186,14 +186,14 @@ pub fn signing_keys_changed() -> PendingRevocations {
 
 /// Loads the role map again. Only one task at a time does so: an older map must not replace a newer one.
 async fn reload_roles(app: &App) -> Result<()> {
-    let _guard = app.access.reloading.lock().await;
+    let _guard = app.access.reload_lock.lock().await;
     app.access.roles.store(Arc::new(RoleMap::load(app.db.read_feed()).await?));
     Ok(())
 }
 
 /// Loads the key ring again. Only one task at a time does so, as with the role map.
 pub(super) async fn reload_keys(app: &App) -> Result<()> {
-    let _guard = app.access.reloading.lock().await;
+    let _guard = app.access.reload_lock.lock().await;
     let (ring, unopened) = KeyRing::load(app.db.read_feed(), &app.signing.sealer, &app.signing.keys.load()).await?;
     for kid in unopened {
         tracing::error!(kid, "a signing key cannot be decrypted: the master key was changed, so restart this server");

@@ -2,13 +2,22 @@
 //! and nobody else can read it.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
+
+/// Creates the data directory with mode 0700, unless it exists.
+pub fn create_data_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot create the data directory {} (choose another with VESTIBULE_DATA_DIR)", path.display()))
+}
 
 /// Writes a file that only its owner can read, and waits until it is on disk.
 pub fn write_secret(path: &Path, text: &str) -> Result<()> {

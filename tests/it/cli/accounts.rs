@@ -14,7 +14,7 @@ fn shown(said: &str) -> &str {
 fn accounts_made_at_the_command_line_log_in() {
     let dir = installed();
     let said = run(dir.path(), "user create Ada@Example.org --username ada --name Ada --role admin").done();
-    assert!(said.starts_with("Made the account ada@example.org. Its password is "), "{said}");
+    assert!(said.starts_with("Created the account ada@example.org. Its password is "), "{said}");
     assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
 
     let server = Server::start(dir.path(), &[]);
@@ -25,7 +25,7 @@ fn accounts_made_at_the_command_line_log_in() {
 
     // Beside the running server, and with a password of one's own, whose trailing newline is not part of it.
     let said = run_with(dir.path(), "user create bea@example.org --password-stdin", &[], &format!("{PASSWORD}\r\n")).done();
-    assert_eq!(said, "Made the account bea@example.org.\n");
+    assert_eq!(said, "Created the account bea@example.org.\n");
     let tokens = server.log_in("bea@example.org", PASSWORD).json();
     assert_eq!(server.get_as(tokens["access_token"].as_str().unwrap(), "/v1/me").json()["roles"], serde_json::json!(["user"]));
 }
@@ -36,7 +36,7 @@ fn what_cannot_be_an_account_is_refused_with_a_sentence() {
     run(dir.path(), "user create ada@example.org --username ada").done();
     for (arguments, typed, sentence) in [
         ("bea@example.org", "short\n", "A password has at least 8 characters."),
-        ("bea@example.org", "", "No password came on standard input."),
+        ("bea@example.org", "", "Standard input contains no password."),
         ("bea@example.org", "password123\n", "This is a common password."),
         ("bea@example.org", "bea@example.org\n", "must not be made of the account's e-mail address"),
         ("bea@example.org --role boss", "ada likes tall ships\n", "There is no such role."),

@@ -50,5 +50,8 @@ fn s08_no_start_with_a_wrong_clock_revives_a_token_or_deletes_a_row() {
         assert_eq!(rows(), before, "{wrong}");
     }
     let said = run(dir.path(), "clock accept").done();
-    assert!(said.starts_with("It is 20") && said.ends_with("Z. Servers delete what is old again.\n"), "{said}");
+    assert!(
+        said.starts_with("The clock is accepted: it is 20") && said.ends_with("Z. Servers delete old data again.\n"),
+        "{said}"
+    );
 }

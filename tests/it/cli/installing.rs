@@ -151,7 +151,7 @@ fn files_that_others_can_read_are_named_at_the_start() {
     }
     fs::set_permissions(data.join("master.key"), Permissions::from_mode(0o640)).unwrap();
     let log = log(dir.path());
-    let named: Vec<_> = log.lines().filter(|line| line.contains("others can read this file")).collect();
+    let named: Vec<_> = log.lines().filter(|line| line.contains("other users can read this file")).collect();
     assert_eq!(named.len(), 4, "{log}");
     for file in ["master.key", "copy.db", "vestibule.db.bak", "backup-monday"] {
         assert!(named.iter().any(|line| line.contains(&format!("/{file}\""))), "{file}: {log}");

@@ -186,10 +186,10 @@ fn with_json_a_command_says_objects_too() {
         let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|err| panic!("{err}: {line}")));
         lines.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(said("config check"), ["The settings are good."]);
+    assert_eq!(said("config check"), ["The settings are valid."]);
     assert!(said("migrate status").iter().all(|line| line.starts_with("missing m")));
     assert!(said("migrate up").iter().all(|line| line.starts_with("applied m")));
-    assert!(said("user create ada@example.org")[0].starts_with("Made the account ada@example.org. Its password is "));
+    assert!(said("user create ada@example.org")[0].starts_with("Created the account ada@example.org. Its password is "));
     assert!(said("user set-password ada@example.org")[0].starts_with("Set the password of ada@example.org"));
     assert_eq!(said("user disable ada@example.org"), ["Disabled ada@example.org and ended its sessions."]);
     assert_eq!(said("user enable ada@example.org"), ["Enabled ada@example.org."]);
@@ -197,10 +197,10 @@ fn with_json_a_command_says_objects_too() {
     assert_eq!(said("key rotate").len(), 1);
     let keys = said("key list");
     let kid = keys[0].split(' ').next().unwrap();
-    assert_eq!(said(&format!("key revoke {kid}")), [format!("Revoked {kid}: its tokens are refused.")]);
+    assert_eq!(said(&format!("key revoke {kid}")), [format!("Revoked {kid}: its tokens are rejected.")]);
     let [rewrapped] = &said("key rewrap")[..] else { panic!("one sentence, one object") };
-    assert!(rewrapped.ends_with("Restart the servers that are running."), "{rewrapped}");
-    assert!(said("clock accept")[0].ends_with("Servers delete what is old again."));
+    assert!(rewrapped.ends_with("Restart all running servers."), "{rewrapped}");
+    assert!(said("clock accept")[0].ends_with("Servers delete old data again."));
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn what_config_print_shows_loads_again_and_holds_no_secret() {
         ("VESTIBULE_DATABASE__URL", "postgres://vestibule:correct-horse@db.example.org/vestibule"),
         ("VESTIBULE_CORS__ORIGINS", "https://app.example.org,https://www.example.org"),
     ];
-    assert_eq!(run_with(dir.path(), "config check", &env, "").done(), "The settings are good.\n");
+    assert_eq!(run_with(dir.path(), "config check", &env, "").done(), "The settings are valid.\n");
     let printed = run_with(dir.path(), "config print", &env, "").done();
     for secret in [master_key, SECRET, "correct-horse"] {
         assert!(!printed.contains(secret), "{printed}");

@@ -1,0 +1,26 @@
+//! `vestibule clock`: an operator confirms this machine's clock.
+
+use anyhow::Result;
+use chrono::SecondsFormat;
+use clap::Subcommand;
+
+use super::{
+    installation,
+    output::{explain, print_line},
+};
+use crate::{config::Settings, domain::clocks};
+
+#[derive(Subcommand)]
+pub(super) enum Clock {
+    /// Confirm that this machine's clock is right, so that servers resume deleting old data
+    Accept,
+}
+
+pub(super) async fn run(Clock::Accept: &Clock, settings: Settings) -> Result<()> {
+    let app = installation::open(settings).await?;
+    let now = clocks::accept(&app).await.map_err(explain)?;
+    let now = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+    print_line(format_args!("The clock is accepted: it is {now}. Servers delete old data again."))?;
+    app.db.close().await;
+    Ok(())
+}
