@@ -1,4 +1,4 @@
-//! What can go wrong, in the product's words, free of HTTP. `api::http::problem` translates; nobody else does.
+//! The errors of the service in the product's words, free of HTTP. Only `api::http::problem` translates them to responses.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -7,60 +7,61 @@ use tokio::task::JoinError;
 
 use crate::values::Invalid;
 
-/// A result whose error is one of the product's.
+/// A result with an error of the service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A refusal or a failure. `Display` is the sentence the caller reads; it never holds what the caller sent.
+/// A rejected request or a failure. `Display` returns the sentence that the caller reads; it never repeats a value that the
+/// caller sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No access token came with a guarded operation.
+    /// A guarded operation was called without an access token.
     #[error("This operation needs an access token.")]
     MissingToken,
-    /// The token is not authentic: malformed, foreign, or its signature is wrong. Which of these is not told.
+    /// The token is not authentic: it is malformed or foreign, or its signature is wrong. The caller does not learn which.
     #[error("The access token is not valid.")]
     InvalidToken,
-    /// An authentic token past its `exp`.
+    /// An authentic token after its `exp`.
     #[error("The access token has expired.")]
     ExpiredToken,
-    /// An authentic token whose session ended.
+    /// An authentic token of a session that has ended.
     #[error("The session of this access token has ended.")]
     SessionEnded,
-    /// An authentic token from before the user's roles were assigned anew.
-    #[error("The roles of this account have changed since the access token was issued.")]
+    /// An authentic token that was issued before the user's roles changed.
+    #[error("The roles of this account have changed since the access token was issued. Refresh the token.")]
     StaleToken,
-    /// More than one `Authorization` header, so that it is unclear who is calling.
+    /// More than one `Authorization` header, so the caller is ambiguous.
     #[error("Send exactly one Authorization header.")]
     AmbiguousCredentials,
-    /// Unknown account or wrong password: one answer for both.
+    /// An unknown account or a wrong password. Both have the same response.
     #[error("The identifier or the password is wrong.")]
     InvalidCredentials,
     /// The password was right, but an administrator has disabled the account.
     #[error("This account is disabled.")]
     AccountDisabled,
-    /// No refresh token, or one that is not genuine, expired, spent, or of a session that has ended: one answer for all.
+    /// The refresh token is missing, not genuine, expired or spent, or its session has ended. All have the same response.
     #[error("The refresh token is not valid.")]
     InvalidRefreshToken,
-    /// A refresh token in the body and one in a cookie, or two cookies, so that it is unclear which is meant.
+    /// A refresh token in the body and another in a cookie, or two cookies.
     #[error("Send exactly one refresh token: in the body or in one cookie.")]
     AmbiguousRefreshToken,
-    /// A request for or with a cookie that a page of another site may have sent.
-    #[error("This request seems to come from another site.")]
+    /// A request that sends or requests the refresh cookie, and that a page of another site may have sent.
+    #[error("This request may come from another site. Send it from a page of this service or of an allowed origin.")]
     CsrfRejected,
     /// `registration.open` is off.
     #[error("Registration is closed.")]
     RegistrationClosed,
-    /// None of the caller's roles grants what the operation needs.
+    /// None of the caller's roles grants the permission that the operation needs.
     #[error("This operation needs a permission that none of your roles grants.")]
     InsufficientPermission {
-        /// The permission that is missing.
+        /// The missing permission.
         required: &'static str,
-        /// The roles that would grant it, sorted.
+        /// The roles that grant it, sorted.
         granted_by: Vec<String>,
     },
-    /// The caller lacks something that the target, or the change, holds.
-    #[error("You cannot grant, take or touch what you do not hold yourself.")]
+    /// The change concerns a permission that the caller does not hold.
+    #[error("You cannot grant or remove permissions that you do not hold, or change an account or a role that has them.")]
     EscalationDenied,
-    /// There is no such thing, or it is not the caller's.
+    /// The object does not exist, or belongs to another user.
     #[error("There is no such {}.", .0.name())]
     NotFound(Missing),
     /// Another account has this e-mail address.
@@ -70,65 +71,65 @@ pub enum Error {
     #[error("This username is taken.")]
     UsernameTaken,
     /// The change would leave no active administrator.
-    #[error("This is the last active administrator.")]
+    #[error("This is the last active administrator. Appoint another one first.")]
     LastAdmin,
-    /// An administrator tried to change their own account as if it were another user's.
+    /// An administrator tried to change their own account through an operation for other accounts.
     #[error("This is your own account: change it under /v1/me, or ask another administrator.")]
     OwnAccount,
-    /// `If-Match` names another state than the present one.
-    #[error("The resource has changed since you read it.")]
+    /// `If-Match` names a state of the resource that is not the present one.
+    #[error("The resource has changed since you read it. Read it again.")]
     PreconditionFailed,
-    /// Members or parameters that are not acceptable, all of them.
-    #[error("The request has invalid members.")]
+    /// Members or parameters are invalid. The list contains every fault.
+    #[error("The request has invalid members or parameters.")]
     Invalid(Vec<Fault>),
-    /// Too many tries came from there; nothing was attempted, or nobody is told what came of it.
-    #[error("There were too many tries. Wait before the next one.")]
+    /// Too many attempts from one network or at one account. Nothing was attempted, or its outcome is withheld.
+    #[error("There were too many attempts. Wait before the next one.")]
     TooManyRequests {
         /// When to try again.
         retry_after: Duration,
     },
-    /// More work is queued than can be done in time; nothing was attempted.
+    /// The queue is too long to serve the request in time. Nothing was attempted.
     #[error("The server is busy. Try again shortly.")]
     Overloaded {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The caller hung up before the work was begun; nobody reads this.
-    #[error("The caller has gone.")]
+    /// The client disconnected before its work began, so nobody reads this.
+    #[error("The client has disconnected.")]
     ClientDisconnected,
-    /// The database cannot be reached or did not answer in time.
+    /// The database cannot be reached or did not respond in time.
     #[error("The service is temporarily unavailable. Try again shortly.")]
     Unavailable(#[source] DbErr),
-    /// The service cannot serve at this moment; why, in words, the first reason first.
-    #[error("Not ready: {}.", .0.iter().map(|it| it.sentence()).collect::<Vec<_>>().join("; "))]
+    /// The service is not ready, for these reasons.
+    #[error("Not ready: {}.", .0.iter().map(|reason| reason.sentence()).collect::<Vec<_>>().join("; "))]
     NotReady(Vec<Unready>),
-    /// This process has not heard of revocations for too long, and refuses rather than guess.
-    #[error("The service cannot tell at this moment whether your access still stands. Try again shortly.")]
+    /// This process has not read the revocation feed for too long, so it refuses to decide.
+    #[error("The service cannot confirm at the moment that your access is still valid. Try again shortly.")]
     AuthorizationStale,
-    /// A built-in role cannot be changed or deleted.
+    /// Built-in roles are fixed.
     #[error("A built-in role cannot be changed or deleted.")]
     RoleBuiltIn,
-    /// There is a role of this name.
-    #[error("There is a role of this name.")]
+    /// Another role has this name.
+    #[error("There is already a role with this name.")]
     RoleExists,
     /// The limit on the number of roles is reached.
-    #[error("There are 1,000 roles, and there can be no more.")]
+    #[error("There are already 1,000 roles, which is the limit.")]
     TooManyRoles,
-    /// Somebody holds the role.
-    #[error("Somebody holds this role; take it from them first.")]
+    /// Accounts hold the role.
+    #[error("Accounts still hold this role. Take it from them first.")]
     RoleInUse,
-    /// A new signing key is published already and waits for its time.
-    #[error("The next signing key is published already; it signs once every verifier can know it.")]
+    /// The next signing key is already published.
+    #[error("The next signing key is already published. It starts to sign when verifiers have had time to fetch it.")]
     RotationPending,
-    /// Tokens are signed with a secret of the operator's own (HS256).
-    #[error("Tokens are signed with signing.secret, which only its owner can change.")]
+    /// Tokens are signed with an operator's secret (HS256).
+    #[error("Tokens are signed with signing.secret. Only an operator can change it, in the settings.")]
     SharedSecretSigns,
-    /// Anything unforeseen: logged whole, told as nothing.
+    /// An unexpected failure. The log has the cause; the caller does not learn it.
     #[error("Something went wrong on our side.")]
     Internal(#[source] anyhow::Error),
 }
 
-/// What a request names and nobody has, or the caller may not reach.
+/// An object that does not exist, or that the caller may not reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// A path of the service.
@@ -155,53 +156,53 @@ impl Missing {
     }
 }
 
-/// Why the service is not ready.
+/// A reason why the service is not ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unready {
-    /// It was told to stop.
+    /// The process has received a signal to stop.
     Stopping,
-    /// The database does not answer.
-    Database,
-    /// The database answers, and refuses to write.
-    ReadOnly,
-    /// What is known of revocations is too old to let anybody in.
-    Revocations,
-    /// This machine's clock and the database's are too far apart.
-    Clock,
-    /// This machine's clock and the newest time that the database has seen do not fit together.
+    /// The database does not respond.
+    DatabaseUnreachable,
+    /// The database responds but does not accept writes.
+    DatabaseReadOnly,
+    /// The last successful poll of the revocation feed is too old.
+    RevocationsStale,
+    /// This machine's clock and the database's clock differ too much.
+    ClockSkew,
+    /// This machine's clock contradicts the newest time that the database has recorded.
     ClockInDoubt,
-    /// Nobody can log in: no key signs access tokens.
-    Signer,
+    /// No signing key is active, so nobody can log in.
+    NoActiveKey,
 }
 
 impl Unready {
     const fn sentence(self) -> &'static str {
         match self {
             Self::Stopping => "the service is stopping",
-            Self::Database => "the database does not answer",
-            Self::ReadOnly => "the database refuses to write",
-            Self::Revocations => "what is known of revocations is too old",
-            Self::Clock => "this machine's clock and the database's are over 2 s apart",
+            Self::DatabaseUnreachable => "the database does not respond",
+            Self::DatabaseReadOnly => "the database does not accept writes",
+            Self::RevocationsStale => "the revocation data is too old",
+            Self::ClockSkew => "this machine's clock and the database's clock differ by more than 2 s",
             Self::ClockInDoubt => {
                 "this machine's clock may be wrong (the log says why); if it is right, run `vestibule clock accept`"
             }
-            Self::Signer => "no key signs access tokens",
+            Self::NoActiveKey => "there is no active signing key",
         }
     }
 }
 
-/// One bad member or parameter of a request.
+/// An invalid member or parameter of a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
-    /// Where it is.
+    /// Its location.
     pub location: Location,
-    /// A stable word for programs, from the list in the contract (`too_short`, `unknown_member`, …).
+    /// A stable code for programs, from the list in the contract (`too_short`, `unknown_member`, …).
     pub code: &'static str,
-    /// A sentence for people; it never repeats the value.
+    /// A sentence for people. It never repeats the value.
     pub detail: Cow<'static, str>,
 }
 
-/// Where in a request a fault is.
+/// The location of a fault in a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Location {
     /// A JSON pointer into the body (RFC 6901).
@@ -211,12 +212,12 @@ pub enum Location {
 }
 
 impl Fault {
-    /// What is wrong with the member at `pointer`.
+    /// Returns the fault of the member at `pointer`.
     pub fn at(pointer: impl Into<Cow<'static, str>>, invalid: Invalid) -> Self {
         Self { location: Location::Pointer(pointer.into()), code: invalid.code, detail: invalid.detail }
     }
 
-    /// What is wrong with the query parameter `name`.
+    /// Returns the fault of the query parameter `name`.
     pub fn parameter(name: impl Into<Cow<'static, str>>, invalid: Invalid) -> Self {
         Self { location: Location::Parameter(name.into()), code: invalid.code, detail: invalid.detail }
     }
@@ -229,33 +230,33 @@ impl From<Fault> for Error {
 }
 
 impl Error {
-    /// An unexpected failure.
+    /// Wraps an unexpected failure.
     pub fn internal(source: impl Into<anyhow::Error>) -> Self {
         Self::Internal(source.into())
     }
 }
 
-/// A panic. The panic hook has logged it where it happened.
+/// A panic. The panic hook has already logged it with its location.
 #[derive(Debug, thiserror::Error)]
 #[error("a panic")]
 pub struct Panicked;
 
 impl From<JoinError> for Error {
-    fn from(err: JoinError) -> Self {
-        if err.is_panic() { Self::internal(Panicked) } else { Self::internal(err) }
+    fn from(error: JoinError) -> Self {
+        if error.is_panic() { Self::internal(Panicked) } else { Self::internal(error) }
     }
 }
 
-/// An error with its causes in one line, each of them once: some libraries repeat theirs.
-#[must_use]
-pub fn with_causes(err: &(dyn std::error::Error + 'static)) -> String {
-    let (mut told, mut source) = (err.to_string(), err.source());
-    while let Some(err) = source {
-        let cause = err.to_string();
-        if !told.contains(&cause) {
-            told = format!("{}: {cause}", told.trim_end_matches('.'));
+/// Formats an error and its causes as one line. Omits a cause that the line already contains, because some libraries repeat
+/// their causes.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let (mut line, mut source) = (error.to_string(), error.source());
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !line.contains(&cause) {
+            line = format!("{}: {cause}", line.trim_end_matches('.'));
         }
-        source = err.source();
+        source = error.source();
     }
-    told
+    line
 }

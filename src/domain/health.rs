@@ -16,12 +16,12 @@ pub async fn readiness(app: &App) -> Result<()> {
     let clocks_agree = app.clock_trust.skew() <= MAX_SKEW && app.clock_trust.mismatch() != Some(ClockMismatch::Database);
     let checks = [
         (Unready::Stopping, !app.stopping.is_cancelled()),
-        (Unready::Database, database != Availability::Unreachable),
-        (Unready::ReadOnly, database != Availability::ReadOnly),
-        (Unready::Revocations, is_fresh),
-        (Unready::Clock, clocks_agree),
+        (Unready::DatabaseUnreachable, database != Availability::Unreachable),
+        (Unready::DatabaseReadOnly, database != Availability::ReadOnly),
+        (Unready::RevocationsStale, is_fresh),
+        (Unready::ClockSkew, clocks_agree),
         (Unready::ClockInDoubt, !is_clock_in_doubt(app)),
-        (Unready::Signer, app.signing.keys.load().signer(app.clock.now()).is_some()),
+        (Unready::NoActiveKey, app.signing.keys.load().signer(app.clock.now()).is_some()),
     ];
     let failed: Vec<_> = checks.into_iter().filter(|(_, passed)| !passed).map(|(reason, _)| reason).collect();
     if failed.is_empty() { Ok(()) } else { Err(Error::NotReady(failed)) }

@@ -84,10 +84,10 @@ async fn what_is_not_ready_is_named() {
     let app = TestApp::start().await;
     let detail = async || app.nobody().get("/readyz").await.body["detail"].as_str().unwrap().to_owned();
     app.clock.stall(Duration::from_secs(6));
-    assert_eq!(detail().await, "Not ready: what is known of revocations is too old.");
+    assert_eq!(detail().await, "Not ready: the revocation data is too old.");
     app.app.db.close().await;
     app.app.stopping.cancel();
-    let why = "the service is stopping; the database does not answer; what is known of revocations is too old";
+    let why = "the service is stopping; the database does not respond; the revocation data is too old";
     assert_eq!(detail().await, format!("Not ready: {why}."));
 }
 

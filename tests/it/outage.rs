@@ -142,7 +142,7 @@ async fn h10_a_database_that_only_reads_is_not_ready_and_its_connections_are_not
     assert_problem!(ada.patch("/v1/me", json!({ "name": "Ada" })).await, 503, "unavailable");
     ada.get("/v1/me").await.expect(200);
     let answer = assert_problem!(site.app.nobody().get("/readyz").await, 503, "unavailable");
-    assert!(answer.body["detail"].as_str().unwrap().contains("the database refuses to write"), "{:#}", answer.body);
+    assert!(answer.body["detail"].as_str().unwrap().contains("the database does not accept writes"), "{:#}", answer.body);
 
     site.sql(format!("ALTER DATABASE {DATABASE} RESET default_transaction_read_only")).await;
     while site.app.nobody().get("/readyz").await.status != 200 {}

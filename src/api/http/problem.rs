@@ -214,7 +214,7 @@ impl From<Error> for Problem {
             Error::Unavailable(_) => Code::Unavailable,
             Error::AuthorizationStale => Code::AuthorizationStale,
             Error::NotReady(why) => match why.first() {
-                Some(Unready::Revocations | Unready::Clock) => Code::AuthorizationStale,
+                Some(Unready::RevocationsStale | Unready::ClockSkew) => Code::AuthorizationStale,
                 _ => Code::Unavailable,
             },
             Error::OwnAccount => Code::OwnAccount,

@@ -72,7 +72,10 @@ fn keys_turned_over_at_a_terminal_reach_the_running_server() {
     let said = run(dir.path(), "key rotate").done();
     assert!(said.contains(" EdDSA next, signs from 20"), "{said}");
     let said = run(dir.path(), "key rotate").refused(1);
-    assert_eq!(said, "vestibule: The next signing key is published already; it signs once every verifier can know it.\n");
+    assert_eq!(
+        said,
+        "vestibule: The next signing key is already published. It starts to sign when verifiers have had time to fetch it.\n"
+    );
     until(|| published(&server).len() == 2);
     assert_eq!(run(dir.path(), "key list").done().lines().count(), 2);
     assert_eq!(server.get_as(&token, "/v1/token").status, 200);

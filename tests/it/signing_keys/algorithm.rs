@@ -68,7 +68,7 @@ async fn a_secret_of_the_operators_own_is_neither_listed_nor_rotated() {
     let own = kid(&admin);
     assert_eq!((statuses(&app).await.len(), published(&app).await.len()), (0, 0));
     let refused = assert_problem!(admin.post("/v1/signing-keys", Value::Null).await, 409, "rotation_pending");
-    assert_eq!(refused.body["detail"], "Tokens are signed with signing.secret, which only its owner can change.");
+    assert_eq!(refused.body["detail"], "Tokens are signed with signing.secret. Only an operator can change it, in the settings.");
     assert_problem!(admin.delete(&format!("/v1/signing-keys/{own}"), Value::Null).await, 404, "not_found");
     admin.get("/v1/me").await.expect(200);
 }

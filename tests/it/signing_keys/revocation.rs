@@ -155,7 +155,7 @@ async fn t12_a_key_that_leaked_is_refused_also_where_none_can_take_its_place() {
     admin.delete(&format!("/v1/signing-keys/{leaked}"), Value::Null).await.expect(204);
     assert_problem!(admin.get("/v1/me").await, 401, "invalid_token");
     let answer = assert_problem!(app.nobody().get("/readyz").await, 503, "unavailable");
-    assert!(answer.body["detail"].as_str().unwrap().contains("no key signs"), "{}", answer.body);
+    assert!(answer.body["detail"].as_str().unwrap().contains("no active signing key"), "{}", answer.body);
     // Started again, it makes another.
     let restarted = app.replica().await;
     signing_keys::maintain(&restarted.app).await.unwrap();
