@@ -1,11 +1,12 @@
-//! What runs by itself: follow the feed of revocations, write refusals down, turn keys over, make room.
+//! The background jobs of a server: follow the revocation feed, compare clocks, write denials to the audit trail, maintain
+//! the signing keys, and purge old data.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::{
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
@@ -15,126 +16,132 @@ use crate::{
     live::clock_trust::MAX_SKEW,
 };
 
-/// How often the feed is read, whether or not something woke us.
-const POLL: Duration = Duration::from_millis(250);
-/// How long a poll may take before it is given up.
-const GIVE_UP: Duration = Duration::from_secs(2);
-/// How often the clocks are compared.
-const CLOCKS: Duration = Duration::from_secs(5);
-/// How often refusals are written down.
-const REFUSALS: Duration = Duration::from_secs(5);
-/// How often the clock is judged, and room is made.
-const PURGE: Duration = Duration::from_mins(10);
-/// How often it is asked whether a new signing key is due. When one signs, the clock decides.
-const KEYS: Duration = Duration::from_mins(5);
+/// The longest time between two polls of the feed.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a poll may take.
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time before listening for notifications again after an error.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// The time between two comparisons of the clocks.
+const CLOCKS_INTERVAL: Duration = Duration::from_secs(5);
+/// The time between two writes of denials to the audit trail.
+const DENIALS_INTERVAL: Duration = Duration::from_secs(5);
+/// The time between two purges.
+const PURGE_INTERVAL: Duration = Duration::from_mins(10);
+/// The time between two checks of whether a new signing key is due.
+const KEYS_INTERVAL: Duration = Duration::from_mins(5);
 
-/// Starts everything. It runs until [`stop`], or until what this gives is dropped.
-#[must_use = "the jobs stop when this is dropped"]
+/// Starts all jobs. They run until [`stop`].
+#[must_use = "dropping the set ends the jobs"]
 pub fn start(app: &App) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
     if app.db.is_shared() {
-        jobs.spawn(listen(app.clone()));
+        jobs.spawn(listen_for_revocations(app.clone()));
     }
-    jobs.spawn(follow(app.clone()));
+    jobs.spawn(follow_revocations(app.clone()));
     jobs.spawn(compare_clocks(app.clone()));
-    jobs.spawn(write_refusals(app.clone()));
-    jobs.spawn(turn_keys_over(app.clone()));
-    jobs.spawn(purge(app.clone()));
+    jobs.spawn(write_denials(app.clone()));
+    jobs.spawn(maintain_signing_keys(app.clone()));
+    jobs.spawn(purge_regularly(app.clone()));
     jobs
 }
 
-/// Stops everything, and writes down what would be lost.
+/// Stops all jobs, and writes the remaining denials to the audit trail.
 pub async fn stop(mut jobs: JoinSet<()>, app: &App) {
     jobs.shutdown().await;
-    report("write refusals down", audit::write_denials(app, app.clock.now() + TimeDelta::minutes(1)).await);
+    log_failure("write denials", audit::write_denials(app, app.clock.now() + TimeDelta::minutes(1)).await);
 }
 
-/// Follows the feed for ever. A poll that hangs is given up, and the next one tried: until one succeeds, what is known
-/// grows old, and guards refuse once it is older than `revocation.max_staleness`.
-async fn follow(app: App) {
-    let mut complained = false;
+/// Polls the revocation feed. Cancels a poll that takes too long and starts the next one. Until a poll succeeds, the data
+/// in memory grows older, and guards answer 503 once it is older than `revocation.max_staleness`.
+async fn follow_revocations(app: App) {
+    let mut is_failing = false;
     loop {
-        let poll = timeout(GIVE_UP, revocations::follow(&app)).await;
-        let failure = match poll {
+        let failure = match timeout(POLL_TIMEOUT, revocations::follow(&app)).await {
             Ok(Ok(())) => None,
-            Ok(Err(err)) => Some(with_causes(&err)),
-            Err(_) => Some("no answer within 2 s".to_owned()),
+            Ok(Err(error)) => Some(with_causes(&error)),
+            Err(_) => Some("no response within 2 s".to_owned()),
         };
-        match (&failure, complained) {
-            (Some(why), false) => tracing::warn!(why, "cannot follow revocations"),
+        match (&failure, is_failing) {
+            (Some(cause), false) => tracing::warn!(cause, "cannot follow revocations"),
             (None, true) => tracing::info!("following revocations again"),
             _ => {}
         }
-        complained = failure.is_some();
-        _ = timeout(POLL, app.access.feed.poll_requested()).await;
+        is_failing = failure.is_some();
+        _ = timeout(POLL_INTERVAL, app.access.feed.poll_requested()).await;
     }
 }
 
-/// Wakes the follower as soon as another replica commits a revocation (PostgreSQL). Polling heals what this misses.
-async fn listen(app: App) {
+/// Requests a poll as soon as another replica commits a revocation (PostgreSQL). A missed notification is harmless, because
+/// the feed is also polled regularly.
+async fn listen_for_revocations(app: App) {
     loop {
-        let follower = app.clone();
-        app.db.listen(revocations::CHANNEL, move || follower.access.feed.request_poll()).await;
-        sleep(Duration::from_secs(1)).await;
+        let listener = app.clone();
+        app.db.listen(revocations::CHANNEL, move || listener.access.feed.request_poll()).await;
+        sleep(LISTEN_AGAIN).await;
     }
 }
 
 async fn compare_clocks(app: App) {
-    let mut ticks = interval(CLOCKS);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(CLOCKS_INTERVAL);
     loop {
         ticks.tick().await;
-        // Where the database does not answer, the follower says so.
-        _ = timeout(GIVE_UP, clocks::compare(&app)).await;
-        if app.clock_trust.skew() > MAX_SKEW {
-            tracing::warn!(skew_ms = %app.clock_trust.skew().as_millis(), "this machine's clock and the database's differ");
+        // Failures are not logged here: if the database does not respond, the feed's job logs it.
+        _ = timeout(POLL_TIMEOUT, clocks::compare(&app)).await;
+        let skew = app.clock_trust.skew();
+        if skew > MAX_SKEW {
+            tracing::warn!(skew_ms = %skew.as_millis(), "this machine's clock and the database's clock differ");
         }
     }
 }
 
-async fn write_refusals(app: App) {
-    let mut ticks = interval(REFUSALS);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn write_denials(app: App) {
+    let mut ticks = ticks(DENIALS_INTERVAL);
     loop {
         ticks.tick().await;
-        report("write refusals down", audit::write_denials(&app, app.clock.now()).await);
+        log_failure("write denials", audit::write_denials(&app, app.clock.now()).await);
     }
 }
 
-async fn turn_keys_over(app: App) {
-    let mut ticks = interval(KEYS);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn maintain_signing_keys(app: App) {
+    let mut ticks = ticks(KEYS_INTERVAL);
     loop {
         ticks.tick().await;
-        report("turn signing keys over", signing_keys::maintain(&app).await);
+        log_failure("maintain the signing keys", signing_keys::maintain(&app).await);
     }
 }
 
-async fn purge(app: App) {
-    let mut ticks = interval(PURGE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn purge_regularly(app: App) {
+    let mut ticks = ticks(PURGE_INTERVAL);
     loop {
         ticks.tick().await;
-        make_room(&app).await;
+        purge(&app).await;
     }
 }
 
-/// Judges the clock, and deletes what means nothing any more unless the clock is in doubt.
-pub async fn make_room(app: &App) {
+/// Checks the clock. If it is trusted, deletes the data that is no longer needed.
+pub async fn purge(app: &App) {
     app.throttle.rate_limits.sweep(app.clock.read().monotonic());
     let trusted = match clocks::check(app).await {
         Ok(Some(trusted)) => trusted,
         Ok(None) => return,
-        Err(err) => return report("check the clock", Err(err)),
+        Err(error) => return log_failure("check the clock", Err(error)),
     };
-    report("purge revocations", revocations::purge(app, trusted).await);
-    report("purge sessions", sessions::purge(app, trusted).await);
-    report("purge the throttle", throttle::purge(app, trusted).await);
-    report("purge audit events", audit::purge(app, trusted).await);
+    log_failure("purge revocations", revocations::purge(app, trusted).await);
+    log_failure("purge sessions", sessions::purge(app, trusted).await);
+    log_failure("purge the throttle", throttle::purge(app, trusted).await);
+    log_failure("purge audit events", audit::purge(app, trusted).await);
 }
 
-fn report(what: &str, result: Result<()>) {
-    if let Err(err) = result {
-        tracing::warn!(cause = with_causes(&err), "cannot {what}");
+/// Returns the ticks of a job. A job that takes longer than its interval skips ticks.
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn log_failure(action: &str, result: Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(cause = with_causes(&error), "cannot {action}");
     }
 }

@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// What every start does, and every server again and again.
 async fn serve(app: &TestApp) {
     signing_keys::maintain(&app.app).await.unwrap();
-    jobs::make_room(&app.app).await;
+    jobs::purge(&app.app).await;
 }
 
 /// A server that was stopped and is started again.
