@@ -1,20 +1,37 @@
-//! Vestibule is a self-hosted service for accounts, sessions and roles, in one binary. [`guide`] explains how to run it and how
-//! to use it.
+//! Vestibule: accounts, sessions and roles for your API. This page is for readers of the code.
 //!
-//! The code has four floors. Each imports only what is below it, which `tests/it/floors.rs` checks:
+//! # The floors
 //!
-//! - [`api`] translates HTTP. Besides [`server`] it is the only floor that knows poem.
-//! - [`domain`] decides. Each operation runs in one transaction.
-//! - [`entity`] stores and finds rows, one file per table.
-//! - [`values`] parses: a value of one of its types is always valid.
+//! The code has four floors. A floor uses only the floors below it; `tests/it/floors.rs` checks this.
 //!
-//! Beside them stand [`config`] (every setting), [`app`] (the state that every function receives), [`live`] (what a process
-//! holds in memory), [`error`] (what can go wrong, free of HTTP), [`server`] (the accept loop, and what all responses have in
-//! common), [`jobs`] (background work) and [`cli`] (the commands).
+//! - [`api`] translates between HTTP and the domain. Only [`api`] and [`server`] know poem.
+//! - [`domain`] decides: it holds the rules of accounts, sessions, roles and keys. Each operation is one transaction.
+//! - [`entity`] stores and finds rows, with one file per table.
+//! - [`values`] defines the vocabulary: types that are parsed once and are valid from then on.
 //!
-//! [`server`] gives each request an id. The guard in the signature of its handler decides who may call ([`api::guard`]). The
-//! handler calls one function of [`domain`], which reads and writes [`entity`]. [`api::http::problem`] translates errors into
-//! responses. A subject has the same name on each floor: `api::sessions`, `domain::sessions`, `entity::session`.
+//! Beside them:
+//!
+//! - [`config`] has every setting.
+//! - [`live`] holds what a running process keeps in memory: the database's connections, the role map, the revocations, the
+//!   signing keys, the hashing threads.
+//! - [`app`] combines the settings, the database and the live state into an [`App`](app::App), which is an argument of
+//!   everything else.
+//! - [`error`] defines what can go wrong, without HTTP.
+//! - [`server`] accepts connections, limits them, and adds to every response what all responses have in common.
+//! - [`jobs`] runs in the background: it follows the revocation feed and purges old data.
+//! - [`cli`] has the commands of the binary.
+//!
+//! # The life of a request
+//!
+//! 1. [`server`] reads the request from its connection, gives it an id, and finds the client's address. It runs the request
+//!    in its own task, which continues if the client disconnects.
+//! 2. A guard, the first argument of every handler that is not public, checks the access token and the permission
+//!    ([`api::guard`]). The body and the parameters are validated against the contract ([`api::http`]).
+//! 3. The handler, in the file of its tag in [`api`], calls one function of [`domain`].
+//! 4. That function reads and writes rows through [`entity`] in one transaction, which also contains the audit event. A
+//!    change that removes access is in the process's memory before the function returns.
+//! 5. The handler converts the result. [`api::http::problem`] converts an [`Error`](error::Error) instead.
+//! 6. [`server`] adds the common headers, counts and logs the request, and sends the response.
 
 pub mod api;
 pub mod app;

@@ -1,10 +1,12 @@
-//! Runs the command line.
+//! The binary `vestibule`: runs the command line.
 
 use std::process::ExitCode;
 
-// glibc keeps what thousands of connections took after they have ended. jemalloc returns it to the system within seconds.
+use tikv_jemallocator::Jemalloc;
+
+// jemalloc returns the memory of thousands of closed connections to the system within seconds. glibc keeps it.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     vestibule::cli::main()
