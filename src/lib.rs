@@ -1,4 +1,5 @@
-//! Vestibule: accounts, sessions and roles for your API. This page is for readers of the code.
+//! Vestibule is a self-hosted service for accounts, sessions and roles, in one binary. [`guide`] explains how to run and use
+//! it; this page is for readers of the code.
 //!
 //! # The floors
 //!
@@ -8,6 +9,8 @@
 //! - [`domain`] decides: it holds the rules of accounts, sessions, roles and keys. Each operation is one transaction.
 //! - [`entity`] stores and finds rows, with one file per table.
 //! - [`values`] defines the vocabulary: types that are parsed once and are valid from then on.
+//!
+//! A subject has the same name on each floor: `api::sessions`, `domain::sessions`, `entity::session`.
 //!
 //! Beside them:
 //!
