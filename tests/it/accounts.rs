@@ -208,9 +208,9 @@ async fn a08_a_flood_of_bad_requests_writes_nothing() {
 
 #[tokio::test]
 async fn when_too_many_hash_nobody_is_registered_by_halves() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     let rows = app.rows().await;
-    let busy = app.fill_hasher().await;
+    let busy = app.fill_hashing_queue().await;
     let answer = assert_problem!(with_email(&app, "ada@example.org").await, 503, "overloaded");
     assert_eq!(answer.header("retry-after"), "2");
     assert_eq!(app.rows().await, rows);

@@ -132,7 +132,7 @@ async fn p09_a_guess_is_not_answered_when_the_budget_was_spent_during_its_hash()
         let app = throttled().await;
         app.register("ada").await;
         let other = app.replica().await;
-        let hold = app.hold_hasher().await;
+        let hold = app.hold_hashing().await;
         let meanwhile = async {
             app.until_waiting(1).await;
             assert_eq!(guess(&other, HOME, "ada").await, 6);

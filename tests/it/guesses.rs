@@ -23,7 +23,7 @@ async fn throttled() -> TestApp {
 
 /// Sends a request, and hangs up when its hash has started.
 async fn abandon(app: &TestApp, method: Method, path: &str, token: Option<&str>, body: Value) {
-    let hold = app.hold_hasher().await;
+    let hold = app.hold_hashing().await;
     let request = send(app, HOME, method, path, token, body);
     let started = async {
         app.until_waiting(1).await;
@@ -92,7 +92,7 @@ async fn a_log_in_whose_client_hangs_up_is_done_whole() {
 async fn a_guess_that_waits_for_its_hash_is_dropped_with_its_client_and_does_not_count() {
     let app = throttled().await;
     app.register("ada").await;
-    let (before, hold) = (app.rows().await, app.hold_hasher().await);
+    let (before, hold) = (app.rows().await, app.hold_hashing().await);
     for _ in 0..30 {
         tokio::select! {
             biased;
@@ -110,7 +110,7 @@ async fn a_guess_that_waits_for_its_hash_is_dropped_with_its_client_and_does_not
 async fn one_address_keeps_nobody_else_out() {
     let app = throttled().await;
     app.register("ada").await;
-    let hold = app.hold_hasher().await;
+    let hold = app.hold_hashing().await;
     let names: Vec<_> = (0..30).map(|number| format!("user{number}")).collect();
     let turned_away = Cell::new(0_u32);
     let guesses = futures_util::future::join_all(names.iter().map(async |name| {

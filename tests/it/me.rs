@@ -250,9 +250,9 @@ async fn a_wrong_current_password_leaves_a_trace() {
 
 #[tokio::test]
 async fn of_two_new_passwords_at_once_one_is_refused() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     let (one, other) = (app.user("ada").await, app.nobody().log_in("ada", PASSWORD).await);
-    let hold = app.hold_hasher().await;
+    let hold = app.hold_hashing().await;
     let release = async {
         app.until_waiting(2).await; // both have read the account
         drop(hold);
@@ -324,10 +324,10 @@ async fn p08_whoever_holds_only_a_token_takes_nothing_over() {
 
 #[tokio::test]
 async fn when_too_many_hash_nothing_is_changed_by_halves() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     let ada = app.user("ada").await;
     let (before, rows) = (ada.get("/v1/me").await.expect(200), app.rows().await);
-    let _busy = app.fill_hasher().await;
+    let _busy = app.fill_hashing_queue().await;
     for (method, path, body) in [
         (Method::PATCH, "/v1/me", json!({ "email": "eve@example.org", "current_password": PASSWORD })),
         (Method::PUT, "/v1/me/password", json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD })),

@@ -104,7 +104,7 @@ async fn half_a_request_that_stays_half_makes_room_before_an_idle_connection_doe
 async fn a_request_that_is_being_answered_keeps_its_connection() {
     let server = room_for(1).await;
     server.app.register("ada").await;
-    let held = server.app.hold_hasher().await;
+    let held = server.app.hold_hashing().await;
     let body = serde_json::json!({ "identifier": "ada", "password": PASSWORD }).to_string();
     let log_in = HALF_A_BODY.replace("100\r\n\r\n{", &format!("{}\r\n\r\n{body}", body.len()));
     let mut client = begin(&server, &log_in).await;

@@ -219,7 +219,7 @@ async fn p09_a_refusal_is_neither_hashed_nor_written_down() {
     app.register("ada").await;
     guess(&app, HOME, "ada").await;
     let (before, spent) = (app.rows().await, rows::Entity::find().all(app.app.db.read()).await.unwrap());
-    let hold = app.hold_hasher().await;
+    let hold = app.hold_hashing().await;
     for _ in 0..50 {
         tokio::select! {
             answer = log_in(&app, HOME, "ada", WRONG) => {
@@ -237,7 +237,7 @@ async fn p09_a_refusal_is_neither_hashed_nor_written_down() {
 async fn p09_who_is_turned_away_in_a_storm_has_not_tried() {
     let app = throttled().await;
     app.register("ada").await;
-    let busy = app.fill_hasher().await;
+    let busy = app.fill_hashing_queue().await;
     for _ in 0..20 {
         assert_problem!(log_in(&app, HOME, "ada", WRONG).await, 503, "overloaded");
     }

@@ -28,9 +28,9 @@ async fn p01_a_password_has_up_to_1024_bytes() {
 
 #[tokio::test]
 async fn p01_a_password_that_is_refused_is_never_hashed() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     app.register("grace").await;
-    let _busy = app.fill_hasher().await;
+    let _busy = app.fill_hashing_queue().await;
     // Whoever needs a hash now is turned away; who is told something else needed none.
     let answer = assert_problem!(with_password(&app, &"x".repeat(1024)).await, 503, "overloaded");
     assert_eq!(answer.header("retry-after"), "2");

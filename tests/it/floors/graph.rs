@@ -53,8 +53,8 @@ impl Graph {
         self.modules.insert(module, Module::parse(source));
     }
 
-    /// Returns what each module takes from others. A module that is only named (`use crate::live;`) gives nothing yet; what is then
-    /// taken from it (`live::feed::Feed`) counts, and a name that a module re-exports is taken from the module that defines it.
+    /// Returns what each module takes from others. The import of a module (`use crate::live;`) does not count, but what is then
+    /// taken from it does (`live::feed::Feed`). A name that a module re-exports is taken from the module that defines it.
     pub fn uses(&self) -> Uses {
         let mut uses = Uses::new();
         for (path, module) in &self.modules {

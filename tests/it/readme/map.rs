@@ -1,9 +1,9 @@
 //! The map in CONTRIBUTING.md: a tree of folders and files, drawn by indentation.
 //!
 //! - A line that begins with a folder (`live/`) opens it for the lines that are indented below it.
-//! - A word that ends in `.rs` names a file. The file lies in the folder that its line opens, or else in the folder that the line
+//! - A word that ends in `.rs` names a file. The file is in the folder that its line opens, or else in the folder that the line
 //!   is indented below. The word may be a path (`log/line.rs`).
-//! - Everything else is description. Below `src/`, every file is named once, but for `mod.rs` and unit tests. Elsewhere, folders
+//! - Everything else is description. Below `src/`, every file is named once, except `mod.rs` and unit tests. Elsewhere, folders
 //!   are enough.
 
 use std::{

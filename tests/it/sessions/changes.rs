@@ -11,7 +11,7 @@ use crate::{
 
 /// The log-in waits for its hash while `change` happens.
 async fn log_in_during<F: Future<Output = ()>>(app: &TestApp, change: F) -> Answer {
-    let hold = app.hold_hasher().await;
+    let hold = app.hold_hashing().await;
     let change = async {
         app.until_waiting(1).await; // the account has been read
         change.await;
@@ -22,7 +22,7 @@ async fn log_in_during<F: Future<Output = ()>>(app: &TestApp, change: F) -> Answ
 
 #[tokio::test]
 async fn an_account_disabled_while_its_password_is_hashed_stays_out() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     let id = app.register("ada").await;
     let answer = log_in_during(&app, Box::pin(disable(&app, id))).await;
     assert_problem!(answer, 403, "account_disabled");
@@ -32,7 +32,7 @@ async fn an_account_disabled_while_its_password_is_hashed_stays_out() {
 
 #[tokio::test]
 async fn a_password_set_while_the_old_one_is_hashed_wins() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     let id = app.register("ada").await;
     let other = credentials::hash(&app.app, &"another horse battery staple".parse().unwrap()).await.unwrap();
     let answer = log_in_during(&app, app.set_hash(id, other)).await;
@@ -42,7 +42,7 @@ async fn a_password_set_while_the_old_one_is_hashed_wins() {
 
 #[tokio::test]
 async fn an_account_closed_while_its_password_is_hashed_stays_closed() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     let id = app.register("ada").await;
     let delete = async { users::delete(&app.app, By::Operator, id).await.unwrap() };
     assert_problem!(log_in_during(&app, Box::pin(delete)).await, 401, "invalid_credentials");
@@ -51,7 +51,7 @@ async fn an_account_closed_while_its_password_is_hashed_stays_closed() {
 
 #[tokio::test]
 async fn an_upgrade_never_overwrites_a_password_set_meanwhile() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     let id = app.register("ada").await;
     app.set_hash(id, hashed(&app, 5).await).await;
     let new = credentials::hash(&app.app, &"another horse battery staple".parse().unwrap()).await.unwrap();

@@ -13,10 +13,10 @@ use crate::{
 
 #[tokio::test]
 async fn a_storm_of_log_ins_is_shed_and_slows_nobody_else() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     let ada = app.user("ada").await;
     let rows = app.rows().await;
-    let busy = app.fill_hasher().await;
+    let busy = app.fill_hashing_queue().await;
     for (identifier, password) in [("ada", PASSWORD), ("ada", WRONG), ("nobody", PASSWORD)] {
         let answer = assert_problem!(log_in(&app, identifier, password).await, 503, "overloaded");
         assert_eq!(answer.header("retry-after"), "2");
@@ -31,9 +31,9 @@ async fn a_storm_of_log_ins_is_shed_and_slows_nobody_else() {
 
 #[tokio::test]
 async fn whoever_hangs_up_is_not_hashed_for() {
-    let app = TestApp::with_one_hasher().await;
+    let app = TestApp::with_one_hashing_thread().await;
     app.register("ada").await;
-    let (rows, hold) = (app.rows().await, app.hold_hasher().await);
+    let (rows, hold) = (app.rows().await, app.hold_hashing().await);
     tokio::select! {
         biased;
         answer = log_in(&app, "ada", PASSWORD) => panic!("{answer:?}"),
@@ -62,7 +62,7 @@ async fn nobody_waits_for_a_hash_where_nobody_may() {
     .await;
     app.register("ada").await;
     app.until_free().await;
-    let hold = app.hold_hasher().await;
+    let hold = app.hold_hashing().await;
     let answer = assert_problem!(log_in(&app, "ada", PASSWORD).await, 503, "overloaded");
     assert_eq!(answer.header("retry-after"), "1");
     drop(hold);

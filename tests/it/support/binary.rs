@@ -1,4 +1,4 @@
-//! The real binary: started in a directory of its own, with settings that come from nowhere but the test.
+//! The real binary, started in a directory of its own with no settings but those of the test.
 
 use std::{
     env,
@@ -18,15 +18,16 @@ pub fn path() -> String {
     env::var("TEST_BINARY").unwrap_or_else(|_| BINARY.to_owned())
 }
 
-/// How long a start may take on a busy machine: hashing the first administrator's password is most of it.
+/// How long a start may take on a busy machine. Most of it is the hash of the first administrator's password.
 const START: Duration = Duration::from_mins(1);
 
-/// The binary, about to run in `dir` with the settings of `env`. The cheapest hashes a start allows, any free port.
+/// Returns a command that runs the binary in `dir` with the settings of `env`, on a free port and with the lowest cost that a
+/// configured service allows.
 pub fn command(dir: &Path, env: &[(&str, &str)]) -> Command {
     like(Command::new(path()), dir, env)
 }
 
-/// Another command that comes to run the binary, in the same surroundings.
+/// Prepares another command that runs the binary in the same way.
 pub fn like(mut command: Command, dir: &Path, env: &[(&str, &str)]) -> Command {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().to_ascii_uppercase().starts_with("VESTIBULE_") {
@@ -38,60 +39,55 @@ pub fn like(mut command: Command, dir: &Path, env: &[(&str, &str)]) -> Command {
     command
 }
 
-/// What a process has printed so far.
+/// The output of a process so far.
 #[derive(Clone, Default)]
 pub struct Printed(Arc<Mutex<Vec<u8>>>);
 
 impl Printed {
-    /// All of it.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }
 
-/// A running server. Dropped, it is killed.
+/// A running server. It is killed when this is dropped.
 pub struct Server {
-    /// Where it listens, such as `http://127.0.0.1:40123`.
+    /// The URL of the listener, such as `http://127.0.0.1:40123`.
     pub url: String,
-    /// Its standard output.
     pub stdout: Printed,
-    /// Its standard error, which is its log.
+    /// The standard error, which is the log.
     pub log: Printed,
     child: Child,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Starts the server in `dir` and waits until it listens.
-    ///
-    /// # Panics
-    /// With what it printed, when it does not come to listen.
+    /// Starts the server in `dir` and waits until it listens. Panics with the output if it does not.
     pub fn start(dir: &Path, env: &[(&str, &str)]) -> Self {
         Self::spawn(command(dir, env))
     }
 
-    /// As [`Self::start`], by a command made by [`like`].
+    /// As [`Self::start`], with a command from [`like`].
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, log) = (Printed::default(), Printed::default());
-        let (tell, told) = mpsc::channel();
+        let (found, url) = mpsc::channel();
         let readers = vec![
-            follow(child.stdout.take().unwrap(), stdout.clone(), Some(tell)),
+            follow(child.stdout.take().unwrap(), stdout.clone(), Some(found)),
             follow(child.stderr.take().unwrap(), log.clone(), None),
         ];
         let mut server = Self { url: String::new(), stdout, log, child, readers };
-        server.url = told.recv_timeout(START).unwrap_or_else(|_| {
+        server.url = url.recv_timeout(START).unwrap_or_else(|_| {
             panic!("the server did not start: {}{}", server.stdout.text(), server.log.text());
         });
         server
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Asks the server to stop (SIGTERM), and waits until it has. Everything it printed is in `stdout` and `log` then.
+    /// Stops the server with SIGTERM and waits for its end. Then `stdout` and `log` are complete.
     pub fn stop(mut self) -> ExitStatus {
         signal("TERM", self.id());
         let status = self.child.wait().unwrap();
@@ -101,7 +97,7 @@ impl Server {
         status
     }
 
-    /// As [`Self::stop`], but kills a server that has not stopped in time; then there is no status.
+    /// As [`Self::stop`], but kills the server and returns `None` if it has not ended within `limit`.
     pub fn stop_within(mut self, limit: Duration) -> Option<ExitStatus> {
         const PAUSE: Duration = Duration::from_millis(10);
         signal("TERM", self.id());
@@ -114,7 +110,7 @@ impl Server {
         None
     }
 
-    /// Ends the server without giving it a chance to tidy up (SIGKILL).
+    /// Kills the server with SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -128,24 +124,21 @@ impl Drop for Server {
     }
 }
 
-/// Sends a signal by its name: `TERM`, `INT`.
+/// Sends a signal by its name, such as `TERM`.
 pub fn signal(name: &str, process: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status().unwrap();
     assert!(sent.success());
 }
 
-/// Says that a test cannot run on this machine. In CI it has to.
-///
-/// # Panics
-/// When `CI=true`.
+/// Reports that a test cannot run on this machine. Panics if `CI` is `true`: there, every test must run.
 pub fn not_tested(what: &str, missing: &str) {
     assert_ne!(env::var("CI").as_deref(), Ok("true"), "CI=true, but {missing}");
-    // Not `eprintln`, which the test runner keeps to itself when a test passes.
+    // Not `eprintln`: the test runner hides its output when a test passes.
     io::stderr().write_all(format!("NOT TESTED {what}: {missing}\n").as_bytes()).unwrap();
 }
 
-/// Keeps what comes through a pipe, and tells the URL that the server listens on.
-fn follow(pipe: impl Read + Send + 'static, printed: Printed, tell: Option<mpsc::Sender<String>>) -> JoinHandle<()> {
+/// Collects the output from a pipe and sends the URL on which the server listens.
+fn follow(pipe: impl Read + Send + 'static, printed: Printed, found: Option<mpsc::Sender<String>>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
@@ -153,8 +146,8 @@ fn follow(pipe: impl Read + Send + 'static, printed: Printed, tell: Option<mpsc:
             printed.0.lock().unwrap().extend_from_slice(&line);
             let text = String::from_utf8_lossy(&line);
             let url = text.split_once("Vestibule listens on ").and_then(|(_, rest)| rest.split(". ").next());
-            if let (Some(tell), Some(url)) = (&tell, url) {
-                _ = tell.send(url.to_owned());
+            if let (Some(found), Some(url)) = (&found, url) {
+                _ = found.send(url.to_owned());
             }
             line.clear();
         }

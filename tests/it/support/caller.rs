@@ -1,4 +1,4 @@
-//! Callers: somebody with a token, or without, and what they send.
+//! Callers of the service, with or without an access token, and the responses to them.
 
 use poem::{
     Body, Request,
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 
 use super::{TestApp, checked};
 
-/// Somebody who calls the service. Every answer they get is checked against the contract.
+/// A caller of the service. Every response is checked against the contract.
 #[derive(Clone)]
 pub struct Caller<'a> {
     pub app: &'a TestApp,
     pub token: Option<String>,
 }
 
-/// An answer that the contract allows.
+/// A response that the contract allows.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// `Null` where there is none.
+    /// The JSON body, or `Null` if there is none.
     pub body: Value,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Caller<'a> {
         Self { app, token }
     }
 
-    /// The same app, signed in as somebody.
+    /// Logs in and returns the caller with the access token.
     pub async fn log_in(&self, identifier: &str, password: &str) -> Self {
         let tokens = self.post("/v1/sessions", json!({ "identifier": identifier, "password": password })).await.expect(201);
         Self::new(self.app, Some(tokens["access_token"].as_str().unwrap().to_owned()))
@@ -59,7 +59,7 @@ impl<'a> Caller<'a> {
         self.send(method, path, &[("content-type", "application/json")], Body::from_string(body.to_string())).await
     }
 
-    /// Sends exactly this, with the caller's token if there is one.
+    /// Sends a request with exactly these headers and the caller's token, if there is one.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Answer {
         let mut request = Request::builder().method(method.clone()).uri_str(path);
         if let Some(token) = &self.token {
@@ -77,26 +77,26 @@ impl<'a> Caller<'a> {
 }
 
 impl Answer {
-    /// The body, if the status is this.
+    /// Returns the body. Panics unless the status is this one.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{:#}", self.body);
         self.body
     }
 
-    /// The status and the code of a problem.
+    /// Returns the status and the code of a problem.
     pub fn problem(&self) -> (u16, &str) {
         (self.status, self.body["code"].as_str().unwrap_or("(no problem)"))
     }
 
-    /// The pointer (or parameter) and code of every fault, in order.
+    /// Returns the pointer or the parameter of every fault, and its code, in order.
     pub fn faults(&self) -> Vec<(&str, &str)> {
         let faults = self.body["errors"].as_array().into_iter().flatten();
-        let place = |it: &'_ Value| if it["pointer"].is_string() { "pointer" } else { "parameter" };
-        faults.map(|it| (it[place(it)].as_str().unwrap(), it["code"].as_str().unwrap())).collect()
+        let location = |fault: &Value| if fault["pointer"].is_string() { "pointer" } else { "parameter" };
+        faults.map(|fault| (fault[location(fault)].as_str().unwrap(), fault["code"].as_str().unwrap())).collect()
     }
 
-    /// A header's one value.
+    /// Returns the value of a header. Panics unless the header is there exactly once.
     #[track_caller]
     pub fn header(&self, name: &str) -> &str {
         let mut values = self.headers.get_all(name).iter();
@@ -106,7 +106,7 @@ impl Answer {
     }
 }
 
-/// Asserts that an answer is a problem of this status and code.
+/// Asserts that a response is a problem with this status and code, and returns the response.
 #[macro_export]
 macro_rules! assert_problem {
     ($answer:expr, $status:literal, $code:literal) => {{

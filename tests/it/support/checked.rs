@@ -1,4 +1,4 @@
-//! The contract as a judge: no test sees an answer whose status, media type, headers or body the contract does not allow.
+//! Checks responses against the contract: a test fails if the contract does not allow the status, media type, headers or body.
 
 use std::{
     collections::HashMap,
@@ -15,27 +15,27 @@ use vestibule::api::contract;
 
 use super::caller::Answer;
 
-/// Reads an answer, and fails the test if the contract does not allow it.
+/// Reads a response. Panics if the contract does not allow it.
 pub async fn answer(method: &Method, path: &str, response: Response) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = body.into_bytes().await.unwrap();
-    let media_type = parts.headers.get("content-type").map(|it| it.to_str().unwrap());
+    let media_type = parts.headers.get("content-type").map(|value| value.to_str().unwrap());
     let body = match media_type {
-        Some(it) if it.contains("json") && !bytes.is_empty() => serde_json::from_slice(&bytes).unwrap(),
+        Some(media_type) if media_type.contains("json") && !bytes.is_empty() => serde_json::from_slice(&bytes).unwrap(),
         _ => Value::Null,
     };
     let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body };
-    what_every_answer_has(&answer);
+    check_common_headers(&answer);
     match operation(method, path) {
-        Some((id, operation)) if method != Method::HEAD => check(id, operation, &answer),
-        _ if answer.status >= 400 && method != Method::HEAD => is_problem(&answer),
+        Some((id, operation)) if method != Method::HEAD => check_operation(id, operation, &answer),
+        _ if answer.status >= 400 && method != Method::HEAD => check_problem(&answer),
         _ => {}
     }
     answer
 }
 
-/// Rows H01 and H08.
-fn what_every_answer_has(answer: &Answer) {
+/// Checks what all responses have in common (H01 and H08).
+fn check_common_headers(answer: &Answer) {
     let id = answer.header("x-request-id");
     assert_eq!(id.len(), 36);
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
@@ -50,16 +50,16 @@ fn what_every_answer_has(answer: &Answer) {
     assert!(if answer.status == 401 { challenges == 1 } else { challenges <= 1 }, "T02: {challenges} challenges");
 }
 
-fn is_problem(answer: &Answer) {
+fn check_problem(answer: &Answer) {
     assert_eq!(answer.header("content-type"), "application/problem+json");
     validate("Problem", || json!({ "$ref": "#/components/schemas/Problem" }), &answer.body);
 }
 
-fn check(id: &str, operation: &Map<String, Value>, answer: &Answer) {
+fn check_operation(id: &str, operation: &Map<String, Value>, answer: &Answer) {
     let documented = &operation["responses"][answer.status.to_string()];
-    assert!(documented.is_object(), "{id} answered {}, which the contract does not know: {:#}", answer.status, answer.body);
+    assert!(documented.is_object(), "{id} returned {}, which the contract does not declare: {:#}", answer.status, answer.body);
     for (name, header) in documented["headers"].as_object().into_iter().flatten() {
-        let Some(value) = answer.headers.get(name.to_lowercase()).map(|it| it.to_str().unwrap()) else {
+        let Some(value) = answer.headers.get(name.to_lowercase()).map(|value| value.to_str().unwrap()) else {
             assert!(header["required"] != true, "{id} {} lacks {name}", answer.status);
             continue;
         };
@@ -76,7 +76,7 @@ fn check(id: &str, operation: &Map<String, Value>, answer: &Answer) {
 }
 
 fn has_length(headers: &HeaderMap) -> bool {
-    headers.get("content-length").is_some_and(|it| it != "0")
+    headers.get("content-length").is_some_and(|length| length != "0")
 }
 
 fn validate(name: &str, schema: impl FnOnce() -> Value, value: &Value) {
@@ -86,20 +86,20 @@ fn validate(name: &str, schema: impl FnOnce() -> Value, value: &Value) {
         Arc::new(jsonschema::options().should_validate_formats(true).build(&schema).unwrap())
     };
     let validator = Arc::clone(COMPILED.lock().unwrap().entry(name.to_owned()).or_insert_with(compile));
-    let errors: Vec<_> = validator.iter_errors(value).map(|it| format!("{} at {}", it, it.instance_path())).collect();
+    let errors: Vec<_> = validator.iter_errors(value).map(|error| format!("{error} at {}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{name}: {errors:#?}\n{value:#}");
 }
 
-/// The contract's schemas, closed: an answer has no member that is not in it.
+/// The schemas of the contract, closed: a response has no member that its schema does not name.
 static CLOSED: LazyLock<Value> = LazyLock::new(|| {
     let mut schemas = contract::document()["components"]["schemas"].clone();
-    for schema in schemas.as_object_mut().unwrap().values_mut().filter(|it| it["properties"].is_object()) {
+    for schema in schemas.as_object_mut().unwrap().values_mut().filter(|schema| schema["properties"].is_object()) {
         schema["additionalProperties"] = false.into();
     }
     schemas
 });
 
-/// The operation that a request names.
+/// Returns the id and the description of the operation that a request calls.
 pub fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Map<String, Value>)> {
     let fits = |template: &str| {
         let (wanted, given): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());

@@ -1,4 +1,4 @@
-//! A clock that stands still until a test moves it.
+//! A clock that stands still until a test advances it.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
@@ -10,15 +10,15 @@ use vestibule::live::clock::{Clock, Reading};
 
 const BEGINNING: i64 = 1_767_225_600_000_000;
 
-/// Begins on 2026-01-01. [`TestClock::advance`] lets time pass. [`TestClock::stall`] moves only the time by which staleness
-/// is measured, as if nothing had been heard of revocations meanwhile. PostgreSQL's clock says what this clock would say if
-/// nobody had set it.
+/// A clock that starts at the beginning of 2026. [`TestClock::advance`] lets time pass. [`TestClock::stall`] advances only the
+/// uptime by which staleness is measured, as if the revocation feed had been silent. The clock of PostgreSQL shows the time of
+/// this clock without the changes of [`TestClock::set_by`].
 pub struct TestClock {
     wall: AtomicI64,
     uptime: AtomicU64,
-    /// By how much somebody has set the wall clock.
+    /// By how much the wall clock was set, in microseconds.
     set: AtomicI64,
-    /// For how long the machine was off.
+    /// For how long the machine was off, in microseconds.
     off: AtomicI64,
 }
 
@@ -29,7 +29,7 @@ impl Default for TestClock {
 }
 
 impl TestClock {
-    /// Time passes, for the wall clock and for the machine.
+    /// Lets time pass while the machine runs.
     pub fn advance(&self, by: Duration) {
         self.wall.fetch_add(micros(by), Ordering::SeqCst);
     }
@@ -38,22 +38,22 @@ impl TestClock {
         self.uptime.fetch_add(u64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Somebody sets the wall clock of this machine.
+    /// Sets the wall clock of this machine forward or back.
     pub fn set_by(&self, by: TimeDelta) {
         let by = by.num_microseconds().unwrap();
         self.wall.fetch_add(by, Ordering::SeqCst);
         self.set.fetch_add(by, Ordering::SeqCst);
     }
 
-    /// The machine is switched off for a while.
+    /// Lets time pass while the machine is off.
     pub fn off_for(&self, by: Duration) {
         self.wall.fetch_add(micros(by), Ordering::SeqCst);
         self.off.fetch_add(micros(by), Ordering::SeqCst);
     }
 
-    /// The clock of another machine, which shows the same time.
+    /// Returns the clock of another machine that shows the same time.
     pub fn another(&self) -> Self {
-        let copy = |it: &AtomicI64| it.load(Ordering::SeqCst).into();
+        let copy = |number: &AtomicI64| number.load(Ordering::SeqCst).into();
         Self { wall: copy(&self.wall), uptime: AtomicU64::default(), set: copy(&self.set), off: copy(&self.off) }
     }
 }

@@ -1,5 +1,4 @@
-//! What the API does not show: the rows, and the threads that hash. Stories look here only for what nobody may see
-//! from outside.
+//! What the API does not show: rows, and the hashing threads. A test uses this only for what cannot be seen from outside.
 
 use std::{collections::BTreeMap, sync::mpsc, time::Duration};
 
@@ -12,19 +11,19 @@ use vestibule::{
 
 use super::TestApp;
 
-/// Keeps the one hashing thread of an app from working, until it is dropped.
+/// Keeps the only hashing thread of an app busy until this is dropped.
 pub struct Hold {
     _release: mpsc::Sender<()>,
 }
 
 impl TestApp {
-    /// An app with one hashing thread, which [`Self::hold_hasher`] can hold.
-    pub async fn with_one_hasher() -> Self {
+    /// Starts an app with one hashing thread, which [`Self::hold_hashing`] can keep busy.
+    pub async fn with_one_hashing_thread() -> Self {
         Self::start_with(|settings| settings.password.hash_threads = Some(1)).await
     }
 
-    /// From here on every password waits to be hashed.
-    pub async fn hold_hasher(&self) -> Hold {
+    /// Keeps the hashing thread busy: every password waits to be hashed.
+    pub async fn hold_hashing(&self) -> Hold {
         let (release, released) = mpsc::channel::<()>();
         let (started, has_started) = oneshot::channel();
         let app = self.app.clone();
@@ -39,9 +38,9 @@ impl TestApp {
         Hold { _release: release }
     }
 
-    /// From here on every password is too many.
-    pub async fn fill_hasher(&self) -> Hold {
-        let hold = self.hold_hasher().await;
+    /// Keeps the hashing thread busy and fills its queue: every further password is rejected.
+    pub async fn fill_hashing_queue(&self) -> Hold {
+        let hold = self.hold_hashing().await;
         while self.app.passwords.pool.check_capacity().is_ok() {
             let (app, queued) = (self.app.clone(), self.app.passwords.pool.queued() + 1);
             tokio::spawn(async move { app.passwords.pool.run(|| ()).await });
@@ -50,28 +49,28 @@ impl TestApp {
         hold
     }
 
-    /// Goes on when so many passwords wait to be hashed.
+    /// Waits until this many passwords are in the queue.
     pub async fn until_waiting(&self, count: usize) {
         while self.app.passwords.pool.queued() < count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Goes on when a password would be hashed at once.
+    /// Waits until the hashing pool accepts a password.
     pub async fn until_free(&self) {
         while self.app.passwords.pool.check_capacity().is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Goes on when no password waits to be hashed.
+    /// Waits until no password is in the queue.
     pub async fn until_idle(&self) {
         while self.app.passwords.pool.queued() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// How many rows each table has that a request could write to.
+    /// Counts the rows of each table that a request may write to.
     pub async fn rows(&self) -> BTreeMap<&'static str, u64> {
         let db = self.app.db.read();
         BTreeMap::from([
@@ -83,19 +82,19 @@ impl TestApp {
         ])
     }
 
-    /// The audit trail, oldest first. Events of the same moment are in no particular order.
+    /// Returns the audit trail, oldest first. Events of the same moment are in no particular order.
     pub async fn events(&self) -> Vec<audit_event::Model> {
         audit_event::Entity::find().order_by_asc(audit_event::Column::Id).all(self.app.db.read()).await.unwrap()
     }
 
-    /// The one event of this kind.
+    /// Returns the only event of this kind.
     pub async fn event(&self, kind: &str) -> audit_event::Model {
-        let mut events: Vec<_> = self.events().await.into_iter().filter(|it| it.kind == kind).collect();
+        let mut events: Vec<_> = self.events().await.into_iter().filter(|event| event.kind == kind).collect();
         assert_eq!(events.len(), 1, "{events:#?}");
         events.remove(0)
     }
 
-    /// Writes this into a user's row where the password hash stands, whatever it is.
+    /// Writes any text into the column of a user's password hash.
     pub async fn write_hash(&self, id: UserId, hash: &str) {
         let id = match self.app.db.read().get_database_backend() {
             sea_orm::DbBackend::Sqlite => format!("X'{}'", id.to_string().replace('-', "")),
@@ -107,7 +106,7 @@ impl TestApp {
         tx.commit().await.unwrap();
     }
 
-    /// Copies a password hash from another app's hasher into a user's row.
+    /// Writes a password hash into a user's row.
     pub async fn set_hash(&self, id: UserId, hash: PasswordHash) {
         let tx = self.app.db.write().await.unwrap();
         let user = user::Entity::locked(&tx, id).await.unwrap().unwrap();
@@ -115,7 +114,7 @@ impl TestApp {
         tx.commit().await.unwrap();
     }
 
-    /// Deletes every user.
+    /// Deletes all users.
     pub async fn empty_users(&self) {
         let tx = self.app.db.write().await.unwrap();
         user::Entity::delete_many().exec(&tx).await.unwrap();

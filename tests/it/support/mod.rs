@@ -1,5 +1,4 @@
-//! What every story needs: an app of its own, callers, a clock to move, and a client that trusts no answer until the
-//! contract says it may be given.
+//! What the tests share: an app with its own database and clock, and callers whose responses are checked against the contract.
 
 pub mod binary;
 pub mod caller;
@@ -33,17 +32,17 @@ use vestibule::{
 
 use self::{caller::Caller, clock::TestClock, postgres::TemporaryPostgres};
 
-/// The password of everybody who registers in a test.
+/// The password of every user that a test registers.
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// A running Vestibule with its own directory, database and clock.
+/// A running service with its own directory, database and clock.
 pub struct TestApp {
     pub app: App,
     pub clock: Arc<TestClock>,
     pub directory: Arc<TempDir>,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     admin_password: String,
-    /// Kept running for as long as its database is used.
+    /// Runs for as long as an app uses its database.
     postgres: Option<Arc<TemporaryPostgres>>,
 }
 
@@ -52,12 +51,12 @@ impl TestApp {
         Self::start_with(|_| {}).await
     }
 
-    /// Starts with settings of its own. bcrypt costs as little as it can: only tests may go below 10.
+    /// Starts with changed settings. bcrypt has its lowest cost, 4; a configured service allows 10 or more.
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = TempDir::new().unwrap();
         let mut settings = Settings { data_dir: directory.path().join("data"), ..Settings::default() };
         settings.password.bcrypt_cost = 4;
-        // Its clock stands still, so nothing would be forgiven: only stories about the throttle turn it on.
+        // The clock stands still, so no budget would recover. Only the tests of the throttle turn it on.
         settings.throttle.enabled = false;
         let postgres = database(&mut settings).await;
         change(&mut settings);
@@ -79,45 +78,44 @@ impl TestApp {
         Self { app, clock, directory, endpoint, admin_password, postgres }
     }
 
-    /// Sends a request as it is. The answer is checked against the contract by whoever sent it.
+    /// Sends a request unchanged. The response is not checked against the contract.
     pub async fn raw(&self, request: Request) -> Response {
         self.endpoint.get_response(request).await
     }
 
-    /// Somebody without a token.
+    /// Returns a caller without a token.
     pub fn nobody(&self) -> Caller<'_> {
         Caller::new(self, None)
     }
 
-    /// Somebody with this token.
+    /// Returns a caller with this access token.
     pub fn bearer(&self, token: &str) -> Caller<'_> {
         Caller::new(self, Some(token.to_owned()))
     }
 
-    /// The first administrator, signed in.
+    /// Logs the first administrator in.
     pub async fn admin(&self) -> Caller<'_> {
         self.nobody().log_in("admin", &self.admin_password).await
     }
 
-    /// The first administrator's password.
     pub fn admin_password(&self) -> &str {
         &self.admin_password
     }
 
-    /// Somebody who has registered under this username and signed in.
+    /// Registers a user of this name and logs the user in.
     pub async fn user(&self, name: &str) -> Caller<'_> {
         self.register(name).await;
         self.nobody().log_in(name, PASSWORD).await
     }
 
-    /// Registers `name` with the e-mail address `name@example.org`; gives the id.
+    /// Registers a user with the address `name@example.org` and returns the id.
     pub async fn register(&self, name: &str) -> UserId {
         let body = json!({ "email": format!("{name}@example.org"), "username": name, "password": PASSWORD });
         let user = self.nobody().post("/v1/accounts", body).await.expect(201);
         user["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Somebody whose one role, `role-<name>`, grants exactly these permissions.
+    /// Logs a new user in who has one role, `role-<name>`, which grants exactly these permissions.
     pub async fn holding(&self, name: &str, permissions: &[&str]) -> Caller<'_> {
         let user = self.register(name).await;
         let (admin, role) = (self.admin().await, format!("role-{name}"));
@@ -126,17 +124,17 @@ impl TestApp {
         self.nobody().log_in(name, PASSWORD).await
     }
 
-    /// Another process on the same data directory, which has not heard of anything since it started.
+    /// Starts another process on the same data directory. It follows the revocation feed only when a test tells it to.
     pub async fn replica(&self) -> Self {
         self.replica_with(|_| {}).await
     }
 
-    /// Another process with settings of its own.
+    /// Starts another process with changed settings.
     pub async fn replica_with(&self, change: impl FnOnce(&mut Settings)) -> Self {
         self.replica_by(Arc::clone(&self.clock), change).await
     }
 
-    /// Another process on a machine with a clock of its own.
+    /// Starts another process on a machine with another clock.
     pub async fn replica_by(&self, clock: Arc<TestClock>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.app.settings.clone();
         change(&mut settings);
@@ -144,18 +142,18 @@ impl TestApp {
         Self::around(app, clock, Arc::clone(&self.directory), self.admin_password.clone(), self.postgres.clone())
     }
 
-    /// The clock, which must be in no doubt.
+    /// Reads the clock, which must be trusted.
     pub async fn trusted(&self) -> TrustedReading {
         clocks::check(&self.app).await.unwrap().expect("the clock is trusted")
     }
 
-    /// The row of a user, to see what the API does not show.
+    /// Returns a user's row, which has columns that the API does not show.
     pub async fn row(&self, id: UserId) -> user::Model {
         user::Entity::find_by_id(id).one(self.app.db.read()).await.unwrap().unwrap()
     }
 }
 
-/// With `VESTIBULE_TEST_DATABASE=postgres` every app gets a database of its own on a server that all tests share.
+/// Creates a database for one app on a server that all tests share, if `VESTIBULE_TEST_DATABASE` is `postgres`.
 async fn database(settings: &mut Settings) -> Option<Arc<TemporaryPostgres>> {
     static COUNT: AtomicU32 = AtomicU32::new(1);
     if std::env::var("VESTIBULE_TEST_DATABASE").as_deref() != Ok("postgres") {
@@ -171,7 +169,7 @@ async fn database(settings: &mut Settings) -> Option<Arc<TemporaryPostgres>> {
     Some(server)
 }
 
-/// A PostgreSQL server of one's own, where PostgreSQL is installed.
+/// Starts a PostgreSQL server for one test, if PostgreSQL is installed.
 pub fn postgres() -> Option<TemporaryPostgres> {
     TemporaryPostgres::start()
 }

@@ -7,17 +7,17 @@ use std::{
     process::Command,
 };
 
-/// A disk of its own, where one may be made: only root can mount.
+/// A small file system in memory. Only root can mount one.
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     pub fn mount(at: &Path, mebibytes: u32) -> Option<Self> {
         let size = format!("size={mebibytes}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "vestibule-test"]).arg(at).output();
-        mounted.is_ok_and(|it| it.status.success()).then(|| Self(at.to_owned()))
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
     }
 
-    /// Leaves no byte. Truncating the file that is returned makes room again.
+    /// Fills the disk to the last byte. Truncating the returned file makes room again.
     pub fn fill(&self) -> File {
         let mut ballast = OpenOptions::new().create(true).append(true).open(self.0.join("ballast")).unwrap();
         for size in [64 * 1024, 1024, 1] {

@@ -1,4 +1,4 @@
-//! Bytes on a wire: an app that really listens, and clients that say what no HTTP library would.
+//! An app that listens on a socket, and clients that send bytes which no HTTP library would send.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,10 +12,10 @@ use vestibule::server::{self, Limits, Timeouts};
 
 use super::TestApp;
 
-/// Longer than anything takes that is not stuck.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any response takes.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits that are over soon. What a test does not wait for is as long as in earnest.
+/// Returns the limits of a service, with the changes that a test needs.
 pub fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = Limits { timeouts: Timeouts::default(), connections: 100 };
     change(&mut limits);
@@ -31,23 +31,23 @@ pub struct Listening {
 
 impl Listening {
     pub async fn start(limits: Limits) -> Self {
-        // One hashing thread, which `hold_hasher` can hold.
+        // One hashing thread, which `hold_hashing` can keep busy.
         let test_app = Box::pin(TestApp::start_with(|settings| {
             settings.server.listen = "127.0.0.1:0".parse().unwrap();
             settings.password.hash_threads = Some(1);
         }))
         .await;
-        let ((stop, stopped), (tell, told)) = (oneshot::channel::<()>(), oneshot::channel());
+        let ((stop, stopped), (listens, address)) = (oneshot::channel::<()>(), oneshot::channel());
         let app = test_app.app.clone();
         tokio::spawn(async move {
-            let ready = |url: &str| tell.send(url.strip_prefix("http://").unwrap().parse().unwrap()).unwrap();
+            let ready = |url: &str| listens.send(url.strip_prefix("http://").unwrap().parse().unwrap()).unwrap();
             let stop = async {
                 _ = stopped.await;
                 Duration::ZERO
             };
             server::serve(app, limits, ready, stop).await.unwrap();
         });
-        Self { address: told.await.unwrap(), _stop: stop, app: test_app }
+        Self { address: address.await.unwrap(), _stop: stop, app: test_app }
     }
 
     pub async fn connect(&self) -> Client {
@@ -55,7 +55,7 @@ impl Listening {
     }
 }
 
-/// A connection.
+/// A connection to the service.
 pub struct Client(pub TcpStream);
 
 impl Client {
@@ -63,34 +63,37 @@ impl Client {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// One answer, head and body: its status line, and all of it.
+    /// Reads one response and returns its status and its whole text.
     pub async fn answer(&mut self) -> (u16, String) {
         let mut answer = Vec::new();
         loop {
             let mut part = [0; 4096];
-            let read = timeout(PATIENCE, self.0.read(&mut part)).await.expect("an answer").unwrap_or(0);
+            let read = timeout(RESPONSE_TIMEOUT, self.0.read(&mut part)).await.expect("an answer").unwrap_or(0);
             answer.extend_from_slice(&part[..read]);
             let text = String::from_utf8_lossy(&answer);
             let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
-                let length = head.lines().find_map(|it| it.strip_prefix("content-length: ")).map_or(0, |it| it.parse().unwrap());
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .map_or(0, |length| length.parse().unwrap());
                 body.len() >= length
             });
             if whole || read == 0 {
-                let status = text.split(' ').nth(1).and_then(|it| it.parse().ok()).unwrap_or(0);
+                let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
                 return (status, text.into_owned());
             }
         }
     }
 
-    /// What still comes until the server closes.
+    /// Reads until the server closes the connection.
     pub async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
-        // A reset is an end too.
-        _ = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the end of the connection");
+        // A reset also closes the connection.
+        _ = timeout(RESPONSE_TIMEOUT, self.0.read_to_end(&mut rest)).await.expect("the end of the connection");
         String::from_utf8_lossy(&rest).into_owned()
     }
 
-    /// Whether the server has not closed after so long.
+    /// Returns whether the connection is still open after `wait`, without a byte from the server.
     pub async fn is_open_after(&mut self, wait: Duration) -> bool {
         timeout(wait, self.0.read(&mut [0])).await.is_err()
     }
