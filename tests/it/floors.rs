@@ -44,10 +44,13 @@ fn no_modules_use_each_other_in_a_circle() {
     assert!(circles.is_empty(), "{circles:#?}");
 }
 
+/// Which modules of a folder use which, with the uses in words.
+type Folder<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<String>>>;
+
 /// Returns the circles among the modules of each folder, as the uses that form them. A module counts with all that is in it, so
 /// `live::database::open` stands for `live::database`. What a module and those in it take from each other is no circle.
 fn circles(uses: &Uses) -> Vec<String> {
-    let mut folders: BTreeMap<&[String], BTreeMap<&str, BTreeMap<&str, Vec<String>>>> = BTreeMap::new();
+    let mut folders: BTreeMap<&[String], Folder<'_>> = BTreeMap::new();
     for ((module, other), names) in uses {
         // Tables refer to each other in both directions: a relation is no use.
         if module[0] == "entity" && names.iter().all(|name| ["Entity", "Column", "COLUMN"].contains(&name.as_str())) {
@@ -71,7 +74,7 @@ fn circles(uses: &Uses) -> Vec<String> {
 }
 
 /// Returns the modules that `module` uses, directly or through others.
-fn reachable<'a>(folder: &BTreeMap<&'a str, BTreeMap<&'a str, Vec<String>>>, module: &'a str) -> BTreeSet<&'a str> {
+fn reachable<'a>(folder: &Folder<'a>, module: &'a str) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut pending = vec![module];
     while let Some(module) = pending.pop() {

@@ -45,7 +45,7 @@ fn is_transient(err: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(err) => code(err.as_ref()).is_some_and(Code::is_transient),
+        sqlx::Error::Database(err) => code(err.as_ref()).is_some_and(|code| code.is_transient()),
         _ => false,
     }
 }
@@ -135,11 +135,11 @@ impl Code<'_> {
     /// (08), transactions that are read only or timed out (25006, 25P03, 25P04), refused log-ins (28), missing databases (3D),
     /// serialization failures (40), insufficient resources (53), locks that are not available (55P03), operator intervention,
     /// which includes statement time-outs (57), and system errors (58).
-    fn is_transient(self) -> bool {
+    fn is_transient(&self) -> bool {
         match self {
             Self::Postgres(code) => {
                 ["08", "28", "3D", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-                    || ["25006", "25P03", "25P04", "55P03"].contains(&&*code)
+                    || ["25006", "25P03", "25P04", "55P03"].contains(&code.as_ref())
             }
             Self::Sqlite(code) => matches!(code, 5..=10 | 13..=15),
         }
@@ -161,7 +161,7 @@ mod tests {
         for fault in ["22P02", "23505", "25P02", "42601", "42P01", "55000", "XX000"] {
             assert!(!Code::Postgres(fault.into()).is_transient(), "{fault}");
         }
-        assert!([5, 6, 7, 8, 9, 10, 13, 14, 15].map(Code::Sqlite).into_iter().all(Code::is_transient));
-        assert!(![1, 2, 3, 11, 12, 19, 20, 21, 26].map(Code::Sqlite).into_iter().any(Code::is_transient));
+        assert!([5, 6, 7, 8, 9, 10, 13, 14, 15].map(Code::Sqlite).into_iter().all(|code| code.is_transient()));
+        assert!(![1, 2, 3, 11, 12, 19, 20, 21, 26].map(Code::Sqlite).into_iter().any(|code| code.is_transient()));
     }
 }
