@@ -207,14 +207,14 @@ impl AccessState {
         let feed = FeedProgress::default();
         let poll = feed.start_poll(clock.uptime());
         let revocations = Revocations::default();
-        revocations.forget(purged_before.unwrap_or_default());
+        revocations.record_purge(purged_before.unwrap_or_default());
         loop {
             let rows = revocation::after(reader, feed.position()).await?;
             let Some(last) = rows.last() else { break };
             feed.advance(last.seq);
             // Rows that have expired are also applied: if the clock is wrong, they may still matter.
             for row in &rows {
-                if let Some(revocation) = Revocation::of(row) {
+                if let Some(revocation) = Revocation::from_row(row) {
                     revocations.apply(revocation, row.expires_at, clock.read());
                 }
             }

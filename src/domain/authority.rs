@@ -93,7 +93,7 @@ impl Authority {
 
     /// Fails with [`Error::InsufficientPermission`] unless the authority holds `permission`.
     pub(super) fn require(&self, permission: &'static str) -> Result<()> {
-        if self.grants.contains(permission) { Ok(()) } else { Err(self.role_map.lacking(permission)) }
+        if self.grants.contains(permission) { Ok(()) } else { Err(self.role_map.insufficient_permission(permission)) }
     }
 }
 

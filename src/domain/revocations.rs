@@ -21,7 +21,7 @@ use crate::{
         clock_trust::TrustedReading,
         database::{CommitError, Transaction},
         key_ring::KeyRing,
-        revocations::{KEPT, MARGIN, Revocation},
+        revocations::{CLOCK_MARGIN, MAX_TOKEN_LIFETIME, Revocation},
         role_map::RoleMap,
     },
     values::ids::{SessionId, UserId},
@@ -64,7 +64,7 @@ impl PendingRevocations {
     /// If the outcome of the commit is unknown, the next poll starts at once and finds it in the feed.
     pub async fn commit(self, app: &App, tx: Transaction) -> Result<()> {
         let now = app.clock.now();
-        let expires_at = app.clock_trust.latest(now).max(self.last_used_at) + KEPT + MARGIN;
+        let expires_at = app.clock_trust.latest(now).max(self.last_used_at) + MAX_TOKEN_LIFETIME + CLOCK_MARGIN;
         self.write(&tx, now, expires_at).await?;
         tx.commit().await.inspect_err(|error| {
             if matches!(error, CommitError::Unknown(_)) {
@@ -212,13 +212,13 @@ pub async fn follow(app: &App) -> Result<()> {
         return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
     }
     // Rows are purged after an hour, so a process that slept for long may have missed that a role or a key was changed.
-    let slept = app.access.feed.age(uptime) > KEPT / 2;
+    let slept = app.access.feed.age(uptime) > MAX_TOKEN_LIFETIME / 2;
     let (mut roles_changed, mut keys_changed) = (slept, slept);
     loop {
         let rows = revocation::after(db, app.access.feed.position()).await?;
         let reading = app.clock.read();
         for row in &rows {
-            if let Some(revocation) = Revocation::of(row) {
+            if let Some(revocation) = Revocation::from_row(row) {
                 app.access.revocations.apply(revocation, row.expires_at, reading);
             }
         }

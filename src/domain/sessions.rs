@@ -25,7 +25,7 @@ use crate::{
         user_role,
     },
     error::{Error, Missing, Result},
-    live::{clock_trust::TrustedReading, database::Transaction, revocations::KEPT},
+    live::{clock_trust::TrustedReading, database::Transaction, revocations::MAX_TOKEN_LIFETIME},
     values::{
         counters::Serial,
         identifier::Identifier,
@@ -220,7 +220,7 @@ async fn commit_end(
 /// # Errors
 /// When the database fails.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
-    let purge_before = trusted.purge_before() - KEPT;
+    let purge_before = trusted.purge_before() - MAX_TOKEN_LIFETIME;
     let unused = session::COLUMN.last_used_at.lte(purge_before - app.settings.sessions.idle_ttl);
     let over = Condition::any().add(session::COLUMN.expires_at.lte(purge_before)).add(unused);
     let tx = app.db.write_in_background().await?;

@@ -26,7 +26,7 @@ use crate::{
         database::Transaction,
         jwt_key::JwtKey,
         master_key::{self, KeyFile, MasterKey},
-        revocations::{KEPT, MARGIN},
+        revocations::{CLOCK_MARGIN, MAX_TOKEN_LIFETIME},
         seal::Sealer,
         secrets,
     },
@@ -39,7 +39,7 @@ pub const AHEAD: Duration = Duration::from_mins(20);
 /// How long a key signs before another follows it by itself.
 const OLDEST: Duration = Duration::from_hours(90 * 24);
 /// How long after it last signed a key is kept: no token lives longer, whatever the settings were.
-const KEPT_AFTER: Duration = KEPT.saturating_add(MARGIN);
+const KEPT_AFTER: Duration = MAX_TOKEN_LIFETIME.saturating_add(CLOCK_MARGIN);
 /// How many keys a list shows.
 const MOST: u64 = 100;
 
@@ -201,7 +201,7 @@ fn due(app: &App, rows: &[Model], now: DateTime<Utc>, trusted: Option<TrustedRea
     let is_other = |it: &Model| it.algorithm.parse() != Ok(algorithm);
     let due = match rows.iter().find(|it| it.is_next(now)) {
         // One that is about to sign does so already where a clock is ahead of ours.
-        Some(next) => is_other(next) && next.activates_at > now + MARGIN || is_misdated(next, rows, now),
+        Some(next) => is_other(next) && next.activates_at > now + CLOCK_MARGIN || is_misdated(next, rows, now),
         None => signer(rows.iter(), now).is_some_and(|it| is_other(it) || it.activates_at + OLDEST <= now),
     };
     due.then(|| now + AHEAD)
@@ -209,7 +209,7 @@ fn due(app: &App, rows: &[Model], now: DateTime<Utc>, trusted: Option<TrustedRea
 
 /// Whether a key waits far too long, because a clock was ahead when the key was made. (Where no other key signs, it does.)
 fn is_misdated(next: &Model, rows: &[Model], now: DateTime<Utc>) -> bool {
-    next.activates_at > now + AHEAD + MARGIN && signer(rows.iter(), now).is_some_and(|it| it.kid != next.kid)
+    next.activates_at > now + AHEAD + CLOCK_MARGIN && signer(rows.iter(), now).is_some_and(|it| it.kid != next.kid)
 }
 
 async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, trusted: Option<TrustedReading>) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::{
         user::{self, Status},
     },
     error::{Error, Result},
-    live::{key_ring::TOKEN_TYPE, revocations::KEPT, verified_tokens::VerifiedToken},
+    live::{key_ring::TOKEN_TYPE, revocations::MAX_TOKEN_LIFETIME, verified_tokens::VerifiedToken},
     values::{
         claims::{Audience, Claims},
         json,
@@ -105,7 +105,7 @@ pub async fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if !app.access.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness) {
         return Err(Error::AuthorizationStale);
     }
-    if app.access.revocations.has_forgotten(claims.exp) {
+    if app.access.revocations.may_be_purged(claims.exp) {
         stands(app, &claims).await?;
     }
     Ok(Caller { key_id, claims, roles: app.access.roles.load_full(), source })
@@ -153,7 +153,7 @@ fn authenticate(app: &App, token: &str) -> Option<VerifiedToken> {
     let claims: Claims = serde_json::from_value(payload).ok()?;
     let is_ours = claims.iss == app.signing.issuer
         && claims.aud.contains(&app.settings.tokens.audience)
-        && (1..=KEPT.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
+        && (1..=MAX_TOKEN_LIFETIME.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
         && claims.iat <= now.timestamp() + LEEWAY
         && begins;
     is_ours.then(|| VerifiedToken { key_id: header.kid, claims: claims.into() })

@@ -1,5 +1,5 @@
-//! What was taken away while access tokens that say otherwise still live: ended sessions, and for each user the
-//! least epoch a token must have. Never evicted, only swept once no such token can be alive.
+//! The revocations in memory: ended sessions, and for each user the least epoch that a token must have. An entry is never
+//! evicted; it is removed when no token that it affects can be valid.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -18,29 +18,28 @@ use crate::{
     },
 };
 
-/// How long a revocation is kept: no access token lives longer, whatever today's setting (REQUIREMENTS T08).
-pub const KEPT: Duration = Duration::from_hours(1);
+/// The longest lifetime that an access token can have, whatever the setting (T08). A revocation is kept at least as long.
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 
-/// How much longer a revocation is kept than a token may live: clocks differ by some seconds.
-pub const MARGIN: Duration = Duration::from_mins(1);
+/// How much longer a revocation is kept, because clocks differ by some seconds.
+pub const CLOCK_MARGIN: Duration = Duration::from_mins(1);
 
-/// Something that was taken away.
+/// What a row of the revocation feed revokes or changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
-    /// A session ended: none of its tokens is good any more.
+    /// A session ended, so none of its tokens is valid.
     Session(SessionId),
-    /// A user's roles were assigned anew: tokens of a lesser epoch are stale.
+    /// Roles were assigned to a user, so tokens with an earlier epoch are stale.
     TokensBefore(UserId, Epoch),
-    /// What some role grants has changed.
+    /// The permissions of a role changed.
     RoleMap,
-    /// A signing key was made or revoked.
+    /// A signing key was created or revoked.
     SigningKeys,
 }
 
 impl Revocation {
-    /// Reads a row of the feed; `None` where a column is missing that its kind needs.
-    #[must_use]
-    pub fn of(row: &revocation::Model) -> Option<Self> {
+    /// Reads a row of the feed. Returns `None` if a column is missing that its kind needs.
+    pub fn from_row(row: &revocation::Model) -> Option<Self> {
         match row.kind {
             Kind::SessionEnded => row.session_id.map(Self::Session),
             Kind::TokensStale => row.user_id.zip(row.least_epoch).map(|(user, least)| Self::TokensBefore(user, least)),
@@ -50,91 +49,81 @@ impl Revocation {
     }
 }
 
-/// The revocations this process knows. Reading takes no lock.
+/// The revocations that this process knows. Reading takes no lock.
 #[derive(Default)]
 pub struct Revocations {
-    ended: HashMap<SessionId, Until>,
-    stale: HashMap<UserId, (Epoch, Until)>,
-    /// In seconds since the epoch.
-    forgotten: AtomicI64,
+    ended_sessions: HashMap<SessionId, Expiry>,
+    least_epochs: HashMap<UserId, (Epoch, Expiry)>,
+    /// Revocations that expired before this time may be unknown. A Unix time.
+    purged_before: AtomicI64,
 }
 
-/// How long a revocation is remembered: by the wall clock, which decides when tokens expire, and by uptime as well,
-/// because the wall clock may be set.
+/// When an entry is removed. Both times must have passed: that of the wall clock, which decides when tokens expire, and that
+/// of the uptime, because the wall clock may be set.
 #[derive(Debug, Clone, Copy)]
-struct Until {
+struct Expiry {
     expires_at: DateTime<Utc>,
     /// By [`Reading::monotonic`].
-    steady: DateTime<Utc>,
+    monotonic: DateTime<Utc>,
 }
 
-impl Until {
+impl Expiry {
     fn later(self, other: Self) -> Self {
-        Self { expires_at: self.expires_at.max(other.expires_at), steady: self.steady.max(other.steady) }
+        Self { expires_at: self.expires_at.max(other.expires_at), monotonic: self.monotonic.max(other.monotonic) }
     }
 
-    fn is_over(self, reading: Reading) -> bool {
-        self.expires_at <= reading.now && self.steady <= reading.monotonic()
+    fn has_passed(self, reading: Reading) -> bool {
+        self.expires_at <= reading.now && self.monotonic <= reading.monotonic()
     }
 }
 
 impl Revocations {
-    /// Remembers a revocation until `expires_at`, and for as long as a token may live after this reading of the clock.
-    /// Doing so again changes nothing.
+    /// Adds a revocation until `expires_at`, and for at least the longest lifetime of a token from `reading` on. Adding it
+    /// again has no effect.
     pub fn apply(&self, revocation: Revocation, expires_at: DateTime<Utc>, reading: Reading) {
-        let until = Until { expires_at, steady: reading.monotonic() + KEPT + MARGIN };
+        let expiry = Expiry { expires_at, monotonic: reading.monotonic() + MAX_TOKEN_LIFETIME + CLOCK_MARGIN };
         match revocation {
             Revocation::Session(session) => {
-                self.ended.pin().update_or_insert(session, |known| known.later(until), until);
+                self.ended_sessions.pin().update_or_insert(session, |known| known.later(expiry), expiry);
             }
             Revocation::TokensBefore(user, least) => {
-                let newest = |known: &(Epoch, Until)| (known.0.max(least), known.1.later(until));
-                self.stale.pin().update_or_insert(user, newest, (least, until));
+                let update = |known: &(Epoch, Expiry)| (known.0.max(least), known.1.later(expiry));
+                self.least_epochs.pin().update_or_insert(user, update, (least, expiry));
             }
             Revocation::RoleMap | Revocation::SigningKeys => {}
         }
     }
 
-    /// Whether this session has ended.
-    #[must_use]
+    /// Returns whether the session has ended.
     pub fn has_ended(&self, session: SessionId) -> bool {
-        self.ended.pin().contains_key(&session)
+        self.ended_sessions.pin().contains_key(&session)
     }
 
-    /// Whether the user's roles were assigned anew since tokens of this epoch were issued.
-    #[must_use]
+    /// Returns whether roles were assigned to the user after tokens of this epoch were issued.
     pub fn is_stale(&self, user: UserId, epoch: Epoch) -> bool {
-        self.stale.pin().get(&user).is_some_and(|(least, _)| epoch < *least)
+        self.least_epochs.pin().get(&user).is_some_and(|(least, _)| epoch < *least)
     }
 
-    /// Forgets what no living token can ask about any more.
+    /// Removes the revocations that affect no valid token.
     pub fn sweep(&self, reading: Reading) {
-        self.forget(reading.now);
-        self.ended.pin().retain(|_, until| !until.is_over(reading));
-        self.stale.pin().retain(|_, (_, until)| !until.is_over(reading));
+        self.record_purge(reading.now);
+        self.ended_sessions.pin().retain(|_, expiry| !expiry.has_passed(reading));
+        self.least_epochs.pin().retain(|_, (_, expiry)| !expiry.has_passed(reading));
     }
 
-    /// Notes that revocations which were over before this time are not known here.
-    pub fn forget(&self, before: DateTime<Utc>) {
-        self.forgotten.fetch_max(before.timestamp(), Ordering::SeqCst);
+    /// Records that revocations which expired before this time may be unknown.
+    pub fn record_purge(&self, before: DateTime<Utc>) {
+        self.purged_before.fetch_max(before.timestamp(), Ordering::SeqCst);
     }
 
-    /// Whether a token that expires at this time (in seconds since the epoch) was dead for so long that its revocation may
-    /// be forgotten. Only a clock that was set back brings such a token back to life.
-    #[must_use]
-    pub fn has_forgotten(&self, expires: i64) -> bool {
-        expires <= self.forgotten.load(Ordering::SeqCst)
+    /// Returns whether the revocations of a token that expires at this Unix time may have been purged. Such
+    /// a token is valid only by a clock that was set back.
+    pub fn may_be_purged(&self, expires_at: i64) -> bool {
+        expires_at <= self.purged_before.load(Ordering::SeqCst)
     }
 
-    /// How many revocations are held.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ended.len() + self.stale.len()
-    }
-
-    /// Whether none is held.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Returns the number of revocations.
+    pub fn count(&self) -> usize {
+        self.ended_sessions.len() + self.least_epochs.len()
     }
 }

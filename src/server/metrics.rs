@@ -36,7 +36,7 @@ async fn reject_malformed(request: Request) -> Result<Request> {
 fn render(app: &App) -> Response {
     let gauges = Gauges {
         hashes_waiting: app.passwords.pool.queued(),
-        revocations: app.access.revocations.len(),
+        revocations: app.access.revocations.count(),
         feed_age: app.access.feed.age(app.clock.uptime()),
         pools: app.db.pools(),
     };

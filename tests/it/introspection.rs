@@ -144,7 +144,7 @@ async fn t13_no_token_is_called_inactive_because_the_database_is_away() {
     app.clock.advance(minutes(1));
     let admin = app.admin().await;
     // As after a clock was set back: whether ada's token was revoked is known to the database only.
-    app.app.access.revocations.forget(expires_at);
+    app.app.access.revocations.record_purge(expires_at);
     let form = format!("token={}", ada.token.as_deref().unwrap());
     assert_eq!(send(&admin, &form).await.expect(200)["active"], true);
     app.app.db.close().await;
