@@ -1,4 +1,4 @@
-//! The README's walk prints what the README shows.
+//! The commands of the README's walk, and those of the guide, print what is shown.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{between, read};
-use crate::support::binary::{Server, not_tested};
+use crate::support::binary::{Server, command, not_tested};
 
 /// A block of commands, and the output that the README shows below it.
 #[derive(Default)]
@@ -43,6 +43,21 @@ fn the_walk_prints_what_the_readme_shows() {
     }
 }
 
+#[test]
+fn the_commands_of_the_guide_print_what_it_shows() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(Server::start(directory.path(), &[]).stop().success());
+    let page = read("src/guide/operating.md");
+    let sessions: Vec<_> =
+        page.split("\n```text\n$ vestibule ").skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect();
+    assert!(sessions.len() >= 2, "only {} commands were found", sessions.len());
+    for session in sessions {
+        let (arguments, shown) = session.split_once('\n').unwrap();
+        let output = command(directory.path(), &[]).args(arguments.split(' ')).output().unwrap();
+        assert_eq!(lines(&String::from_utf8(output.stdout).unwrap()), lines(shown), "after vestibule {arguments}");
+    }
+}
+
 fn steps(walk: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut language = None;
@@ -73,6 +88,7 @@ fn lines(text: &str) -> Vec<String> {
         word if word.starts_with("20") && word.ends_with('Z') => "TIME",
         word if word.starts_with("eyJ") => "ACCESS-TOKEN",
         word if word.starts_with("vrt_") => "REFRESH-TOKEN",
+        word if word.len() == 43 => "KEY-ID",
         word if word.ends_with('…') || word.len() > 64 => "CURSOR",
         word if word.starts_with("2591") => "2592000", // seconds, of which some have passed
         _ => "",
