@@ -10,7 +10,6 @@ use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use chrono::{DateTime, Utc};
-use sea_orm::{EntityTrait, QuerySelect};
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +35,7 @@ use crate::{
         secrets::Secrets,
         verified_tokens::VerifiedTokens,
     },
-    values::{password_hash::PasswordHash, role_name::RoleName},
+    values::password_hash::PasswordHash,
 };
 
 /// A running Vestibule.
@@ -129,7 +128,7 @@ impl SecretKeys {
     async fn open(settings: &Settings, db: &Database, now: DateTime<Utc>) -> Result<Self> {
         let tx = db.write_in_background().await?;
         // A lock that every replica takes, so that replicas that start together create one set of keys.
-        role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(&tx).await?;
+        role::Entity::lock_admin(&tx).await?;
         let secrets = Secrets::open(settings, &tx, now).await?;
         let pepper = hmac::Key::new(hmac::HMAC_SHA384, &secrets.find_or_create("pepper").await?);
         let refresh_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("refresh").await?);

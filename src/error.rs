@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use sea_orm::DbErr;
 use tokio::task::JoinError;
 
-use crate::values::Invalid;
+use crate::values::{Invalid, permission::OwnPermission, role_name::RoleName};
 
 /// A result with an error of the service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -54,9 +54,9 @@ pub enum Error {
     #[error("This operation needs a permission that none of your roles grants.")]
     InsufficientPermission {
         /// The missing permission.
-        required: &'static str,
+        required: OwnPermission,
         /// The roles that grant it, sorted.
-        granted_by: Vec<String>,
+        granted_by: Vec<RoleName>,
     },
     /// The change concerns a permission that the caller does not hold.
     #[error("You cannot grant or remove permissions that you do not hold, or change an account or a role that has them.")]

@@ -17,7 +17,7 @@ use crate::{
     app::App,
     domain::{authority::By, caller::Caller, tokens},
     error::Error,
-    values::permission::Permission,
+    values::permission::{OwnPermission, Permission},
 };
 
 /// An access token from `logIn`: a JWT (RFC 9068), verified by the rules of RFC8725. The names beside the scheme are the permission an operation needs.
@@ -71,7 +71,7 @@ fn no_bearer(request: &Request) -> Error {
 impl<P: Permission> Allowed<P> {
     /// The authority on which the domain acts: the caller and the permission. The domain checks both again in its transaction.
     pub fn authority(&self) -> By<'_> {
-        By::Caller(&self.0, P::NAME)
+        By::Caller(&self.0, OwnPermission::of::<P>())
     }
 }
 
@@ -108,7 +108,7 @@ impl<'a, P: Permission> ApiExtractor<'a> for Allowed<P> {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, options: ExtractParamOptions<()>) -> poem::Result<Self> {
         let caller = caller(request, body, options).await?;
-        caller.require(P::NAME).map_err(Problem::from)?;
+        caller.require(OwnPermission::of::<P>()).map_err(Problem::from)?;
         Ok(Self(caller, PhantomData))
     }
 }

@@ -84,7 +84,7 @@ impl From<users::User> for User {
             username: profile.username,
             name: profile.name,
             status: profile.status.into(),
-            roles,
+            roles: roles.into_iter().map(String::from).collect(),
             created_at: Time(profile.created_at),
             updated_at: Time(profile.updated_at),
             last_login_at: profile.last_login_at.map(Time),

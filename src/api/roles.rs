@@ -64,9 +64,9 @@ struct Role {
 impl From<roles::Role> for Role {
     fn from(roles::Role { row, permissions }: roles::Role) -> Self {
         Self {
-            name: row.name,
+            name: row.name.into(),
             description: row.description,
-            permissions,
+            permissions: permissions.into_iter().map(String::from).collect(),
             built_in: row.built_in,
             created_at: Time(row.created_at),
             updated_at: Time(row.updated_at),

@@ -110,7 +110,7 @@ impl Introspection {
             jti: Some(claims.jti),
             token_type: Some("Bearer".into()),
             scope: Some(caller.permissions().join(" ")),
-            roles: Some(claims.roles.clone()),
+            roles: Some(claims.roles.iter().map(ToString::to_string).collect()),
         }
     }
 }
@@ -128,8 +128,8 @@ impl TokensApi {
             subject: claims.sub.into(),
             session_id: claims.sid.into(),
             client_id: claims.client_id.clone(),
-            roles: claims.roles.clone(),
-            permissions: caller.permissions(),
+            roles: claims.roles.iter().map(ToString::to_string).collect(),
+            permissions: caller.permissions().into_iter().map(String::from).collect(),
             issued_at: at(claims.iat),
             expires_at: at(claims.exp),
         }))

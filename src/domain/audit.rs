@@ -21,6 +21,7 @@ use crate::{
     values::{
         ids::{EventId, SessionId, UserId},
         query::SubjectId,
+        role_name::RoleName,
     },
 };
 
@@ -127,8 +128,8 @@ impl Event {
 
     /// Something that was done to a role.
     #[must_use]
-    pub fn on_role(kind: Kind, name: &str) -> Self {
-        Self { subject: Some(("role", name.to_owned(), None)), ..Self::of(kind) }
+    pub fn on_role(kind: Kind, name: &RoleName) -> Self {
+        Self { subject: Some(("role", name.to_string(), None)), ..Self::of(kind) }
     }
 
     /// Something that was done to a signing key.

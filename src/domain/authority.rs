@@ -17,14 +17,18 @@ use crate::{
     },
     error::{Error, Result},
     live::{database::Transaction, role_map::RoleMap},
-    values::{ids::UserId, permission::Grants, role_name::RoleName},
+    values::{
+        ids::UserId,
+        permission::{Grants, OwnPermission},
+        role_name::RoleName,
+    },
 };
 
 /// The authority on which a change is requested.
 #[derive(Clone, Copy)]
 pub enum By<'a> {
     /// A signed-in caller, and the permission that allows the operation.
-    Caller(&'a Caller, &'static str),
+    Caller(&'a Caller, OwnPermission),
     /// The operator, who runs a command on the server.
     Operator,
 }
@@ -41,8 +45,8 @@ pub(super) struct Authority {
 /// access matrix show it.
 #[derive(Debug, Clone, Copy)]
 pub struct ExtraPermission {
-    /// The permission's name.
-    pub name: &'static str,
+    /// The permission.
+    pub permission: OwnPermission,
     /// The cases, as they follow "Needs the permission".
     pub case: &'static str,
 }
@@ -87,28 +91,27 @@ impl Authority {
     }
 
     /// Fails with [`Error::EscalationDenied`] unless the authority holds every permission that these roles grant.
-    pub(super) fn must_hold(&self, roles: &[String]) -> Result<()> {
+    pub(super) fn must_hold(&self, roles: &[RoleName]) -> Result<()> {
         self.must_cover(&self.role_map.grants(roles))
     }
 
     /// Fails with [`Error::InsufficientPermission`] unless the authority holds `permission`.
-    pub(super) fn require(&self, permission: &'static str) -> Result<()> {
-        if self.grants.contains(permission) { Ok(()) } else { Err(self.role_map.insufficient_permission(permission)) }
+    pub(super) fn require(&self, permission: OwnPermission) -> Result<()> {
+        if self.grants.contains(permission.as_str()) { Ok(()) } else { Err(self.role_map.insufficient_permission(permission)) }
     }
 }
 
 /// Locks the row of the administrator's role, so that only one transaction at a time can take an administrator away. A
 /// transaction takes this lock before it locks any user's row; otherwise two of them could wait for each other.
 pub(super) async fn lock_administration(tx: &Transaction) -> Result<()> {
-    role::Entity::find_by_id(RoleName::ADMIN).lock_exclusive().one(tx).await?;
-    Ok(())
+    Ok(role::Entity::lock_admin(tx).await?)
 }
 
 /// Fails with [`Error::LastAdmin`] if this transaction took the last active administrator away: an account that held the roles
 /// `lost`. The transaction must hold [`lock_administration`]; otherwise two administrators could remove each other at once.
-pub(super) async fn keep_an_administrator(tx: &Transaction, lost: &[String]) -> Result<()> {
+pub(super) async fn keep_an_administrator(tx: &Transaction, lost: &[RoleName]) -> Result<()> {
     // An installation that had no administrator before may go on without one.
-    let was_administrator = lost.iter().any(|role| role == RoleName::ADMIN);
+    let was_administrator = lost.iter().any(|role| role.as_str() == RoleName::ADMIN);
     if was_administrator && !any_administrator(tx).await? { Err(Error::LastAdmin) } else { Ok(()) }
 }
 

@@ -17,6 +17,8 @@ use crate::{
     values::{
         claims::Claims,
         ids::{SessionId, UserId},
+        permission::{OwnPermission, PermissionName},
+        role_name::RoleName,
     },
 };
 
@@ -48,13 +50,13 @@ impl Caller {
     }
 
     /// Fails with [`Error::InsufficientPermission`] unless one of the caller's roles grants `permission`.
-    pub fn require(&self, permission: &'static str) -> Result<()> {
+    pub fn require(&self, permission: OwnPermission) -> Result<()> {
         self.roles.require(&self.claims.roles, permission)
     }
 
     /// Returns the names of all permissions that the caller's roles grant. For the built-in administrator, these are Vestibule's
     /// own permissions and those that any role grants.
-    pub fn permissions(&self) -> Vec<String> {
+    pub fn permissions(&self) -> Vec<PermissionName> {
         self.roles.permissions(&self.claims.roles)
     }
 }
@@ -64,7 +66,7 @@ pub struct CurrentUser {
     /// The user's row.
     pub user: user::Model,
     /// The names of the roles that the user holds, sorted.
-    pub roles: Vec<String>,
+    pub roles: Vec<RoleName>,
 }
 
 impl Caller {

@@ -40,6 +40,7 @@ use crate::{
         counters::Serial,
         ids::SessionId,
         refresh_token::{MAC_LEN, RefreshToken},
+        role_name::RoleName,
     },
 };
 
@@ -63,7 +64,7 @@ pub(super) fn issue_tokens(
     app: &App,
     now: DateTime<Utc>,
     user: &user::Model,
-    roles: Vec<String>,
+    roles: Vec<RoleName>,
     session: &session::Model,
 ) -> Result<IssuedTokens> {
     Ok(IssuedTokens {
@@ -107,7 +108,7 @@ pub(super) async fn session_of(app: &App, presented: &str) -> Result<Option<(ses
 /// The outcome for a genuine token.
 enum Rotation {
     /// The token is good. The session holds its present serial.
-    Accepted { now: DateTime<Utc>, user: Box<user::Model>, roles: Vec<String>, session: Box<session::Model> },
+    Accepted { now: DateTime<Utc>, user: Box<user::Model>, roles: Vec<RoleName>, session: Box<session::Model> },
     /// The session has ended.
     SessionEnded,
     /// The token was spent already, or was not issued yet. The event says which.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, SqlErr,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, SqlErr,
 };
 use serde_json::json;
 
@@ -33,7 +33,7 @@ pub struct Role {
     /// What the row says.
     pub row: role::Model,
     /// The names of the permissions, sorted.
-    pub permissions: Vec<String>,
+    pub permissions: Vec<PermissionName>,
 }
 
 /// What a role is to be.
@@ -50,9 +50,9 @@ impl Draft {
     ///
     /// # Errors
     /// A fault of `/permissions/N` for each that misspells one of Vestibule's own and is not among those `held` already.
-    fn permissions(&self, held: &[String]) -> Result<BTreeSet<PermissionName>> {
+    fn permissions(&self, held: &[PermissionName]) -> Result<BTreeSet<PermissionName>> {
         let fault = |(at, name): (usize, &PermissionName)| {
-            let nearest = name.suggestion().filter(|_| !held.iter().any(|it| it == name.as_str()))?;
+            let nearest = name.suggestion().filter(|_| !held.contains(name))?;
             let detail = format!("Vestibule has no such permission. The nearest one is {nearest}.");
             Some(Fault::at(format!("/permissions/{at}"), Invalid::new("unknown_permission", detail)))
         };
@@ -69,10 +69,10 @@ pub async fn list(app: &App, paging: &Paging) -> Result<Slice<Role>> {
     const LIST: &str = "roles";
     let db = app.db.read();
     let mut query = role::Entity::find().order_by_asc(role::COLUMN.name).limit(paging.rows());
-    if let Some(name) = paging.position::<String>(app, LIST)? {
+    if let Some(name) = paging.position::<RoleName>(app, LIST)? {
         query = query.filter(role::COLUMN.name.gt(name));
     }
-    let page = paging.slice(app, LIST, query.all(db).await?, |it| it.name.clone());
+    let page = paging.slice(app, LIST, query.all(db).await?, |role| role.name.clone());
     let map = RoleMap::load(db).await?;
     Ok(page.map(|row| with_permissions(row, &map)))
 }
@@ -83,7 +83,7 @@ pub async fn list(app: &App, paging: &Paging) -> Result<Slice<Role>> {
 /// [`Error::NotFound`].
 pub async fn read(app: &App, name: &RoleName) -> Result<Role> {
     let db = app.db.read();
-    let row = role::Entity::find_by_id(name.as_str()).one(db).await?.ok_or(Error::NotFound(Missing::Role))?;
+    let row = role::Entity::find_by_id(name.clone()).one(db).await?.ok_or(Error::NotFound(Missing::Role))?;
     Ok(with_permissions(row, &RoleMap::load(db).await?))
 }
 
@@ -101,7 +101,7 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
     authority.must_cover(&Grants::Listed(permissions.clone()))?;
     let now = app.clock.now();
     let row = role::ActiveModel {
-        name: Set(name.to_string()),
+        name: Set(name.clone()),
         description: Set(draft.description.map(String::from)),
         built_in: Set(false),
         created_at: Set(now),
@@ -115,9 +115,9 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
     if role::Entity::find().count(&tx).await? > RoleName::MOST as u64 {
         return Err(Error::TooManyRoles);
     }
-    let permissions = grant(&tx, name, permissions).await?;
+    let permissions = set_permissions(&tx, name, permissions).await?;
     let details = json!({ "description": row.description, "permissions": permissions });
-    let event = Event::on_role(Kind::RoleCreated, name.as_str()).with(details);
+    let event = Event::on_role(Kind::RoleCreated, name).with(details);
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
     revocations::roles_changed().commit(app, tx).await?;
     Ok(Role { row, permissions })
@@ -129,22 +129,22 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
 /// # Errors
 /// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::EscalationDenied`], or a fault of `/name` or `/permissions`.
 pub async fn replace(app: &App, by: By<'_>, name: &RoleName, stated: Option<&RoleName>, draft: Draft) -> Result<Role> {
-    if stated.is_some_and(|it| it != name) {
+    if stated.is_some_and(|stated| stated != name) {
         let detail = "A role cannot be renamed: leave the name out, or send the present one.";
         return Err(Fault::at("/name", Invalid::new("not_allowed", detail)).into());
     }
     let (tx, authority) = by.begin(app).await?;
-    let (row, before) = editable(&tx, name).await?;
-    let permissions = draft.permissions(&before.0)?;
-    authority.must_cover(&before.grants().union(Grants::Listed(permissions.clone())))?;
+    let Role { row, permissions: before } = editable(&tx, name).await?;
+    let permissions = draft.permissions(&before)?;
+    authority.must_cover(&before.iter().chain(&permissions).cloned().collect())?;
     let now = app.clock.now();
-    let was = json!({ "description": row.description, "permissions": before.0 });
+    let was = json!({ "description": row.description, "permissions": before });
     let mut row = row.into_active_model();
     row.description = Set(draft.description.map(String::from));
     row.updated_at = Set(now);
     let row = row.update(&tx).await?;
-    let permissions = grant(&tx, name, permissions).await?;
-    let event = Event::on_role(Kind::RoleReplaced, name.as_str()).with(json!({
+    let permissions = set_permissions(&tx, name, permissions).await?;
+    let event = Event::on_role(Kind::RoleReplaced, name).with(json!({
         "before": was,
         "after": { "description": row.description, "permissions": permissions },
     }));
@@ -159,38 +159,32 @@ pub async fn replace(app: &App, by: By<'_>, name: &RoleName, stated: Option<&Rol
 /// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::RoleInUse`], [`Error::EscalationDenied`].
 pub async fn delete(app: &App, by: By<'_>, name: &RoleName) -> Result<()> {
     let (tx, authority) = by.begin(app).await?;
-    let (row, before) = editable(&tx, name).await?;
-    authority.must_cover(&before.grants())?;
-    if user_role::Entity::find().filter(user_role::COLUMN.role.eq(name.as_str())).count(&tx).await? > 0 {
+    let Role { row, permissions } = editable(&tx, name).await?;
+    authority.must_cover(&permissions.iter().cloned().collect())?;
+    if user_role::Entity::find().filter(user_role::COLUMN.role.eq(name.clone())).count(&tx).await? > 0 {
         return Err(Error::RoleInUse);
     }
     row.delete(&tx).await?;
-    let event = Event::on_role(Kind::RoleDeleted, name.as_str()).with(json!({ "permissions": before.0 }));
+    let event = Event::on_role(Kind::RoleDeleted, name).with(json!({ "permissions": permissions }));
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
     revocations::roles_changed().commit(app, tx).await
 }
 
-/// What a role grants before it is edited.
-struct Before(Vec<String>);
-
-impl Before {
-    fn grants(&self) -> Grants {
-        self.0.iter().filter_map(|it| it.parse().ok()).collect()
-    }
-}
-
-/// A role that may be edited, and what it grants.
-async fn editable(tx: &Transaction, name: &RoleName) -> Result<(role::Model, Before)> {
-    let row = role::Entity::find_by_id(name.as_str()).one(tx).await?.ok_or(Error::NotFound(Missing::Role))?;
+/// Returns a role that may be edited, with its permissions.
+async fn editable(tx: &Transaction, name: &RoleName) -> Result<Role> {
+    let row = role::Entity::find_by_id(name.clone()).one(tx).await?.ok_or(Error::NotFound(Missing::Role))?;
     if row.built_in {
         return Err(Error::RoleBuiltIn);
     }
-    let role = with_permissions(row, &RoleMap::load(tx).await?);
-    Ok((role.row, Before(role.permissions)))
+    Ok(with_permissions(row, &RoleMap::load(tx).await?))
 }
 
-/// Makes a role grant exactly these permissions; gives their names, sorted.
-async fn grant(tx: &Transaction, name: &RoleName, permissions: BTreeSet<PermissionName>) -> Result<Vec<String>> {
-    role_permission::replace(tx, name.as_str(), permissions.iter().map(ToString::to_string)).await?;
-    Ok(permissions.into_iter().map(String::from).collect())
+/// Makes a role grant exactly these permissions, and returns them sorted.
+async fn set_permissions(
+    tx: &Transaction,
+    name: &RoleName,
+    permissions: BTreeSet<PermissionName>,
+) -> Result<Vec<PermissionName>> {
+    role_permission::replace(tx, name, permissions.iter().cloned()).await?;
+    Ok(permissions.into_iter().collect())
 }

@@ -20,6 +20,7 @@ use crate::{
     values::{
         claims::{Audience, Claims},
         json,
+        role_name::RoleName,
     },
 };
 
@@ -56,7 +57,7 @@ pub fn issue(
     app: &App,
     now: DateTime<Utc>,
     user: &user::Model,
-    roles: Vec<String>,
+    roles: Vec<RoleName>,
     session: &session::Model,
 ) -> Result<AccessToken> {
     let settings = &app.settings;

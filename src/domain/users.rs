@@ -25,7 +25,7 @@ use crate::{
         identifier::Identifier,
         ids::UserId,
         password::NewPassword,
-        permission::{AssignRoles, Permission},
+        permission::{AssignRoles, OwnPermission},
         revision::IfMatch,
         role_name::RoleName,
     },
@@ -88,12 +88,13 @@ pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
 }
 
 /// What the roles of a new account require.
-pub const GIVING_ROLES: ExtraPermission = ExtraPermission { name: AssignRoles::NAME, case: "for any role but `user`" };
+pub const GIVING_ROLES: ExtraPermission =
+    ExtraPermission { permission: OwnPermission::of::<AssignRoles>(), case: "for any role but `user`" };
 
 /// Returns the roles of a new account, if the authority may give them.
-async fn may_give(authority: &Authority, tx: &Transaction, roles: &[RoleName]) -> Result<Vec<String>> {
+async fn may_give(authority: &Authority, tx: &Transaction, roles: &[RoleName]) -> Result<Vec<RoleName>> {
     if roles.iter().any(|role| role.as_str() != RoleName::USER) {
-        authority.require(GIVING_ROLES.name)?;
+        authority.require(GIVING_ROLES.permission)?;
     }
     let roles = existing(tx, roles).await?;
     authority.must_hold(&roles)?;
@@ -212,7 +213,7 @@ pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 
 /// Locks the user to act on, and returns the user with their roles. Fails with [`Error::EscalationDenied`] unless the authority
 /// holds every permission that the user holds.
-async fn target(tx: &Transaction, authority: &Authority, id: UserId) -> Result<(user::Model, Vec<String>)> {
+async fn target(tx: &Transaction, authority: &Authority, id: UserId) -> Result<(user::Model, Vec<RoleName>)> {
     let user = user::Entity::locked(tx, id).await?.ok_or(Error::NotFound(Missing::User))?;
     let roles = user_role::Entity::of(tx, id).await?;
     authority.must_hold(&roles)?;
@@ -220,13 +221,13 @@ async fn target(tx: &Transaction, authority: &Authority, id: UserId) -> Result<(
 }
 
 /// Returns the names, sorted and once each. Each role that does not exist is a fault of `/roles/N`.
-async fn existing(tx: &Transaction, names: &[RoleName]) -> Result<Vec<String>> {
+async fn existing(tx: &Transaction, names: &[RoleName]) -> Result<Vec<RoleName>> {
     let known = role::Entity::names(tx).await?;
-    let unknown = names.iter().enumerate().filter(|(_, name)| !known.contains(name.as_str()));
+    let unknown = names.iter().enumerate().filter(|(_, name)| !known.contains(*name));
     let fault = |(index, _)| Fault::at(format!("/roles/{index}"), Invalid::new("unknown_role", "There is no such role."));
     let faults: Vec<_> = unknown.map(fault).collect();
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    Ok(names.iter().map(ToString::to_string).collect::<BTreeSet<_>>().into_iter().collect())
+    Ok(names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect())
 }

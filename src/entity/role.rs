@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use sea_orm::entity::prelude::*;
+use sea_orm::{QuerySelect, entity::prelude::*};
+
+use crate::values::role_name::RoleName;
 
 /// A role. The built-in ones, `admin` and `user`, come with the first migration and never go.
 #[sea_orm::model]
@@ -11,7 +13,7 @@ use sea_orm::entity::prelude::*;
 #[sea_orm(table_name = "roles")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub name: String,
+    pub name: RoleName,
     pub description: Option<String>,
     pub built_in: bool,
     pub created_at: DateTime<Utc>,
@@ -25,11 +27,13 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
-    /// The names of all roles.
-    ///
-    /// # Errors
-    /// Whatever the database says.
-    pub async fn names<C: ConnectionTrait>(conn: &C) -> Result<BTreeSet<String>, DbErr> {
+    /// Returns the names of all roles.
+    pub async fn names<C: ConnectionTrait>(conn: &C) -> Result<BTreeSet<RoleName>, DbErr> {
         Ok(Self::find().all(conn).await?.into_iter().map(|role| role.name).collect())
+    }
+
+    /// Locks the row of the built-in role `admin` until the transaction ends.
+    pub async fn lock_admin(tx: &impl ConnectionTrait) -> Result<(), DbErr> {
+        Self::find_by_id(RoleName::admin()).lock_exclusive().one(tx).await.map(drop)
     }
 }

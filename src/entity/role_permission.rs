@@ -1,8 +1,10 @@
-//! What each role grants.
+//! The permissions that each role grants.
 
-use sea_orm::ActiveValue::Set;
-use sea_orm::entity::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{ActiveValue::Set, entity::prelude::*};
+
+use crate::values::{permission::PermissionName, role_name::RoleName};
 
 /// A permission that a role grants.
 #[sea_orm::model]
@@ -10,20 +12,17 @@ use std::collections::{BTreeMap, BTreeSet};
 #[sea_orm(table_name = "role_permissions")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub role: String,
+    pub role: RoleName,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub permission: String,
+    pub permission: PermissionName,
     #[sea_orm(belongs_to, from = "role", to = "name", relation_enum = "Grantor")]
     pub grantor: BelongsTo<super::role::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Every role that grants something, with what it grants. `admin` is not among them: it grants everything.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn all<C: ConnectionTrait>(conn: &C) -> Result<BTreeMap<String, BTreeSet<String>>, DbErr> {
+/// Returns every role that has rows here, with its permissions. The role `admin` has none: it grants every permission.
+pub async fn all<C: ConnectionTrait>(conn: &C) -> Result<BTreeMap<RoleName, BTreeSet<PermissionName>>, DbErr> {
     let mut granted = BTreeMap::<_, BTreeSet<_>>::new();
     for row in Entity::find().all(conn).await? {
         granted.entry(row.role).or_default().insert(row.permission);
@@ -32,12 +31,14 @@ pub async fn all<C: ConnectionTrait>(conn: &C) -> Result<BTreeMap<String, BTreeS
 }
 
 /// Makes a role grant exactly these permissions.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn replace(tx: &impl ConnectionTrait, role: &str, permissions: impl Iterator<Item = String>) -> Result<(), DbErr> {
-    let rows: Vec<_> = permissions.map(|it| ActiveModel { role: Set(role.to_owned()), permission: Set(it) }).collect();
-    Entity::delete_many().filter(COLUMN.role.eq(role)).exec(tx).await?;
+pub async fn replace(
+    tx: &impl ConnectionTrait,
+    role: &RoleName,
+    permissions: impl IntoIterator<Item = PermissionName>,
+) -> Result<(), DbErr> {
+    let row = |permission| ActiveModel { role: Set(role.clone()), permission: Set(permission) };
+    let rows: Vec<_> = permissions.into_iter().map(row).collect();
+    Entity::delete_many().filter(COLUMN.role.eq(role.clone())).exec(tx).await?;
     Entity::insert_many(rows).exec_without_returning(tx).await?;
     Ok(())
 }

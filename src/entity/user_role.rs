@@ -1,9 +1,13 @@
-//! Which users hold which roles.
+//! The roles that each user holds.
 
-use crate::values::ids::UserId;
-use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue::Set, QueryOrder};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use sea_orm::{ActiveValue::Set, QueryOrder, entity::prelude::*};
+
+use crate::values::{ids::UserId, role_name::RoleName};
 
 /// A role that a user holds.
 #[sea_orm::model]
@@ -13,7 +17,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub role: String,
+    pub role: RoleName,
     #[sea_orm(belongs_to, from = "user_id", to = "id")]
     pub holder: BelongsTo<super::user::Entity>,
     #[sea_orm(belongs_to, from = "role", to = "name")]
@@ -23,22 +27,16 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
-    /// The names of the roles a user holds, sorted by their bytes.
-    ///
-    /// # Errors
-    /// Whatever the database says.
-    pub async fn of<C: ConnectionTrait>(conn: &C, user_id: UserId) -> Result<Vec<String>, DbErr> {
+    /// Returns the names of the roles that a user holds, sorted by their bytes.
+    pub async fn of<C: ConnectionTrait>(conn: &C, user_id: UserId) -> Result<Vec<RoleName>, DbErr> {
         Ok(Self::of_each(conn, [user_id]).await?.remove(&user_id).unwrap_or_default())
     }
 
-    /// The same for many users in one query. Who holds no role is not in the answer.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Does the same for many users in one query. A user without roles is missing from the map.
     pub async fn of_each<C: ConnectionTrait>(
         conn: &C,
         user_ids: impl IntoIterator<Item = UserId>,
-    ) -> Result<BTreeMap<UserId, Vec<String>>, DbErr> {
+    ) -> Result<BTreeMap<UserId, Vec<RoleName>>, DbErr> {
         let rows = Self::find().filter(COLUMN.user_id.is_in(user_ids)).order_by_asc(COLUMN.role).all(conn).await?;
         let mut roles = BTreeMap::<_, Vec<_>>::new();
         for row in rows {
@@ -48,16 +46,14 @@ impl Entity {
     }
 }
 
-/// Makes a user hold exactly these roles. A role that is named twice counts once.
-///
-/// # Errors
-/// A foreign key violation when one of the roles or the user does not exist; else whatever the database says.
+/// Makes a user hold exactly these roles. A role that is named twice counts once. Fails with a violation of a foreign key if the
+/// user or one of the roles does not exist.
 pub async fn replace(
     tx: &impl ConnectionTrait,
     user_id: UserId,
-    roles: impl IntoIterator<Item: AsRef<str>>,
+    roles: impl IntoIterator<Item: Borrow<RoleName>>,
 ) -> Result<(), DbErr> {
-    let roles: BTreeSet<_> = roles.into_iter().map(|role| role.as_ref().to_owned()).collect();
+    let roles: BTreeSet<_> = roles.into_iter().map(|role| role.borrow().clone()).collect();
     let rows = roles.into_iter().map(|role| ActiveModel { user_id: Set(user_id), role: Set(role) });
     Entity::delete_many().filter(COLUMN.user_id.eq(user_id)).exec(tx).await?;
     Entity::insert_many(rows).exec_without_returning(tx).await?;

@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
-use crate::values::ids::UserId;
+use crate::values::{ids::UserId, permission::OwnPermission};
 
 /// The most different denials kept between two writes to the audit trail. Others are dropped, and each is logged.
 const MAX_DENIALS: usize = 10_000;
@@ -22,7 +22,7 @@ pub struct Denial {
     /// The operation's id in the contract.
     pub operation: &'static str,
     /// The permission that the caller lacks.
-    pub permission: &'static str,
+    pub permission: OwnPermission,
     /// The start of the minute.
     pub minute: DateTime<Utc>,
 }
@@ -64,13 +64,14 @@ impl Denials {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::permission::ReadUsers;
 
     #[test]
     fn denials_of_one_caller_are_counted_together_whatever_the_address() {
         let denials = Denials::default();
         let now = DateTime::UNIX_EPOCH;
         let user = UserId::new(now);
-        let denial = |minute| Denial { user, operation: "listUsers", permission: "users:read", minute };
+        let denial = |minute| Denial { user, operation: "listUsers", permission: OwnPermission::of::<ReadUsers>(), minute };
         for last in 1..=200 {
             denials.count(denial(now + TimeDelta::milliseconds(100)), Some([192, 0, 2, last].into()));
         }

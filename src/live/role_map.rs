@@ -8,62 +8,59 @@ use crate::{
     entity::role_permission,
     error::Error,
     values::{
-        permission::{self, Grants, PermissionName},
+        permission::{Grants, OwnPermission, PermissionName},
         role_name::RoleName,
     },
 };
 
 /// The permissions of each role. A role that is not in the map grants nothing.
 #[derive(Debug, Default)]
-pub struct RoleMap(BTreeMap<String, Grants>);
+pub struct RoleMap(BTreeMap<RoleName, Grants>);
 
 impl RoleMap {
     /// Loads the map. The built-in role `admin` grants every permission, whatever the rows contain.
     pub async fn load(db: &impl ConnectionTrait) -> Result<Self, DbErr> {
-        let rows = role_permission::all(db).await?;
-        let grants = |names: BTreeSet<String>| {
-            Grants::Listed(names.iter().filter_map(|name| name.parse::<PermissionName>().ok()).collect())
-        };
-        let mut map: BTreeMap<_, _> = rows.into_iter().map(|(role, names)| (role, grants(names))).collect();
-        map.insert(RoleName::ADMIN.to_owned(), Grants::All);
+        let rows = role_permission::all(db).await?.into_iter();
+        let mut map: BTreeMap<_, _> = rows.map(|(role, permissions)| (role, Grants::Listed(permissions))).collect();
+        map.insert(RoleName::admin(), Grants::All);
         Ok(Self(map))
     }
 
     /// Returns whether one of `roles` grants `permission`.
-    pub fn allows(&self, roles: &[String], permission: &str) -> bool {
-        roles.iter().filter_map(|role| self.0.get(role)).any(|grants| grants.contains(permission))
+    pub fn allows(&self, roles: &[RoleName], permission: OwnPermission) -> bool {
+        roles.iter().filter_map(|role| self.0.get(role)).any(|grants| grants.contains(permission.as_str()))
     }
 
     /// Fails with [`Error::InsufficientPermission`] unless one of `roles` grants `permission`.
-    pub fn require(&self, roles: &[String], permission: &'static str) -> Result<(), Error> {
+    pub fn require(&self, roles: &[RoleName], permission: OwnPermission) -> Result<(), Error> {
         if self.allows(roles, permission) { Ok(()) } else { Err(self.insufficient_permission(permission)) }
     }
 
     /// Returns the error for a caller without `permission`. It names the roles that grant it.
-    pub fn insufficient_permission(&self, permission: &'static str) -> Error {
+    pub fn insufficient_permission(&self, permission: OwnPermission) -> Error {
         Error::InsufficientPermission { required: permission, granted_by: self.roles_granting(permission) }
     }
 
     /// Returns all permissions that `roles` grant.
-    pub fn grants(&self, roles: &[String]) -> Grants {
+    pub fn grants(&self, roles: &[RoleName]) -> Grants {
         roles.iter().filter_map(|role| self.0.get(role)).cloned().fold(Grants::none(), Grants::union)
     }
 
     /// Returns the roles that grant `permission`, sorted. Older databases may hold more roles than the limit; the rest is left
     /// out.
-    fn roles_granting(&self, permission: &str) -> Vec<String> {
-        let granting = self.0.iter().filter(|(_, grants)| grants.contains(permission));
+    fn roles_granting(&self, permission: OwnPermission) -> Vec<RoleName> {
+        let granting = self.0.iter().filter(|(_, grants)| grants.contains(permission.as_str()));
         granting.map(|(role, _)| role.clone()).take(RoleName::MOST).collect()
     }
 
     /// Returns the names of all permissions that `roles` grant, sorted. A role that grants every permission grants those of
     /// Vestibule and those that other roles list.
-    pub fn permissions(&self, roles: &[String]) -> Vec<String> {
+    pub fn permissions(&self, roles: &[RoleName]) -> Vec<PermissionName> {
         match self.grants(roles) {
-            Grants::Listed(names) => names.into_iter().map(String::from).collect(),
+            Grants::Listed(names) => names.into_iter().collect(),
             Grants::All => {
-                let built_in = permission::ALL.iter().map(|(name, _)| (*name).to_owned());
-                built_in.chain(self.listed().map(ToString::to_string)).collect::<BTreeSet<_>>().into_iter().collect()
+                let own = OwnPermission::all().map(PermissionName::from);
+                own.chain(self.listed().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
             }
         }
     }

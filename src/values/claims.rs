@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     counters::Epoch,
     ids::{SessionId, UserId},
+    role_name::RoleName,
 };
 
 /// The claims of an access token. Every member is required and has exactly this JSON type.
@@ -28,7 +29,7 @@ pub struct Claims {
     /// When the token expires, in seconds since 1970.
     pub exp: i64,
     /// The names of the user's roles when the token was issued.
-    pub roles: Vec<String>,
+    pub roles: Vec<RoleName>,
     /// The user's epoch when the token was issued. A newer epoch makes the token stale.
     pub epoch: Epoch,
 }

@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
+use sea_orm::{DbErr, DeriveValueType, TryFromU64};
+use serde::Serialize;
+
 use super::{Invalid, characters::first_disallowed, string_newtype::string_newtype};
 
 /// One of Vestibule's own permissions, as a type that guards name in a handler's signature.
@@ -45,11 +48,48 @@ permissions! {
     IntrospectTokens, "tokens:introspect", "Check whether an access token is valid.";
 }
 
+/// One of Vestibule's own permissions, as a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct OwnPermission(&'static str);
+
+impl OwnPermission {
+    /// Returns the permission that the type `P` names.
+    pub const fn of<P: Permission>() -> Self {
+        Self(P::NAME)
+    }
+
+    /// Returns all of Vestibule's own permissions.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ALL.iter().map(|(name, _)| Self(name))
+    }
+
+    /// Returns the name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl From<OwnPermission> for PermissionName {
+    fn from(permission: OwnPermission) -> Self {
+        Self(permission.0.to_owned())
+    }
+}
+
 /// The name of a permission, Vestibule's own or an application's: `word:word`, each word of `[a-z0-9._-]`, at most 64 characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A name from the database was checked when it was written, and is not checked again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeriveValueType)]
+#[serde(transparent)]
 pub struct PermissionName(String);
 
 string_newtype!(PermissionName);
+
+// SeaORM requires this of every primary key; only numbers can support it.
+impl TryFromU64 for PermissionName {
+    fn try_from_u64(_: u64) -> Result<Self, DbErr> {
+        Err(DbErr::ConvertFromU64("PermissionName"))
+    }
+}
 
 impl FromStr for PermissionName {
     type Err = Invalid;

@@ -2,10 +2,15 @@
 
 use std::str::FromStr;
 
+use sea_orm::{DbErr, DeriveValueType, TryFromU64};
+use serde::{Deserialize, Serialize};
+
 use super::{Invalid, characters::first_disallowed, string_newtype::string_newtype};
 
-/// The name of a role, as in tokens and paths: 2 to 32 characters of `[a-z0-9_-]`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The name of a role, as in tokens and paths: 2 to 32 characters of `[a-z0-9_-]`. A name from the database or from the claims
+/// of a token was checked when it was written, and is not checked again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, DeriveValueType)]
+#[serde(transparent)]
 pub struct RoleName(String);
 
 string_newtype!(RoleName);
@@ -28,6 +33,13 @@ impl RoleName {
     /// The name [`RoleName::USER`].
     pub fn user() -> Self {
         Self(Self::USER.to_owned())
+    }
+}
+
+// SeaORM requires this of every primary key; only numbers can support it.
+impl TryFromU64 for RoleName {
+    fn try_from_u64(_: u64) -> Result<Self, DbErr> {
+        Err(DbErr::ConvertFromU64("RoleName"))
     }
 }
 

@@ -37,13 +37,16 @@ async fn however_many_faults_there_are_a_hundred_are_listed() {
 async fn add_roles(app: &TestApp, count: usize) {
     let now = chrono::DateTime::UNIX_EPOCH;
     let roles = words(count).map(|name| role::ActiveModel {
-        name: Set(name),
+        name: Set(name.parse().unwrap()),
         description: Set(None),
         built_in: Set(false),
         created_at: Set(now),
         updated_at: Set(now),
     });
-    let granted = words(count).map(|name| role_permission::ActiveModel { role: Set(name), permission: Set("users:read".into()) });
+    let granted = words(count).map(|name| role_permission::ActiveModel {
+        role: Set(name.parse().unwrap()),
+        permission: Set("users:read".parse().unwrap()),
+    });
     let tx = app.app.db.write().await.unwrap();
     role::Entity::insert_many(roles).exec_without_returning(&tx).await.unwrap();
     role_permission::Entity::insert_many(granted).exec_without_returning(&tx).await.unwrap();

@@ -59,7 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What the database says of everybody and every role.
 struct World {
-    people: BTreeMap<UserId, (Status, Vec<String>)>,
+    people: BTreeMap<UserId, (Status, Vec<RoleName>)>,
     map: RoleMap,
 }
 
@@ -78,13 +78,13 @@ impl World {
     }
 
     fn of_roles(&self, roles: &[&str]) -> Grants {
-        self.map.grants(&roles.iter().map(ToString::to_string).collect::<Vec<_>>())
+        self.map.grants(&roles.iter().map(|role| role.parse().unwrap()).collect::<Vec<_>>())
     }
 
     fn administrators(&self) -> usize {
         self.people
             .values()
-            .filter(|(status, roles)| *status == Status::Active && roles.iter().any(|it| it == RoleName::ADMIN))
+            .filter(|(status, roles)| *status == Status::Active && roles.iter().any(|role| *role == RoleName::admin()))
             .count()
     }
 }

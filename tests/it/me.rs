@@ -3,6 +3,7 @@
 use poem::{Body, http::Method};
 use rstest::rstest;
 use serde_json::{Value, json};
+use vestibule::{entity::user_role, values::role_name::RoleName};
 
 use crate::{
     accounts::NOT_YOURS,
@@ -301,7 +302,7 @@ async fn the_last_administrator_stays() {
 
     let second = app.register("grace").await;
     let tx = app.app.db.write().await.unwrap();
-    vestibule::entity::user_role::replace(&tx, second, ["admin"]).await.unwrap();
+    user_role::replace(&tx, second, [RoleName::admin()]).await.unwrap();
     tx.commit().await.unwrap();
     admin.delete("/v1/me", proof).await.expect(204);
 }

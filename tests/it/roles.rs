@@ -117,8 +117,8 @@ async fn a_misspelt_permission_of_our_own_is_refused_with_the_nearest() {
 
     // A role that holds one already, from before they were refused, keeps it and can be edited.
     let tx = app.app.db.write().await.unwrap();
-    let held = ["user:read".to_owned()];
-    vestibule::entity::role_permission::replace(&tx, "clerk", held.into_iter()).await.unwrap();
+    let held = ["user:read".parse().unwrap()];
+    vestibule::entity::role_permission::replace(&tx, &"clerk".parse().unwrap(), held).await.unwrap();
     tx.commit().await.unwrap();
     let put = async |permissions: &[&str]| admin.put("/v1/roles/clerk", json!({ "permissions": permissions })).await;
     let refused = assert_problem!(put(&["user:read", "user:write"]).await, 422, "validation_failed");

@@ -41,7 +41,8 @@ impl<E: Codes> ApiResponse for DeclaredProblem<E> {
     /// One placeholder for each code and each extra permission. The contract replaces them: see [`Declared`].
     fn meta() -> MetaResponses {
         let codes = E::CODES.iter().map(|code| placeholder(code.name(), Some(code.status()), None));
-        let extra = E::EXTRA_PERMISSIONS.iter().map(|extra| placeholder(extra.name, None, Some(extra.case.to_owned())));
+        let extra =
+            E::EXTRA_PERMISSIONS.iter().map(|extra| placeholder(extra.permission.as_str(), None, Some(extra.case.to_owned())));
         MetaResponses { responses: codes.chain(extra).collect() }
     }
 

@@ -11,7 +11,10 @@ use poem::{
 use poem_openapi::{Object, types::ToJSON};
 
 use super::codes::Code;
-use crate::error::{Error, Fault, Location, Missing, Unready};
+use crate::{
+    error::{Error, Fault, Location, Missing, Unready},
+    values::{permission::OwnPermission, role_name::RoleName},
+};
 
 /// The protection space that every challenge names (RFC 9110 section 11.5).
 const REALM: &str = "vestibule";
@@ -76,7 +79,7 @@ pub struct Problem {
     pub code: Code,
     detail: Cow<'static, str>,
     errors: Vec<Fault>,
-    lacking: Option<Box<(&'static str, Vec<String>)>>,
+    lacking: Option<Box<(OwnPermission, Vec<RoleName>)>>,
     retry_after: Option<Duration>,
     allow: Option<String>,
     cause: Option<Arc<anyhow::Error>>,
@@ -106,7 +109,7 @@ impl Problem {
 
     /// The permission whose lack is the problem.
     #[must_use]
-    pub fn lacking(&self) -> Option<&'static str> {
+    pub fn lacking(&self) -> Option<OwnPermission> {
         self.lacking.as_ref().map(|it| it.0)
     }
 
@@ -152,7 +155,10 @@ impl Problem {
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
-        let (required_permission, granted_by) = self.lacking.map_or((None, None), |it| (Some(it.0.to_owned()), Some(it.1)));
+        let (required_permission, granted_by) = self.lacking.map_or((None, None), |lacking| {
+            let (permission, roles) = *lacking;
+            (Some(permission.as_str().to_owned()), Some(roles.into_iter().map(String::from).collect()))
+        });
         let body = ProblemBody {
             kind: format!("urn:problem-type:vestibule:{}", self.code.name()),
             title: status.canonical_reason().unwrap_or_default().to_owned(),
@@ -176,7 +182,7 @@ impl Problem {
                 format!(r#", error="invalid_token", error_description="{}""#, self.detail)
             }
             Code::InsufficientPermission => {
-                let scope = self.lacking.as_ref().map_or("", |it| it.0);
+                let scope = self.lacking.as_ref().map_or("", |lacking| lacking.0.as_str());
                 format!(r#", error="insufficient_scope", scope="{scope}""#)
             }
             code if code.status() == 401 => String::new(),

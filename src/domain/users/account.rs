@@ -30,7 +30,7 @@ pub struct User {
     /// The user's row, without the password hash.
     pub profile: Profile,
     /// The names of the roles.
-    pub roles: Vec<String>,
+    pub roles: Vec<RoleName>,
 }
 
 /// The parts of a new account.

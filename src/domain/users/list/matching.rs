@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 
 use sea_orm::{
-    ActiveEnum, Condition, ConnectionTrait, EntityTrait, ExprTrait, Iterable, JoinType, Order, QueryFilter, QuerySelect,
-    QueryTrait, RelationTrait, Value,
+    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Iterable, JoinType, Order, QueryFilter,
+    QuerySelect, QueryTrait, RelationTrait, Value,
     sea_query::{Expr, Func, SelectStatement},
 };
 

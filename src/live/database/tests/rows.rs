@@ -22,6 +22,7 @@ use crate::{
     values::{
         ids::{EventId, SessionId, UserId},
         password_hash::PasswordHash,
+        role_name::RoleName,
     },
 };
 
@@ -137,14 +138,14 @@ async fn replacing_roles_removes_the_others_and_fails_for_a_missing_role() {
         let ada = insert(&db, user("ada@x", None).into_active_model()).await.unwrap();
         let bob = insert(&db, user("bob@x", None).into_active_model()).await.unwrap();
         let tx = db.write().await.unwrap();
-        user_role::replace(&tx, ada.id, ["user", "admin"]).await.unwrap();
-        assert_eq!(user_role::Entity::of(&tx, ada.id).await.unwrap(), ["admin", "user"]);
-        user_role::replace(&tx, ada.id, &["user".to_owned()]).await.unwrap();
+        user_role::replace(&tx, ada.id, [RoleName::user(), RoleName::admin()]).await.unwrap();
+        assert_eq!(user_role::Entity::of(&tx, ada.id).await.unwrap(), [RoleName::admin(), RoleName::user()]);
+        user_role::replace(&tx, ada.id, &[RoleName::user()]).await.unwrap();
         let each = user_role::Entity::of_each(&tx, [ada.id, bob.id]).await.unwrap();
-        assert_eq!(each, [(ada.id, vec!["user".to_owned()])].into());
-        user_role::replace(&tx, ada.id, [""; 0]).await.unwrap();
+        assert_eq!(each, [(ada.id, vec![RoleName::user()])].into());
+        user_role::replace(&tx, ada.id, Vec::<RoleName>::new()).await.unwrap();
         assert!(user_role::Entity::of(&tx, ada.id).await.unwrap().is_empty());
-        let error = user_role::replace(&tx, ada.id, ["ghost"]).await.unwrap_err();
+        let error = user_role::replace(&tx, ada.id, ["ghost".parse::<RoleName>().unwrap()]).await.unwrap_err();
         assert!(matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_))), "{error}");
     }
 }
@@ -160,11 +161,11 @@ async fn foreign_keys_are_enforced() {
 
         let session = insert(&db, session_of(&ada).into_active_model()).await.unwrap();
         let tx = db.write().await.unwrap();
-        user_role::replace(&tx, ada.id, ["user"]).await.unwrap();
+        user_role::replace(&tx, ada.id, [RoleName::user()]).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(session::Entity::of(ada.id).all(db.read()).await.unwrap(), [session]);
         let tx = db.write().await.unwrap();
-        let held = role::Entity::delete_by_id("user").exec(&tx).await.unwrap_err();
+        let held = role::Entity::delete_by_id(RoleName::user()).exec(&tx).await.unwrap_err();
         assert!(matches!(held.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_))), "{held}");
         drop(tx);
 
@@ -196,17 +197,23 @@ fn session_of(user: &user::Model) -> session::Model {
 async fn grants_are_read_as_one_map_and_deleted_with_their_role() {
     for database in TestDatabase::each().await {
         let db = database.migrated().await;
-        let auditor =
-            role::Model { name: "auditor".into(), description: None, built_in: false, created_at: noon(), updated_at: noon() };
+        let auditor = role::Model {
+            name: "auditor".parse().unwrap(),
+            description: None,
+            built_in: false,
+            created_at: noon(),
+            updated_at: noon(),
+        };
         insert(&db, auditor.into_active_model()).await.unwrap();
         for permission in ["users:read", "audit:read"] {
-            let row = role_permission::Model { role: "auditor".into(), permission: permission.into() };
+            let row = role_permission::Model { role: "auditor".parse().unwrap(), permission: permission.parse().unwrap() };
             insert(&db, row.into_active_model()).await.unwrap();
         }
         let grants = role_permission::all(db.read()).await.unwrap();
-        assert_eq!(grants, [("auditor".into(), ["audit:read".into(), "users:read".into()].into())].into());
+        let permissions = ["audit:read", "users:read"].map(|permission| permission.parse().unwrap());
+        assert_eq!(grants, [("auditor".parse().unwrap(), permissions.into())].into());
         let tx = db.write().await.unwrap();
-        role::Entity::delete_by_id("auditor").exec(&tx).await.unwrap();
+        role::Entity::delete_by_id("auditor".parse::<RoleName>().unwrap()).exec(&tx).await.unwrap();
         assert!(role_permission::all(&tx).await.unwrap().is_empty());
     }
 }
