@@ -11,7 +11,7 @@ use sqlx::{
 use crate::error::Error;
 
 impl From<DbErr> for Error {
-    /// `Unavailable` when the database is, otherwise `Internal`.
+    /// `Unavailable` when the database is unavailable, otherwise `Internal`.
     fn from(err: DbErr) -> Self {
         if is_unavailable(&err) { Self::Unavailable(err) } else { Self::internal(err) }
     }
@@ -55,7 +55,9 @@ pub(super) fn may_become_available(err: &sqlx::Error) -> bool {
     match err {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(err) => code(err.as_ref()).is_some_and(|code| match code {
+            // Connection exceptions, insufficient resources, operator intervention.
             Code::Postgres(code) => ["08", "53", "57"].iter().any(|class| code.starts_with(class)),
+            // BUSY, LOCKED.
             Code::Sqlite(code) => matches!(code, 5 | 6),
         }),
         _ => false,
@@ -73,6 +75,7 @@ pub(super) fn is_locked(err: &DbErr) -> bool {
     let sqlx::Error::Database(cause) = cause.as_ref() else { return false };
     code(cause.as_ref()).is_some_and(|code| match code {
         Code::Postgres(code) => code == "55P03",
+        // BUSY, LOCKED.
         Code::Sqlite(code) => matches!(code, 5 | 6),
     })
 }
@@ -81,7 +84,9 @@ pub(super) fn is_locked(err: &DbErr) -> bool {
 pub(super) fn refuses_writes(err: &sqlx::Error) -> bool {
     let sqlx::Error::Database(err) = err else { return false };
     code(err.as_ref()).is_some_and(|code| match code {
+        // A read-only transaction, a full disk, a system error.
         Code::Postgres(code) => code == "25006" || code == "53100" || code.starts_with("58"),
+        // READONLY, IOERR, FULL, CANTOPEN.
         Code::Sqlite(code) => matches!(code, 8 | 10 | 13 | 14),
     })
 }
@@ -98,8 +103,9 @@ pub(super) fn makes_unusable(err: &sqlx::Error, in_transaction: bool) -> bool {
         // The transaction was aborted or the statement cancelled: the connection remains usable.
         Code::Postgres(ref class) if class.starts_with("40") || class == "55P03" || class == "57014" => false,
         Code::Postgres(_) => code.is_transient(),
-        // After some errors SQLite has ended the transaction, so later statements would not be part of it.
+        // BUSY, LOCKED: SQLite may have ended the transaction, so later statements would not be part of it.
         Code::Sqlite(5 | 6) => in_transaction,
+        // ERROR, CONSTRAINT.
         Code::Sqlite(code) => !matches!(code, 1 | 19),
     })
 }
