@@ -57,14 +57,12 @@ impl<T: OpenApi> OpenApi for Documented<T> {
     }
 }
 
-impl<T: OpenApi> Documented<T> {
-    /// What the types of the handlers' errors declare, by operation id.
-    fn declared(&self) -> Declarations {
-        let operations = T::meta().into_iter().flat_map(|api| api.paths).flat_map(|path| path.operations);
-        operations
-            .filter_map(|mut operation| Some((operation.operation_id?, Declared::take(&mut operation.responses.responses))))
-            .collect()
-    }
+/// Returns what the types of the handlers' errors declare, by operation id.
+fn declared<T: OpenApi>(_: &Documented<T>) -> Declarations {
+    let operations = T::meta().into_iter().flat_map(|api| api.paths).flat_map(|path| path.operations);
+    operations
+        .filter_map(|mut operation| Some((operation.operation_id?, Declared::take(&mut operation.responses.responses))))
+        .collect()
 }
 
 type Declarations = BTreeMap<&'static str, Declared>;
@@ -72,7 +70,7 @@ type Declarations = BTreeMap<&'static str, Declared>;
 /// What each operation declares beside its guard. Made once.
 fn declarations() -> &'static Declarations {
     static DECLARATIONS: OnceLock<Declarations> = OnceLock::new();
-    DECLARATIONS.get_or_init(|| super::apis().declared())
+    DECLARATIONS.get_or_init(|| declared(&super::apis()))
 }
 
 /// The OpenAPI document, as served and committed. Made once, without database or settings.
