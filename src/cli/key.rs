@@ -33,7 +33,7 @@ pub(super) enum Key {
         #[arg(allow_hyphen_values = true)]
         kid: KeyId,
     },
-    /// Encrypt all secrets under a new master key; if the present one is in the file `master.key`, a random one replaces it
+    /// Seal all secrets under a new master key; if the present key is in the file `master.key`, a random key replaces it
     Rewrap {
         /// Read the new master key (32 bytes in base64) from the first line of standard input
         #[arg(long)]
@@ -60,14 +60,14 @@ pub(super) async fn run(command: Key, settings: Settings) -> Result<()> {
         }
         Key::Rewrap { .. } => match signing_keys::rewrap(&app, new_master_key).await.map_err(explain)? {
             Some(file) => print_line(format_args!(
-                "Encrypted all secrets under a new master key, which is in {}.\n\
+                "Sealed all secrets under a new master key, which is in {}.\n\
                  Earlier backups need the old key: move {} to where the backups are.\n\
                  Restart all running servers.",
                 file.path().display(),
                 file.old_path().display()
             ))?,
             None => print_line(
-                "Encrypted all secrets under the new master key.\n\
+                "Sealed all secrets under the new master key.\n\
                  Earlier backups need the old key: keep it with them.\n\
                  Restart all running servers with the new key.",
             )?,

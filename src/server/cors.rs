@@ -8,8 +8,8 @@ use poem::{
 /// The request headers that pages may always send.
 const ALWAYS_ALLOWED: [HeaderName; 4] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, header::IF_NONE_MATCH];
 /// The limits on the headers that a preflight request may name: their number, and the length of the list in bytes.
-const MAX_HEADERS: usize = 64;
-const MAX_LENGTH: usize = 4 * 1024;
+const MAX_REQUESTED: usize = 64;
+const MAX_LIST: usize = 4 * 1024;
 
 /// Returns the headers that a preflight request names. Returns none if the list exceeds a limit or contains something that
 /// is not a header name.
@@ -23,10 +23,10 @@ pub(super) fn requested_headers(request: &Request) -> Vec<HeaderName> {
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())
         .map(|name| HeaderName::from_bytes(name).ok().filter(|name| name.as_str() != "*"))
-        .take(MAX_HEADERS + 1)
+        .take(MAX_REQUESTED + 1)
         .collect();
     let length: usize = lines.iter().map(|line| line.len()).sum();
-    names.filter(|names| names.len() <= MAX_HEADERS && length <= MAX_LENGTH).unwrap_or_default()
+    names.filter(|names| names.len() <= MAX_REQUESTED && length <= MAX_LIST).unwrap_or_default()
 }
 
 /// Lets pages of an origin send the headers that they requested, and read the response.

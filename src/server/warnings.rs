@@ -34,10 +34,12 @@ impl Warnings {
         let header = header.as_str();
         match reason {
             Ignored::UntrustedPeer if is_first(&self.untrusted_peer) => {
-                tracing::warn!(header, %peer, "ignored a forwarded header from an address that is not in server.trusted_proxies");
+                let message = "ignored a forwarded header from an address that is not in server.trusted_proxies";
+                tracing::warn!(header, %peer, "{message}");
             }
             Ignored::NotAnAddress(text) if is_first(&self.not_an_address) => {
-                tracing::warn!(header, %peer, text = shorten(text), "a trusted proxy forwarded text that is not an address, so the proxy counts as the client");
+                let message = "a trusted proxy forwarded text that is not an address, so the proxy counts as the client";
+                tracing::warn!(header, %peer, text = shorten(text), "{message}");
             }
             _ => {}
         }

@@ -117,7 +117,7 @@ fn a_new_master_key_takes_the_place_of_the_old_one_wherever_it_is_interrupted() 
     }
 
     let said = run(dir.path(), "key rewrap").done();
-    assert!(said.starts_with("Encrypted all secrets under a new master key, which is in ./data/master.key.\n"), "{said}");
+    assert!(said.starts_with("Sealed all secrets under a new master key, which is in ./data/master.key.\n"), "{said}");
     let new = text("master.key");
     assert!(new != old && text("master.key.old") == old && !file("master.key.new").exists());
     assert!(!said.contains(new.trim()) && !said.contains(old.trim()), "{said}");
@@ -162,7 +162,7 @@ fn a_master_key_from_the_settings_is_changed_for_one_from_standard_input() {
     let said = run_with(dir.path(), "key rewrap --key-stdin", &new, OTHER).refused(1);
     assert!(said.contains("another master key"), "{said}");
     let said = run_with(dir.path(), "key rewrap --key-stdin", &old, OTHER).done();
-    assert!(said.starts_with("Encrypted all secrets under the new master key.\n") && !said.contains(OTHER), "{said}");
+    assert!(said.starts_with("Sealed all secrets under the new master key.\n") && !said.contains(OTHER), "{said}");
     assert!(!files(&dir.path().join("data")).iter().any(|it| it.starts_with("master.key")));
 
     // The server that runs goes on with what it has in memory.

@@ -107,7 +107,7 @@ fn a_taken_port_is_explained() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = other.local_addr().unwrap().to_string();
     let said = run_with(dir.path(), "serve", &[("VESTIBULE_SERVER__LISTEN", &listen)], "").refused(1);
-    assert!(said.contains(&format!("{listen} is taken")) && said.contains("VESTIBULE_SERVER__LISTEN"), "{said}");
+    assert!(said.contains(&format!("{listen} is in use")) && said.contains("VESTIBULE_SERVER__LISTEN"), "{said}");
 }
 
 #[test]
