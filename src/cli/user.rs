@@ -126,7 +126,7 @@ async fn find(app: &App, identifier: &Identifier) -> Result<user::Model> {
     users::by_identifier(app, identifier).await?.context("there is no such account")
 }
 
-/// Returns the password from standard input; or a random one, with a sentence that says it.
+/// Returns the password from standard input, or a random password and a sentence that shows it.
 fn read_or_generate_password(from_stdin: bool) -> Result<(NewPassword, String)> {
     if !from_stdin {
         let random = random::password()?;

@@ -103,8 +103,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Middleware<E> {
     }
 }
 
-/// The route that a request matches, in the contract or among the pages beside it.
-#[derive(Default)]
+/// The route that a request matches: an operation of the contract, or a page.
 struct MatchedRoute {
     /// The path with placeholders. The path itself may contain personal data, so it is not logged.
     template: Option<&'static str>,

@@ -45,7 +45,7 @@ impl Warnings {
         }
     }
 
-    /// Warns that a page of an origin called which is not in `cors.origins`, so that it cannot read the response.
+    /// Warns that a page called from an origin that is not in `cors.origins`. The page cannot read the response.
     pub(super) fn origin_not_allowed(&self, origin: &HeaderValue, headers: &HeaderMap, settings: &Settings) {
         if is_own_origin(origin, headers, settings) {
             return;
@@ -56,9 +56,9 @@ impl Warnings {
             return;
         }
         if known.len() == MAX_ORIGINS {
-            tracing::warn!("pages of many other origins call; further origins are not logged");
+            tracing::warn!("pages call from many other origins; further origins are not logged");
         } else {
-            tracing::warn!(origin, "a page of an origin that is not in cors.origins called, and cannot read the response");
+            tracing::warn!(origin, "a page called from an origin that is not in cors.origins, and cannot read the response");
         }
         known.insert(origin);
     }

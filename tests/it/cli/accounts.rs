@@ -35,7 +35,7 @@ fn what_cannot_be_an_account_is_refused_with_a_sentence() {
     let dir = installed();
     run(dir.path(), "user create ada@example.org --username ada").done();
     for (arguments, typed, sentence) in [
-        ("bea@example.org", "short\n", "A password has at least 8 characters."),
+        ("bea@example.org", "short\n", "A password must have at least 8 characters."),
         ("bea@example.org", "", "Standard input contains no password."),
         ("bea@example.org", "password123\n", "This is a common password."),
         ("bea@example.org", "bea@example.org\n", "must not be made of the account's e-mail address"),
