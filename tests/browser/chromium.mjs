@@ -1,7 +1,7 @@
-// The browser that these stories are told in, and pictures of what it shows.
+// The browser of these tests, and screenshots of its pages.
 //
-// VESTIBULE_SCREENSHOTS      a folder for pictures: what a story asks for, and every page at a failure (none when unset)
-// CHROMIUM                   the browser (/usr/bin/chromium)
+// VESTIBULE_SCREENSHOTS      a folder for screenshots: those that a test takes, and every page at a failure (none if unset)
+// CHROMIUM                   the browser (by default /usr/bin/chromium)
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,20 +17,20 @@ export const browser = await chromium.launch({
 });
 after(() => browser.close());
 
-export async function photograph(page, name) {
+export async function screenshot(page, name) {
   if (!VESTIBULE_SCREENSHOTS) return;
   await mkdir(VESTIBULE_SCREENSHOTS, { recursive: true });
   await page.screenshot({ path: join(VESTIBULE_SCREENSHOTS, `${name.replaceAll(/\W+/g, "-")}.png`), fullPage: true });
 }
 
-/** One test of a tale; each begins where the one before it ended. */
-export function story(name, tell) {
+/** Defines a test that begins where the one before it ended, and takes screenshots if it fails. */
+export function step(name, run) {
   test(name, async () => {
     try {
-      await tell();
+      await run();
     } catch (error) {
       const pages = browser.contexts().flatMap((context) => context.pages());
-      for (const [at, page] of pages.entries()) await photograph(page, `${name} ${at + 1}`);
+      for (const [index, page] of pages.entries()) await screenshot(page, `${name} ${index + 1}`);
       throw error;
     }
   });

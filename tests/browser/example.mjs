@@ -1,6 +1,6 @@
-// The client's example page in a real browser, over the live binary, with the refresh token in a cookie. It starts both.
+// The client's example page in a real browser, with the refresh token in a cookie. Starts the server and the page.
 //
-// VESTIBULE   the binary (target/debug/vestibule of this repository)
+// VESTIBULE   the binary (by default target/debug/vestibule of this repository)
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -11,15 +11,15 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createVestibule } from "../../openapi/typescript/dist/index.js";
 import { PASSWORD, startServer } from "../../openapi/typescript/test/server.mjs";
-import { browser, photograph, story } from "./chromium.mjs";
+import { browser, screenshot, step } from "./chromium.mjs";
 
-/** Seconds that an access token lives: soon over, and long enough for what comes right after a refresh. */
-const LIFE = 3;
+/** The lifetime of an access token in seconds: short, but long enough for the calls right after a refresh. */
+const LIFETIME = 3;
 
 const PORT = await freePort();
-const origin = `http://localhost:${PORT}`; // of the same site as the API, which makes the cookie ours
-const elsewhere = `http://127.0.0.1:${PORT}`; // the same page, of another site
-const server = await startServer({ CORS__ORIGINS: `${origin},${elsewhere}`, TOKENS__ACCESS_TTL: LIFE });
+const origin = `http://localhost:${PORT}`; // same site as the API, so the browser sends the cookie
+const otherSite = `http://127.0.0.1:${PORT}`; // the same page on another site
+const server = await startServer({ CORS__ORIGINS: `${origin},${otherSite}`, TOKENS__ACCESS_TTL: LIFETIME });
 const api = server.url.replace("127.0.0.1", "localhost");
 const serve = fileURLToPath(new URL("../../openapi/typescript/example/serve.mjs", import.meta.url));
 const env = { ...process.env, PORT, VESTIBULE: api };
@@ -30,7 +30,7 @@ after(() => Promise.all([server.stop(), example.kill()]));
 const context = await browser.newContext({ viewport: { width: 800, height: 400 } });
 context.setDefaultTimeout(10_000);
 
-/** What scripts could read: the body of every answer. And what went wrong without being shown. */
+/** The bodies of all responses, which scripts can read; the errors that the page does not show; the calls of the API. */
 const bodies = [];
 const faults = [];
 const calls = [];
@@ -60,47 +60,47 @@ async function open() {
   return page;
 }
 
-const says = (page, text) => page.locator("[role=status]", { hasText: text }).waitFor();
-// Not `click`, which waits until the page is painted: a tab in the background seldom is.
+const shows = (page, text) => page.locator("[role=status]", { hasText: text }).waitFor();
+// `click` would wait until the page is painted, which rarely happens in a background tab.
 const press = (page, name) => page.getByRole("button", { name }).dispatchEvent("click");
 
 async function signIn(page, identifier, password) {
   await page.getByLabel("E-mail or username").fill(identifier);
   await page.getByLabel("Password").fill(password);
   await press(page, "Sign in");
-  await says(page, "Signed in.");
+  await shows(page, "Signed in.");
 }
 
-/** Counts what pages ask the API for, from here on. */
-function count(path) {
-  const asked = [];
-  context.on("request", (request) => request.method() === "POST" && request.url() === `${api}${path}` && asked.push(request));
-  return asked;
+/** Records the POST requests to a path of the API from now on. */
+function record(path) {
+  const requests = [];
+  context.on("request", (request) => request.method() === "POST" && request.url() === `${api}${path}` && requests.push(request));
+  return requests;
 }
 
 const one = await open();
 let other;
 
-story("a page that nobody has signed in to says so, and has asked nothing", async () => {
-  await says(one, "Nobody is signed in.");
+step("a page without a session shows that nobody is logged in, and sends no request", async () => {
+  await shows(one, "Nobody is signed in.");
   assert.deepEqual(calls, []);
 });
 
-story("somebody signs in, and sees who they are and nothing for administrators", async () => {
+step("a user logs in and sees their own name but nothing for administrators", async () => {
   await signIn(one, "ada", PASSWORD);
   await press(one, "Who am I?");
-  await says(one, "You are ada.");
+  await shows(one, "You are ada.");
   assert.equal(await one.getByRole("button", { name: "All accounts" }).isVisible(), false);
 });
 
-story("a reload keeps them signed in", async () => {
+step("the user stays logged in after a reload", async () => {
   await one.reload();
-  await says(one, "Still signed in as ada.");
+  await shows(one, "Still signed in as ada.");
   await press(one, "Who am I?");
-  await says(one, "You are ada.");
+  await shows(one, "You are ada.");
 });
 
-story("no script can read the refresh token", async () => {
+step("no script can read the refresh token", async () => {
   const [cookie, ...others] = await context.cookies(api);
   assert.deepEqual(others, []);
   assert.deepEqual(
@@ -112,57 +112,57 @@ story("no script can read the refresh token", async () => {
   const hint = `vestibule:cookie:${api}`;
   assert.equal(readable, JSON.stringify(["", [hint], {}, [], []]));
   const { data } = await administrator.api.listUserSessions({ path: { id: ada.id } });
-  assert.equal(await one.evaluate((hint) => localStorage.getItem(hint), hint), data.items[0].id, "the session's id, which opens nothing");
-  assert.ok(bodies.some((it) => it.includes('"access_token"')));
-  assert.deepEqual(bodies.filter((it) => it.includes('"refresh_token"') || it.includes(cookie.value)), []);
+  assert.equal(await one.evaluate((hint) => localStorage.getItem(hint), hint), data.items[0].id, "the session's id, which gives no access");
+  assert.ok(bodies.some((body) => body.includes('"access_token"')));
+  assert.deepEqual(bodies.filter((body) => body.includes('"refresh_token"') || body.includes(cookie.value)), []);
 });
 
-story("a second tab is signed in to the same session", async () => {
+step("a second tab uses the same session", async () => {
   other = await open();
-  await says(other, "Still signed in as ada.");
+  await shows(other, "Still signed in as ada.");
 });
 
-story("tabs whose tokens expire refresh at the same time, and both go on in one session", async () => {
-  await pause((LIFE + 0.1) * 1000);
-  const refreshes = count("/v1/sessions/refresh");
+step("two tabs whose tokens expire refresh at the same time and keep one session", async () => {
+  await pause((LIFETIME + 0.1) * 1000);
+  const refreshes = record("/v1/sessions/refresh");
   await Promise.all([one, other].map((page) => press(page, "Who am I?")));
-  await Promise.all([one, other].map((page) => says(page, "You are ada.")));
+  await Promise.all([one, other].map((page) => shows(page, "You are ada.")));
   assert.equal(refreshes.length, 2);
   const { data } = await administrator.api.listUserSessions({ path: { id: ada.id } });
   assert.equal(data.items.length, 1);
 });
 
-story("a log-out in one tab signs out the other, and a reload does not bring it back", async () => {
+step("a log-out in one tab logs the other tab out, also after a reload", async () => {
   await press(one, "Sign out");
-  await says(one, "Signed out.");
-  await says(other, "Signed out: elsewhere.");
+  await shows(one, "Signed out.");
+  await shows(other, "Signed out: elsewhere.");
   assert.deepEqual(await context.cookies(api), []);
   await other.reload();
-  await says(other, "Nobody is signed in.");
+  await shows(other, "Nobody is signed in.");
 });
 
-story("an administrator who signs in gets their button, in both tabs", async () => {
+step("an administrator who logs in gets the button for administrators in both tabs", async () => {
   await signIn(one, "admin", server.adminPassword);
   await press(one, "All accounts");
-  await says(one, "ada, admin");
+  await shows(one, "ada, admin");
   await press(other, "All accounts");
-  await says(other, "ada, admin");
-  await photograph(one, "example");
+  await shows(other, "ada, admin");
+  await screenshot(one, "example");
 });
 
-story("a session that somebody ends elsewhere is over at the next click", async () => {
+step("a session that was ended on another device ends at the next click", async () => {
   await administrator.api.endMySessions({ query: { except_current: true } });
   await press(one, "Who am I?");
-  await says(one, "Signed out: session_ended.");
-  await says(other, "Signed out: elsewhere.");
+  await shows(one, "Signed out: session_ended.");
+  await shows(other, "Signed out: elsewhere.");
 });
 
-story("tabs that share localStorage make one refresh between them, and a log-out is seen in both", async () => {
+step("tabs that share localStorage cause one refresh together, and a log-out reaches both", async () => {
   for (const page of [one, other]) {
     await page.evaluate(async (baseUrl) => {
       const { createVestibule } = await import("/client/index.js");
-      window.told = [];
-      window.vestibule = createVestibule({ baseUrl, storage: localStorage, onSignedOut: (why) => window.told.push(why) });
+      window.reasons = [];
+      window.vestibule = createVestibule({ baseUrl, storage: localStorage, onSignedOut: (why) => window.reasons.push(why) });
     }, api);
   }
   const signIn = async (password) => (await window.vestibule.logIn({ identifier: "ada", password })).error;
@@ -171,28 +171,28 @@ story("tabs that share localStorage make one refresh between them, and a log-out
     const [[key, entry]] = Object.entries(localStorage);
     localStorage.setItem(key, JSON.stringify({ ...JSON.parse(entry), access_token: "spoilt" }));
   });
-  const refreshes = count("/v1/sessions/refresh");
+  const refreshes = record("/v1/sessions/refresh");
   const readMe = async () => (await window.vestibule.api.readMe()).data.username;
   assert.deepEqual(await Promise.all([one, other, one, other].map((page) => page.evaluate(readMe))), Array(4).fill("ada"));
   assert.equal(refreshes.length, 1);
 
   assert.deepEqual(await one.evaluate(() => window.vestibule.logOut()), {});
-  await other.waitForFunction(() => window.told.length === 1, undefined, { polling: 50 });
-  const told = await Promise.all([one, other].map((page) => page.evaluate(() => window.told)));
-  assert.deepEqual(told, [["logged_out"], ["elsewhere"]]);
+  await other.waitForFunction(() => window.reasons.length === 1, undefined, { polling: 50 });
+  const reasons = await Promise.all([one, other].map((page) => page.evaluate(() => window.reasons)));
+  assert.deepEqual(reasons, [["logged_out"], ["elsewhere"]]);
   assert.equal(await other.evaluate(() => window.vestibule.signedIn), undefined);
 });
 
-story("a page of another site, whose cookie the browser does not keep, says so at the log-in", async () => {
+step("a log-in on another site reports that the browser does not keep the cookie", async () => {
   const page = await context.newPage();
-  await page.goto(elsewhere);
-  await says(page, "Nobody is signed in.");
+  await page.goto(otherSite);
+  await shows(page, "Nobody is signed in.");
   await page.getByLabel("E-mail or username").fill("ada");
   await page.getByLabel("Password").fill(PASSWORD);
   await press(page, "Sign in");
-  await says(page, "The browser does not keep the cookie");
+  await shows(page, "The browser does not keep the cookie");
   const { data } = await administrator.api.listUserSessions({ path: { id: ada.id } });
   assert.deepEqual(data.items, [], "no session is left behind");
 });
 
-story("nothing broke on the way", () => assert.deepEqual(faults, []));
+step("there were no errors", () => assert.deepEqual(faults, []));

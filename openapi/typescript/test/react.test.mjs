@@ -1,4 +1,4 @@
-// The README's React example, run as it stands there: under StrictMode, which does everything twice, and on a server.
+// Runs the React example of the README unchanged: under StrictMode, which renders everything twice, and on a server.
 
 import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -13,11 +13,11 @@ const server = await startServer();
 after(server.stop);
 
 globalThis.IS_REACT_ACT_ENVIRONMENT = true;
-const complaints = [];
-console.error = (complaint) => complaints.push(complaint);
-const asked = [];
+const errors = [];
+console.error = (error) => errors.push(error);
+const calls = [];
 const { fetch } = globalThis;
-globalThis.fetch = (request) => (asked.push(new URL(request.url).pathname), fetch(request));
+globalThis.fetch = (request) => (calls.push(new URL(request.url).pathname), fetch(request));
 
 const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
 const [, example] = /```tsx\n([^]*?)```/.exec(readme);
@@ -35,11 +35,11 @@ const page = () => createElement(StrictMode, null, createElement(Account));
 
 const shown = (tree) => JSON.stringify(tree.toJSON());
 
-test("a page shows who is signed in, and follows each change", async () => {
+test("a page shows who is logged in and follows each change", async () => {
   let tree;
   await act(async () => (tree = create(page())));
   assert.equal(shown(tree), '"Log in"');
-  assert.deepEqual(asked, [], "nobody was ever signed in");
+  assert.deepEqual(calls, [], "nobody has logged in yet");
 
   await vestibule.register({ email: "ada@example.org", username: "ada", password: PASSWORD });
   await act(() => vestibule.logIn({ identifier: "ada", password: PASSWORD }));
@@ -53,13 +53,13 @@ test("a page shows who is signed in, and follows each change", async () => {
   assert.equal(shown(tree), '"Log in"');
 
   await act(() => vestibule.logIn({ identifier: "admin", password: server.adminPassword }));
-  assert.match(shown(tree), /Refund/, "an administrator may everything");
+  assert.match(shown(tree), /Refund/, "an administrator has every permission");
   await act(() => tree.unmount());
-  assert.deepEqual(complaints.filter((it) => !/react-test-renderer is deprecated/.test(it)), []);
+  assert.deepEqual(errors.filter((error) => !/react-test-renderer is deprecated/.test(error)), []);
 });
 
-test("a server renders the page without asking, and shows nobody's account", async () => {
-  asked.length = 0;
+test("a server renders the page without a request and without an account", async () => {
+  calls.length = 0;
   assert.equal(renderToString(page()), "");
-  assert.deepEqual(asked, []);
+  assert.deepEqual(calls, []);
 });

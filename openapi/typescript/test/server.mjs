@@ -1,6 +1,6 @@
-// The live binary that these stories are told to: in a directory of its own, with the cheapest hashes, on any free port.
+// Starts the server that the tests call: in a directory of its own, on a free port, with the lowest hash cost.
 //
-// VESTIBULE   the binary (target/debug/vestibule of this repository)
+// VESTIBULE   the binary (by default target/debug/vestibule of this repository)
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -18,8 +18,8 @@ export const PASSWORD = "seven tall ships at dawn";
 export async function startServer(settings = {}) {
   const directory = await mkdtemp(join(tmpdir(), "vestibule-"));
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("VESTIBULE")));
-  const ours = { SERVER__LISTEN: "127.0.0.1:0", PASSWORD__BCRYPT_COST: 10, THROTTLE__ENABLED: false, ...settings };
-  for (const [name, value] of Object.entries(ours)) env[`VESTIBULE_${name}`] = String(value);
+  const variables = { SERVER__LISTEN: "127.0.0.1:0", PASSWORD__BCRYPT_COST: 10, THROTTLE__ENABLED: false, ...settings };
+  for (const [name, value] of Object.entries(variables)) env[`VESTIBULE_${name}`] = String(value);
   const child = spawn(BINARY, { cwd: directory, env, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   child.stderr.on("data", (text) => (log += text));

@@ -1,10 +1,10 @@
-// Compiled, never run: what the types have to allow, and below each `@ts-expect-error` what they have to refuse.
+// Compiled, never run: code that the types must allow, and below each `@ts-expect-error` code that they must reject.
 
 import { createVestibule, type LogInError, type ListUsersError, type RegisterAccountError, type User } from "@vestibule/client";
 
 const vestibule = createVestibule<"billing:refund">({ baseUrl: "https://id.example.org", storage: localStorage });
 
-/** Takes what logIn has in common with registerAccount, so these tests hold when every operation learns another code. */
+/** Accepts the codes that logIn and registerAccount share, so that a new common code does not break these tests. */
 const common = (error: RegisterAccountError): string => error.title;
 
 export function everyCodeHasItsCase(error: LogInError): string {
@@ -28,7 +28,7 @@ export function aCaseIsMissing(error: LogInError): string {
     case "account_disabled":
       return error.title;
     default:
-      // @ts-expect-error csrf_rejected is left
+      // @ts-expect-error csrf_rejected is missing
       return common(error);
   }
 }
@@ -45,7 +45,7 @@ export function everyStatusOfAProblemIsCovered(error: Extract<LogInError, { stat
 }
 
 export function aCodeIsImpossible(error: ListUsersError): boolean {
-  // @ts-expect-error logIn answers this, listUsers never does
+  // @ts-expect-error logIn returns this code, listUsers does not
   return error.code === "invalid_credentials";
 }
 
@@ -59,7 +59,7 @@ export function aStatusTellsCodesApart(error: LogInError): "invalid_credentials"
 }
 
 export function aStatusIsImpossible(error: ListUsersError): boolean {
-  // @ts-expect-error no conflict is to be had from a list
+  // @ts-expect-error a list never returns a conflict
   return error.status === 409;
 }
 
@@ -74,14 +74,14 @@ export async function dataOrError(): Promise<User[]> {
 export const allowed: boolean[] = [
   vestibule.can("users:write"),
   vestibule.can("billing:refund"),
-  // @ts-expect-error neither Vestibule's nor named above
+  // @ts-expect-error neither Vestibule nor the application has this permission
   vestibule.can("users:wrote"),
 ];
 
 export const name: string | undefined = vestibule.signedIn?.user?.name;
 export const roles: readonly string[] | undefined = vestibule.signedIn?.user?.roles;
 
-// @ts-expect-error where scripts cannot reach the token, it has no storage
+// @ts-expect-error a token that scripts cannot read has no storage
 createVestibule({ baseUrl: "https://id.example.org", transport: "cookie", storage: localStorage });
-// @ts-expect-error a request has closed members
+// @ts-expect-error a request has no other members
 void vestibule.register({ email: "ada@example.org", password: "seven tall ships at dawn", roles: ["admin"] });

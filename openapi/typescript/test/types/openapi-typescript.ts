@@ -1,21 +1,21 @@
-// Compiled, never run: the other widespread generator gets the same types out of the contract.
+// Compiled, never run: the other common generator derives the same types from the contract.
 
 import type { components, operations, paths } from "../../check/openapi-typescript.js";
 
-type Refused<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
+type ProblemOf<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
   operations[Operation]["responses"][Status] extends { content: { "application/problem+json": infer Problem } } ? Problem : never;
 type Code<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
-  Refused<Operation, Status> extends { code?: infer Code } ? Code : never;
+  ProblemOf<Operation, Status> extends { code?: infer Code } ? Code : never;
 
 type Status<Operation extends keyof operations, Status extends keyof operations[Operation]["responses"]> =
-  Refused<Operation, Status> extends { status?: infer Status } ? Status : never;
+  ProblemOf<Operation, Status> extends { status?: infer Status } ? Status : never;
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 export const codes: [
   Same<Code<"logIn", 401>, "invalid_credentials">,
   Same<Code<"logIn", 403>, "account_disabled" | "csrf_rejected">,
   Same<Code<"registerAccount", 409>, "email_taken" | "username_taken">,
-  Same<Code<"readMe", 401>, "invalid_credentials">, // another operation's
+  Same<Code<"readMe", 401>, "invalid_credentials">, // a code of another operation
 ] = [true, true, true, false];
 
 export const statuses: [Same<Status<"logIn", 401>, 401>, Same<Status<"readMe", 503>, 503>, Same<Status<"logIn", 401>, number>] = [true, true, false];

@@ -1,4 +1,4 @@
-// What the README's programs have around them.
+// Declarations of the functions that the programs in the READMEs use.
 
 declare function render(signedIn: import("@vestibule/client").SignedIn | undefined): void;
 declare function goTo(path: string): void;
