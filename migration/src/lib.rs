@@ -1,8 +1,6 @@
-//! The database schema, one dated file per change. A released file is never edited: the next change is a new file.
+//! The database schema, with one dated file per change. A released file is never edited: every further change is a new file.
 
-use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::EntityTrait;
-use sea_orm_migration::seaql_migrations;
+use sea_orm_migration::{prelude::*, sea_orm::EntityTrait, seaql_migrations};
 
 pub use sea_orm_migration::MigratorTrait;
 
@@ -13,10 +11,10 @@ mod m20261125_000004_throttle;
 mod m20261126_000010_installation;
 mod m20261126_000040_search;
 
-/// The change after which the program fills the table `user_words`.
+/// The migration after which the program fills the table `user_words`.
 pub const SEARCH: &str = "m20261126_000040_search";
 
-/// All changes, oldest first.
+/// All migrations, oldest first.
 pub struct Migrator;
 
 #[async_trait::async_trait]
@@ -33,16 +31,12 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// The names of the changes this program knows, oldest first.
-#[must_use]
+/// Returns the names of all migrations of this program, oldest first.
 pub fn known() -> Vec<String> {
     Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect()
 }
 
-/// The names of the changes that the database has had, unknown ones included. Changes nothing.
-///
-/// # Errors
-/// Whatever the database says.
+/// Returns the names of the migrations that were applied to the database, including those that this program does not know.
 pub async fn applied<C: ConnectionTrait>(conn: &C) -> Result<Vec<String>, DbErr>
 where
     for<'c> &'c C: IntoSchemaManagerConnection<'c>,

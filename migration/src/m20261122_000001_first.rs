@@ -1,7 +1,6 @@
-//! The first schema: users, roles, sessions, the feed of revocations, keys, audit.
+//! The first schema: users, roles, sessions, the revocation feed, signing keys, secrets and the audit log.
 
-use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -42,11 +41,11 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Columns that mean the same on both databases.
+/// Columns that behave the same on both databases.
 struct Columns(DbBackend);
 
 impl Columns {
-    /// Text that is compared and sorted byte by byte, as SQLite does anyway.
+    /// Text that is compared and sorted byte by byte, which is the default of SQLite.
     fn name(&self, column: impl IntoIden) -> ColumnDef {
         let mut column = ColumnDef::new(column);
         column.text();
@@ -56,7 +55,7 @@ impl Columns {
         column
     }
 
-    /// Now, in whole seconds, spelled as the program would spell it.
+    /// The current time in whole seconds, in the format that the program writes.
     fn now(&self) -> Expr {
         match self.0 {
             DbBackend::Sqlite => Expr::cust("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')"),
@@ -85,12 +84,12 @@ fn time(column: impl IntoIden) -> ColumnDef {
     ColumnDef::new(column).timestamp_with_time_zone().to_owned()
 }
 
-fn one_of<const N: usize>(column: impl IntoIden, words: [&'static str; N]) -> ColumnDef {
+fn one_of<const N: usize>(column: impl IntoIden, values: [&'static str; N]) -> ColumnDef {
     let column = column.into_iden();
-    text(column.clone()).not_null().check(Expr::col(column).is_in(words)).to_owned()
+    text(column.clone()).not_null().check(Expr::col(column).is_in(values)).to_owned()
 }
 
-/// Who may come in, and what they may do.
+/// Users, roles and sessions.
 fn accounts(columns: &Columns) -> Vec<TableCreateStatement> {
     vec![
         Table::create()
@@ -138,7 +137,7 @@ fn accounts(columns: &Columns) -> Vec<TableCreateStatement> {
                     .to(Users::Table, Users::Id)
                     .on_delete(ForeignKeyAction::Cascade),
             )
-            // Not RESTRICT, which refuses the same but as another kind of error (1811 on SQLite, 23001 on PostgreSQL 18).
+            // RESTRICT would prevent the same deletions, but with other error codes (1811 on SQLite, 23001 on PostgreSQL 18).
             .foreign_key(
                 ForeignKey::create()
                     .from(UserRoles::Table, UserRoles::Role)
@@ -166,14 +165,14 @@ fn accounts(columns: &Columns) -> Vec<TableCreateStatement> {
     ]
 }
 
-/// What was taken away, what signs, and what happened.
+/// Revocations, signing keys, secrets and audit events.
 fn records(columns: &Columns) -> Vec<TableCreateStatement> {
     vec![
-        // No foreign keys: a revocation outlives the user and the session it speaks of.
+        // No foreign keys: a revocation outlives its user and its session.
         Table::create()
             .table(Revocations::Table)
-            // AUTOINCREMENT on SQLite: a number is not used again after its row was purged,
-            // or a follower that asks for "after 41" would never see the second 41.
+            // AUTOINCREMENT on SQLite, so that a number is not used again after its row was purged. A follower that has read up
+            // to 41 would miss a second 41.
             .col(number(Revocations::Seq).not_null().auto_increment().primary_key())
             .col(one_of(Revocations::Kind, ["session_ended", "tokens_stale", "roles_changed"]))
             .col(id(Revocations::SessionId).null())
@@ -217,7 +216,7 @@ fn records(columns: &Columns) -> Vec<TableCreateStatement> {
     ]
 }
 
-/// The names of the unique ones are known to `entity/user.rs`, which tells from them what is taken.
+/// `entity/user.rs` uses the names of the unique indexes to find out which name is already in use.
 fn indexes() -> Vec<IndexCreateStatement> {
     fn index<const N: usize>(name: &str, table: impl IntoIden, columns: [DynIden; N]) -> IndexCreateStatement {
         let mut index = Index::create().name(name).table(table.into_iden()).to_owned();

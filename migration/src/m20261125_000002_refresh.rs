@@ -1,7 +1,6 @@
-//! Refresh tokens: what a session must know to tell its present one from a spent one.
+//! Refresh tokens: the columns by which a session distinguishes its current token from used ones.
 
-use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -9,14 +8,14 @@ pub struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // Sessions from before have no refresh token, so no secret either.
-        let nothing = if manager.get_database_backend() == DbBackend::Sqlite { "x''" } else { "''::bytea" };
+        // Existing sessions have no refresh token and need no secret.
+        let empty = if manager.get_database_backend() == DbBackend::Sqlite { "x''" } else { "''::bytea" };
         let columns = [
-            ColumnDef::new(Sessions::RefreshSecret).blob().not_null().default(Expr::cust(nothing)).to_owned(),
+            ColumnDef::new(Sessions::RefreshSecret).blob().not_null().default(Expr::cust(empty)).to_owned(),
             ColumnDef::new(Sessions::Current).big_integer().not_null().default(1).to_owned(),
             ColumnDef::new(Sessions::Parent).big_integer().null().to_owned(),
         ];
-        // SQLite adds one at a time.
+        // SQLite adds one column per statement.
         for column in columns {
             manager.alter_table(Table::alter().table(Sessions::Table).add_column(column).to_owned()).await?;
         }

@@ -1,7 +1,6 @@
-//! The feed also tells that a signing key was made or revoked: one more word in `revocations.kind`.
+//! The feed also announces changes of the signing keys: one more value of `revocations.kind`.
 
-use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -9,12 +8,12 @@ pub struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        allow(manager, "'session_ended', 'tokens_stale', 'roles_changed', 'keys_changed'").await
+        set_kinds(manager, "'session_ended', 'tokens_stale', 'roles_changed', 'keys_changed'").await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.get_connection().execute_unprepared("DELETE FROM revocations WHERE kind = 'keys_changed'").await?;
-        allow(manager, "'session_ended', 'tokens_stale', 'roles_changed'").await
+        set_kinds(manager, "'session_ended', 'tokens_stale', 'roles_changed'").await
     }
 
     fn use_transaction(&self) -> Option<bool> {
@@ -22,9 +21,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-async fn allow(manager: &SchemaManager<'_>, kinds: &str) -> Result<(), DbErr> {
+async fn set_kinds(manager: &SchemaManager<'_>, kinds: &str) -> Result<(), DbErr> {
     let statements = match manager.get_database_backend() {
-        DbBackend::Sqlite => rebuilt(kinds),
+        DbBackend::Sqlite => rebuild(kinds),
         _ => format!(
             "ALTER TABLE revocations DROP CONSTRAINT revocations_kind_check,
              ADD CONSTRAINT revocations_kind_check CHECK (kind IN ({kinds}))"
@@ -34,9 +33,9 @@ async fn allow(manager: &SchemaManager<'_>, kinds: &str) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// SQLite alters no CHECK, so the table is made anew. Its numbers go on where they were, rows or none: a follower that
-/// asks for "after 41" would never see a second 41.
-fn rebuilt(kinds: &str) -> String {
+/// Returns statements that rebuild the table, because SQLite cannot alter a CHECK. The numbers continue after the last one that
+/// was used, even if the table is empty: a follower that has read up to 41 would miss a second 41.
+fn rebuild(kinds: &str) -> String {
     format!(
         r#"
         ALTER TABLE revocations RENAME TO revocations_before;

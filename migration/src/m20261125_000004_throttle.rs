@@ -1,4 +1,4 @@
-//! The throttle: what was spent of its budgets, and from where each account has logged in.
+//! The throttle: the counted attempts, and the networks from which each account has logged in.
 
 use sea_orm_migration::prelude::*;
 

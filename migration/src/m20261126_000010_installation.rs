@@ -1,7 +1,6 @@
-//! What an installation remembers about itself, in one row: the newest time it has seen, and its issuer.
+//! The state of an installation, in one row: the newest time that it has seen, and its issuer.
 
-use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -21,7 +20,7 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new(Installation::PurgedBefore).timestamp_with_time_zone().null())
             .to_owned();
         manager.create_table(table).await?;
-        // SQLite has no clock to compare with, so the last event of an older version is the first evidence.
+        // SQLite has no clock of its own. The time of the last audit event is the first evidence of the time.
         let newest = match manager.get_database_backend() {
             DbBackend::Sqlite => "(SELECT at FROM audit_events ORDER BY id DESC LIMIT 1)",
             _ => "NULL",

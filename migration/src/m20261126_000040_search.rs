@@ -1,8 +1,7 @@
-//! The search for users: the words under which each is found, and indexes from which a search reads ids alone. The program
-//! fills the table after this change, because the spelling of the words is its own.
+//! The search for users: the index terms of each user, and indexes from which a search reads only ids. The program fills the
+//! table after this migration, because it normalises the terms.
 
-use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -14,7 +13,7 @@ impl MigrationTrait for Migration {
         word.text().not_null();
         let is_sqlite = manager.get_database_backend() == DbBackend::Sqlite;
         if !is_sqlite {
-            // Compared byte by byte, as SQLite does anyway.
+            // Compared byte by byte, which is the default of SQLite.
             word.extra(r#"COLLATE "C""#);
         }
         let mut table = Table::create()

@@ -1,10 +1,10 @@
-//! Refreshes a second, on SQLite that waits for the disk at every commit: one client, and 64 at once.
+//! Refreshes per second on SQLite, which waits for the disk at every commit: with one client, and with 64 at once.
 //!
-//! `cargo bench --bench refreshes`; `.ci/run` does not run it. In one process, without sockets: what it measures is
-//! reading, writing, signing, and the disk.
+//! Run it with `cargo bench --bench refreshes`; `.ci/run` does not. Everything runs in one process without sockets, so it
+//! measures reading, writing, signing and the disk.
 
-#![allow(missing_docs, reason = "a program of its own")]
-#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
+#![allow(missing_docs, reason = "a program")]
+#![expect(clippy::unwrap_used, reason = "a measurement stops at the first error")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,29 +42,30 @@ async fn main() {
     }
     let (mut alone, mut together) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        alone.push(a_second(&service, &mut tokens[..1]).await);
-        together.push(a_second(&service, &mut tokens).await);
+        alone.push(refreshes_per_second(&service, &mut tokens[..1]).await);
+        together.push(refreshes_per_second(&service, &mut tokens).await);
     }
     let (alone, together) = (median(alone), median(together));
     println!("1 client: {alone:.0} refreshes/s; 64 clients: {together:.0} refreshes/s, x {:.1}", together / alone);
 }
 
-/// How many refreshes a second these clients get, each its next when it has the one before.
-async fn a_second(service: &Service, tokens: &mut [Value]) -> f64 {
+/// Returns the refreshes per second of these clients. Each client sends the next refresh after the response to the one before.
+async fn refreshes_per_second(service: &Service, tokens: &mut [Value]) -> f64 {
     let began = SystemClock.uptime();
     let clients = tokens.iter_mut().map(|token| {
-        let (service, mut held) = (Arc::clone(service), token.clone());
+        let (service, mut current) = (Arc::clone(service), token.clone());
         let client = tokio::spawn(async move {
             let mut count = 0_u32;
             while SystemClock.uptime() < began + ROUND {
-                held = send(&service, "/v1/sessions/refresh", &json!({ "refresh_token": held })).await["refresh_token"].clone();
+                current =
+                    send(&service, "/v1/sessions/refresh", &json!({ "refresh_token": current })).await["refresh_token"].clone();
                 count += 1;
             }
-            (held, count)
+            (current, count)
         });
         async move {
-            let (held, count) = client.await.unwrap();
-            *token = held;
+            let (current, count) = client.await.unwrap();
+            *token = current;
             count
         }
     });
@@ -74,9 +75,9 @@ async fn a_second(service: &Service, tokens: &mut [Value]) -> f64 {
 
 async fn send(service: &Service, path: &str, body: &Value) -> Value {
     let request = Request::builder().method(Method::POST).uri_str(path).content_type("application/json");
-    let answer = service.get_response(request.body(body.to_string())).await;
-    assert!(answer.status().is_success(), "{path}: {}", answer.status());
-    serde_json::from_str(&answer.into_body().into_string().await.unwrap()).unwrap()
+    let response = service.get_response(request.body(body.to_string())).await;
+    assert!(response.status().is_success(), "{path}: {}", response.status());
+    serde_json::from_str(&response.into_body().into_string().await.unwrap()).unwrap()
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

@@ -1,4 +1,4 @@
-"""What schemathesis needs to know of Vestibule, and two checks of our own."""
+"""Formats and exceptions that schemathesis needs for Vestibule, and two additional checks."""
 
 import os
 
@@ -12,7 +12,7 @@ OTHER_ID = os.environ["OTHER_ID"]
 PLAIN = st.characters(categories=["L", "N", "P", "S"])
 NO_NUL = st.characters(codec="utf-8", exclude_characters="\0")
 
-# Formats of our own, and addresses without quotes, comments and numbers for a domain, which are refused.
+# Vestibule's own formats, and e-mail addresses without quotes, comments and IP addresses, which Vestibule rejects.
 schemathesis.openapi.format("email", st.from_regex(r"[a-z]{3,20}@[a-z]{3,20}\.example", fullmatch=True))
 schemathesis.openapi.format("person-name", st.text(PLAIN, min_size=1, max_size=40))
 schemathesis.openapi.format("description", st.text(PLAIN, min_size=1, max_size=80))
@@ -20,46 +20,46 @@ schemathesis.openapi.format("new-password", st.text(PLAIN, min_size=20, max_size
 for name in ["identifier", "password", "search"]:
     schemathesis.openapi.format(name, st.text(NO_NUL, min_size=1, max_size=250))
 
-# What a request can be refused for although it satisfies its schema: no schema can say these.
+# Faults of requests that satisfy their schema. A schema cannot express these rules.
 BEYOND_SCHEMAS = {
     "common_password",
     "contains_identity",
     "unknown_role",
     "unknown_permission",
-    ("/name", "not_allowed"),  # a role's replacement states another name than the path
+    ("/name", "not_allowed"),  # the body of a role has another name than the path
     "wrong_password",  # the fuzzer does not know it
-    ("/current_password", "required"),  # only where the e-mail address is changed
+    ("/current_password", "required"),  # only if the e-mail address changes
     ("cursor", "not_allowed"),  # only the server makes cursors, each for one list
 }
-# What no fuzzer gets a 2xx from: it knows neither the password nor a refresh token.
+# Operations for which the fuzzer never gets a 2xx, because it knows neither the password nor a refresh token.
 NEVER_REACHED = {"closeAccount", "changePassword", "refreshSession"}
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Spares the run's own account, whose id the answers tell: changed by an administrator, its session would end."""
+    """Spares the account of this run, whose id is in the responses: a change of it would end the session."""
     if case.method != "GET" and case.path_parameters.get("id") == OWN_ID:
         case.path_parameters["id"] = OTHER_ID
 
 
-def may(operation):
-    """Whether the contract lets the one who runs this call the operation."""
+def may_call(operation):
+    """Returns whether the contract allows the account of this run to call the operation."""
     permissions = [names for scheme in operation.definition.raw["security"] for names in scheme.values()]
     return {"nobody": not permissions, "user": not any(permissions), "administrator": True}[WHO]
 
 
 @schemathesis.check
 def refused_by_the_schema_alone(ctx, response, case):
-    """What satisfies the schema gets a 422 only for what no schema can say."""
+    """A request that satisfies its schema gets a 422 only for a fault that a schema cannot express."""
     if response.status_code == 422 and case.meta and case.meta.generation.mode.is_positive:
-        errors = {(it.get("pointer", it.get("parameter")), it["code"]) for it in response.json()["errors"]}
-        stray = {it for it in errors if it not in BEYOND_SCHEMAS and it[1] not in BEYOND_SCHEMAS}
-        assert not stray, f"refused although the schema allows it: {stray}"
+        errors = {(error.get("pointer", error.get("parameter")), error["code"]) for error in response.json()["errors"]}
+        unexpected = {error for error in errors if error not in BEYOND_SCHEMAS and error[1] not in BEYOND_SCHEMAS}
+        assert not unexpected, f"rejected although the schema allows it: {unexpected}"
 
 
 @schemathesis.check
 class access_as_stated:
-    """Whoever may call an operation gets through to it at least once, and nobody else ever."""
+    """An account that may call an operation succeeds at least once; no other account ever succeeds."""
 
     def __init__(self):
         self.tested, self.reached = set(), set()
@@ -68,12 +68,12 @@ class access_as_stated:
         operation = case.operation
         if case.method != operation.method.upper():
             return
-        if may(operation):
+        if may_call(operation):
             self.tested.add(operation.definition.raw["operationId"])
         if response.status_code < 300:
-            assert may(operation), f"{WHO} got through"
+            assert may_call(operation), f"{WHO} succeeded without permission"
             self.reached.add(operation.definition.raw["operationId"])
 
     def after_run(self, ctx):
         missing = self.tested - self.reached - NEVER_REACHED
-        assert not missing, f"{WHO} never got through to {', '.join(sorted(missing))}"
+        assert not missing, f"{WHO} never succeeded with {', '.join(sorted(missing))}"

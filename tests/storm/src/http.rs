@@ -1,4 +1,4 @@
-//! As much of HTTP as a storm needs.
+//! A minimal HTTP client.
 
 use std::{cell::RefCell, net::SocketAddr};
 
@@ -8,14 +8,14 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Connections that are kept and used again.
+/// A client that keeps connections open and reuses them.
 pub struct Client {
     address: SocketAddr,
     idle: RefCell<Vec<TcpStream>>,
 }
 
-/// An answer.
-pub struct Answer {
+/// A response.
+pub struct Response {
     pub status: u16,
     text: String,
 }
@@ -34,8 +34,8 @@ impl Client {
         Self { address, idle: RefCell::default() }
     }
 
-    /// Sends a request and waits for its answer.
-    pub async fn ask(&self, request: &str) -> Result<Answer> {
+    /// Sends a request and returns the response.
+    pub async fn send(&self, request: &str) -> Result<Response> {
         let idle = self.idle.borrow_mut().pop();
         let mut connection = match idle {
             Some(connection) => connection,
@@ -45,25 +45,25 @@ impl Client {
         connection.write_all(request.as_bytes()).await?;
         let mut bytes = Vec::with_capacity(2048);
         loop {
-            ensure!(connection.read_buf(&mut bytes).await? > 0, "the connection was closed before the answer came");
+            ensure!(connection.read_buf(&mut bytes).await? > 0, "the connection was closed before the response was complete");
             let text = String::from_utf8_lossy(&bytes);
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            if body.len() >= length.context("an answer without length")?.parse()? {
-                let status = head.split(' ').nth(1).context("no status")?.parse()?;
+            if body.len() >= length.context("the response has no content-length")?.parse()? {
+                let status = head.split(' ').nth(1).context("the response has no status")?.parse()?;
                 self.idle.borrow_mut().push(connection);
-                return Ok(Answer { status, text: text.into_owned() });
+                return Ok(Response { status, text: text.into_owned() });
             }
         }
     }
 }
 
-impl Answer {
+impl Response {
     pub fn has_header(&self, name: &str) -> bool {
         self.text.contains(&format!("\r\n{name}: "))
     }
 
-    /// A member of the body that is text.
+    /// Returns a text member of the body.
     pub fn member(&self, name: &str) -> Option<&str> {
         let (_, rest) = self.text.split_once(&format!("\"{name}\":\""))?;
         rest.split('"').next()

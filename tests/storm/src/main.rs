@@ -1,10 +1,12 @@
-//! A storm of log-ins against the real binary, and what others feel of it: `.ci/storm target/release/vestibule [SECONDS]`.
+//! Sends more log-ins than the server can serve, and measures their effect on other requests:
+//! `.ci/storm target/release/vestibule [SECONDS]`.
 //!
-//! The server has one processor core and this program another. Requests are sent by the clock, however long the answers
-//! take. Exit 1 when an answer was wrong; times are only printed, for they depend on what else the machine does.
+//! The server runs on one processor core and this program on another. Requests are sent at fixed times, even if earlier ones
+//! have no response yet. The exit code is 1 if a response was wrong. Latencies are only printed, because they depend on the
+//! machine.
 
-#![expect(clippy::disallowed_methods, reason = "it measures what really happens")]
-#![expect(clippy::cast_precision_loss, reason = "it counts to some ten thousand")]
+#![expect(clippy::disallowed_methods, reason = "measures real time")]
+#![expect(clippy::cast_precision_loss, reason = "counts are below 100,000")]
 
 mod http;
 mod server;
@@ -24,23 +26,23 @@ use tokio::{
 };
 
 use self::{
-    http::{Answer, Client},
+    http::{Client, Response},
     server::Server,
 };
 
-/// Guarded requests a second, the whole time.
-const GUARDED: f64 = 300.0;
-/// Log-ins arrive at so many times the rate at which they can be served.
+/// The rate of guarded requests, per second.
+const GUARDED_RATE: f64 = 300.0;
+/// The rate of log-ins, as a multiple of the rate at which they can be served.
 const OVERLOAD: f64 = 10.0;
 
-/// An answer, how long it took, and whether it came before the last request was sent.
-type Taken = (Answer, Duration, bool);
+/// A response, its latency, and whether it arrived before the last request was sent.
+type Outcome = (Response, Duration, bool);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
     let binary = arguments.next().context("usage: storm BINARY [SECONDS]")?;
-    let seconds = arguments.next().map_or(Ok(60), |it| it.parse())?;
+    let seconds = arguments.next().map_or(Ok(60), |seconds| seconds.parse())?;
     LocalSet::new().run_until(storm(Path::new(&binary), Duration::from_secs(seconds))).await
 }
 
@@ -48,102 +50,115 @@ async fn storm(binary: &Path, length: Duration) -> Result<()> {
     let server = Server::start(binary)?;
     let client = Rc::new(Client::new(server.address));
     let log_in: Rc<str> = http::post("/v1/sessions", &server.credentials()?).into();
-    let first = client.ask(&log_in).await?;
-    ensure!(first.status == 201, "the first log-in answered {}", first.status);
+    let first = client.send(&log_in).await?;
+    ensure!(first.status == 201, "the first log-in returned {}", first.status);
     let guarded: Rc<str> = http::get("/v1/token", first.member("access_token").context("no token")?).into();
 
-    let calm = send(&client, &guarded, GUARDED, Duration::from_secs(3)).await?;
-    println!("in calm       guarded: {}", Times::of(&calm));
+    let idle = send_at_rate(&client, &guarded, GUARDED_RATE, Duration::from_secs(3)).await?;
+    println!("idle          guarded: {}", Latencies::of(&idle));
     let capacity = capacity(&client, &log_in, length / 4).await?;
     println!("capacity      {capacity:.2} log-ins/s");
     let memory = server.memory()?;
 
-    let (others, log_ins) =
-        tokio::try_join!(send(&client, &guarded, GUARDED, length), send(&client, &log_in, capacity * OVERLOAD, length),)?;
-    let (made, shed): (Vec<_>, Vec<_>) = log_ins.into_iter().partition(|(answer, ..)| answer.status == 201);
-    // Those that were still waiting at the end are no work of that time.
-    let goodput = made.iter().filter(|(.., in_time)| *in_time).count() as f64 / length.as_secs_f64();
-    println!("in the storm  guarded: {}, {} of {} answered", Times::of(&others), good(&others), others.len());
-    println!("              log-ins: {goodput:.2}/s, {:.2} of capacity; {}", goodput / capacity, Times::of(&made));
-    println!("              shed:    {}", Times::of(&shed));
+    let (others, log_ins) = tokio::try_join!(
+        send_at_rate(&client, &guarded, GUARDED_RATE, length),
+        send_at_rate(&client, &log_in, capacity * OVERLOAD, length),
+    )?;
+    let (served, rejected): (Vec<_>, Vec<_>) = log_ins.into_iter().partition(|(response, ..)| response.status == 201);
+    // Log-ins that were still waiting at the end do not count.
+    let goodput = served.iter().filter(|(.., in_time)| *in_time).count() as f64 / length.as_secs_f64();
+    println!("under load    guarded: {}, {} of {} successful", Latencies::of(&others), successes(&others), others.len());
+    println!("              log-ins: {goodput:.2}/s, {:.2} of capacity; {}", goodput / capacity, Latencies::of(&served));
+    println!("              rejected: {}", Latencies::of(&rejected));
     println!("              memory:  {} MiB before, {} MiB after", memory >> 10, server.memory()? >> 10);
 
     sleep(Duration::from_secs(2)).await;
     let began = Instant::now();
-    let again = client.ask(&log_in).await?;
-    let after = send(&client, &guarded, GUARDED, Duration::from_secs(3)).await?;
-    println!("2 s later     guarded: {}; a log-in {} ms", Times::of(&after), began.elapsed().as_millis().saturating_sub(3_000));
+    let again = client.send(&log_in).await?;
+    let after = send_at_rate(&client, &guarded, GUARDED_RATE, Duration::from_secs(3)).await?;
+    println!(
+        "2 s later     guarded: {}; a log-in {} ms",
+        Latencies::of(&after),
+        began.elapsed().as_millis().saturating_sub(3_000)
+    );
 
-    ensure!(good(&others) == others.len(), "not every guarded request was answered");
-    ensure!(!made.is_empty(), "nobody logged in during the storm");
-    ensure!(!shed.is_empty(), "nobody was turned away: was there a storm?");
-    for (answer, ..) in &shed {
-        ensure!(answer.status == 503 && answer.has_header("retry-after"), "a log-in answered {}", answer.status);
+    ensure!(successes(&others) == others.len(), "a guarded request failed");
+    ensure!(!served.is_empty(), "no log-in succeeded under load");
+    ensure!(!rejected.is_empty(), "no log-in was rejected: the load was too low");
+    for (response, ..) in &rejected {
+        ensure!(response.status == 503 && response.has_header("retry-after"), "a log-in returned {}", response.status);
     }
-    ensure!(again.status == 201 && good(&after) == after.len(), "it is not as before 2 s after the storm");
+    ensure!(again.status == 201 && successes(&after) == after.len(), "the server had not recovered 2 s after the load");
     server.stop()
 }
 
-/// Log-ins a second when there is always one more waiting.
+/// Returns the number of log-ins per second that the server can serve, measured with one more log-in always waiting.
 async fn capacity(client: &Rc<Client>, log_in: &Rc<str>, length: Duration) -> Result<f64> {
     let began = Instant::now();
-    let one = async || -> Result<u32> {
-        let mut made = 0;
+    let client_loop = async || -> Result<u32> {
+        let mut count = 0;
         while began.elapsed() < length {
-            let answer = client.ask(log_in).await?;
-            ensure!(answer.status == 201, "a log-in answered {}", answer.status);
-            made += 1;
+            let response = client.send(log_in).await?;
+            ensure!(response.status == 201, "a log-in returned {}", response.status);
+            count += 1;
         }
-        Ok(made)
+        Ok(count)
     };
-    let (one, other) = tokio::try_join!(one(), one())?;
+    let (one, other) = tokio::try_join!(client_loop(), client_loop())?;
     Ok(f64::from(one + other) / began.elapsed().as_secs_f64())
 }
 
-/// Sends a request `rate` times a second, whether or not the ones before were answered.
-async fn send(client: &Rc<Client>, request: &Rc<str>, rate: f64, length: Duration) -> Result<Vec<Taken>> {
-    let taken = Rc::new(RefCell::new(Vec::new()));
+/// Sends a request `rate` times per second, even if earlier ones have no response yet.
+async fn send_at_rate(client: &Rc<Client>, request: &Rc<str>, rate: f64, length: Duration) -> Result<Vec<Outcome>> {
+    let outcomes = Rc::new(RefCell::new(Vec::new()));
     let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut sent = Vec::new();
     let start = Instant::now();
     while start.elapsed() < length {
         ticks.tick().await;
-        let (client, request, taken) = (Rc::clone(client), Rc::clone(request), Rc::clone(&taken));
+        let (client, request, outcomes) = (Rc::clone(client), Rc::clone(request), Rc::clone(&outcomes));
         sent.push(spawn_local(async move {
             let began = Instant::now();
-            let answer = client.ask(&request).await?;
-            taken.borrow_mut().push((answer, began.elapsed(), start.elapsed() <= length));
+            let response = client.send(&request).await?;
+            outcomes.borrow_mut().push((response, began.elapsed(), start.elapsed() <= length));
             anyhow::Ok(())
         }));
     }
-    for one in sent {
-        one.await??;
+    for request in sent {
+        request.await??;
     }
-    Ok(Rc::into_inner(taken).context("all have answered")?.into_inner())
+    Ok(Rc::into_inner(outcomes).context("all requests have finished")?.into_inner())
 }
 
-fn good(all: &[Taken]) -> usize {
-    all.iter().filter(|(answer, ..)| answer.status == 200).count()
+fn successes(all: &[Outcome]) -> usize {
+    all.iter().filter(|(response, ..)| response.status == 200).count()
 }
 
-/// How long answers took, in milliseconds.
-struct Times(Vec<f64>);
+/// Latencies, in milliseconds.
+struct Latencies(Vec<f64>);
 
-impl Times {
-    fn of(all: &[Taken]) -> Self {
-        let mut times: Vec<_> = all.iter().map(|(_, took, _)| took.as_secs_f64() * 1e3).collect();
-        times.sort_by(f64::total_cmp);
-        Self(times)
+impl Latencies {
+    fn of(all: &[Outcome]) -> Self {
+        let mut latencies: Vec<_> = all.iter().map(|(_, latency, _)| latency.as_secs_f64() * 1e3).collect();
+        latencies.sort_by(f64::total_cmp);
+        Self(latencies)
     }
 
-    fn at(&self, hundredths: usize) -> f64 {
-        self.0.get(self.0.len() * hundredths / 100).or(self.0.last()).copied().unwrap_or(f64::NAN)
+    fn percentile(&self, percent: usize) -> f64 {
+        self.0.get(self.0.len() * percent / 100).or(self.0.last()).copied().unwrap_or(f64::NAN)
     }
 }
 
-impl std::fmt::Display for Times {
+impl std::fmt::Display for Latencies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} in p50 {:.2} ms, p99 {:.2} ms, at most {:.2} ms", self.0.len(), self.at(50), self.at(99), self.at(100))
+        write!(
+            f,
+            "{} in p50 {:.2} ms, p99 {:.2} ms, at most {:.2} ms",
+            self.0.len(),
+            self.percentile(50),
+            self.percentile(99),
+            self.percentile(100)
+        )
     }
 }

@@ -1,4 +1,4 @@
-//! The server in the storm: on a core of its own, in a directory of its own, with its defaults.
+//! The server under load: on its own processor core, in its own directory, with the default settings.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// A running server. Dropped, it is killed, and its directory removed.
+/// A running server. Dropping it kills the process and removes the directory.
 pub struct Server {
     pub address: SocketAddr,
     child: Child,
@@ -19,7 +19,7 @@ pub struct Server {
 
 impl Server {
     pub fn start(binary: &Path) -> Result<Self> {
-        let binary = binary.canonicalize().with_context(|| format!("there is no {}", binary.display()))?;
+        let binary = binary.canonicalize().with_context(|| format!("{} does not exist", binary.display()))?;
         let directory = env::temp_dir().join(format!("vestibule-storm-{}", process::id()));
         fs::create_dir(&directory)?;
         let mut command = Command::new("taskset");
@@ -28,24 +28,24 @@ impl Server {
             command.env_remove(name);
         }
         command.env("VESTIBULE_SERVER__LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().context("taskset of util-linux is needed")?;
+        let mut child = command.spawn().context("taskset of util-linux is required")?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
+        BufReader::new(child.stdout.take().context("standard output is piped")?).read_line(&mut line)?;
         let url = line.split("http://").nth(1).and_then(|rest| rest.split(". ").next());
         let address = url.with_context(|| format!("the server did not start: {line}"))?.parse()?;
         Ok(Self { address, child, directory })
     }
 
-    /// What the first administrator logs in with.
+    /// Returns the body with which the first administrator logs in.
     pub fn credentials(&self) -> Result<String> {
         let password = fs::read_to_string(self.directory.join("data/initial-admin-password"))?;
         Ok(format!(r#"{{"identifier": "admin", "password": "{}"}}"#, password.trim()))
     }
 
-    /// Its resident memory, in KiB.
+    /// Returns the resident memory, in KiB.
     pub fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
