@@ -151,7 +151,7 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    async fn load(settings: &config::Password, reader: &Reader, pepper: hmac::Key, metrics: &Metrics) -> Result<Self> {
+    async fn load(settings: &config::PasswordSettings, reader: &Reader, pepper: hmac::Key, metrics: &Metrics) -> Result<Self> {
         let prefixes = user::Entity::password_hash_prefixes(reader).await?;
         let stored_costs = prefixes.iter().filter_map(|prefix| PasswordHash::cost(prefix));
         let highest_cost = stored_costs.fold(settings.bcrypt_cost, u32::max);

@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse();
     let file = cli.as_ref().map_or_else(|_| config_argument(env::args_os()), |cli| cli.config.clone());
     // The log opens before the settings are checked, because their errors are also log lines.
-    if let Err(error) = log::init(config::log_format(file.as_deref(), env::vars_os())) {
+    if let Err(error) = log::init(config::early_log_format(file.as_deref(), env::vars_os())) {
         _ = writeln!(io::stderr(), "vestibule: {}", sentence(&error));
         return ExitCode::FAILURE;
     }

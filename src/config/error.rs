@@ -1,86 +1,80 @@
-//! What is wrong with the settings: all of it at once, in sentences that never hold a secret.
+//! Errors in the settings. All of them are reported at once, in messages that never contain a secret.
 
 use std::fmt;
 
-/// Why the settings cannot be used: one or more problems, a line each.
+/// Why the settings cannot be used: one or more errors, which `Display` writes one per line.
 #[derive(Debug, thiserror::Error)]
 pub struct Error {
-    problems: Vec<Problem>,
+    errors: Vec<SettingError>,
 }
 
 impl Error {
-    /// What is wrong, at least one thing.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
+    /// `errors` must not be empty.
+    pub(super) fn of(errors: Vec<SettingError>) -> Self {
+        Self { errors }
     }
 
-    /// Of at least one problem.
-    pub(super) fn of(problems: Vec<Problem>) -> Self {
-        Self { problems }
+    /// Returns `Ok` if there are no errors.
+    pub(super) fn unless_empty(errors: Vec<SettingError>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self { errors }) }
     }
 
-    /// `Ok` when nothing is wrong.
-    pub(super) fn unless_none(problems: Vec<Problem>) -> Result<(), Self> {
-        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
-    }
-
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems
+    pub(super) fn into_errors(self) -> Vec<SettingError> {
+        self.errors
     }
 }
 
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Self {
-        Self { problems: vec![problem] }
+impl From<SettingError> for Error {
+    fn from(error: SettingError) -> Self {
+        Self { errors: vec![error] }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.problems.iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
         out.write_str(&lines.join("\n"))
     }
 }
 
-/// One thing that is wrong.
+/// An error in one setting or in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The setting as it was named, such as `server.listen`; none when a whole file is at fault.
+pub struct SettingError {
+    /// The name of the setting as it was written, such as `server.listen`; `None` for an error in a whole file.
     pub setting: Option<String>,
-    /// The file or variable that it came from; none for a default.
-    pub origin: Option<String>,
-    /// What is wrong, as the rest of a sentence that begins with the setting.
-    pub sentence: String,
+    /// The file or environment variable that the setting came from; `None` for a default.
+    pub source: Option<String>,
+    /// What is wrong, as the rest of a sentence that begins with the name of the setting.
+    pub message: String,
 }
 
-impl Problem {
-    pub(super) fn new(setting: impl Into<String>, sentence: impl Into<String>) -> Self {
-        Self { setting: Some(setting.into()), origin: None, sentence: sentence.into() }
+impl SettingError {
+    pub(super) fn new(setting: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { setting: Some(setting.into()), source: None, message: message.into() }
     }
 
-    pub(super) fn of_file(file: impl Into<String>, sentence: impl Into<String>) -> Self {
-        Self { setting: None, origin: Some(file.into()), sentence: sentence.into() }
+    pub(super) fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { setting: None, source: Some(file.into()), message: message.into() }
     }
 
-    pub(super) fn from(mut self, origin: Option<String>) -> Self {
-        self.origin = origin;
+    pub(super) fn with_source(mut self, source: Option<String>) -> Self {
+        self.source = source;
         self
     }
 
-    /// The part of the setting's name before the first dot.
+    /// Returns the part of the setting's name before the first dot.
     pub(super) fn section(&self) -> Option<&str> {
         self.setting.as_deref().and_then(|name| name.split('.').next())
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for SettingError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.setting, &self.origin) {
-            (Some(setting), Some(origin)) => write!(out, "`{setting}` (from {origin}) {}", self.sentence),
-            (Some(subject), None) => write!(out, "`{subject}` {}", self.sentence),
-            (None, Some(file)) => write!(out, "{file} {}", self.sentence),
-            (None, None) => out.write_str(&self.sentence),
+        match (&self.setting, &self.source) {
+            (Some(setting), Some(source)) => write!(out, "`{setting}` (from {source}) {}", self.message),
+            (Some(setting), None) => write!(out, "`{setting}` {}", self.message),
+            (None, Some(file)) => write!(out, "{file} {}", self.message),
+            (None, None) => out.write_str(&self.message),
         }
     }
 }

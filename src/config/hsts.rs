@@ -1,21 +1,20 @@
-//! HTTP Strict Transport Security (RFC 6797): for which hosts browsers are told to use TLS alone.
+//! HTTP Strict Transport Security (RFC 6797): the hosts for which browsers must use TLS.
 
 use std::str::FromStr;
 
 /// The hosts that the header covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hsts {
-    /// None: the header is not sent, for example because the proxy sends it.
+    /// No host. The header is not sent, for example because the proxy sends it.
     Off,
-    /// The host of `server.public_url` alone.
+    /// The host of `server.public_url` only.
     Host,
     /// That host and every host below it.
     IncludeSubdomains,
 }
 
 impl Hsts {
-    /// The name in the settings.
-    #[must_use]
+    /// Returns the name in the settings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -24,8 +23,7 @@ impl Hsts {
         }
     }
 
-    /// The header's value, for a year.
-    #[must_use]
+    /// Returns the value of the header, which is valid for a year.
     pub const fn header(self) -> Option<&'static str> {
         match self {
             Self::Off => None,
@@ -39,6 +37,6 @@ impl FromStr for Hsts {
     type Err = ();
 
     fn from_str(raw: &str) -> Result<Self, ()> {
-        [Self::Off, Self::Host, Self::IncludeSubdomains].into_iter().find(|one| one.as_str() == raw).ok_or(())
+        [Self::Off, Self::Host, Self::IncludeSubdomains].into_iter().find(|hsts| hsts.as_str() == raw).ok_or(())
     }
 }

@@ -1,15 +1,14 @@
-//! Web origins: scheme, host and port, which is all that a public URL or a CORS rule may say.
+//! Web origins: scheme, host and port.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
-/// An origin as browsers write it (RFC 6454 section 6.2): `http` or `https`, a host in lower-case ASCII, and
-/// a port unless it is the scheme's own.
+/// An origin as browsers write it (RFC 6454 section 6.2): `http` or `https`, a host in lower-case ASCII, and the port unless it
+/// is the default port of the scheme.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(String);
 
 impl Origin {
-    /// The origin, without a slash at its end.
-    #[must_use]
+    /// Returns the origin, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -28,26 +27,26 @@ impl FromStr for Origin {
     fn from_str(raw: &str) -> Result<Self, ()> {
         let raw = raw.to_ascii_lowercase();
         let (scheme, rest) = raw.split_once("://").ok_or(())?;
-        let own_port = match scheme {
+        let default_port = match scheme {
             "http" => 80,
             "https" => 443,
             _ => return Err(()),
         };
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, parse_port(port).ok_or(())?),
-            _ => (rest, own_port),
+            _ => (rest, default_port),
         };
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().map_err(|_| ())?),
             None if host.split('.').all(is_label) => host.to_owned(),
             None => return Err(()),
         };
-        Ok(Self(if port == own_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }))
+        Ok(Self(if port == default_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }))
     }
 }
 
 fn parse_port(raw: &str) -> Option<u16> {
-    let digits = raw.bytes().all(|byte| byte.is_ascii_digit()); // `parse` would take a plus sign
+    let digits = raw.bytes().all(|byte| byte.is_ascii_digit()); // `parse` would accept a plus sign
     raw.parse().ok().filter(|port| digits && *port != 0)
 }
 

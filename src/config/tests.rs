@@ -1,6 +1,6 @@
-//! What settings promise: the order of layers, names for every mistake, and no secret anywhere.
+//! Tests of the settings: the order of the layers, the errors, and that no secret is printed.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use rstest::rstest;
 use secrecy::ExposeSecret;
@@ -22,11 +22,11 @@ fn load(toml: &str, env: &[(&str, &str)]) -> Result<Settings, Error> {
     Settings::load_in(directory(toml).path(), None, env)
 }
 
-/// The message, with the directory taken out of the file's name.
-fn refusal(toml: &str, env: &[(&str, &str)]) -> String {
+/// The error message, without the directory of the file.
+fn error_message(toml: &str, env: &[(&str, &str)]) -> String {
     let directory = directory(toml);
     let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    let error = Settings::load_in(directory.path(), None, env).expect_err("is refused");
+    let error = Settings::load_in(directory.path(), None, env).expect_err("is rejected");
     error.to_string().replace(&format!("{}/", directory.path().display()), "")
 }
 
@@ -50,7 +50,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let settings = load(toml, &env).unwrap();
     assert_eq!(settings.tokens.access_ttl.as_secs(), 60);
     assert_eq!(settings.tokens.audience, "env");
-    let origins: Vec<_> = settings.cors.origins.iter().map(PageOrigin::as_str).collect();
+    let origins: Vec<_> = settings.cors.origins.iter().map(CorsOrigin::as_str).collect();
     assert_eq!(origins, ["https://a.example", "http://b.example:81"]);
     assert_eq!(settings.sessions.max_ttl.as_secs(), 90 * 86_400);
     assert!(load("[cors]\norigins = []", &[]).unwrap().cors.origins.is_empty());
@@ -69,7 +69,7 @@ fn a_named_file_is_read_instead_and_must_exist() {
 }
 
 #[test]
-fn every_type_reads_from_the_environment() {
+fn every_type_is_parsed_from_the_environment() {
     let env = [
         ("VESTIBULE_DATA_DIR", "/srv/v%?#"),
         ("VESTIBULE_MASTER_KEY", KEY),
@@ -95,17 +95,17 @@ fn every_type_reads_from_the_environment() {
 }
 
 #[test]
-fn a_secret_of_digits_stays_as_it_was_written() {
+fn a_secret_of_digits_is_not_parsed_as_a_number() {
     let digits = "31957204886513072946581720394856".to_owned();
     let env = [("VESTIBULE_SIGNING__ALGORITHM", "HS256"), ("VESTIBULE_SIGNING__SECRET", digits.as_str())];
     let settings = load("", &env).unwrap();
     assert_eq!(settings.signing.secret.unwrap().expose_secret(), digits);
     let toml = "[signing]\nsecret = 12345678901234567";
-    assert_eq!(refusal(toml, &[]), "`signing.secret` (from vestibule.toml) must be text.");
+    assert_eq!(error_message(toml, &[]), "`signing.secret` (from vestibule.toml) must be text.");
 }
 
 #[test]
-fn a_typo_is_named_with_its_origin_and_the_nearest_setting() {
+fn a_misspelt_setting_is_reported_with_its_source_and_a_suggestion() {
     let env = [
         ("VESTIBULE_SESIONS__IDLE_TTL", "1"),
         ("vestibule_data_dir", "x"),
@@ -116,7 +116,7 @@ fn a_typo_is_named_with_its_origin_and_the_nearest_setting() {
         ("VESTIBULE_DATA_DIR_FILE", "x"),
     ];
     let toml = "passwrd.min_length = 9\n[server]\nlistn = 'x'\n[nothing_like_it]\n[log.level]\nall = 'x'";
-    let message = refusal(toml, &env);
+    let message = error_message(toml, &env);
     let lines: BTreeSet<_> = message.lines().collect();
     let expected = BTreeSet::from([
         "`sesions.idle_ttl` (from VESTIBULE_SESIONS__IDLE_TTL) is not a setting; did you mean `sessions.idle_ttl`?",
@@ -124,8 +124,8 @@ fn a_typo_is_named_with_its_origin_and_the_nearest_setting() {
         "`datadir` (from VESTIBULE_DATADIR) is not a setting; did you mean `data_dir`?",
         "`server_listn` (from VESTIBULE_SERVER_LISTN) is not a setting; did you mean `server.listen`?",
         "`_cors.origins` (from VESTIBULE__CORS__ORIGINS) is not a setting; did you mean `cors.origins`?",
-        "`data_dir_file` (from VESTIBULE_DATA_DIR_FILE) is not a setting: only secrets are read from files.",
-        "`data_dir` (from vestibule_data_dir) is spelt VESTIBULE_DATA_DIR as a variable.",
+        "`data_dir_file` (from VESTIBULE_DATA_DIR_FILE) is not a setting: only secrets can be read from files.",
+        "`data_dir` (from vestibule_data_dir) must be written VESTIBULE_DATA_DIR as an environment variable.",
         "`passwrd.min_length` (from vestibule.toml) is not a setting; did you mean `password.min_length`?",
         "`server.listn` (from vestibule.toml) is not a setting; did you mean `server.listen`?",
         "`nothing_like_it` (from vestibule.toml) is not a setting.",
@@ -135,7 +135,7 @@ fn a_typo_is_named_with_its_origin_and_the_nearest_setting() {
 }
 
 #[rstest]
-fn a_variable_of_somebody_else_is_ignored_with_a_warning(
+fn an_unrelated_variable_is_ignored_with_a_warning(
     #[values(
         "VESTIBULE_VERSION",
         "VESTIBULE_PORT",
@@ -172,32 +172,32 @@ fn an_empty_variable_counts_as_unset_and_an_empty_secret_stops_the_start() {
     for setting in REFERENCE.iter().filter(|setting| setting.secret) {
         let (variable, in_file) = (setting.variable(), format!("{}_FILE", setting.variable()));
         let expected = format!("`{}` (from {variable}) must not be empty.", setting.name);
-        assert_eq!(refusal("", &[(&variable, "")]), expected);
+        assert_eq!(error_message("", &[(&variable, "")]), expected);
         for content in ["", "\n", "\r\n", " \n"] {
             fs::write(&path, content).unwrap();
-            assert_eq!(refusal("", &[(&in_file, path.to_str().unwrap())]), expected.replace(&variable, &in_file));
+            assert_eq!(error_message("", &[(&in_file, path.to_str().unwrap())]), expected.replace(&variable, &in_file));
         }
         let section = setting.name.replace('.', "]\n");
         let toml = if section.contains(']') { format!("[{section} = ''") } else { format!("{section} = ''") };
-        assert!(refusal(&toml, &[]).contains(setting.name), "{toml}");
+        assert!(error_message(&toml, &[]).contains(setting.name), "{toml}");
     }
 }
 
 #[test]
-fn a_published_secret_is_refused_and_not_repeated() {
+fn a_published_secret_is_rejected_and_not_repeated() {
     let env = |secret| [("VESTIBULE_SIGNING__ALGORITHM", "HS256"), ("VESTIBULE_SIGNING__SECRET", secret)];
-    let message = refusal("", &env("a-string-secret-at-least-256-bits-long"));
+    let message = error_message("", &env("a-string-secret-at-least-256-bits-long"));
     assert!(message.starts_with("`signing.secret` (from VESTIBULE_SIGNING__SECRET) is published or easy to guess"), "{message}");
     assert!(!message.contains("256-bits"), "{message}");
     load("", &env("3pV0o5Wq8mYk2TzR7cHs1XnB9dLfG6jA")).unwrap();
 }
 
 #[test]
-fn all_bad_values_are_named_at_once() {
+fn all_invalid_values_are_reported_at_once() {
     let toml = "[server]\nlisten = 'localhost'\n[tokens]\naccess_ttl = 1.5\n[throttle]\nenabled = 1";
     let env = [("VESTIBULE_SIGNING__ALGORITHM", "none"), ("VESTIBULE_PASSWORD__BCRYPT_COST", "9")];
     assert_eq!(
-        refusal(toml, &env).lines().collect::<BTreeSet<_>>(),
+        error_message(toml, &env).lines().collect::<BTreeSet<_>>(),
         BTreeSet::from([
             "`server.listen` (from vestibule.toml) must be an IP address and a port, such as 127.0.0.1:8080, not \"localhost\".",
             "`tokens.access_ttl` (from vestibule.toml) must be a whole number of seconds, not 1.5.",
@@ -209,7 +209,7 @@ fn all_bad_values_are_named_at_once() {
 }
 
 #[test]
-fn a_secret_may_stand_in_a_file_of_its_own() {
+fn a_secret_can_be_read_from_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("key");
     let path = path.to_str().unwrap();
@@ -220,14 +220,14 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
         assert_eq!(load("", &env).unwrap().signing.secret.unwrap().expose_secret(), secret);
     }
     let both = [("VESTIBULE_MASTER_KEY", KEY), ("VESTIBULE_MASTER_KEY_FILE", path)];
-    let expected = "`master_key` is set by VESTIBULE_MASTER_KEY and by VESTIBULE_MASTER_KEY_FILE; keep one.";
-    assert_eq!(refusal("", &both), expected);
+    let expected = "`master_key` is set by VESTIBULE_MASTER_KEY and by VESTIBULE_MASTER_KEY_FILE; remove one of them.";
+    assert_eq!(error_message("", &both), expected);
     fs::write(path, "\n").unwrap();
     let url = [("VESTIBULE_DATABASE__URL_FILE", path)];
-    assert_eq!(refusal("", &url), "`database.url` (from VESTIBULE_DATABASE__URL_FILE) must not be empty.");
+    assert_eq!(error_message("", &url), "`database.url` (from VESTIBULE_DATABASE__URL_FILE) must not be empty.");
     fs::remove_file(path).unwrap();
-    assert!(refusal("", &url).starts_with("`database.url` (from VESTIBULE_DATABASE__URL_FILE) cannot be read from"));
-    assert!(load("", &[("VESTIBULE_DATA_DIR_FILE", path)]).is_err(), "only secrets are read from files");
+    assert!(error_message("", &url).starts_with("`database.url` (from VESTIBULE_DATABASE__URL_FILE) cannot be read from"));
+    assert!(load("", &[("VESTIBULE_DATA_DIR_FILE", path)]).is_err(), "only secrets can be read from files");
 }
 
 #[rstest]
@@ -273,38 +273,39 @@ fn each_setting_has_its_limits(#[case] name: &str, #[case] good: &[&str], #[case
     }
     for text in bad {
         let error = load("", &[(&setting.variable(), text)]).expect_err(text);
-        assert_eq!(error.problems()[0].setting.as_deref().unwrap().split('.').next(), name.split('.').next(), "{error}");
+        let message = error.to_string();
+        assert_eq!(error.into_errors()[0].section(), name.split('.').next(), "{message}");
     }
 }
 
 #[test]
 fn t11_hs256_needs_a_secret_of_32_bytes() {
     let with = |secret: &str| {
-        let signing = Signing { algorithm: Algorithm::Hs256, secret: Some(secret.into()) };
+        let signing = SigningSettings { algorithm: Algorithm::Hs256, secret: Some(secret.into()) };
         Settings { signing, ..Settings::default() }.validate()
     };
     let secret = "3pV0o5Wq8mYk2TzR7cHs1XnB9dLfG6jA";
     assert!(with(secret).is_ok());
     assert_eq!(with(&secret[1..]).unwrap_err().to_string(), "`signing.secret` must be at least 32 bytes long.");
-    let alone = refusal("[signing]\nalgorithm = 'HS256'", &[]);
+    let alone = error_message("[signing]\nalgorithm = 'HS256'", &[]);
     assert_eq!(alone, "`signing.secret` is required with HS256.");
 }
 
 #[test]
 fn postgres_needs_a_master_key() {
     let url = ("VESTIBULE_DATABASE__URL", "postgresql://v:hunter2@db/v");
-    assert_eq!(refusal("", &[url]), "`master_key` is required with PostgreSQL.");
+    assert_eq!(error_message("", &[url]), "`master_key` is required with PostgreSQL.");
     load("", &[url, ("VESTIBULE_MASTER_KEY", KEY)]).unwrap();
 }
 
 #[test]
-fn bad_toml_is_explained_by_line_without_quoting_it() {
-    let message = refusal("data_dir = 'x'\nmaster_key = \"hunter2", &[]);
+fn a_toml_error_names_the_line_without_quoting_it() {
+    let message = error_message("data_dir = 'x'\nmaster_key = \"hunter2", &[]);
     assert!(message.starts_with("vestibule.toml is not valid TOML: line 2, column "), "{message}");
     assert!(!message.contains("hunter2") && !message.contains('|'), "{message}");
-    let message = refusal("data_dir = 'x'\ndata_dir = 'hunter2'", &[]);
+    let message = error_message("data_dir = 'x'\ndata_dir = 'hunter2'", &[]);
     assert!(message.contains("line 2") && message.contains("duplicate key") && !message.contains("hunter2"), "{message}");
-    let message = refusal("[tokens]\naccess_ttl = 99999999999999999999", &[]);
+    let message = error_message("[tokens]\naccess_ttl = 99999999999999999999", &[]);
     assert!(message.contains("vestibule.toml"), "{message}");
 }
 
@@ -324,14 +325,14 @@ fn p10_no_secret_is_ever_printed() {
 
     for name in ["master_key", "database.url", "signing.secret", "server.public_url", "signing.secrt", "master_kye"] {
         let (toml, list) = (format!("{name} = 'https://ada:hunter2@x/'"), format!("{name} = ['hunter2@']"));
-        for message in [refusal(&toml, &[]), refusal(&list, &[])] {
+        for message in [error_message(&toml, &[]), error_message(&list, &[])] {
             assert!(!message.contains("hunter2"), "{message}");
         }
     }
 }
 
 #[test]
-fn what_is_printed_reads_back() {
+fn printed_settings_can_be_loaded_again() {
     let toml = "data_dir = \"a \\\"b\\\" \\\\ \\u007F\"\n[server]\ntrusted_proxies = ['10.0.0.0/8']\n[log]\nformat = 'text'";
     let settings = load(toml, &[]).unwrap();
     let again = load(&settings.print(), &[]).unwrap();
@@ -342,7 +343,7 @@ fn what_is_printed_reads_back() {
 }
 
 #[test]
-fn the_table_and_the_type_name_the_same_settings_and_defaults() {
+fn the_table_and_the_type_have_the_same_settings_and_defaults() {
     let settings = Settings::default();
     settings.validate().unwrap();
     let named: BTreeSet<_> = REFERENCE.iter().map(|setting| setting.name.to_owned()).collect();
@@ -355,9 +356,9 @@ fn the_table_and_the_type_name_the_same_settings_and_defaults() {
         }
     }
     assert_eq!(named, typed);
-    assert_eq!(named.len(), REFERENCE.len(), "named once each");
+    assert_eq!(named.len(), REFERENCE.len(), "each name is unique");
 
-    // The literals are what the defaults are read from; the others must be unset.
+    // The defaults are parsed from the literals. Settings without a literal must be unset.
     for setting in REFERENCE {
         let shown = settings.shown(setting.name);
         let literal = if shown.is_null() { "(".to_owned() } else { shown.to_string() };

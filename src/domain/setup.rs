@@ -62,7 +62,7 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
 pub async fn keep_issuer(app: &App, accept: bool) -> Result<()> {
     let tx = app.db.write().await?;
     let mut row = installation::Entity::locked(&tx).await?;
-    let (named, ours) = (app.settings.named_issuer(), &app.signing.issuer);
+    let (named, ours) = (app.settings.configured_issuer(), &app.signing.issuer);
     if row.issuer == named {
         return Ok(());
     }

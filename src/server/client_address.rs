@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use poem::http::HeaderMap;
 
 use super::forwarded::{Hop, hops};
-use crate::config::Server;
+use crate::config::ServerSettings;
 
 /// The address of the client that sent a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) enum Ignored {
 /// Returns the address of the client. It is the peer's address, unless the peer is a trusted proxy. Then it is the last
 /// address in the forwarded header that does not belong to a trusted proxy; the client may have invented the addresses
 /// before it. An entry without an address ends the search, and the trusted proxy that sent it counts as the client.
-pub(super) fn of(peer: IpAddr, headers: &HeaderMap, settings: &Server) -> ClientAddress {
+pub(super) fn of(peer: IpAddr, headers: &HeaderMap, settings: &ServerSettings) -> ClientAddress {
     // A socket for both families shows an IPv4 peer as `::ffff:…`, which no IPv4 network contains.
     let mut address = peer.to_canonical();
     if !headers.contains_key(settings.forwarded_header.as_str()) {

@@ -1,5 +1,5 @@
-//! A strict JSON parser, which rejects documents with duplicate members. Other parsers disagree on such a document: most keep the
-//! last of two members with the same name, some the first.
+//! A strict JSON parser, which rejects documents with duplicate members. Other parsers disagree on such a document: most keep
+//! the last of two members with the same name, some the first.
 
 mod nul;
 

@@ -29,7 +29,8 @@ impl FromStr for Password {
 
     /// Fails with `too_short` (empty), `too_long` or `not_allowed` (NUL).
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        // NFC is at most three times as long (Unicode's normalization FAQ). Reserve all of it: a string that grows leaves copies.
+        // NFC is at most three times as long (Unicode's normalization FAQ). Reserve all of it: a string that grows leaves
+        // copies.
         let mut password = Zeroizing::new(String::with_capacity(raw.len() * 3));
         password.extend(raw.nfc());
         match password.len() {

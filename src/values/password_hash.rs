@@ -6,8 +6,8 @@ use sea_orm::DeriveValueType;
 
 /// bcrypt over base64(HMAC-SHA-384(pepper, password)).
 const SCHEME: &str = "hs384:";
-/// bcrypt has no lower cost, and no setting allows a higher one. A row with another cost is invalid; a hash of cost 31 would take
-/// hours to check.
+/// bcrypt has no lower cost, and no setting allows a higher one. A row with another cost is invalid; a hash of cost 31 would
+/// take hours to check.
 const COSTS: RangeInclusive<u32> = 4..=16;
 
 /// A stored password hash. `Debug` hides it.

@@ -76,8 +76,8 @@ impl From<OwnPermission> for PermissionName {
     }
 }
 
-/// The name of a permission, Vestibule's own or an application's: `word:word`, each word of `[a-z0-9._-]`, at most 64 characters.
-/// A name from the database was checked when it was written, and is not checked again.
+/// The name of a permission, Vestibule's own or an application's: `word:word`, each word of `[a-z0-9._-]`, at most 64
+/// characters. A name from the database was checked when it was written, and is not checked again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeriveValueType)]
 #[serde(transparent)]
 pub struct PermissionName(String);
@@ -116,8 +116,8 @@ impl FromStr for PermissionName {
 }
 
 impl PermissionName {
-    /// Returns the permission of Vestibule's own that was probably meant, if this name begins like one (`users:` or `user:`) but
-    /// is none. A role with such a permission would grant nothing.
+    /// Returns the permission of Vestibule's own that was probably meant, if this name begins like one (`users:` or `user:`)
+    /// but is none. A role with such a permission would grant nothing.
     pub fn suggestion(&self) -> Option<&'static str> {
         let subject = |name: &str| name.split(':').next().unwrap_or_default().trim_end_matches('s').to_owned();
         let own = || ALL.iter().map(|(name, _)| *name);

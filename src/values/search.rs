@@ -78,8 +78,8 @@ pub fn index_terms(email: &str, name: Option<&str>) -> BTreeSet<String> {
     terms.iter().map(|term| truncate(term).to_owned()).collect()
 }
 
-/// Returns the rest of a folded name from each of its words. A word begins after white space, and at a letter or digit after any
-/// other character (`jean-luc`, `o'hara`); a combining mark belongs to the letter before it.
+/// Returns the rest of a folded name from each of its words. A word begins after white space, and at a letter or digit after
+/// any other character (`jean-luc`, `o'hara`); a combining mark belongs to the letter before it.
 fn suffixes(name: &str) -> impl Iterator<Item = String> {
     let mut before = ' ';
     name.char_indices().filter_map(move |(at, character)| {

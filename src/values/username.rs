@@ -1,4 +1,5 @@
-//! Usernames: short names to log in with. A username never contains an `@`, so that it cannot be mistaken for an e-mail address.
+//! Usernames: short names to log in with. A username never contains an `@`, so that it cannot be mistaken for an e-mail
+//! address.
 
 use std::str::FromStr;
 

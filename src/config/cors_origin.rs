@@ -1,45 +1,43 @@
-//! Origins of pages: which pages of others may call the API.
+//! Entries of `cors.origins`: the origins whose pages may call the API.
 
 use std::str::FromStr;
 
 use super::Origin;
 
-/// Schemes whose pages have no origin of their own (browsers send `null`), or that are no pages.
-const WITHOUT_PAGES: [&str; 12] =
+/// Schemes without pages, or whose pages have no origin of their own (browsers send `null`).
+const EXCLUDED_SCHEMES: [&str; 12] =
     ["about", "blob", "data", "file", "filesystem", "ftp", "javascript", "mailto", "view-source", "ws", "wss", "null"];
 
-/// An origin from which pages may call the API: of a web page (`https://app.example.org`), of an application's or an
-/// extension's page (`capacitor://localhost`, `chrome-extension://…`), or a pattern for exactly one label
+/// The origin of a web page (`https://app.example.org`), the origin of a page of an application or extension
+/// (`capacitor://localhost`, `chrome-extension://…`), or a pattern for web origins in which `*.` stands for exactly one label
 /// (`https://*.preview.example.org`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PageOrigin(Kind);
+pub struct CorsOrigin(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Web(Origin),
-    /// Of another scheme, in lower case. Not every browser writes the host of such an origin in lower case.
+    /// An origin with another scheme, in lower case. Not every browser writes the host of such an origin in lower case.
     App(String),
-    /// An origin with one label less, and the pattern as it is written.
+    /// The origin without the `*.`, and the whole pattern.
     Pattern {
         parent: Origin,
-        written: String,
+        pattern: String,
     },
 }
 
-impl PageOrigin {
-    /// The origin or the pattern in its canonical spelling.
-    #[must_use]
+impl CorsOrigin {
+    /// Returns the origin or pattern in its canonical spelling.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Kind::Web(origin) => origin.as_str(),
             Kind::App(origin) => origin,
-            Kind::Pattern { written, .. } => written,
+            Kind::Pattern { pattern, .. } => pattern,
         }
     }
 
-    /// Whether a page with this `Origin` header may call.
-    #[must_use]
-    pub fn allows(&self, origin: &[u8]) -> bool {
+    /// Returns whether a page with this `Origin` header may call the API.
+    pub fn matches(&self, origin: &[u8]) -> bool {
         match &self.0 {
             Kind::Web(known) => known.as_str().as_bytes() == origin,
             Kind::App(known) => known.as_bytes().eq_ignore_ascii_case(origin),
@@ -47,7 +45,7 @@ impl PageOrigin {
                 let child = || {
                     let (scheme, rest) = std::str::from_utf8(origin).ok()?.split_once("://")?;
                     let (label, rest) = rest.split_once('.')?;
-                    let is_label = !label.is_empty() && label.bytes().all(is_letter_of_a_label);
+                    let is_label = !label.is_empty() && label.bytes().all(is_label_byte);
                     (is_label && parent.as_str() == format!("{scheme}://{rest}")).then_some(())
                 };
                 child().is_some()
@@ -56,44 +54,44 @@ impl PageOrigin {
     }
 }
 
-/// Of a label as browsers write it.
-fn is_letter_of_a_label(byte: u8) -> bool {
+/// Returns whether a byte is allowed in a label as browsers write it.
+fn is_label_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
 }
 
-impl FromStr for PageOrigin {
+impl FromStr for CorsOrigin {
     type Err = ();
 
-    /// Fails for `null`, `*`, paths, and patterns for more than one label, for a part of one or for a top-level domain.
+    /// Fails for `null`, `*`, paths, and patterns for several labels, for a part of a label or for a top-level domain.
     fn from_str(raw: &str) -> Result<Self, ()> {
         let (scheme, rest) = raw.split_once("://").ok_or(())?;
         let scheme = scheme.to_ascii_lowercase();
         if scheme != "http" && scheme != "https" {
-            return app(&scheme, rest).map(Kind::App).map(Self).ok_or(());
+            return app_origin(&scheme, rest).map(Kind::App).map(Self).ok_or(());
         }
         let Some(rest) = rest.strip_prefix("*.") else { return raw.parse().map(Kind::Web).map(Self) };
         let parent: Origin = format!("{scheme}://{rest}").parse()?;
         let (_, host) = parent.as_str().split_once("://").ok_or(())?;
         let name = host.split_once(':').map_or(host, |(name, _)| name);
-        // Whoever owns one name in a top-level domain must not speak for all of them; and an address has no labels.
+        // The owner of one name in a top-level domain does not own the others, and an IP address has no labels.
         let (_, top) = name.rsplit_once('.').ok_or(())?;
         if top.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(());
         }
-        let written = format!("{scheme}://*.{host}");
-        Ok(Self(Kind::Pattern { parent, written }))
+        let pattern = format!("{scheme}://*.{host}");
+        Ok(Self(Kind::Pattern { parent, pattern }))
     }
 }
 
-/// The origin of a page of an application: a scheme of its own, a host, and perhaps a port.
-fn app(scheme: &str, rest: &str) -> Option<String> {
+/// Parses the origin of a page of an application: a scheme of its own, a host, and an optional port.
+fn app_origin(scheme: &str, rest: &str) -> Option<String> {
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
         && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.'));
     let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
     let is_host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    let is_port =
-        port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|it| it > 0));
-    let fits = is_scheme && is_host && is_port && rest.len() <= 255 && !WITHOUT_PAGES.contains(&scheme);
+    let is_port = port
+        .is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|number| number > 0));
+    let fits = is_scheme && is_host && is_port && rest.len() <= 255 && !EXCLUDED_SCHEMES.contains(&scheme);
     fits.then(|| format!("{scheme}://{}", rest.to_ascii_lowercase()))
 }
 
@@ -122,19 +120,19 @@ mod tests {
           "https://u@a.preview.example.org", "https://apreview.example.org", "https://*.preview.example.org", "https://A.preview.example.org",
           "https://a.preview.example.org/", "https://a.preview.example.org ", "https://\u{e9}.preview.example.org", "null"])]
     #[case("http://*.example.org:3000", &["http://a.example.org:3000"], &["http://a.example.org", "http://a.example.org:3001"])]
-    fn an_origin_is_compared_whole(#[case] written: &str, #[case] allowed: &[&str], #[case] refused: &[&str]) {
-        let origin: PageOrigin = written.parse().unwrap();
+    fn an_origin_is_compared_as_a_whole(#[case] written: &str, #[case] allowed: &[&str], #[case] rejected: &[&str]) {
+        let origin: CorsOrigin = written.parse().unwrap();
         for page in allowed {
-            assert!(origin.allows(page.as_bytes()), "{written} {page}");
+            assert!(origin.matches(page.as_bytes()), "{written} {page}");
         }
-        for page in refused.iter().chain(&["", "null", "*"]) {
-            assert!(!origin.allows(page.as_bytes()), "{written} {page}");
+        for page in rejected.iter().chain(&["", "null", "*"]) {
+            assert!(!origin.matches(page.as_bytes()), "{written} {page}");
         }
         assert_eq!(origin.as_str().parse(), Ok(origin.clone()));
     }
 
     #[rstest]
-    fn what_is_no_origin_of_one_owner_is_refused(
+    fn other_texts_are_rejected(
         #[values(
             "",
             "*",
@@ -190,6 +188,6 @@ mod tests {
         )]
         raw: &str,
     ) {
-        assert_eq!(raw.parse::<PageOrigin>(), Err(()), "{raw}");
+        assert_eq!(raw.parse::<CorsOrigin>(), Err(()), "{raw}");
     }
 }

@@ -1,10 +1,11 @@
-//! Trusted networks: whether they are so large that strangers are in them.
+//! A check that trusted networks are not so large that strangers are in them.
 
 use std::net::Ipv6Addr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Where IPv6 holds all of IPv4: mapped, compatible (RFC 4291 section 2.5.5), translated (RFC 6052) and 6to4 (RFC 3056).
+/// The IPv6 networks in which all IPv4 addresses are embedded: mapped and compatible (RFC 4291 section 2.5.5), translated
+/// (RFC 6052) and 6to4 (RFC 3056).
 const IPV4_IN_IPV6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
     (Ipv6Addr::UNSPECIFIED, 96),
@@ -12,9 +13,9 @@ const IPV4_IN_IPV6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
 ];
 
-/// Whether these networks, alone or together, hold a large part of the Internet. The largest networks for private use are
-/// 10.0.0.0/8 and fc00::/7.
-pub(super) fn hold_strangers(networks: &[IpNet]) -> bool {
+/// Returns whether these networks, alone or together, contain a large part of the Internet. The largest networks for private
+/// use are 10.0.0.0/8 and fc00::/7.
+pub(super) fn are_too_large(networks: &[IpNet]) -> bool {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for network in networks {
         match network {
@@ -30,7 +31,7 @@ pub(super) fn hold_strangers(networks: &[IpNet]) -> bool {
     many_v4 || many_v6 || v4.iter().any(|network| network.prefix_len() < 8)
 }
 
-/// The IPv4 networks that are inside an IPv6 network.
+/// Returns the IPv4 networks that are embedded in an IPv6 network.
 fn embedded(network: Ipv6Net) -> impl Iterator<Item = Ipv4Net> {
     IPV4_IN_IPV6.into_iter().filter_map(move |(address, length)| {
         let whole = Ipv6Net::new(address, length).ok()?;
@@ -50,12 +51,12 @@ mod tests {
 
     use super::*;
 
-    fn hold(networks: &str) -> bool {
-        hold_strangers(&networks.split(' ').map(|network| network.parse().unwrap()).collect::<Vec<_>>())
+    fn too_large(networks: &str) -> bool {
+        are_too_large(&networks.split(' ').map(|network| network.parse().unwrap()).collect::<Vec<_>>())
     }
 
     #[rstest]
-    fn a_network_of_strangers_is_refused(
+    fn a_network_with_strangers_is_too_large(
         #[values(
             "0.0.0.0/0",
             "::/0",
@@ -80,20 +81,20 @@ mod tests {
         )]
         networks: &str,
     ) {
-        assert!(hold(networks));
+        assert!(too_large(networks));
     }
 
     #[test]
-    fn many_networks_that_together_are_everything_are_refused() {
+    fn many_small_networks_together_are_too_large() {
         let all = |from: u32, to: u32| (from..to).map(|first| format!("{first}.0.0.0/8")).collect::<Vec<_>>().join(" ");
-        assert!(hold(&all(0, 256)) && hold(&all(1, 224)));
-        assert!(!hold(&all(1, 20)));
+        assert!(too_large(&all(0, 256)) && too_large(&all(1, 224)));
+        assert!(!too_large(&all(1, 20)));
         let parts: Vec<_> = (0..=255).map(|first| format!("{:x}::/8", first << 8)).collect();
-        assert!(hold(&parts.join(" ")));
+        assert!(too_large(&parts.join(" ")));
     }
 
     #[rstest]
-    fn a_network_of_ones_own_is_not(
+    fn a_private_or_small_network_is_not_too_large(
         #[values(
             "10.0.0.0/8",
             "127.0.0.1/32",
@@ -115,6 +116,6 @@ mod tests {
         )]
         networks: &str,
     ) {
-        assert!(!hold(networks));
+        assert!(!too_large(networks));
     }
 }

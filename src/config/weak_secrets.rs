@@ -1,6 +1,6 @@
-//! Secrets that others know: published in documentation and tutorials, or made by a rule that anybody can guess.
+//! Weak secrets: published in documentation and tutorials, or easy to guess.
 
-/// Secrets of 32 bytes or more that stand in the documentation of tools and in much-copied tutorials.
+/// Secrets of 32 bytes or more from the documentation of tools and from popular tutorials.
 const PUBLISHED: &[&str] = &[
     // jwt.io
     "a-string-secret-at-least-256-bits-long",
@@ -30,153 +30,31 @@ const PUBLISHED: &[&str] = &[
     "my-32-character-ultra-secure-and-ultra-long-secret",
 ];
 
-/// The words of which placeholders are made.
-const WORDS: &[&str] = &[
-    "a",
-    "above",
-    "access",
-    "admin",
-    "an",
-    "and",
-    "any",
-    "api",
-    "app",
-    "at",
-    "auth",
-    "authentication",
-    "be",
-    "bit",
-    "bits",
-    "byte",
-    "bytes",
-    "can",
-    "change",
-    "changeit",
-    "changeme",
-    "char",
-    "characters",
-    "chars",
-    "code",
-    "default",
-    "demo",
-    "dev",
-    "development",
-    "do",
-    "dummy",
-    "enough",
-    "env",
-    "example",
-    "for",
-    "foo",
-    "bar",
-    "generate",
-    "generated",
-    "here",
-    "hmac",
-    "hs",
-    "in",
-    "insecure",
-    "is",
-    "it",
-    "json",
-    "jwt",
-    "keep",
-    "key",
-    "least",
-    "long",
-    "longer",
-    "me",
-    "min",
-    "minimum",
-    "more",
-    "must",
-    "my",
-    "new",
-    "not",
-    "of",
-    "on",
-    "only",
-    "or",
-    "own",
-    "pass",
-    "passphrase",
-    "password",
-    "please",
-    "private",
-    "prod",
-    "production",
-    "random",
-    "really",
-    "refresh",
-    "replace",
-    "safe",
-    "sample",
-    "secret",
-    "secrets",
-    "secure",
-    "security",
-    "server",
-    "session",
-    "sha",
-    "shared",
-    "should",
-    "sign",
-    "signature",
-    "signing",
-    "some",
-    "something",
-    "staging",
-    "string",
-    "strong",
-    "super",
-    "symmetric",
-    "test",
-    "testing",
-    "that",
-    "the",
-    "this",
-    "to",
-    "token",
-    "tokens",
-    "top",
-    "use",
-    "used",
-    "value",
-    "verify",
-    "very",
-    "vestibule",
-    "web",
-    "which",
-    "with",
-    "word",
-    "you",
-    "your",
-    "zero",
-    "qwerty",
-    "qwertyuiop",
-    "asdf",
-    "asdfghjkl",
-    "zxcvbnm",
-    "admin",
-    "letmein",
-    "hello",
-    "world",
-];
+/// The words of which placeholders consist.
+const PLACEHOLDER_WORDS: &str = "\
+    a above access admin an and any api app asdf asdfghjkl at auth authentication bar be bit bits byte bytes can change \
+    changeit changeme char characters chars code default demo dev development do dummy enough env example foo for generate \
+    generated hello here hmac hs in insecure is it json jwt keep key least letmein long longer me min minimum more must my \
+    new not of on only or own pass passphrase password please private prod production qwerty qwertyuiop random really \
+    refresh replace safe sample secret secrets secure security server session sha shared should sign signature signing \
+    some something staging string strong super symmetric test testing that the this to token tokens top use used value \
+    verify very vestibule web which with word world you your zero zxcvbnm";
 
-/// Whether a secret is one that others know or would soon guess.
-pub(super) fn is_well_known(secret: &str) -> bool {
-    let plain =
+/// Returns whether a secret is published or easy to guess.
+pub(super) fn is_weak(secret: &str) -> bool {
+    let normalize =
         |text: &str| text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
-    let known = plain(secret);
-    PUBLISHED.iter().any(|published| plain(published) == known)
+    let normalized = normalize(secret);
+    PUBLISHED.iter().any(|published| normalize(published) == normalized)
         || has_few_bytes(secret.as_bytes())
         || repeats(secret.as_bytes())
-        || repeats(&known)
-        || counts_up(secret.as_bytes())
-        || is_a_placeholder(secret)
+        || repeats(&normalized)
+        || is_sequence(secret.as_bytes())
+        || is_placeholder(secret)
 }
 
-/// Of 32 random hexadecimal digits, fewer than eight different ones are never seen.
+/// Returns whether a secret has fewer than eight different bytes. Even 32 random hexadecimal digits practically always have
+/// more.
 fn has_few_bytes(secret: &[u8]) -> bool {
     let mut bytes = secret.to_vec();
     bytes.sort_unstable();
@@ -184,33 +62,34 @@ fn has_few_bytes(secret: &[u8]) -> bool {
     bytes.len() < 8
 }
 
-/// Whether it is a text of fewer than 32 bytes, again and again.
+/// Returns whether a secret repeats a text of fewer than 32 bytes.
 fn repeats(secret: &[u8]) -> bool {
     let longest = (secret.len() / 2).min(31);
-    (1..=longest).any(|period| secret.iter().zip(&secret[period..]).all(|(one, other)| one == other))
+    (1..=longest).any(|period| secret.iter().zip(&secret[period..]).all(|(byte, later)| byte == later))
 }
 
-/// Whether most bytes are next to the byte before them, as in `0123456789abcdef` and `aabbcc`.
-fn counts_up(secret: &[u8]) -> bool {
-    let near = secret.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
-    near * 5 > secret.len() * 3
+/// Returns whether most bytes are equal or adjacent to the byte before them, as in `0123456789abcdef` and `aabbcc`.
+fn is_sequence(secret: &[u8]) -> bool {
+    let adjacent = secret.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
+    adjacent * 5 > secret.len() * 3
 }
 
-/// Whether it says what should be there: only the words of placeholders, some digits, and what stands between words.
-fn is_a_placeholder(secret: &str) -> bool {
+/// Returns whether a secret is a placeholder: it consists of placeholder words, punctuation and a few digits.
+fn is_placeholder(secret: &str) -> bool {
     let lower = secret.to_lowercase();
-    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        lower.split(|character: char| !character.is_ascii_alphabetic()).filter(|word| !word.is_empty()).collect();
     let letters: usize = words.iter().map(|word| word.len()).sum();
     let digits = secret.bytes().filter(u8::is_ascii_digit).count();
-    secret.is_ascii() && letters > digits && words.iter().all(|word| is_made_of_words(word))
+    secret.is_ascii() && letters > digits && words.iter().all(|word| consists_of_words(word))
 }
 
-fn is_made_of_words(text: &str) -> bool {
+fn consists_of_words(text: &str) -> bool {
     let mut reached = vec![false; text.len() + 1];
     reached[0] = true;
     for at in 0..text.len() {
         if reached[at] {
-            for word in WORDS.iter().filter(|word| text[at..].starts_with(**word)) {
+            for word in PLACEHOLDER_WORDS.split_ascii_whitespace().filter(|word| text[at..].starts_with(word)) {
                 reached[at + word.len()] = true;
             }
         }
@@ -225,7 +104,7 @@ mod tests {
     use super::*;
 
     #[rstest]
-    fn a_published_or_patterned_secret_is_known(
+    fn a_published_or_patterned_secret_is_weak(
         #[values(
             "your-256-bit-secretyour-256-bit-secret",
             "your-256-bit-secret-your-256-bit-secret",
@@ -254,11 +133,11 @@ mod tests {
         )]
         secret: &str,
     ) {
-        assert!(is_well_known(secret), "{secret}");
+        assert!(is_weak(secret), "{secret}");
     }
 
     #[rstest]
-    fn a_secret_of_ones_own_is_not(
+    fn a_random_secret_is_not_weak(
         #[values(
             "3pV0o5Wq8mYk2TzR7cHs1XnB9dLfG6jA4eUiOwQyJvM=",
             "8f14e45fceea167a5a36dedd4bea2543d1f0a9",
@@ -270,6 +149,6 @@ mod tests {
         )]
         secret: &str,
     ) {
-        assert!(!is_well_known(secret), "{secret}");
+        assert!(!is_weak(secret), "{secret}");
     }
 }

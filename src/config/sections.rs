@@ -1,0 +1,177 @@
+//! The sections of the settings. [`REFERENCE`](super::REFERENCE) describes each setting.
+
+use std::{net::SocketAddr, num::NonZero, thread, time::Duration};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LogFormat, Origin, setting_value};
+
+/// The settings under `[server]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ServerSettings {
+    /// The address and port to listen on.
+    #[serde(with = "setting_value")]
+    pub listen: SocketAddr,
+    /// The origin at which callers reach this server.
+    #[serde(with = "setting_value", default)]
+    pub public_url: Option<Origin>,
+    /// The networks of proxies whose forwarded headers are trusted.
+    #[serde(with = "setting_value")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The hosts for which browsers must use TLS, if `public_url` begins with `https:`.
+    #[serde(with = "setting_value")]
+    pub hsts: Hsts,
+    /// The header in which the trusted proxies name the client's address.
+    #[serde(with = "setting_value")]
+    pub forwarded_header: ForwardedHeader,
+}
+
+/// The settings under `[database]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DatabaseSettings {
+    /// A `sqlite:` or `postgres://` URL, which may contain a password; see [`database_url`](super::Settings::database_url).
+    #[serde(with = "setting_value", default)]
+    pub url: Option<SecretString>,
+    /// How long `serve` and `migrate up` wait for a database that is not available yet.
+    #[serde(with = "setting_value")]
+    pub wait: Duration,
+}
+
+/// The settings under `[signing]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SigningSettings {
+    /// The algorithm of new signing keys.
+    #[serde(with = "setting_value")]
+    pub algorithm: Algorithm,
+    /// The shared secret of HS256, at least 32 bytes; set if and only if the algorithm is HS256.
+    #[serde(with = "setting_value", default)]
+    pub secret: Option<SecretString>,
+}
+
+/// The settings under `[tokens]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct TokensSettings {
+    /// The `iss` of access tokens; see [`issuer`](super::Settings::issuer).
+    #[serde(with = "setting_value", default)]
+    pub issuer: Option<String>,
+    /// The `aud` of access tokens.
+    #[serde(with = "setting_value")]
+    pub audience: String,
+    /// The lifetime of an access token, 1 second to 60 minutes.
+    #[serde(with = "setting_value")]
+    pub access_ttl: Duration,
+}
+
+/// The settings under `[sessions]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SessionsSettings {
+    /// How long an unused session lasts.
+    #[serde(with = "setting_value")]
+    pub idle_ttl: Duration,
+    /// How long any session lasts, at least `idle_ttl`.
+    #[serde(with = "setting_value")]
+    pub max_ttl: Duration,
+    /// How long a refresh token that was just used returns the same successor again, 0 to 60 seconds.
+    #[serde(with = "setting_value")]
+    pub replay_window: Duration,
+}
+
+/// The settings under `[revocation]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RevocationSettings {
+    /// How old the revocations in memory may be before guarded operations answer 503, 1 to 60 seconds.
+    #[serde(with = "setting_value")]
+    pub max_staleness: Duration,
+}
+
+/// The settings under `[password]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PasswordSettings {
+    /// The cost of new bcrypt hashes, 10 to 16.
+    #[serde(with = "setting_value")]
+    pub bcrypt_cost: u32,
+    /// The minimum length of a new password, 8 to 128 characters.
+    #[serde(with = "setting_value")]
+    pub min_length: usize,
+    /// The number of hashing threads, 1 to 64; see [`PasswordSettings::threads`].
+    #[serde(with = "setting_value", default)]
+    pub hash_threads: Option<usize>,
+    /// How long a password may wait to be hashed, 0 to 60 seconds.
+    #[serde(with = "setting_value")]
+    pub max_wait: Duration,
+}
+
+impl PasswordSettings {
+    /// Returns the number of hashing threads: `hash_threads`, else one per available core and at most 64.
+    pub fn threads(&self) -> usize {
+        self.hash_threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get).min(64))
+    }
+}
+
+/// The settings under `[registration]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RegistrationSettings {
+    /// Whether registration is open to everybody.
+    #[serde(with = "setting_value")]
+    pub open: bool,
+}
+
+/// The settings under `[throttle]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ThrottleSettings {
+    /// Whether password attempts, registrations and refreshes are limited.
+    #[serde(with = "setting_value")]
+    pub enabled: bool,
+}
+
+/// The settings under `[cookies]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CookiesSettings {
+    /// Whether refresh cookies are set without `Secure` and the `__Host-` prefix.
+    #[serde(with = "setting_value")]
+    pub insecure: bool,
+}
+
+/// The settings under `[cors]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CorsSettings {
+    /// The origins whose pages may call the API.
+    #[serde(with = "setting_value")]
+    pub origins: Vec<CorsOrigin>,
+}
+
+impl CorsSettings {
+    /// Returns whether pages with this `Origin` header may call the API.
+    pub fn allows(&self, origin: &[u8]) -> bool {
+        self.origins.iter().any(|allowed| allowed.matches(origin))
+    }
+}
+
+/// The settings under `[metrics]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct MetricsSettings {
+    /// The address and port of `/metrics`, unless it is off.
+    #[serde(with = "setting_value", default)]
+    pub listen: Option<SocketAddr>,
+}
+
+/// The settings under `[log]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LogSettings {
+    /// A level, or directives of tracing's `EnvFilter`.
+    #[serde(with = "setting_value")]
+    pub level: String,
+    /// The format of a log line.
+    #[serde(with = "setting_value")]
+    pub format: LogFormat,
+}
+
+/// The settings under `[audit]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AuditSettings {
+    /// How long audit events are kept, at least one day.
+    #[serde(with = "setting_value")]
+    pub retention: Duration,
+}

@@ -1,0 +1,122 @@
+//! Validation: the limits of each setting, and the settings that require or exclude each other.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use secrecy::ExposeSecret;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use super::{Algorithm, Error, SettingError, Settings, database_url, trusted_proxies, weak_secrets};
+
+const DAY: u64 = 24 * 60 * 60;
+
+impl Settings {
+    /// Checks all limits. [`Settings::load`] has already done this. The error names every invalid setting and no secret.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut errors = Vec::new();
+        self.check_ranges(&mut errors);
+        self.check_secrets(&mut errors);
+        self.check_texts(&mut errors);
+        Error::unless_empty(errors)
+    }
+
+    fn check_ranges(&self, errors: &mut Vec<SettingError>) {
+        let mut seconds = |name, value: Duration, range: RangeInclusive<u64>| {
+            let rounded_up = value.as_secs() + u64::from(value.subsec_nanos() > 0);
+            if !range.contains(&rounded_up) {
+                errors.push(out_of_range(name, rounded_up, &range, " seconds"));
+            }
+        };
+        // The upper limits of sessions and audit events keep dates in the range of both databases.
+        seconds("tokens.access_ttl", self.tokens.access_ttl, 1..=60 * 60);
+        seconds("sessions.idle_ttl", self.sessions.idle_ttl, 1..=3_650 * DAY);
+        seconds("sessions.max_ttl", self.sessions.max_ttl, 1..=3_650 * DAY);
+        seconds("sessions.replay_window", self.sessions.replay_window, 0..=60);
+        seconds("revocation.max_staleness", self.revocation.max_staleness, 1..=60);
+        seconds("password.max_wait", self.password.max_wait, 0..=60);
+        seconds("database.wait", self.database.wait, 0..=60 * 60);
+        seconds("audit.retention", self.audit.retention, DAY..=36_500 * DAY);
+
+        if self.sessions.max_ttl < self.sessions.idle_ttl {
+            errors.push(SettingError::new("sessions.max_ttl", "must not be shorter than `sessions.idle_ttl`."));
+        }
+
+        let password = &self.password;
+        let mut number = |name, value: u64, range: RangeInclusive<u64>| {
+            if !range.contains(&value) {
+                errors.push(out_of_range(name, value, &range, ""));
+            }
+        };
+        number("password.bcrypt_cost", password.bcrypt_cost.into(), 10..=16);
+        number("password.min_length", password.min_length as u64, 8..=128);
+        if let Some(threads) = password.hash_threads {
+            number("password.hash_threads", threads as u64, 1..=64);
+        }
+    }
+
+    fn check_secrets(&self, errors: &mut Vec<SettingError>) {
+        if let Err(error) = self.master_key() {
+            errors.extend(error.into_errors());
+        }
+
+        let url = self.database.url.as_ref().map_or("sqlite:default", ExposeSecret::expose_secret);
+        if let Err(message) = database_url::check(url) {
+            let end = if message.ends_with('?') { "" } else { "." };
+            errors.push(SettingError::new("database.url", message + end));
+        }
+        if url.starts_with("postgres") && self.master_key.is_none() {
+            errors.push(SettingError::new("master_key", "is required with PostgreSQL."));
+        }
+
+        let message = match (self.signing.algorithm, &self.signing.secret) {
+            (Algorithm::Hs256, None) => "is required with HS256.",
+            // RFC 7518 section 3.2: the key must be at least as long as the hash.
+            (Algorithm::Hs256, Some(secret)) if secret.expose_secret().len() < 32 => "must be at least 32 bytes long.",
+            (Algorithm::Hs256, Some(secret)) if weak_secrets::is_weak(secret.expose_secret()) => {
+                "is published or easy to guess, so that anybody could forge tokens; generate one with `openssl rand -base64 48`."
+            }
+            (Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256, Some(_)) => {
+                "is only for HS256: set `signing.algorithm` to HS256, or remove the secret."
+            }
+            _ => return,
+        };
+        errors.push(SettingError::new("signing.secret", message));
+    }
+
+    fn check_texts(&self, errors: &mut Vec<SettingError>) {
+        if self.data_dir.as_os_str().is_empty() {
+            errors.push(SettingError::new("data_dir", "must not be empty."));
+        }
+        let issuer = self.tokens.issuer.as_deref();
+        for (name, text) in [("tokens.issuer", issuer), ("tokens.audience", Some(self.tokens.audience.as_str()))] {
+            if text.is_some_and(|text| !(1..=255).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic())) {
+                errors.push(SettingError::new(name, "must be 1 to 255 ASCII characters without spaces."));
+            }
+        }
+        if trusted_proxies::are_too_large(&self.server.trusted_proxies) {
+            let message = "contains a large part of the Internet, where anybody could claim any address. Name only the \
+                           networks of your proxies.";
+            errors.push(SettingError::new("server.trusted_proxies", message));
+        }
+        if self.metrics.listen == Some(self.server.listen) && self.server.listen.port() != 0 {
+            errors.push(SettingError::new("metrics.listen", "must differ from `server.listen`."));
+        }
+        if !is_log_level(&self.log.level) {
+            let message = "must be `off`, `error`, `warn`, `info`, `debug` or `trace`, or directives such as \
+                           `info,vestibule=debug`.";
+            errors.push(SettingError::new("log.level", message));
+        }
+    }
+}
+
+fn out_of_range(name: &str, value: u64, range: &RangeInclusive<u64>, unit: &str) -> SettingError {
+    let (min, max) = (range.start(), range.end());
+    SettingError::new(name, format!("must be {min} to {max}{unit}, not {value}."))
+}
+
+/// Returns whether a text is a level or a list of directives. Words that are not levels are rejected: `EnvFilter` would take
+/// `inof` for the name of a target and silence all others.
+fn is_log_level(raw: &str) -> bool {
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    let parts = raw.split(',').map(str::trim);
+    parts.into_iter().all(|part| part.contains(['=', '[', ']', '}']) || is_level(part)) && EnvFilter::try_new(raw).is_ok()
+}
