@@ -23,17 +23,17 @@ operation_codes! {
     Register: RegistrationClosed EmailTaken UsernameTaken ValidationFailed TooManyRequests Overloaded;
 }
 
-/// What somebody says of themselves when they register.
+/// The request of a registration.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct Registration {
-    /// The e-mail address to log in with.
+    /// The e-mail address, which the user can log in with.
     email: Email,
-    /// Any characters, at least 8 of them; common ones and ones made of the account's own names are refused.
+    /// At least 8 characters of any kind. Common passwords and passwords that contain the account's names are rejected.
     password: NewPassword,
-    /// A second name to log in with. It is kept in lower case.
+    /// The username, which the user can log in with as well. It is stored in lower case.
     username: Option<Username>,
-    /// What they want to be called.
+    /// The person's name.
     name: Option<Name>,
 }
 
@@ -44,7 +44,7 @@ pub struct AccountsApi;
 impl AccountsApi {
     /// Register.
     ///
-    /// Makes an account with the role `user`. Roles and status cannot be chosen here.
+    /// Creates an account with the role `user`. The request cannot choose roles or a status.
     #[oai(path = "/accounts", method = "post", operation_id = "registerAccount")]
     async fn register(&self, app: Data<&App>, source: Data<&Source>, body: Body<Registration>) -> Reply<Created<User>, Register> {
         let Registration { email, password, username, name } = body.0;

@@ -1,4 +1,4 @@
-//! The audit trail, for those who may read it.
+//! The audit trail.
 
 use poem::{Request, web::Data};
 use poem_openapi::{
@@ -35,44 +35,44 @@ operation_codes! {
     ListAuditEvents: ValidationFailed;
 }
 
-/// Something that happened.
+/// An event of the audit trail.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditEvent {
-    /// Names the event; later events have greater ids.
+    /// The event's id. Later events have greater ids.
     id: Uuid,
-    /// When it happened.
+    /// When the event happened.
     at: Time,
-    /// What happened.
+    /// The kind of event.
     #[oai(validator(max_length = 64))]
     kind: String,
-    /// Who did it; absent where nobody was signed in.
+    /// Who caused the event. Absent if nobody was signed in.
     actor: Option<AuditActor>,
-    /// What it was done to.
+    /// The user or role that the event concerns.
     subject: Option<AuditSubject>,
     /// The client's address.
     #[oai(validator(max_length = 45))]
     address: Option<String>,
-    /// The session it was done in.
+    /// The session of the request.
     session_id: Option<Uuid>,
-    /// The request that did it.
+    /// The id of the request.
     request_id: Option<Uuid>,
-    /// What changed; which members there are depends on the kind.
+    /// What changed. The members depend on the kind of event.
     details: Details,
 }
 
-/// Who acted, by a name that outlives the account.
+/// Who caused an event. The name remains when the account is deleted.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditActor {
-    /// The account; absent for the operator at the command line.
+    /// The account's id. Absent for the operator at the command line.
     id: Option<Uuid>,
     /// The username or e-mail address at that time.
     #[oai(validator(max_length = 254))]
     name: String,
 }
 
-/// What was acted on, by a name that outlives it.
+/// The user or role that an event concerns. The name remains when the account is deleted.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditSubject {
@@ -135,7 +135,7 @@ struct AuditEventPage {
     /// The events, newest first.
     #[oai(validator(max_items = 100))]
     items: Vec<AuditEvent>,
-    /// Send it back as `cursor` for the next page; absent on the last.
+    /// The `cursor` of the next page. Absent on the last page.
     #[oai(validator(max_length = 512))]
     next_cursor: Option<String>,
 }
@@ -147,7 +147,7 @@ pub struct AuditApi;
 impl AuditApi {
     /// List audit events.
     ///
-    /// Newest first. Events are kept for `audit.retention`, a year by default.
+    /// The newest event comes first. Events are kept for `audit.retention`, which is a year by default.
     #[oai(path = "/audit-events", method = "get", operation_id = "listAuditEvents")]
     #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the contract")]
     async fn list(
@@ -155,19 +155,19 @@ impl AuditApi {
         _caller: Allowed<ReadAudit>,
         app: Data<&App>,
         request: &Request,
-        /// Only what this user did.
+        /// Only events that this user caused.
         actor: Param<UserId>,
-        /// Only what was done to this: the id of a user, or the name of a role.
+        /// Only events that concern this user or role: the id of a user, or the name of a role.
         subject: Param<SubjectId>,
-        /// Only this kind.
+        /// Only events of this kind.
         kind: Param<Kind>,
-        /// Not before this time.
+        /// Only events at or after this time.
         from: Param<TimeBound>,
-        /// Before this time.
+        /// Only events before this time.
         to: Param<TimeBound>,
-        /// `next_cursor` of the page before.
+        /// The `next_cursor` of the previous page.
         cursor: Param<Cursor>,
-        /// How many items at most.
+        /// The number of items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<AuditEventPage>, ListAuditEvents> {
         let mut faults = Faults::of(request);
@@ -175,8 +175,8 @@ impl AuditApi {
             actor: faults.take(actor),
             subject: faults.take(subject),
             kind: faults.take(kind),
-            from: faults.take(from).map(|it| it.0),
-            to: faults.take(to).map(|it| it.0),
+            from: faults.take(from).map(|TimeBound(time)| time),
+            to: faults.take(to).map(|TimeBound(time)| time),
         };
         let paging = faults.paging(cursor, limit);
         faults.none()?;

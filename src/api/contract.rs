@@ -1,5 +1,6 @@
-//! The contract: what guards demand and refusals say, written into the OpenAPI document. poem-openapi gathers
-//! what the types state; [`Documented`] adds what it has no words for, `openapi31` turns the result into 3.1.
+//! The contract: the OpenAPI document. poem-openapi collects what the handlers' types state. [`Documented`] adds what the
+//! derive cannot express: the permission of each guard, and the responses with their codes. `openapi31` makes the result
+//! OpenAPI 3.1.
 
 mod examples;
 mod headers;
@@ -26,18 +27,18 @@ use super::{
     http::{declared_problem::Declared, problem::ProblemBody},
 };
 
-/// Operations anybody may call: the only ones without a guard. [`check`] refuses any other.
+/// The operations that anybody may call, and the only ones without a guard: see [`check`].
 pub const PUBLIC: &[&str] =
     &["registerAccount", "logIn", "logOut", "refreshSession", "readJwks", "readHealth", "readReadiness", "readVersion"];
 
-/// Wraps the APIs so that the document says who may call each operation and every code it can answer.
+/// Wraps the APIs, so that the document states who may call each operation and every code that the operation can return.
 pub struct Documented<T>(pub T);
 
 impl<T: OpenApi> OpenApi for Documented<T> {
     fn meta() -> Vec<MetaApi> {
         let mut paths: Vec<MetaPath> = Vec::new();
         for path in T::meta().into_iter().flat_map(|api| api.paths) {
-            // Two APIs that share a path would give the JSON object one member twice.
+            // Two APIs can share a path. Without the merge, the JSON object would have two members of this name.
             match paths.iter_mut().find(|known| known.path == path.path) {
                 Some(known) => known.operations.extend(path.operations),
                 None => paths.push(path),
@@ -65,18 +66,16 @@ fn declared<T: OpenApi>(_: &Documented<T>) -> Declarations {
         .collect()
 }
 
+/// What each operation declares beside its guard, by operation id.
 type Declarations = BTreeMap<&'static str, Declared>;
 
-/// What each operation declares beside its guard. Made once.
+/// Returns the declarations of all operations, which are collected once.
 fn declarations() -> &'static Declarations {
     static DECLARATIONS: OnceLock<Declarations> = OnceLock::new();
     DECLARATIONS.get_or_init(|| declared(&super::apis()))
 }
 
-/// The OpenAPI document, as served and committed. Made once, without database or settings.
-///
-/// # Panics
-/// If poem-openapi emitted something else than JSON, which the tests would see.
+/// Returns the OpenAPI document, as it is served and committed. It is made once, without a database or settings.
 pub fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     DOCUMENT.get_or_init(|| {
@@ -90,25 +89,25 @@ pub fn document() -> &'static Value {
     })
 }
 
-/// [`document`] as text, with a newline at its end.
+/// Returns [`document`] as text with a final newline.
 pub fn text() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| format!("{:#}\n", document()))
 }
 
-/// Who may call an operation, as its guard says.
+/// Who may call an operation, as its guard states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody.
+    /// Anybody, without an access token.
     Public,
-    /// Anybody who is signed in.
+    /// Any caller with a valid access token.
     Signed,
-    /// Whoever has this permission.
+    /// A caller one of whose roles grants this permission.
     Permission(String),
 }
 
 impl Access {
-    /// The sentence about access in an operation's description.
+    /// The last sentence of an operation's description.
     fn sentence(&self, declared: &Declared) -> String {
         match self {
             Self::Public => "No access token is needed.".into(),
@@ -121,8 +120,7 @@ impl Access {
     }
 }
 
-/// Reads the guard of an operation back from the document.
-#[must_use]
+/// Returns who may call an operation, as the document states it.
 pub fn access(operation: &Map<String, Value>) -> Access {
     match operation.get("security").and_then(|all| all.get(0)).and_then(|one| one.get(guard::SCHEME)) {
         None => Access::Public,
@@ -133,39 +131,35 @@ pub fn access(operation: &Map<String, Value>) -> Access {
     }
 }
 
-/// Every operation of a document: path, method in lower case, and the operation object.
+/// Iterates over the operations of a document: path, method in lower case, and the operation object.
 pub fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Map<String, Value>)> {
     document["paths"].as_object().into_iter().flatten().flat_map(|(path, item)| {
         item.as_object()
             .into_iter()
             .flatten()
-            .filter_map(move |(method, it)| Some((path.as_str(), method.as_str(), it.as_object()?)))
+            .filter_map(move |(method, operation)| Some((path.as_str(), method.as_str(), operation.as_object()?)))
     })
 }
 
 fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Map<String, Value>)> {
     document["paths"].as_object_mut().into_iter().flatten().flat_map(|(path, item)| {
         let operations = item.as_object_mut().into_iter().flatten();
-        operations.filter_map(move |(method, it)| Some((path.as_str(), method.as_str(), it.as_object_mut()?)))
+        operations.filter_map(move |(method, operation)| Some((path.as_str(), method.as_str(), operation.as_object_mut()?)))
     })
 }
 
-/// The methods of a path, as an `Allow` header lists them; `None` where no path of the contract fits.
-#[must_use]
+/// Returns the methods of a path, as an `Allow` header lists them, or `None` if the contract has no such path.
 pub fn allow(path: &str) -> Option<String> {
     routes::find(path).map(|route| route.allow().to_owned())
 }
 
-/// Refuses a contract in which an operation is open without standing on [`PUBLIC`].
-///
-/// # Errors
-/// Names each operation whose guard and place on the list disagree.
+/// Fails unless each operation either has a guard or is on the list [`PUBLIC`].
 pub fn check() -> anyhow::Result<()> {
     for (path, method, operation) in operations(document()) {
         let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
         anyhow::ensure!(
             PUBLIC.contains(&id) == (access(operation) == Access::Public),
-            "{method} {path} ({id}) must have a guard or stand on the list of public operations, and not both"
+            "{method} {path} ({id}) must either have a guard or be on the list of public operations"
         );
     }
     Ok(())

@@ -17,16 +17,16 @@ use rust_embed::Embed;
 
 use super::http::cache::Document;
 
-/// What the page may do: run and read what this origin serves, and nothing else.
+/// The content security policy of the page: it may run and read only what this origin serves.
 ///
-/// `data:` is for images only, the icons in Swagger UI's style sheet. Its inline styles are set through the DOM, which
+/// `data:` is for images only, the icons in Swagger UI's style sheet. Swagger UI sets its inline styles through the DOM, which
 /// `style-src` does not govern, so `unsafe-inline` is not needed.
 pub const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const PAGE: &str = "index.html";
 
-/// Every file that is served, and as what; a name that is not here does not exist.
+/// The name and media type of every file that is served.
 const FILES: [(&str, &str); 9] = [
     (PAGE, "text/html; charset=utf-8"),
     ("vestibule.js", "text/javascript; charset=utf-8"),
@@ -43,13 +43,11 @@ const FILES: [(&str, &str); 9] = [
 #[folder = "src/api/docs/assets"]
 struct Assets;
 
-/// Adds the page at `/docs` and its files under `/docs/` to `routes`; both are public.
+/// Adds the page at `/docs` and its files under `/docs/` to `routes`. Both are public.
 ///
-/// Answers carry their own [`CONTENT_SECURITY`]: a layer that sets another policy must leave it alone. What is not
-/// there is a [`NotFoundError`], another method than GET and HEAD poem's `MethodNotAllowedError`.
-#[must_use]
+/// The responses set [`CONTENT_SECURITY`]. A layer that sets another policy must not replace it.
 pub fn mount(routes: Route) -> Route {
-    routes.at("/docs", get(read_page)).at("/docs/", get(lead_to_page)).at("/docs/:name", get(read_file))
+    routes.at("/docs", get(read_page)).at("/docs/", get(redirect_to_page)).at("/docs/:name", get(read_file))
 }
 
 #[handler]
@@ -57,9 +55,9 @@ fn read_page(request: &Request) -> Result<Response> {
     serve(PAGE, request)
 }
 
-/// The page names its files relative to `/docs`, so that it works behind a proxy that adds a prefix.
+/// Redirects to the page. The page names its files relative to `/docs`, so that it works behind a proxy that adds a prefix.
 #[handler]
-fn lead_to_page() -> Response {
+fn redirect_to_page() -> Response {
     Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(LOCATION, "../docs").finish()
 }
 
@@ -103,8 +101,8 @@ mod tests {
         TestClient::new(mount(Route::new()))
     }
 
-    fn header(answer: &TestResponse, name: impl AsHeaderName) -> String {
-        answer.0.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    fn header(response: &TestResponse, name: impl AsHeaderName) -> String {
+        response.0.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
     }
 
     #[test]
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_file_comes_as_what_it_is_and_only_once() {
+    async fn every_file_has_its_media_type_and_is_sent_only_once() {
         let client = client();
         let paths = FILES.map(|(name, content_type)| (format!("/docs/{name}"), content_type));
         for (path, content_type) in paths.into_iter().chain([("/docs".to_owned(), "text/html; charset=utf-8")]) {
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_file_the_page_names_is_there() {
+    async fn every_file_that_the_page_names_exists() {
         let client = client();
         let page = client.get("/docs").send().await.0.into_body().into_string().await.unwrap();
         let named: Vec<_> = page.split('"').filter(|word| word.starts_with("docs/")).collect();
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_else_is_there() {
+    async fn other_paths_are_not_found() {
         let client = client();
         for path in [
             "/docs/unknown.js",
@@ -189,14 +187,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_folder_leads_to_the_page() {
-        let answer = client().get("/docs/").send().await;
-        answer.assert_status(StatusCode::PERMANENT_REDIRECT);
-        assert_eq!(header(&answer, LOCATION), "../docs");
+    async fn the_folder_redirects_to_the_page() {
+        let response = client().get("/docs/").send().await;
+        response.assert_status(StatusCode::PERMANENT_REDIRECT);
+        assert_eq!(header(&response, LOCATION), "../docs");
     }
 
     #[tokio::test]
-    async fn it_is_there_to_be_read_only() {
+    async fn the_page_can_only_be_read() {
         let client = client();
         let head = client.head("/docs").send().await;
         head.assert_status_is_ok();

@@ -1,4 +1,4 @@
-//! Health: what a load balancer and an operator ask.
+//! Health and version, for load balancers and operators.
 
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi};
@@ -19,28 +19,28 @@ operation_codes! {
     ReadReadiness: AuthorizationStale;
 }
 
-/// A good answer.
+/// The response of a health check that passed.
 #[derive(Debug, Object)]
 struct Health {
-    /// `ok`.
+    /// The status, which is `ok`.
     status: State,
 }
 
-/// The one state that answers 200.
+/// The only status with which a health check returns 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename = "HealthStatus", rename_all = "snake_case")]
 enum State {
-    /// All is well.
+    /// The check passed.
     Ok,
 }
 
-/// What is running.
+/// The program and its version.
 #[derive(Debug, Object)]
 struct Version {
-    /// The product.
+    /// The name of the program.
     #[oai(validator(max_length = 64))]
     name: String,
-    /// Its version.
+    /// The version of the program.
     #[oai(validator(max_length = 64))]
     version: String,
 }
@@ -50,24 +50,24 @@ pub struct ServiceApi;
 
 #[OpenApi(tag = "Tag::Service")]
 impl ServiceApi {
-    /// Is the process alive?
+    /// Check that the process is alive.
     #[oai(path = "/healthz", method = "get", operation_id = "readHealth")]
     async fn health(&self) -> Reply<Json<Health>, Nothing> {
         Ok(Json(Health { status: State::Ok }))
     }
 
-    /// Can it serve?
+    /// Check that the service is ready.
     ///
-    /// 503 while the service is stopping, the database does not answer or refuses to write, what is known of revocations is
-    /// too old to let anybody in, this machine's clock and the database's are over 2 s apart or the clock is otherwise in doubt
-    /// (PostgreSQL), or no key signs access tokens; `detail` says which of these.
+    /// Returns 503 while the service is stopping, the database does not respond or is read-only, the known revocations are too
+    /// old to accept access tokens, this machine's clock differs from the database's by more than 2 s or is otherwise in doubt
+    /// (with PostgreSQL), or no key signs access tokens. `detail` names the reasons.
     #[oai(path = "/readyz", method = "get", operation_id = "readReadiness")]
     async fn readiness(&self, app: Data<&App>) -> Reply<Json<Health>, ReadReadiness> {
         health::readiness(&app).await?;
         Ok(Json(Health { status: State::Ok }))
     }
 
-    /// What is running?
+    /// Get the version.
     #[oai(path = "/version", method = "get", operation_id = "readVersion")]
     async fn version(&self) -> Reply<Json<Version>, Nothing> {
         Ok(Json(Version { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }))

@@ -1,4 +1,4 @@
-//! One's own account: what everybody who is signed in may do.
+//! The caller's own account, which every signed-in user may read and change.
 
 use poem::{Request, web::Data};
 use poem_openapi::{Object, OpenApi};
@@ -46,39 +46,39 @@ operation_codes! {
     EndMySession: NotFound;
 }
 
-/// What to change. A member that is absent stays as it is; `null` clears it.
+/// The members to change. An absent member stays as it is, and `null` clears a member.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct MyChange {
-    /// What to be called.
+    /// The person's name.
     name: Clearable<Name>,
     /// The username.
     username: Clearable<Username>,
     /// The e-mail address.
     email: Option<Email>,
-    /// Needed to change the e-mail address.
+    /// The current password, which a change of the e-mail address requires.
     current_password: Option<Password>,
 }
 
-/// Two passwords.
+/// The request to change the caller's password.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct PasswordChange {
-    /// The password as it is.
+    /// The current password.
     current_password: Password,
-    /// The password as it shall be.
+    /// The new password.
     new_password: NewPassword,
 }
 
-/// The proof that the owner is asking.
+/// The request to close the caller's account.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct Closing {
-    /// The password.
+    /// The current password.
     current_password: Password,
 }
 
-/// The operations on one's own account.
+/// The operations on the caller's own account.
 pub struct MeApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Me")]
@@ -91,13 +91,13 @@ impl MeApi {
 
     /// Change my account.
     ///
-    /// A new e-mail address needs the current password.
+    /// A new e-mail address requires the current password.
     #[oai(path = "/me", method = "patch", operation_id = "updateMe")]
     async fn update(
         &self,
         caller: Signed,
         app: Data<&App>,
-        /// The `ETag` of the state to change; without it any state is changed.
+        /// The `ETag` of the state to change. Without this header, any state is changed.
         #[oai(name = "If-Match")]
         if_match: Condition,
         body: Body<MyChange>,
@@ -109,8 +109,8 @@ impl MeApi {
 
     /// Close my account.
     ///
-    /// Deletes it and ends its sessions. A cookie with the refresh token of one of them is cleared. Its names are free again,
-    /// and whoever takes them inherits nothing.
+    /// Deletes the account and ends its sessions. A cookie with the refresh token of one of them is cleared. The e-mail address
+    /// and the username become free. A new account with them inherits nothing.
     #[oai(path = "/me", method = "delete", operation_id = "closeAccount")]
     async fn close(
         &self,
@@ -125,7 +125,7 @@ impl MeApi {
 
     /// Change my password.
     ///
-    /// This session goes on; all others end.
+    /// The session of this request continues. All other sessions end.
     #[oai(path = "/me/password", method = "put", operation_id = "changePassword")]
     async fn change_password(
         &self,
@@ -139,33 +139,34 @@ impl MeApi {
 
     /// List my sessions.
     ///
-    /// Where I am signed in, newest first.
+    /// The newest session comes first.
     #[oai(path = "/me/sessions", method = "get", operation_id = "listMySessions")]
     async fn list_sessions(
         &self,
         caller: Signed,
         app: Data<&App>,
         request: &Request,
-        /// `next_cursor` of the page before.
+        /// The `next_cursor` of the previous page.
         cursor: Param<Cursor>,
-        /// How many items at most.
+        /// The number of items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<SessionPage>, ListMySessions> {
         let paging = paging(request, cursor, limit)?;
-        let page = sessions::list(&app, caller.user(), &paging).await?.map(|it| Session::seen_from(caller.session(), it));
+        let page =
+            sessions::list(&app, caller.user(), &paging).await?.map(|session| Session::seen_from(caller.session(), session));
         Ok(Page::new(request, page, |items, next_cursor| SessionPage { items, next_cursor }))
     }
 
     /// End my sessions.
     ///
-    /// Signs me out everywhere, or everywhere else. A cookie with the refresh token of a session that has ended is cleared.
+    /// Logs out everywhere, or everywhere else. A cookie with the refresh token of a session that has ended is cleared.
     #[oai(path = "/me/sessions", method = "delete", operation_id = "endMySessions")]
     async fn end_sessions(
         &self,
         caller: Signed,
         app: Data<&App>,
         request: &Request,
-        /// Whether the session of this request goes on.
+        /// Whether the session of this request continues.
         except_current: Param<bool>,
     ) -> Reply<WithCookie<NoContent>, EndMySessions> {
         let mut faults = Faults::of(request);
@@ -178,7 +179,8 @@ impl MeApi {
 
     /// End one of my sessions.
     ///
-    /// `current` is the session of this request: logging out. A cookie with its refresh token is taken away.
+    /// The id `current` means the session of this request, so `DELETE /v1/me/sessions/current` logs out. A cookie with the
+    /// refresh token of the session is cleared.
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "endMySession")]
     async fn end_session(
         &self,

@@ -1,4 +1,4 @@
-//! THE DOOR: HTTP in, HTTP out; the only floor that knows poem. A handler translates, `domain` decides.
+//! The HTTP API. A handler translates and `domain` decides. Besides `server`, this is the only floor that knows poem.
 
 pub mod accounts;
 pub mod audit;
@@ -20,30 +20,30 @@ use poem_openapi::{OpenApi, OpenApiService, Tags};
 
 use self::contract::Documented;
 
-/// The groups of operations, in the document and in Swagger UI.
+/// The groups of operations in the document and in Swagger UI.
 #[derive(Debug, Clone, Copy, Tags)]
 pub enum Tag {
-    /// Making an account.
+    /// Registration.
     Accounts,
-    /// Logging in.
+    /// Log-in, refresh and log-out.
     Sessions,
-    /// One's own account.
+    /// The caller's own account.
     Me,
-    /// Other people's accounts.
+    /// Administration of accounts.
     Users,
-    /// What people may do.
+    /// Roles and the permissions that they grant.
     Roles,
-    /// Who did what.
+    /// The audit trail.
     Audit,
     /// Access tokens.
     Tokens,
-    /// The keys that sign them.
+    /// The keys that sign access tokens.
     Keys,
     /// The service itself.
     Service,
 }
 
-/// Every operation there is.
+/// Every operation.
 fn apis() -> Documented<impl OpenApi> {
     Documented((
         accounts::AccountsApi,
@@ -58,7 +58,7 @@ fn apis() -> Documented<impl OpenApi> {
     ))
 }
 
-/// The contract's operations, the contract itself, and its page. The server adds what every answer has in common.
+/// The operations of the contract, the contract itself, and its page. The server adds what all responses have in common.
 pub fn routes() -> impl Endpoint<Output = Response> {
     let document = http::cache::Document::new(contract::text());
     let contract = move |request: Request| document.respond(&request, "application/json", "no-cache");

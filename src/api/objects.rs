@@ -1,4 +1,4 @@
-//! The objects that several operations answer with, as API.md names them.
+//! The objects that several operations return.
 
 use chrono::{DurationRound, TimeDelta};
 use poem_openapi::{Enum, Object};
@@ -14,13 +14,13 @@ use crate::{
     values::{Invalid, ids::SessionId},
 };
 
-/// Whether an account may be used.
+/// Whether an account can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename = "UserStatus", rename_all = "snake_case")]
 pub enum Status {
-    /// It may.
+    /// The account can be used.
     Active,
-    /// An administrator has disabled it: nobody can log in to it.
+    /// An administrator has disabled the account, and nobody can log in to it.
     Disabled,
 }
 
@@ -52,27 +52,27 @@ impl From<Status> for Stored {
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub struct User {
-    /// Names the account for good; the `sub` of its tokens.
+    /// The account's id, which never changes: the `sub` of its access tokens.
     pub id: Uuid,
-    /// The e-mail address, in its canonical spelling.
+    /// The e-mail address in its canonical spelling.
     #[oai(validator(max_length = 254))]
     pub email: String,
     /// The username.
     #[oai(validator(max_length = 32))]
     pub username: Option<String>,
-    /// What the person is called.
+    /// The person's name.
     #[oai(validator(max_length = 100))]
     pub name: Option<String>,
-    /// Whether the account may be used.
+    /// Whether the account can be used.
     pub status: Status,
-    /// The names of the roles it holds, sorted.
+    /// The names of the account's roles, sorted.
     #[oai(validator(max_items = 1000, max_length = 32))]
     pub roles: Vec<String>,
-    /// When it was made.
+    /// When the account was created.
     pub created_at: Time,
-    /// When it was last changed.
+    /// When the account was last changed.
     pub updated_at: Time,
-    /// When somebody last logged in to it.
+    /// When the user last logged in.
     pub last_login_at: Option<Time>,
 }
 
@@ -92,7 +92,7 @@ impl From<users::User> for User {
     }
 }
 
-/// A user with the tag of their revision.
+/// Replies with a user and the tag of the user's revision.
 pub fn tagged(user: users::User) -> Tagged<User> {
     let tag = user.profile.revision.to_string();
     Tagged(user.into(), tag)
@@ -102,42 +102,41 @@ pub fn tagged(user: users::User) -> Tagged<User> {
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub struct UserPage {
-    /// The accounts, in the order asked for.
+    /// The accounts in the requested order.
     #[oai(validator(max_items = 100))]
     pub items: Vec<User>,
-    /// Send it back as `cursor` for the next page; absent on the last.
+    /// The `cursor` of the next page. Absent on the last page.
     #[oai(validator(max_length = 512))]
     pub next_cursor: Option<String>,
-    /// The number of users on all pages, if `total=true` asks for it; absent above 10,000.
+    /// The number of users on all pages, if the query has `total=true`. Absent above 10,000.
     #[oai(validator(minimum(value = "0"), maximum(value = "10000")))]
     pub total: Option<u32>,
 }
 
-/// A place where somebody is signed in.
+/// A session: one log-in of a user and all its tokens.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub struct Session {
-    /// Names the session; the `sid` of its tokens.
+    /// The session's id: the `sid` of its access tokens.
     pub id: Uuid,
-    /// When it began.
+    /// When the session started.
     pub created_at: Time,
-    /// When it was last used, to the minute; never before `created_at`.
+    /// When the session was last used, to the minute. Never before `created_at`.
     pub last_used_at: Time,
-    /// When it ends if it is not used again.
+    /// When the session ends unless it is refreshed before.
     pub expires_at: Time,
-    /// The address it began from.
+    /// The address of the client at log-in.
     #[oai(validator(max_length = 45))]
     pub address: Option<String>,
-    /// What the client called itself.
+    /// The `User-Agent` of the client at log-in.
     #[oai(validator(max_length = 256))]
     pub user_agent: Option<String>,
-    /// Whether this request belongs to it.
+    /// Whether this is the session of the request.
     pub current: bool,
 }
 
 impl Session {
-    /// A session as the caller of `current` sees it.
-    #[must_use]
+    /// Shows a session to the caller whose own session is `current`.
     pub fn seen_from(current: SessionId, session: sessions::Session) -> Self {
         let sessions::Session { row, expires_at } = session;
         let minute = row.last_used_at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(row.last_used_at);
@@ -160,7 +159,7 @@ pub struct SessionPage {
     /// The sessions, newest first.
     #[oai(validator(max_items = 100))]
     pub items: Vec<Session>,
-    /// Send it back as `cursor` for the next page; absent on the last.
+    /// The `cursor` of the next page. Absent on the last page.
     #[oai(validator(max_length = 512))]
     pub next_cursor: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Roles and permissions.
+//! Roles and the permissions that they grant.
 
 use poem::{Request, web::Data};
 use poem_openapi::{Object, OpenApi};
@@ -40,24 +40,24 @@ operation_codes! {
     ListPermissions:;
 }
 
-/// A name under which permissions are granted.
+/// A role: a named set of permissions.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Role {
-    /// The name, as it stands in tokens.
+    /// The role's name, which access tokens contain.
     #[oai(validator(max_length = 32))]
     name: String,
-    /// What it is for.
+    /// The purpose of the role.
     #[oai(validator(max_length = 300))]
     description: Option<String>,
-    /// What it grants, sorted. For `admin`, which grants everything: all that is known by name.
+    /// The permissions that the role grants, sorted. `admin` grants every permission, so its list holds all known names.
     #[oai(validator(max_items = 260_000, max_length = 64))]
     permissions: Vec<String>,
-    /// Whether it comes with Vestibule: then it cannot be changed.
+    /// Whether the role is part of Vestibule and cannot be changed.
     built_in: bool,
-    /// When it was made.
+    /// When the role was created.
     created_at: Time,
-    /// When it was last changed.
+    /// When the role was last changed.
     updated_at: Time,
 }
 
@@ -81,33 +81,33 @@ struct RolePage {
     /// The roles, by name.
     #[oai(validator(max_items = 100))]
     items: Vec<Role>,
-    /// Send it back as `cursor` for the next page; absent on the last.
+    /// The `cursor` of the next page. Absent on the last page.
     #[oai(validator(max_length = 512))]
     next_cursor: Option<String>,
 }
 
-/// A new role.
+/// The role to create.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct NewRole {
-    /// Its name.
+    /// The role's name.
     name: RoleName,
-    /// What it is for.
+    /// The purpose of the role.
     description: Option<Description>,
-    /// What it grants: Vestibule's permissions, and any of the application's own.
+    /// The permissions that the role grants: Vestibule's own, and any that the application defines.
     #[oai(validator(max_items = 256))]
     permissions: Vec<PermissionName>,
 }
 
-/// What a role is to be.
+/// The new state of a role.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct RoleDraft {
-    /// The role's name, if it is stated at all: it cannot be changed.
+    /// The role's name. It may be left out, but cannot be changed.
     name: Option<RoleName>,
-    /// What it is for; without it the description goes.
+    /// The purpose of the role. Without it, the role has no description.
     description: Option<Description>,
-    /// What it grants: Vestibule's permissions, and any of the application's own.
+    /// The permissions that the role grants: Vestibule's own, and any that the application defines.
     #[oai(validator(max_items = 256))]
     permissions: Vec<PermissionName>,
 }
@@ -116,15 +116,15 @@ struct RoleDraft {
 #[derive(Debug, Object)]
 #[oai(rename = "Permission")]
 struct PermissionObject {
-    /// The name, as guards and roles use it.
+    /// The permission's name, which roles and operations use.
     #[oai(validator(max_length = 64))]
     name: String,
-    /// What it allows.
+    /// What the permission allows.
     #[oai(validator(max_length = 300))]
     description: String,
 }
 
-/// All of Vestibule's own permissions: they fit one page.
+/// All of Vestibule's own permissions, on one page.
 #[derive(Debug, Object)]
 struct PermissionPage {
     /// The permissions.
@@ -144,9 +144,9 @@ impl RolesApi {
         _caller: Allowed<ReadRoles>,
         app: Data<&App>,
         request: &Request,
-        /// `next_cursor` of the page before.
+        /// The `next_cursor` of the previous page.
         cursor: Param<Cursor>,
-        /// How many items at most.
+        /// The number of items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<RolePage>, ListRoles> {
         let page = roles::list(&app, &paging(request, cursor, limit)?).await?.map(Role::from);
@@ -159,9 +159,9 @@ impl RolesApi {
         Ok(Json(roles::read(&app, &name.0).await?.into()))
     }
 
-    /// Make a role.
+    /// Create a role.
     ///
-    /// Nobody puts into a role what they do not hold themselves.
+    /// The caller must hold every permission that the role grants.
     #[oai(path = "/roles", method = "post", operation_id = "createRole")]
     async fn create(
         &self,
@@ -177,7 +177,8 @@ impl RolesApi {
 
     /// Replace a role.
     ///
-    /// It bites on the next request of whoever holds it. Takes holding all that it grants, and all that it will.
+    /// The change takes effect at the next request of each user with this role. The caller must hold every permission that the
+    /// role grants, before and after the change.
     #[oai(path = "/roles/:name", method = "put", operation_id = "replaceRole")]
     async fn replace(
         &self,
@@ -193,7 +194,7 @@ impl RolesApi {
 
     /// Delete a role.
     ///
-    /// Only one that nobody holds.
+    /// Only a role that no user holds can be deleted.
     #[oai(path = "/roles/:name", method = "delete", operation_id = "deleteRole")]
     async fn delete(&self, caller: Allowed<WriteRoles>, app: Data<&App>, name: Path<RoleName>) -> Reply<NoContent, DeleteRole> {
         roles::delete(&app, caller.authority(), &name.0).await?;
@@ -202,7 +203,7 @@ impl RolesApi {
 
     /// List permissions.
     ///
-    /// Vestibule's own. A role may grant any others that the application gives a meaning to.
+    /// These are Vestibule's own. A role may also grant permissions that the application defines.
     #[oai(path = "/permissions", method = "get", operation_id = "listPermissions")]
     async fn permissions(&self, _caller: Allowed<ReadRoles>) -> Reply<Json<PermissionPage>, ListPermissions> {
         let object =

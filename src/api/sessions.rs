@@ -35,7 +35,7 @@ operation_codes! {
     RefreshSession: InvalidRefreshToken CsrfRejected ValidationFailed TooManyRequests;
 }
 
-/// Who wants to log in, and the proof.
+/// The request of a log-in.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct Credentials {
@@ -43,18 +43,18 @@ struct Credentials {
     identifier: Identifier,
     /// The password.
     password: Password,
-    /// How the refresh token travels.
+    /// How the client receives the refresh token and sends it back.
     transport: Option<Transport>,
 }
 
-/// How the refresh token travels.
+/// How the client receives the refresh token and sends it back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 enum Transport {
-    /// In bodies: the client keeps it.
+    /// In the body: the client stores it.
     #[default]
     Body,
-    /// In a cookie that no script can read, to this service alone: a browser keeps it.
+    /// In a cookie: a browser stores it, sends it to this service only, and lets no script read it.
     Cookie,
 }
 
@@ -62,43 +62,43 @@ enum Transport {
 #[derive(Object)]
 #[oai(write_only_all)]
 struct Holding {
-    /// The one handed out last. Leave it out where it is in the cookie.
+    /// The latest refresh token. Leave it out if the cookie holds it.
     #[oai(validator(min_length = 1, max_length = 8192))]
     refresh_token: Option<String>,
 }
 
 impl Holding {
     fn token(body: Option<Self>) -> Option<Zeroizing<String>> {
-        body.and_then(|it| it.refresh_token).map(Zeroizing::new)
+        body.and_then(|body| body.refresh_token).map(Zeroizing::new)
     }
 }
 
-/// What a session hands out.
+/// The tokens of a session.
 #[derive(Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Tokens {
-    /// Send it as `Authorization: Bearer …`.
+    /// The access token, to be sent as `Authorization: Bearer …`.
     #[oai(validator(max_length = 8192))]
     access_token: String,
-    /// How to send it.
+    /// The type of the access token.
     token_type: TokenType,
-    /// How long the access token is good for, in seconds.
+    /// The lifetime of the access token in seconds.
     #[oai(validator(minimum(value = "1"), maximum(value = "3600")))]
     expires_in: i64,
-    /// Exchange it with `refreshSession`, once, for the next access token. Absent where it travels in a cookie.
+    /// The refresh token, which `refreshSession` exchanges for new tokens once. Absent if the cookie holds it.
     #[oai(validator(max_length = 128))]
     refresh_token: Option<String>,
-    /// How long the session lives unless it is used again, in seconds.
+    /// The lifetime of the session in seconds, unless it is refreshed before.
     #[oai(validator(minimum(value = "0"), maximum(value = "315360000")))]
     refresh_expires_in: i64,
-    /// Names the session.
+    /// The session's id.
     session_id: Uuid,
 }
 
-/// The one kind of access token.
+/// The type of an access token. There is only one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 enum TokenType {
-    /// RFC 6750.
+    /// A bearer token (RFC 6750).
     Bearer,
 }
 
@@ -120,7 +120,7 @@ fn hand_out<R>(settings: &Settings, issued: IssuedTokens, transport: Transport, 
     Ok(WithCookie(reply(tokens), cookie))
 }
 
-/// The one refresh token of a request, and how it came.
+/// Returns the one refresh token of a request, and how the client sent it.
 fn presented(request: &Request, settings: &Settings, body: Option<Holding>) -> Result<(Zeroizing<String>, Transport)> {
     match (Holding::token(body), cookie::presented(request, settings)?) {
         (Some(_), Some(_)) => Err(Error::AmbiguousRefreshToken),
@@ -137,7 +137,7 @@ pub struct SessionsApi;
 impl SessionsApi {
     /// Log in.
     ///
-    /// Begins a session. An unknown account and a wrong password are answered alike, and take as long.
+    /// Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time.
     #[oai(path = "/sessions", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,
@@ -157,9 +157,9 @@ impl SessionsApi {
 
     /// Log out.
     ///
-    /// Ends the session of the refresh token in the body or in the cookie, and clears the cookie. It needs no access token,
-    /// so that one which has expired keeps nobody signed in. The answer is the same whatever the token is: also where it is
-    /// not valid, or there is none.
+    /// Ends the session of the refresh token in the body or in the cookie, and clears the cookie. No access token is needed, so
+    /// that users whose access token has expired can log out. The response is the same if the refresh token is not valid or if
+    /// there is none.
     #[oai(path = "/sessions/end", method = "post", operation_id = "logOut")]
     async fn log_out(
         &self,
@@ -177,9 +177,9 @@ impl SessionsApi {
 
     /// Refresh.
     ///
-    /// Exchanges the refresh token for a new access token and the next refresh token. Send it in the body, or send no body
-    /// (or `{}`) where it is in the cookie. Try again when the answer is lost: the token that you have stays good until the next one is
-    /// used. Whoever uses a spent one ends the session, for then two hold it.
+    /// Exchanges the refresh token for a new access token and a new refresh token. Send the refresh token in the body. If the
+    /// cookie holds it, send no body or `{}`. If the response is lost, try again: your refresh token stays valid until the
+    /// new one is used. A token that is used again after that ends the session, because two clients hold it.
     #[oai(path = "/sessions/refresh", method = "post", operation_id = "refreshSession")]
     async fn refresh(
         &self,

@@ -1,5 +1,4 @@
-//! Signing keys: the public halves, for services that verify access tokens themselves, and the keys' lives, for
-//! whoever may turn them over.
+//! Signing keys: the public keys for services that verify access tokens offline, and the rotation of the keys.
 
 use poem::{Request, web::Data};
 use poem_openapi::{Enum, Object, OpenApi};
@@ -38,7 +37,7 @@ operation_codes! {
 /// A set of public keys (RFC 7517 section 5).
 #[derive(Debug, Object)]
 struct JwkSet {
-    /// The keys; while an HS256 secret signs, only those whose tokens may still live.
+    /// The public keys. While an HS256 secret signs, only keys whose tokens may still be valid.
     #[oai(validator(max_items = 100))]
     keys: Vec<Jwk>,
 }
@@ -49,20 +48,20 @@ impl Cacheable for JwkSet {
     const CACHE_CONTROL: &'static str = "public, max-age=300";
 }
 
-/// A public key. Which other members it has depends on `kty` (RFC 7518 section 6, RFC 8037 section 2).
+/// A public key. Its other members depend on `kty` (RFC 7518 section 6, RFC 8037 section 2).
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Jwk {
-    /// The family: `OKP`, `EC` or `RSA`.
+    /// The key type: `OKP`, `EC` or `RSA`.
     #[oai(validator(max_length = 8))]
     kty: String,
-    /// Names the key in a token's header: its RFC 7638 thumbprint.
+    /// The key id, which the header of a token names: the key's thumbprint (RFC 7638).
     #[oai(validator(max_length = 64))]
     kid: String,
     /// Always `sig`.
     #[oai(rename = "use", validator(max_length = 8))]
     usage: String,
-    /// The one algorithm it is for.
+    /// The only algorithm of the key.
     #[oai(validator(max_length = 8))]
     alg: String,
     /// The curve.
@@ -82,17 +81,17 @@ struct Jwk {
     e: Option<String>,
 }
 
-/// Where a signing key stands in its life.
+/// The status of a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename = "SigningKeyStatus", rename_all = "snake_case")]
 enum Status {
-    /// It is published, and will sign from `activates_at` on.
+    /// The key is published, and signs from `activates_at` on.
     Next,
-    /// It signs.
+    /// The key signs access tokens.
     Active,
-    /// It signs no more, and is kept until its last token is dead.
+    /// The key no longer signs. It is published until its last token has expired.
     Retiring,
-    /// Its tokens are refused.
+    /// Tokens signed with the key are rejected.
     Revoked,
 }
 
@@ -107,23 +106,23 @@ impl From<signing_keys::Status> for Status {
     }
 }
 
-/// A key that signs access tokens, will, or did.
+/// A key that signs access tokens now, later, or did so before.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct SigningKey {
-    /// Names it, here, in the key set and in the header of its tokens.
+    /// The key id, which the key set and the header of a token name.
     #[oai(validator(max_length = 64))]
     kid: String,
-    /// The `alg` of its tokens.
+    /// The `alg` of tokens signed with the key.
     #[oai(validator(max_length = 8))]
     algorithm: String,
-    /// Where it stands.
+    /// The key's status.
     status: Status,
-    /// When it was made and published.
+    /// When the key was created and published.
     created_at: Time,
-    /// From when on it signs.
+    /// When the key starts to sign.
     activates_at: Time,
-    /// From when on none of its tokens can be alive; absent until another key follows it.
+    /// When the last token signed with the key has expired. Absent until the next key is published.
     retires_at: Option<Time>,
 }
 
@@ -140,10 +139,10 @@ impl From<signing_keys::SigningKey> for SigningKey {
     }
 }
 
-/// All signing keys: they fit one page.
+/// All signing keys, on one page.
 #[derive(Debug, Object)]
 struct SigningKeyPage {
-    /// The keys by `activates_at`, the last first; while an HS256 secret signs, only those whose tokens may still live.
+    /// The keys by `activates_at`, the latest first. While an HS256 secret signs, only keys whose tokens may still be valid.
     #[oai(validator(max_items = 100))]
     items: Vec<SigningKey>,
 }
@@ -155,7 +154,8 @@ pub struct SigningKeysApi;
 impl SigningKeysApi {
     /// Get the public keys.
     ///
-    /// With them any service verifies access tokens by itself (RFC 7517). Keep the set for as long as `Cache-Control` says.
+    /// With the key set, any service can verify access tokens offline (RFC 7517). Cache the set for as long as `Cache-Control`
+    /// allows.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "readJwks")]
     async fn jwks(&self, request: &Request, app: Data<&App>) -> Reply<Cached<JwkSet>, ReadJwks> {
         let keys = Document::new(app.signing.keys.load().jwks(app.clock.now()));
@@ -164,7 +164,7 @@ impl SigningKeysApi {
 
     /// List signing keys.
     ///
-    /// Those in use, and those revoked within the hour.
+    /// The list holds the keys in use, and keys that were revoked within the last hour.
     #[oai(path = "/v1/signing-keys", method = "get", operation_id = "listSigningKeys")]
     async fn list(&self, _caller: Allowed<ReadKeys>, app: Data<&App>) -> Reply<Json<SigningKeyPage>, ListKeys> {
         let items = signing_keys::list(&app).await?.into_iter().map(SigningKey::from).collect();
@@ -173,8 +173,9 @@ impl SigningKeysApi {
 
     /// Rotate the signing key.
     ///
-    /// A new key is published at once, and signs 20 minutes later, when every verifier has read it. The one before is
-    /// kept until its last token is dead. Where an HS256 secret signs, only its owner can change it: that is refused too.
+    /// A new key is published at once and starts to sign 20 minutes later, when every verifier has fetched it. The previous
+    /// key stays published until its last token has expired. While an HS256 secret signs, this fails with `rotation_pending`,
+    /// because only the operator can change the secret.
     #[oai(path = "/v1/signing-keys", method = "post", operation_id = "rotateSigningKey")]
     async fn rotate(&self, caller: Allowed<RotateKeys>, app: Data<&App>) -> Reply<Issued<SigningKey>, RotateKey> {
         Ok(Issued(signing_keys::rotate(&app, caller.authority()).await?.into()))
@@ -182,9 +183,9 @@ impl SigningKeysApi {
 
     /// Revoke a signing key.
     ///
-    /// For emergencies: all its tokens are refused at once, perhaps the caller's own too, and people log in or refresh
-    /// again. If it was the key that signs, another one does so from this moment on, and services that verify tokens
-    /// themselves cannot know that one before they read the key set again.
+    /// Use this in an emergency. All access tokens signed with the key are rejected at once, perhaps also the caller's own,
+    /// and clients must refresh or log in again. If the key was the active one, another key signs from this moment on.
+    /// Services that verify tokens offline reject its tokens until they fetch the key set again.
     #[oai(path = "/v1/signing-keys/:kid", method = "delete", operation_id = "revokeSigningKey")]
     async fn revoke(&self, caller: Allowed<RotateKeys>, app: Data<&App>, kid: Path<KeyId>) -> Reply<NoContent, RevokeKey> {
         signing_keys::revoke(&app, caller.authority(), &kid.0).await?;

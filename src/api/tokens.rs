@@ -1,4 +1,4 @@
-//! Access tokens: what one says.
+//! Access tokens: the claims of the caller's own token, and the introspection of any token.
 
 use chrono::DateTime;
 use poem::web::Data;
@@ -28,67 +28,67 @@ operation_codes! {
     IntrospectToken:;
 }
 
-/// What the presented access token says, and what its roles grant at this moment.
+/// The claims of the request's access token, and the permissions that its roles grant at this moment.
 #[derive(Debug, Object)]
 struct Token {
-    /// The user.
+    /// The user's id.
     subject: Uuid,
-    /// The session.
+    /// The session's id.
     session_id: Uuid,
-    /// The application.
+    /// The application's id.
     #[oai(validator(max_length = 64))]
     client_id: String,
     /// The names of the roles.
     #[oai(validator(max_items = 1000, max_length = 32))]
     roles: Vec<String>,
-    /// What the roles grant, sorted.
+    /// The permissions that the roles grant, sorted.
     #[oai(validator(max_items = 260_000, max_length = 64))]
     permissions: Vec<String>,
-    /// When it was issued.
+    /// When the token was issued.
     issued_at: Time,
-    /// From when on it is refused.
+    /// When the token expires.
     expires_at: Time,
 }
 
-/// Whose token to look at.
+/// The token to introspect.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct IntrospectionRequest {
-    /// The access token. Any other, a refresh token too, is not active.
-    // Any text, NUL too: what is no token is not active.
+    /// The access token. Any other text, also a refresh token, is not active.
+    // The pattern allows the character NUL, because any text can be introspected.
     #[oai(validator(min_length = 1, max_length = 8192, pattern = r"^[\s\S]+$"))]
     token: String,
 }
 
-/// What an access token says, if a guard would let it in at this moment; else `active` alone (RFC 7662 section 2.2).
+/// The claims of an access token if it is valid at this moment. Otherwise only `active` is present (RFC 7662 section 2.2).
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Introspection {
-    /// Whether a guard would let it in.
+    /// Whether guarded operations accept the token at this moment.
     active: bool,
-    /// Who issued it: this service.
+    /// The issuer: this service.
     #[oai(validator(max_length = 255))]
     iss: Option<String>,
-    /// The user.
+    /// The user's id.
     sub: Option<Uuid>,
-    /// For whom it is.
+    /// The audience.
     #[oai(validator(max_length = 255))]
     aud: Option<String>,
-    /// The application.
+    /// The application's id.
     #[oai(validator(max_length = 64))]
     client_id: Option<String>,
-    /// From when on it is refused, in seconds since 1970.
+    /// When the token expires, in seconds since 1970.
     #[oai(validator(minimum(value = "0"), maximum(value = "253402300799")))]
     exp: Option<i64>,
-    /// When it was issued, in seconds since 1970.
+    /// When the token was issued, in seconds since 1970.
     #[oai(validator(minimum(value = "0"), maximum(value = "253402300799")))]
     iat: Option<i64>,
-    /// Names this token.
+    /// The token's id.
     jti: Option<Uuid>,
     /// Always `Bearer`.
     #[oai(validator(max_length = 8))]
     token_type: Option<String>,
-    /// The permissions that its roles grant at this moment, sorted, with a space between them.
+    /// The permissions that its roles grant at this moment, sorted and separated by spaces.
     #[oai(validator(max_length = 16_900_000))]
     scope: Option<String>,
     /// The names of the roles.
@@ -120,7 +120,7 @@ pub struct TokensApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Tokens")]
 impl TokensApi {
-    /// See what my token says.
+    /// See my access token.
     #[oai(path = "/token", method = "get", operation_id = "readToken")]
     async fn read(&self, caller: Signed) -> Reply<Json<Token>, ReadToken> {
         let claims = caller.claims();
@@ -135,10 +135,10 @@ impl TokensApi {
         }))
     }
 
-    /// Ask whether a token is valid.
+    /// Introspect an access token.
     ///
-    /// For services that must know at once when something is taken away, and do not verify tokens themselves (RFC 7662).
-    /// Other parameters are ignored.
+    /// For services that must see a revocation at once, which offline verification does not show (RFC 7662). Other parameters
+    /// are ignored.
     #[oai(path = "/tokens/introspect", method = "post", operation_id = "introspectToken")]
     async fn introspect(
         &self,
@@ -148,11 +148,11 @@ impl TokensApi {
     ) -> Reply<Json<Introspection>, IntrospectToken> {
         let found = tokens::introspect(&app, &form.0.token).await?;
         let audience = &app.settings.tokens.audience;
-        Ok(Json(found.map_or_else(Introspection::default, |it| Introspection::of(&it, audience))))
+        Ok(Json(found.map_or_else(Introspection::default, |caller| Introspection::of(&caller, audience))))
     }
 }
 
-/// Seconds since 1970 as a time.
+/// Converts seconds since 1970 to a time.
 fn at(seconds: i64) -> Time {
     Time(DateTime::from_timestamp(seconds, 0).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Users, for those whose roles let them look at others and change them.
+//! The administration of users.
 
 use poem::{Request, web::Data};
 use poem_openapi::{Enum, Object, OpenApi};
@@ -69,7 +69,7 @@ enum UserSort {
     /// By e-mail address.
     #[oai(rename = "email")]
     Email,
-    /// By e-mail address, from the end.
+    /// By e-mail address, in descending order.
     #[oai(rename = "-email")]
     EmailDescending,
 }
@@ -91,24 +91,24 @@ impl From<UserSort> for Sort {
     }
 }
 
-/// A new account.
+/// The account to create.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct NewUser {
-    /// The e-mail address to log in with.
+    /// The e-mail address, which the user can log in with.
     email: Email,
-    /// A first password.
+    /// The first password.
     password: Option<NewPassword>,
-    /// A second name to log in with.
+    /// The username, which the user can log in with as well.
     username: Option<Username>,
-    /// What the person is called.
+    /// The person's name.
     name: Option<Name>,
-    /// The roles it begins with.
+    /// The account's roles.
     #[oai(validator(max_items = 100))]
     roles: Option<Vec<RoleName>>,
 }
 
-/// What to change. A member that is absent stays as it is; `null` clears it.
+/// The members to change. An absent member stays as it is, and `null` clears a member.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct UserChange {
@@ -116,25 +116,25 @@ struct UserChange {
     email: Option<Email>,
     /// The username.
     username: Clearable<Username>,
-    /// What the person is called.
+    /// The person's name.
     name: Clearable<Name>,
-    /// Whether the account may be used.
+    /// Whether the account can be used.
     status: Option<Status>,
 }
 
-/// A password to set.
+/// The password to set.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct PasswordSetting {
-    /// The password as it shall be.
+    /// The new password.
     new_password: NewPassword,
 }
 
-/// The roles to hold.
+/// The roles to set.
 #[derive(Object)]
 #[oai(write_only_all)]
 struct RoleSetting {
-    /// Their names.
+    /// The names of the roles.
     #[oai(validator(max_items = 100))]
     roles: Vec<RoleName>,
 }
@@ -146,7 +146,7 @@ pub struct UsersApi;
 impl UsersApi {
     /// List users.
     ///
-    /// Newest first, unless `sort` says otherwise.
+    /// The newest user comes first, unless `sort` states another order.
     #[oai(path = "/users", method = "get", operation_id = "listUsers")]
     #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the contract")]
     async fn list(
@@ -154,19 +154,19 @@ impl UsersApi {
         _caller: Allowed<ReadUsers>,
         app: Data<&App>,
         request: &Request,
-        /// The beginning of the e-mail address, the username or a word of the name.
+        /// The beginning of the e-mail address, of the username or of a word of the name.
         search: Param<SearchTerm>,
         /// Only users with this role.
         role: Param<RoleName>,
         /// Only users with this status.
         status: Param<Status>,
-        /// Whether to count the users on all pages as `total`.
+        /// Whether `total` counts the users on all pages.
         total: Param<bool>,
-        /// The order.
+        /// The order of the list.
         sort: Param<UserSort>,
-        /// `next_cursor` of the page before.
+        /// The `next_cursor` of the previous page.
         cursor: Param<Cursor>,
-        /// How many items at most.
+        /// The number of items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<UserPage>, ListUsers> {
         let mut faults = Faults::of(request);
@@ -186,9 +186,10 @@ impl UsersApi {
         Ok(tagged(users::read(&app, id.0).await?))
     }
 
-    /// Make a user.
+    /// Create a user.
     ///
-    /// Without `roles` the account holds the role `user`. Without `password` nobody can log in to the account until a password is set.
+    /// Without `roles`, the account holds the role `user`. Without `password`, nobody can log in to the account until a
+    /// password is set.
     #[oai(path = "/users", method = "post", operation_id = "createUser")]
     async fn create(
         &self,
@@ -206,15 +207,15 @@ impl UsersApi {
 
     /// Change a user.
     ///
-    /// Disabling one ends its sessions; they stay ended when it is enabled again. Administrators change their own address and
-    /// status under `/v1/me`, as everybody does.
+    /// Disabling an account ends its sessions, which do not come back when the account is enabled again. Administrators change
+    /// their own e-mail address and status under `/v1/me`.
     #[oai(path = "/users/:id", method = "patch", operation_id = "updateUser")]
     async fn update(
         &self,
         caller: Allowed<WriteUsers>,
         app: Data<&App>,
         id: Path<UserId>,
-        /// The `ETag` of the state to change; without it any state is changed.
+        /// The `ETag` of the state to change. Without this header, any state is changed.
         #[oai(name = "If-Match")]
         if_match: Condition,
         body: Body<UserChange>,
@@ -226,7 +227,7 @@ impl UsersApi {
 
     /// Delete a user.
     ///
-    /// Its sessions end. Its names are free again, and whoever takes them inherits nothing.
+    /// The user's sessions end. The e-mail address and the username become free. A new account with them inherits nothing.
     #[oai(path = "/users/:id", method = "delete", operation_id = "deleteUser")]
     async fn delete(&self, caller: Allowed<DeleteUsers>, app: Data<&App>, id: Path<UserId>) -> Reply<NoContent, DeleteUser> {
         users::delete(&app, caller.authority(), id.0).await?;
@@ -250,7 +251,7 @@ impl UsersApi {
 
     /// Set a user's roles.
     ///
-    /// Exactly these. Access tokens of the user are stale from now on.
+    /// The user holds exactly these roles afterwards. Access tokens issued before become stale at once.
     #[oai(path = "/users/:id/roles", method = "put", operation_id = "setUserRoles")]
     async fn set_roles(
         &self,
@@ -264,7 +265,7 @@ impl UsersApi {
 
     /// List a user's sessions.
     ///
-    /// Where the user is signed in, newest first.
+    /// The newest session comes first.
     #[oai(path = "/users/:id/sessions", method = "get", operation_id = "listUserSessions")]
     async fn list_sessions(
         &self,
@@ -272,13 +273,13 @@ impl UsersApi {
         app: Data<&App>,
         request: &Request,
         id: Path<UserId>,
-        /// `next_cursor` of the page before.
+        /// The `next_cursor` of the previous page.
         cursor: Param<Cursor>,
-        /// How many items at most.
+        /// The number of items at most.
         limit: Param<Limit>,
     ) -> Reply<Page<SessionPage>, ListUserSessions> {
         let paging = paging(request, cursor, limit)?;
-        let page = sessions::list_of(&app, id.0, &paging).await?.map(|it| Session::seen_from(caller.session(), it));
+        let page = sessions::list_of(&app, id.0, &paging).await?.map(|session| Session::seen_from(caller.session(), session));
         Ok(Page::new(request, page, |items, next_cursor| SessionPage { items, next_cursor }))
     }
 

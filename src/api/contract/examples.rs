@@ -1,10 +1,10 @@
-//! Examples: one of each object that a request or an answer holds. *Execute* sends those of requests as they stand.
+//! Examples of every object in the document. *Execute* in Swagger UI sends the examples of request objects unchanged.
 
 use serde_json::{Map, Value, json};
 
 use crate::api::http::codes::Code;
 
-/// Gives an example to every object among the schemas: the one written here, or one made of those of its members.
+/// Adds an example to the schema of every object: the one that is written here, or one made of the examples of its members.
 pub(super) fn complete(schemas: &mut Value) {
     for (name, example) in written() {
         schemas[name]["examples"] = json!([example]);
@@ -21,23 +21,23 @@ pub(super) fn complete(schemas: &mut Value) {
     }
 }
 
-/// The example of a member, if it or what it refers to has one.
+/// Returns the example of a member, if the member or the object to which it refers has one.
 fn of(schema: &Value, schemas: &Value) -> Option<Value> {
-    if let Some(name) = schema["$ref"].as_str().and_then(|it| it.strip_prefix("#/components/schemas/")) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/components/schemas/")) {
         return schemas[name]["examples"].get(0).cloned();
     }
-    let item = || of(schema.get("items")?, schemas).map(|it| json!([it]));
+    let item = || of(schema.get("items")?, schemas).map(|item| json!([item]));
     schema["examples"].get(0).cloned().or_else(item)
 }
 
-/// Answers, and requests that would not work with the examples of all their members.
+/// The examples of responses, and of requests that would fail with the examples of all their members.
 fn written() -> Vec<(&'static str, Value)> {
     let (at, later) = ("2026-01-01T12:00:00.000000Z", "2026-01-31T12:00:00.000000Z");
     let user = "019b76da-a800-7000-8000-3f1e9c7a5d21";
     let session = "019b76da-a800-7000-8000-8b4d2f6e0c17";
     let kid = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
     let token = "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl";
-    let clerk = json!({ "description": "Those at the counter.", "permissions": ["users:read", "billing:refund"] });
+    let clerk = json!({ "description": "The staff at the counter.", "permissions": ["users:read", "billing:refund"] });
     let with = |mut object: Value, name: &str, more: Value| {
         object[name] = more;
         object
@@ -48,8 +48,8 @@ fn written() -> Vec<(&'static str, Value)> {
         ("UserChange", json!({ "name": "Grace Hopper" })),
         ("RoleSetting", json!({ "roles": ["clerk", "user"] })),
         ("NewRole", with(clerk.clone(), "name", "clerk".into())),
-        ("RoleDraft", json!({ "description": "Those at the counter.", "permissions": ["users:read"] })),
-        ("Holding", json!({ "refresh_token": "the one handed out last" })),
+        ("RoleDraft", json!({ "description": "The staff at the counter.", "permissions": ["users:read"] })),
+        ("Holding", json!({ "refresh_token": "the latest refresh token" })),
         ("IntrospectionRequest", json!({ "token": token })),
         (
             "User",
@@ -61,7 +61,7 @@ fn written() -> Vec<(&'static str, Value)> {
         (
             "Tokens",
             json!({
-                "access_token": token, "token_type": "Bearer", "expires_in": 300, "refresh_token": "keep this one",
+                "access_token": token, "token_type": "Bearer", "expires_in": 300, "refresh_token": "opaque",
                 "refresh_expires_in": 2_592_000, "session_id": session,
             }),
         ),

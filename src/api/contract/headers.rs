@@ -1,8 +1,8 @@
-//! The headers of answers: what each looks like, said once for all operations.
+//! The schemas of response headers, which are the same for all operations.
 
 use serde_json::{Value, json};
 
-/// A header's name, the pattern of its values, how many characters they have at most, and one of them.
+/// For each header its name, the pattern of its values, the greatest length in characters, and an example.
 const HEADERS: &[(&str, &str, u32, &str)] = &[
     ("Cache-Control", "^public, max-age=[0-9]+$", 64, "public, max-age=300"),
     ("ETag", "^\"[A-Za-z0-9_-]+\"$", 64, "\"1\""),
@@ -18,7 +18,7 @@ const HEADERS: &[(&str, &str, u32, &str)] = &[
     ("X-Request-Id", "^[0-9a-f-]{36}$", 36, "019b76da-a800-7000-8000-5d2c8e6f1a3b"),
 ];
 
-/// The schema of a header; `null` for one that is not known here, which the tests refuse.
+/// Returns the schema of a header, or `null` if the header is not in the list. The tests reject a document with `null`.
 pub(super) fn schema(name: &str) -> Value {
     if name == "Retry-After" {
         return json!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": i32::MAX, "examples": [1] });

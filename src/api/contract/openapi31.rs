@@ -14,12 +14,12 @@ pub(super) fn finish(mut document: Value) -> Value {
     for (_, method, operation) in operations_mut(&mut document) {
         let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
         let needs = access(operation).sentence(&declarations()[id]);
-        let description =
-            operation.get("description").and_then(Value::as_str).map_or(needs.clone(), |it| format!("{it}\n\n{needs}"));
+        let description = operation.get("description").and_then(Value::as_str);
+        let description = description.map_or(needs.clone(), |description| format!("{description}\n\n{needs}"));
         operation.insert("description".into(), description.into());
         operation.entry("security").or_insert_with(|| json!([]));
-        // A form is left open: unknown parameters are ignored (RFC 6749 section 3.2).
-        if let Some(body) = operation.get("requestBody").and_then(|it| it["content"].get("application/json")) {
+        // A form stays open, because unknown parameters are ignored (RFC 6749 section 3.2).
+        if let Some(body) = operation.get("requestBody").and_then(|request| request["content"].get("application/json")) {
             collect_references(body, &mut requested);
             if method != "patch" {
                 collect_references(body, &mut takes_null);
@@ -31,10 +31,10 @@ pub(super) fn finish(mut document: Value) -> Value {
         let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
         responses.into_iter().flat_map(Map::values_mut).for_each(describe_response);
     }
-    // In the order in which a reader meets them, not by letter.
-    let met: Vec<_> = operations(&document).map(|(_, _, operation)| operation["tags"][0].clone()).collect();
+    // poem-openapi sorts the tags by name. Sort them in the order of the operations.
+    let order: Vec<_> = operations(&document).map(|(_, _, operation)| operation["tags"][0].clone()).collect();
     if let Some(tags) = document["tags"].as_array_mut() {
-        tags.sort_by_key(|tag| met.iter().position(|name| *name == tag["name"]));
+        tags.sort_by_key(|tag| order.iter().position(|name| *name == tag["name"]));
     }
     examples::complete(&mut document["components"]["schemas"]);
     while let Some(name) = requested.pop() {
@@ -52,12 +52,12 @@ pub(super) fn finish(mut document: Value) -> Value {
     document
 }
 
-/// States that optional members may be `null`, which means that they are absent: see `Body`.
+/// Allows `null` for optional members. It means that the member is absent: see `Body`.
 fn admit_null(object: &mut Value) {
     let names: Vec<String> = optional_members(object).map(str::to_owned).collect();
     for name in names {
         let member = &mut object["properties"][name];
-        if let Some(reference) = member.as_object_mut().and_then(|it| it.shift_remove("$ref")) {
+        if let Some(reference) = member.as_object_mut().and_then(|member| member.shift_remove("$ref")) {
             member["anyOf"] = json!([{ "$ref": reference }, { "type": "null" }]);
         } else {
             member["type"] = json!([member["type"].take(), "null"]);
@@ -65,35 +65,36 @@ fn admit_null(object: &mut Value) {
     }
 }
 
-/// Gives a parameter what its schema says. Swagger UI fills in `example`, so an optional one keeps it in its schema.
+/// Moves the description of a parameter's schema to the parameter, and copies the example of a required parameter. Swagger UI
+/// fills in that example, so an optional parameter has none.
 fn describe_parameter(parameter: &mut Value) {
     let schema = &mut parameter["schema"];
     if schema["type"] == "boolean" {
         schema["examples"] = json!([true]);
     }
     let example = schema["examples"].get(0).cloned();
-    let about = schema.as_object_mut().and_then(|it| it.shift_remove("description"));
+    let description = schema.as_object_mut().and_then(|schema| schema.shift_remove("description"));
     if parameter["required"] == true
         && let Some(example) = example
     {
         parameter["example"] = example;
     }
     if parameter["description"].is_null() {
-        parameter["description"] = about.unwrap_or_default();
+        parameter["description"] = description.unwrap_or_default();
     }
 }
 
-/// The names of all schemas that `value` refers to.
+/// Adds to `names` the names of the schemas to which `value` refers.
 fn collect_references(value: &Value, names: &mut Vec<String>) {
     match value {
-        Value::Array(items) => items.iter().for_each(|it| collect_references(it, names)),
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, names)),
         Value::Object(members) => {
             if let Some(name) =
-                members.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix("#/components/schemas/"))
+                members.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix("#/components/schemas/"))
             {
                 names.push(name.to_owned());
             }
-            members.values().for_each(|it| collect_references(it, names));
+            members.values().for_each(|member| collect_references(member, names));
         }
         _ => {}
     }

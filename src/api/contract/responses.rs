@@ -90,7 +90,7 @@ fn problem(status: u16, codes: &[Code]) -> MetaResponse {
         headers.push(challenge(false));
     }
     if matches!(status, 429 | 503) {
-        headers.push(meta_header("Retry-After", "Seconds to wait before trying again.", true));
+        headers.push(meta_header("Retry-After", "Seconds to wait before the next attempt.", true));
     }
     MetaResponse {
         description: reason(status),
@@ -106,9 +106,9 @@ fn reason(status: u16) -> &'static str {
 }
 
 fn request_id() -> MetaHeader {
-    meta_header("X-Request-Id", "Names this request, here and in the log.", true)
+    meta_header("X-Request-Id", "The id of the request, which the log repeats.", true)
 }
 
 fn challenge(required: bool) -> MetaHeader {
-    meta_header("WWW-Authenticate", "A Bearer challenge (RFC 6750 section 3).", required)
+    meta_header("WWW-Authenticate", "A bearer challenge (RFC 6750 section 3).", required)
 }

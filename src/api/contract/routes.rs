@@ -1,4 +1,4 @@
-//! The paths of the contract, ready to be compared with a request's.
+//! The paths of the contract, for matching the path of a request.
 
 use std::sync::OnceLock;
 
@@ -6,9 +6,9 @@ use poem::http::Method;
 
 use super::{document, operations};
 
-/// A path of the contract, and what may be done there.
+/// A path of the contract with its operations.
 pub struct Route {
-    /// The path with names for its variable parts, such as `/v1/users/{id}`.
+    /// The path with names in place of its variable segments, such as `/v1/users/{id}`.
     pub template: &'static str,
     segments: Vec<&'static str>,
     operations: Vec<(Method, &'static str)>,
@@ -16,33 +16,30 @@ pub struct Route {
 }
 
 impl Route {
-    /// The operation that this method calls. `HEAD` calls that of `GET`.
-    #[must_use]
+    /// Returns the id of the operation that this method calls. `HEAD` calls the operation of `GET`.
     pub fn operation(&self, method: &Method) -> Option<&'static str> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.operations.iter().find(|(known, _)| known == method).map(|(_, id)| *id)
     }
 
-    /// The methods of the path, as an `Allow` header lists them.
-    #[must_use]
+    /// Returns the methods of the path, as an `Allow` header lists them.
     pub fn allow(&self) -> &str {
         &self.allow
     }
 
-    fn fits(&self, path: &str) -> bool {
+    fn matches(&self, path: &str) -> bool {
         let mut given = path.split('/');
-        let fits = self
+        let matches = self
             .segments
             .iter()
             .all(|wanted| given.next().is_some_and(|given| *wanted == given || (wanted.starts_with('{') && !given.is_empty())));
-        fits && given.next().is_none()
+        matches && given.next().is_none()
     }
 }
 
-/// The route that a request's path fits. A path without a variable part wins over one with.
-#[must_use]
+/// Returns the route that matches the path of a request. A path without variable segments takes precedence.
 pub fn find(path: &str) -> Option<&'static Route> {
-    routes().iter().find(|route| route.fits(path))
+    routes().iter().find(|route| route.matches(path))
 }
 
 fn routes() -> &'static [Route] {
@@ -52,7 +49,7 @@ fn routes() -> &'static [Route] {
         for (template, method, operation) in operations(document()) {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap_or_default();
             let id = operation.get("operationId").and_then(|id| id.as_str()).unwrap_or_default();
-            // The operations of a path stand together.
+            // The document groups operations by path.
             if routes.last().is_none_or(|route| route.template != template) {
                 let segments = template.split('/').collect();
                 routes.push(Route { template, segments, operations: Vec::new(), allow: String::new() });

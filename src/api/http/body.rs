@@ -94,6 +94,9 @@ async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestB
         faults.dedup_by(|one, other| (&one.location, one.code) == (&other.location, other.code));
         return Err(Error::Invalid(faults).into());
     }
+    // This parses values with a format a second time, which costs next to nothing. For a registration, which has four of
+    // them, it takes 13 µs in an unoptimized build, beside 35 µs for the rest of the body, and 240 ms for the hash of the
+    // password. No request with a body of this kind avoids a transaction, and a transaction takes longer than the body.
     validation::parse(value).map(Some)
 }
 

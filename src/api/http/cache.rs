@@ -1,5 +1,5 @@
-//! Documents that clients may cache: the `ETag` of a body, and 304 for a client that already has this body. All responses share the
-//! bytes of one document, because a client that reads slowly keeps its response in memory.
+//! Documents that clients may cache: the `ETag` of a body, and 304 for a client that already has this body. All responses
+//! share the bytes of one document, because a client that reads slowly keeps its response in memory.
 
 use std::marker::PhantomData;
 
@@ -91,8 +91,8 @@ impl<T: Cacheable> ApiResponse for Cached<T> {
             status_range: None,
             content,
             headers: vec![
-                meta_header("ETag", "Names this state; send it back in `If-None-Match`.", true),
-                meta_header("Cache-Control", "How long the response may be kept.", true),
+                meta_header("ETag", "The state of the response, for `If-None-Match`.", true),
+                meta_header("Cache-Control", "How long clients may keep the response.", true),
             ],
         };
         let body = MetaMediaType { content_type: T::MEDIA_TYPE, schema: T::schema_ref() };

@@ -1,5 +1,5 @@
-//! The cookie mode: the refresh token in a cookie that no script can read, and the question whether a request that
-//! has one, or asks for one, comes from a page of ours.
+//! Cookie mode: the refresh token is kept in a cookie that no script can read. A request that has this cookie, or asks for
+//! it, must come from a page of this site.
 
 use poem::{
     Request,
@@ -15,16 +15,13 @@ use crate::{
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The cookie's name. The prefix makes browsers refuse it unless it is secure, for this host alone and for every path
-/// (draft-ietf-httpbis-rfc6265bis section 4.1.3.2).
+/// The cookie's name. Browsers accept a name with this prefix only if the cookie is secure, for this host alone and for every
+/// path (draft-ietf-httpbis-rfc6265bis section 4.1.3.2).
 fn name(settings: &Settings) -> &'static str {
     if settings.cookies.insecure { "vestibule_refresh" } else { "__Host-vestibule_refresh" }
 }
 
-/// A cookie that holds `token` for `seconds`.
-///
-/// # Errors
-/// Never: a refresh token is plain ASCII.
+/// Returns a cookie that holds `token` for `seconds`. This cannot fail for a refresh token, which is ASCII.
 pub fn holding(settings: &Settings, token: &str, seconds: i64) -> Result<HeaderValue> {
     let secure = if settings.cookies.insecure { "" } else { "; Secure" };
     let cookie = format!("{}={token}; Path=/; Max-Age={seconds}{secure}; HttpOnly; SameSite=Strict", name(settings));
@@ -33,19 +30,17 @@ pub fn holding(settings: &Settings, token: &str, seconds: i64) -> Result<HeaderV
     Ok(cookie)
 }
 
-/// A cookie that clears the request's, if that holds a token of one of the sessions that have `ended`: another session's
-/// cookie stays.
-#[must_use]
+/// Returns a cookie that clears the request's cookie, if that holds a token of one of the sessions that have `ended`. The
+/// cookie of another session stays.
 pub fn cleared(request: &Request, settings: &Settings, ended: &[SessionId]) -> Option<HeaderValue> {
     let tokens = tokens(request, settings);
-    let has_ended = tokens.iter().filter_map(|it| it.parse::<RefreshToken>().ok()).any(|it| ended.contains(&it.session));
+    let has_ended =
+        tokens.iter().filter_map(|token| token.parse::<RefreshToken>().ok()).any(|token| ended.contains(&token.session));
     if has_ended { holding(settings, "", 0).ok() } else { None }
 }
 
-/// Every refresh token in the request's cookies, and a cookie that clears them if there are any.
-///
-/// # Errors
-/// [`Error::CsrfRejected`].
+/// Returns every refresh token in the request's cookies, and a cookie that clears them if there are any. Fails as
+/// [`must_be_ours`] does.
 pub fn given_up(request: &Request, settings: &Settings) -> Result<(Vec<Zeroizing<String>>, Option<HeaderValue>)> {
     let tokens = tokens(request, settings);
     if tokens.is_empty() {
@@ -55,10 +50,8 @@ pub fn given_up(request: &Request, settings: &Settings) -> Result<(Vec<Zeroizing
     Ok((tokens, Some(holding(settings, "", 0)?)))
 }
 
-/// The one refresh token in the request's cookies.
-///
-/// # Errors
-/// [`Error::CsrfRejected`], [`Error::AmbiguousRefreshToken`] for two cookies.
+/// Returns the one refresh token in the request's cookies. Fails with [`Error::AmbiguousRefreshToken`] if there are two, and as
+/// [`must_be_ours`] does.
 pub fn presented(request: &Request, settings: &Settings) -> Result<Option<Zeroizing<String>>> {
     let mut tokens = tokens(request, settings);
     let Some(token) = tokens.pop() else { return Ok(None) };
@@ -66,19 +59,16 @@ pub fn presented(request: &Request, settings: &Settings) -> Result<Option<Zeroiz
     if tokens.is_empty() { Ok(Some(token)) } else { Err(Error::AmbiguousRefreshToken) }
 }
 
-/// What stands in each cookie of our name.
+/// Returns the value of each cookie with our name.
 fn tokens(request: &Request, settings: &Settings) -> Vec<Zeroizing<String>> {
-    // Byte by byte: others set cookies for this host too, and theirs need not be text.
-    let cookies = request.headers().get_all(header::COOKIE).iter().flat_map(|it| it.as_bytes().split(|byte| *byte == b';'));
-    let tokens = cookies.filter_map(|it| it.trim_ascii().strip_prefix(name(settings).as_bytes())?.strip_prefix(b"="));
-    tokens.map(|it| Zeroizing::new(String::from_utf8_lossy(it).into_owned())).collect()
+    // As bytes, because other programs also set cookies for this host, and their values need not be text.
+    let cookies = request.headers().get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let tokens = cookies.filter_map(|cookie| cookie.trim_ascii().strip_prefix(name(settings).as_bytes())?.strip_prefix(b"="));
+    tokens.map(|token| Zeroizing::new(String::from_utf8_lossy(token).into_owned())).collect()
 }
 
-/// Goes on only if no page of another site can have sent this: browsers say where a request comes from, in
-/// `Sec-Fetch-Site` or at least in `Origin` (OWASP CSRF prevention, "Fetch Metadata headers").
-///
-/// # Errors
-/// [`Error::CsrfRejected`].
+/// Fails with [`Error::CsrfRejected`] if a page of another site may have sent the request. Browsers state the origin of a
+/// request in `Sec-Fetch-Site`, or at least in `Origin` (OWASP CSRF prevention, "Fetch Metadata headers").
 pub fn must_be_ours(request: &Request, settings: &Settings) -> Result<()> {
     let only = |name| {
         let mut values = request.headers().get_all(name).iter();
@@ -88,13 +78,14 @@ pub fn must_be_ours(request: &Request, settings: &Settings) -> Result<()> {
         ((_, true), _) | (_, (_, true)) => false,
         ((None, _), (None, _)) => true,
         ((site, _), (origin, _)) => {
-            site.is_some_and(|it| it == "same-origin" || it == "same-site") || origin.is_some_and(|it| is_known(it, settings))
+            site.is_some_and(|site| site == "same-origin" || site == "same-site")
+                || origin.is_some_and(|origin| is_known(origin, settings))
         }
     };
     if is_ours { Ok(()) } else { Err(Error::CsrfRejected) }
 }
 
-/// Whether this is the origin under which callers reach us, or one whose pages may call the API.
+/// Whether this is the service's own origin, or an origin whose pages may call the API.
 fn is_known(origin: &HeaderValue, settings: &Settings) -> bool {
     let own = settings.server.public_url.as_ref().map_or_else(|| format!("http://{}", settings.server.listen), Origin::to_string);
     origin == own.as_str() || settings.cors.allows(origin.as_bytes())
@@ -124,7 +115,7 @@ mod tests {
     #[case::typed_by_hand(&[("sec-fetch-site", "none")], false)]
     #[case::twice(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], false)]
     #[case::two_origins(&[("origin", "https://id.example.org"), ("origin", "https://evil.example")], false)]
-    fn s09_only_our_pages_and_programs_have_a_say_over_the_cookie(#[case] headers: &[(&'static str, &str)], #[case] ours: bool) {
+    fn s09_only_pages_of_this_site_and_programs_may_use_the_cookie(#[case] headers: &[(&'static str, &str)], #[case] ours: bool) {
         let mut settings = Settings::default();
         settings.server.public_url = Some("https://id.example.org".parse().unwrap());
         settings.cors.origins = ["https://app.example.com", "capacitor://localhost", "https://*.preview.example.com"]

@@ -1,5 +1,5 @@
-//! `Form<T>`: the body of a request as HTML forms send it. Each parameter that the contract names comes at most once and satisfies
-//! its schema. Other parameters are ignored, as OAuth requires (RFC 6749 section 3.2). No message repeats a value.
+//! `Form<T>`: the body of a request as HTML forms send it. Each parameter that the contract names comes at most once and
+//! satisfies its schema. Other parameters are ignored, as OAuth requires (RFC 6749 section 3.2). No message repeats a value.
 
 use poem::{Request, RequestBody};
 use poem_openapi::{

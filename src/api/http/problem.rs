@@ -21,61 +21,61 @@ const REALM: &str = "vestibule";
 /// The media type of every problem (RFC 9457 section 3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What went wrong, for people and programs (RFC 9457).
+/// The body of every error response (RFC 9457).
 #[derive(Debug, Object)]
 #[oai(rename = "Problem", skip_serializing_if_is_none)]
 pub struct ProblemBody {
-    /// Names the kind of problem: `urn:problem-type:vestibule:` and the code.
+    /// The kind of problem: `urn:problem-type:vestibule:` and the code.
     #[oai(rename = "type", validator(max_length = 100))]
     pub kind: String,
-    /// The HTTP status in words.
+    /// The reason phrase of the HTTP status.
     #[oai(validator(max_length = 64))]
     pub title: String,
     /// The HTTP status.
     #[oai(validator(minimum(value = "400"), maximum(value = "599")))]
     pub status: u16,
-    /// The stable word to switch on.
+    /// The stable code that programs branch on.
     #[oai(validator(max_length = 64))]
     pub code: String,
-    /// A sentence for people.
+    /// A sentence for people. Its wording may change.
     #[oai(validator(max_length = 500))]
     pub detail: Option<String>,
-    /// Equals the `X-Request-Id` header and the log line's: quote it when asking for help.
+    /// The request's id, which the `X-Request-Id` header and the log repeat. Quote it when you ask for help.
     #[oai(validator(max_length = 36))]
     pub request_id: String,
-    /// The bad members or parameters; the first 100 of them.
+    /// The invalid members or parameters, at most 100 of them.
     #[oai(validator(max_items = 100))]
     pub errors: Option<Vec<FaultBody>>,
-    /// The permission that is missing.
+    /// The missing permission.
     #[oai(validator(max_length = 64))]
     pub required_permission: Option<String>,
-    /// The roles that would grant it.
+    /// The roles that grant the missing permission.
     #[oai(validator(max_items = 1000, max_length = 32))]
     pub granted_by: Option<Vec<String>>,
 }
 
-/// One bad member of the body, or one bad query parameter.
+/// One invalid member of the body, or one invalid query parameter.
 #[derive(Debug, Object)]
 #[oai(rename = "Fault", skip_serializing_if_is_none)]
 pub struct FaultBody {
-    /// Where in the body: a JSON pointer (RFC 6901).
+    /// The member of the body, as a JSON pointer (RFC 6901).
     #[oai(validator(max_length = 1000))]
     pub pointer: Option<String>,
-    /// Which query parameter.
+    /// The name of the query parameter.
     #[oai(validator(max_length = 64))]
     pub parameter: Option<String>,
-    /// The stable word to switch on: `required`, `type`, `too_short`, `unknown_member`, ….
+    /// The stable code that programs branch on: `required`, `type`, `too_short`, `unknown_member`, ….
     #[oai(validator(max_length = 64))]
     pub code: String,
-    /// A sentence for people; it never repeats the value.
+    /// A sentence for people. It never repeats the value.
     #[oai(validator(max_length = 500))]
     pub detail: String,
 }
 
-/// A refusal on its way out. It becomes a response in [`Problem::render`], where the request id is known.
+/// An error that a caller will see. [`Problem::render`] makes the response when the request's id is known.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    /// What programs switch on.
+    /// The code that programs branch on.
     pub code: Code,
     detail: Cow<'static, str>,
     errors: Vec<Fault>,
@@ -85,13 +85,13 @@ pub struct Problem {
     cause: Option<Arc<anyhow::Error>>,
 }
 
-/// The greatest number of faults that one problem lists.
+/// The number of faults that one problem lists at most.
 const MOST_FAULTS: usize = 100;
-/// How long a client should wait where nothing better is known.
+/// The time that a client should wait if the error names no other.
 const SHORTLY: Duration = Duration::from_secs(1);
 
 impl Problem {
-    /// A problem with a sentence for people that repeats nothing the caller sent.
+    /// Makes a problem. `detail` must not repeat anything that the caller sent.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
         Self { code, detail, errors: Vec::new(), lacking: None, retry_after: None, allow: None, cause: None }
@@ -107,14 +107,12 @@ impl Problem {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, "This path does not have this method.") }
     }
 
-    /// The permission whose lack is the problem.
-    #[must_use]
+    /// The missing permission, if that is the problem.
     pub fn lacking(&self) -> Option<OwnPermission> {
-        self.lacking.as_ref().map(|it| it.0)
+        self.lacking.as_ref().map(|lacking| lacking.0)
     }
 
-    /// The failure behind a 500 or a 503, for the log. No response repeats it.
-    #[must_use]
+    /// The cause of a 500 or a 503, for the log. No response repeats it.
     pub fn cause(&self) -> Option<&anyhow::Error> {
         self.cause.as_deref()
     }
@@ -135,12 +133,11 @@ impl Problem {
         if err.status().is_client_error() {
             return Self::malformed("The request is malformed.");
         }
-        // Not its `Debug`, which may quote the request.
+        // Not the error's `Debug`, which may quote the request.
         Error::internal(anyhow::anyhow!("{err}")).into()
     }
 
-    /// The response, with every header its status calls for.
-    #[must_use]
+    /// Makes the response, with every header that its status requires.
     pub fn render(self, request_id: &str) -> Response {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = Response::builder().status(status).content_type(MEDIA_TYPE).finish();
@@ -148,7 +145,7 @@ impl Problem {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(wait) = self.retry_after {
-            // Rounded up, for whoever comes back a moment too early is refused again.
+            // Rounded up, because a client that comes back a moment too early is rejected again.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
         }
@@ -166,7 +163,7 @@ impl Problem {
             code: self.code.name().to_owned(),
             detail: Some(self.detail.into_owned()),
             request_id: request_id.to_owned(),
-            errors: Some(self.errors.into_iter().map(FaultBody::from).collect::<Vec<_>>()).filter(|it| !it.is_empty()),
+            errors: Some(self.errors.into_iter().map(FaultBody::from).collect::<Vec<_>>()).filter(|faults| !faults.is_empty()),
             required_permission,
             granted_by,
         };
@@ -174,15 +171,15 @@ impl Problem {
         response
     }
 
-    /// `WWW-Authenticate`: on every 401 (RFC 9110 section 11.6.1), and on a 403 from a guard. Without
-    /// credentials there is no error attribute (RFC 6750 section 3.1).
+    /// The header `WWW-Authenticate` of a 401 (RFC 9110 section 11.6.1) and of a guard's 403. If the request has no
+    /// credentials, the challenge has no error attribute (RFC 6750 section 3.1).
     fn challenge(&self) -> Option<HeaderValue> {
         let attributes = match self.code {
             Code::InvalidToken | Code::ExpiredToken | Code::SessionEnded | Code::StaleToken => {
                 format!(r#", error="invalid_token", error_description="{}""#, self.detail)
             }
             Code::InsufficientPermission => {
-                let scope = self.lacking.as_ref().map_or("", |lacking| lacking.0.as_str());
+                let scope = self.lacking().map_or("", |permission| permission.as_str());
                 format!(r#", error="insufficient_scope", scope="{scope}""#)
             }
             code if code.status() == 401 => String::new(),

@@ -1,4 +1,4 @@
-//! Replies: what a handler returns. The success in `T`, and in `E` the codes the operation can be refused with.
+//! Replies: what a handler returns. The type states the success and the codes of the errors.
 
 use poem::{
     IntoResponse, Request, Response,
@@ -13,7 +13,7 @@ use poem_openapi::{
 use super::declared_problem::DeclaredProblem;
 use crate::domain::paging::Slice;
 
-/// A success, or a refusal with one of the codes of `E`.
+/// A success, or a problem with one of the codes of `E`.
 pub type Reply<T, E> = Result<T, DeclaredProblem<E>>;
 
 const JSON: &str = "application/json";
@@ -21,16 +21,16 @@ const JSON: &str = "application/json";
 /// 200 with a JSON body.
 pub struct Json<T>(pub T);
 
-/// 200 with a JSON body and the `ETag` of what it shows (RFC 9110 section 8.8.3).
+/// 200 with a JSON body and its `ETag` (RFC 9110 section 8.8.3).
 pub struct Tagged<T>(pub T, pub String);
 
-/// 201 with a JSON body and the `Location` of what was made.
+/// 201 with a JSON body and the `Location` of the new resource.
 pub struct Created<T>(pub T, pub String);
 
-/// 201 with a JSON body that has no address of its own.
+/// 201 with a JSON body. The new resource has no URL of its own.
 pub struct Issued<T>(pub T);
 
-/// 200 with one page of a list, and a `Link` to the next one (RFC 8288) unless this is the last.
+/// 200 with one page of a list, and a `Link` to the next page (RFC 8288) unless this is the last page.
 pub struct Page<T>(pub T, pub Option<String>);
 
 /// 204.
@@ -69,19 +69,19 @@ pub fn meta_header(name: &str, description: &str, required: bool) -> MetaHeader 
     }
 }
 
-/// Each reply with a JSON body: its status, and the header its second field fills.
+/// Implements each reply with a JSON body: its status, and the header that its second field fills.
 macro_rules! replies {
-    ($($reply:ident = $status:ident, |$it:ident| $header:expr, $about:expr;)*) => {$(
+    ($($reply:ident = $status:ident, |$value:ident| $header:expr, $meta:expr;)*) => {$(
         impl<T: ToJSON> IntoResponse for $reply<T> {
             fn into_response(self) -> Response {
-                let $it = &self;
+                let $value = &self;
                 json(StatusCode::$status, &self.0, $header)
             }
         }
 
         impl<T: ToJSON> ApiResponse for $reply<T> {
             fn meta() -> MetaResponses {
-                meta::<T>(StatusCode::$status.as_u16(), $about)
+                meta::<T>(StatusCode::$status.as_u16(), $meta)
             }
 
             fn register(registry: &mut Registry) {
@@ -92,14 +92,14 @@ macro_rules! replies {
 }
 
 replies! {
-    Json = OK, |_it| None, None;
-    Tagged = OK, |it| Some((header::ETAG, it.1.as_str())), Some(("ETag", "Names this state; send it back in `If-Match`.", true));
-    Created = CREATED, |it| Some((header::LOCATION, it.1.as_str())), Some(("Location", "Where the new resource is.", true));
-    Issued = CREATED, |_it| None, None;
-    Page = OK, |it| it.1.as_deref().map(|link| (header::LINK, link)), Some(("Link", "The next page, as `rel=\"next\"`.", false));
+    Json = OK, |_reply| None, None;
+    Tagged = OK, |reply| Some((header::ETAG, reply.1.as_str())), Some(("ETag", "The state of the resource, for `If-Match`.", true));
+    Created = CREATED, |reply| Some((header::LOCATION, reply.1.as_str())), Some(("Location", "The path of the resource.", true));
+    Issued = CREATED, |_reply| None, None;
+    Page = OK, |reply| reply.1.as_deref().map(|link| (header::LINK, link)), Some(("Link", "The next page, as `rel=\"next\"`.", false));
 }
 
-/// Another reply, and the cookie it sets or takes away (RFC 6265 section 4.1), if any.
+/// Another reply, and the cookie that it sets or clears (RFC 6265 section 4.1), if any.
 pub struct WithCookie<R>(pub R, pub Option<HeaderValue>);
 
 impl<R: IntoResponse> IntoResponse for WithCookie<R> {
@@ -115,7 +115,7 @@ impl<R: IntoResponse> IntoResponse for WithCookie<R> {
 impl<R: ApiResponse> ApiResponse for WithCookie<R> {
     fn meta() -> MetaResponses {
         let mut meta = R::meta();
-        let cookie = || meta_header("Set-Cookie", "The refresh token, where it travels in a cookie.", false);
+        let cookie = || meta_header("Set-Cookie", "The refresh token, if it is kept in a cookie.", false);
         meta.responses.iter_mut().for_each(|response| response.headers.push(cookie()));
         meta
     }
@@ -142,12 +142,15 @@ impl ApiResponse for NoContent {
 }
 
 impl<P> Page<P> {
-    /// The page of wire objects that `wrap` makes of a domain's page. The link is the request's own address with
-    /// another cursor.
+    /// Replies with the page that `wrap` makes of a page of the domain. The link is the URL of the request with another cursor.
     pub fn new<T>(request: &Request, slice: Slice<T>, wrap: impl FnOnce(Vec<T>, Option<String>) -> P) -> Self {
         let link = slice.next.as_ref().map(|cursor| {
-            let query =
-                request.uri().query().unwrap_or_default().split('&').filter(|it| !it.is_empty() && !it.starts_with("cursor="));
+            let query = request
+                .uri()
+                .query()
+                .unwrap_or_default()
+                .split('&')
+                .filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
             let query: Vec<_> = query.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
             format!("<{}?{}>; rel=\"next\"", request.uri().path(), query.join("&"))
         });

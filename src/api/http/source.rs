@@ -1,4 +1,4 @@
-//! Where a request comes from: the facts that sessions, the audit trail and the log keep about it.
+//! The source of a request: what sessions, the audit trail and the log record about it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,33 +6,31 @@ use poem::{Request, http::header};
 
 use crate::{domain::source::Source, values::ids::UserId};
 
-/// Who turned out to be calling, for the log line. A guard notes it.
+/// The caller of a request, for the log line. A guard sets it.
 #[derive(Clone, Default)]
 pub struct SignedIn(Arc<OnceLock<UserId>>);
 
 impl SignedIn {
-    /// Notes the caller of `request`.
+    /// Sets the caller of `request`.
     pub fn note(request: &Request, user: UserId) {
         if let Some(Self(cell)) = request.data() {
             _ = cell.set(user);
         }
     }
 
-    /// Who was noted.
-    #[must_use]
+    /// The caller, if a guard has accepted one.
     pub fn get(&self) -> Option<&UserId> {
         self.0.get()
     }
 }
 
-/// What the server noted about a request when it arrived, with the client's own words for itself.
+/// Returns the source that the server recorded when the request arrived.
 pub fn of(request: &Request) -> Source {
     request.data::<Source>().cloned().unwrap_or_default()
 }
 
-/// The `User-Agent` header, at most 256 characters of it. It need not be ASCII.
-#[must_use]
+/// Returns the `User-Agent` header without control characters, at most 256 characters. It need not be ASCII.
 pub fn user_agent(request: &Request) -> Option<String> {
     let name = String::from_utf8_lossy(request.headers().get(header::USER_AGENT)?.as_bytes());
-    Some(name.chars().filter(|it| !it.is_control()).take(256).collect())
+    Some(name.chars().filter(|character| !character.is_control()).take(256).collect())
 }

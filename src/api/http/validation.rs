@@ -87,8 +87,8 @@ pub fn parse<T: ParseFromJSON>(value: Value) -> Result<T, Problem> {
         .map_err(|_| Error::internal(anyhow::anyhow!("{} satisfied its schema and does not parse", type_name::<T>())).into())
 }
 
-/// Translates one error of the schema. The errors `required` and `additionalProperties` point at the parent, so the member's name
-/// comes from the error's kind.
+/// Translates one error of the schema. The errors `required` and `additionalProperties` point at the parent, so the member's
+/// name comes from the error's kind.
 fn faults_of(error: &ValidationError<'_>) -> Vec<Fault> {
     let pointer = error.instance_path().to_string();
     let fault = |code, detail: String| vec![Fault::at(pointer.clone(), Invalid::new(code, detail))];

@@ -65,7 +65,7 @@ pub fn one_of(options: &[Value]) -> Invalid {
 /// Parses a string as a format's type, to learn what is wrong with it.
 pub type Check = fn(&str) -> Result<(), Invalid>;
 
-/// Gives a type its schema, in place or under a name among the components.
+/// Implements the schema of a type, in place or as a named component.
 macro_rules! typed {
     ($word:ty, $schema:expr) => {
         $crate::api::http::words::typed!($word, poem_openapi::registry::MetaSchemaRef::Inline(Box::new($schema)), |_| {});
@@ -111,8 +111,8 @@ pub(in crate::api) use typed;
 
 macro_rules! words {
     ($($word:ty = $kind:literal $format:literal { $($limit:ident: $value:expr),* };)*) => {
-        /// Every format that request schemas name, with the parser that decides.
-        pub const FORMATS: &[(&str, Check)] = &[$(($format, |it| it.parse::<$word>().map(drop))),*];
+        /// Every format that the schemas of requests name, with its parser.
+        pub const FORMATS: &[(&str, Check)] = &[$(($format, |text| text.parse::<$word>().map(drop))),*];
 
         $(
             typed!($word, MetaSchema { $($limit: Some($value),)* ..MetaSchema::new_with_format($kind, $format) });
@@ -151,7 +151,7 @@ words! {
     Identifier = "string" "identifier" { min_length: 1, max_length: 254, example: "ada@example.org".into() };
     UserId = "string" "uuid" { description: "A user's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-3f1e9c7a5d21".into() };
     SessionRef = "string" "session-reference" { description: "A session's id, or `current`.", min_length: 7, max_length: 36, example: "current".into() };
-    Description = "string" "description" { min_length: 1, max_length: 300, example: "Those who give money back.".into() };
+    Description = "string" "description" { min_length: 1, max_length: 300, example: "The staff who refund payments.".into() };
     PermissionName = "string" "permission" { min_length: 3, max_length: 64, pattern: "^[a-z0-9._-]+:[a-z0-9._-]+$".into(), example: "users:read".into() };
     KeyId = "string" "key-id" { description: "A key's id.", min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9_-]+$".into(), example: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".into() };
     SubjectId = "string" "subject-id" { min_length: 1, max_length: 64, pattern: "^[A-Za-z0-9._-]+$".into(), example: "clerk".into() };
@@ -169,7 +169,7 @@ typed!(
     }
 );
 
-/// One password in all examples, so that *Execute* works without typing: registering, then logging in.
+/// The password of all examples, so that *Execute* works for `registerAccount` and then for `logIn` without typing.
 const EXAMPLE_PASSWORD: &str = "seven tall ships at dawn";
 
 /// A member of a PATCH: absent (`None`), `null` (`Some(None)`), or a value.
@@ -209,7 +209,7 @@ impl<T: ParseFromJSON> ParseFromJSON for Clearable<T> {
         match value {
             None => Ok(Self(None)),
             Some(Value::Null) => Ok(Self(Some(None))),
-            value => T::parse_from_json(value).map(|it| Self(Some(Some(it)))).map_err(ParseError::propagate),
+            value => T::parse_from_json(value).map(|value| Self(Some(Some(value)))).map_err(ParseError::propagate),
         }
     }
 }
@@ -218,7 +218,7 @@ impl<T: ParseFromJSON> ParseFromJSON for Clearable<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub DateTime<Utc>);
 
-/// The length of a [`Time`], in characters.
+/// The length of a [`Time`] in characters.
 const TIME: usize = 27;
 
 typed!(
@@ -245,11 +245,11 @@ impl ParseFromJSON for Time {
     }
 }
 
-/// A time in a query: RFC 3339, with any offset and precision.
+/// A time in a query: RFC 3339 with any offset and precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeBound(pub DateTime<Utc>);
 
-/// The greatest length of a [`TimeBound`], in characters: more than a time to the nanosecond has.
+/// The greatest length of a [`TimeBound`] in characters, which leaves room for nanoseconds.
 const LONGEST_TIME: usize = 40;
 
 typed!(
@@ -273,15 +273,15 @@ typed!(
     Kind,
     "AuditEventKind",
     MetaSchema {
-        description: Some("What can happen."),
-        enum_items: Kind::ALL.iter().map(|it| it.name().into()).collect(),
+        description: Some("The kind of an audit event."),
+        enum_items: Kind::ALL.iter().map(|kind| kind.name().into()).collect(),
         ..MetaSchema::new("string")
     }
 );
 
 impl ParseFromParameter for Kind {
     fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
-        Self::ALL.iter().copied().find(|it| it.name() == raw).ok_or_else(|| ParseError::custom("is no kind of event"))
+        Self::ALL.iter().copied().find(|kind| kind.name() == raw).ok_or_else(|| ParseError::custom("is no kind of event"))
     }
 }
 

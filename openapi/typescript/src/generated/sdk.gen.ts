@@ -60,7 +60,7 @@ export class Operations extends HeyApiClient {
     /**
      * Register.
      *
-     * Makes an account with the role `user`. Roles and status cannot be chosen here.
+     * Creates an account with the role `user`. The request cannot choose roles or a status.
      *
      * No access token is needed.
      */
@@ -78,7 +78,7 @@ export class Operations extends HeyApiClient {
     /**
      * Log in.
      *
-     * Begins a session. An unknown account and a wrong password are answered alike, and take as long.
+     * Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time.
      *
      * No access token is needed.
      */
@@ -96,9 +96,9 @@ export class Operations extends HeyApiClient {
     /**
      * Log out.
      *
-     * Ends the session of the refresh token in the body or in the cookie, and clears the cookie. It needs no access token,
-     * so that one which has expired keeps nobody signed in. The answer is the same whatever the token is: also where it is
-     * not valid, or there is none.
+     * Ends the session of the refresh token in the body or in the cookie, and clears the cookie. No access token is needed, so
+     * that users whose access token has expired can log out. The response is the same if the refresh token is not valid or if
+     * there is none.
      *
      * No access token is needed.
      */
@@ -116,9 +116,9 @@ export class Operations extends HeyApiClient {
     /**
      * Refresh.
      *
-     * Exchanges the refresh token for a new access token and the next refresh token. Send it in the body, or send no body
-     * (or `{}`) where it is in the cookie. Try again when the answer is lost: the token that you have stays good until the next one is
-     * used. Whoever uses a spent one ends the session, for then two hold it.
+     * Exchanges the refresh token for a new access token and a new refresh token. Send the refresh token in the body. If the
+     * cookie holds it, send no body or `{}`. If the response is lost, try again: your refresh token stays valid until the
+     * new one is used. A token that is used again after that ends the session, because two clients hold it.
      *
      * No access token is needed.
      */
@@ -136,8 +136,8 @@ export class Operations extends HeyApiClient {
     /**
      * Close my account.
      *
-     * Deletes it and ends its sessions. A cookie with the refresh token of one of them is cleared. Its names are free again,
-     * and whoever takes them inherits nothing.
+     * Deletes the account and ends its sessions. A cookie with the refresh token of one of them is cleared. The e-mail address
+     * and the username become free. A new account with them inherits nothing.
      *
      * Needs an access token.
      */
@@ -169,7 +169,7 @@ export class Operations extends HeyApiClient {
     /**
      * Change my account.
      *
-     * A new e-mail address needs the current password.
+     * A new e-mail address requires the current password.
      *
      * Needs an access token.
      */
@@ -188,7 +188,7 @@ export class Operations extends HeyApiClient {
     /**
      * Change my password.
      *
-     * This session goes on; all others end.
+     * The session of this request continues. All other sessions end.
      *
      * Needs an access token.
      */
@@ -207,7 +207,7 @@ export class Operations extends HeyApiClient {
     /**
      * End my sessions.
      *
-     * Signs me out everywhere, or everywhere else. A cookie with the refresh token of a session that has ended is cleared.
+     * Logs out everywhere, or everywhere else. A cookie with the refresh token of a session that has ended is cleared.
      *
      * Needs an access token.
      */
@@ -222,7 +222,7 @@ export class Operations extends HeyApiClient {
     /**
      * List my sessions.
      *
-     * Where I am signed in, newest first.
+     * The newest session comes first.
      *
      * Needs an access token.
      */
@@ -237,7 +237,8 @@ export class Operations extends HeyApiClient {
     /**
      * End one of my sessions.
      *
-     * `current` is the session of this request: logging out. A cookie with its refresh token is taken away.
+     * The id `current` means the session of this request, so `DELETE /v1/me/sessions/current` logs out. A cookie with the
+     * refresh token of the session is cleared.
      *
      * Needs an access token.
      */
@@ -252,7 +253,7 @@ export class Operations extends HeyApiClient {
     /**
      * List users.
      *
-     * Newest first, unless `sort` says otherwise.
+     * The newest user comes first, unless `sort` states another order.
      *
      * Needs the permission `users:read`.
      */
@@ -265,9 +266,10 @@ export class Operations extends HeyApiClient {
     }
     
     /**
-     * Make a user.
+     * Create a user.
      *
-     * Without `roles` the account holds the role `user`. Without `password` nobody can log in to the account until a password is set.
+     * Without `roles`, the account holds the role `user`. Without `password`, nobody can log in to the account until a
+     * password is set.
      *
      * Needs the permission `users:write`, and `roles:assign` for any role but `user`.
      */
@@ -286,7 +288,7 @@ export class Operations extends HeyApiClient {
     /**
      * Delete a user.
      *
-     * Its sessions end. Its names are free again, and whoever takes them inherits nothing.
+     * The user's sessions end. The e-mail address and the username become free. A new account with them inherits nothing.
      *
      * Needs the permission `users:delete`.
      */
@@ -314,8 +316,8 @@ export class Operations extends HeyApiClient {
     /**
      * Change a user.
      *
-     * Disabling one ends its sessions; they stay ended when it is enabled again. Administrators change their own address and
-     * status under `/v1/me`, as everybody does.
+     * Disabling an account ends its sessions, which do not come back when the account is enabled again. Administrators change
+     * their own e-mail address and status under `/v1/me`.
      *
      * Needs the permission `users:write`.
      */
@@ -353,7 +355,7 @@ export class Operations extends HeyApiClient {
     /**
      * Set a user's roles.
      *
-     * Exactly these. Access tokens of the user are stale from now on.
+     * The user holds exactly these roles afterwards. Access tokens issued before become stale at once.
      *
      * Needs the permission `roles:assign`.
      */
@@ -385,7 +387,7 @@ export class Operations extends HeyApiClient {
     /**
      * List a user's sessions.
      *
-     * Where the user is signed in, newest first.
+     * The newest session comes first.
      *
      * Needs the permission `sessions:read`.
      */
@@ -411,9 +413,9 @@ export class Operations extends HeyApiClient {
     }
     
     /**
-     * Make a role.
+     * Create a role.
      *
-     * Nobody puts into a role what they do not hold themselves.
+     * The caller must hold every permission that the role grants.
      *
      * Needs the permission `roles:write`.
      */
@@ -432,7 +434,7 @@ export class Operations extends HeyApiClient {
     /**
      * Delete a role.
      *
-     * Only one that nobody holds.
+     * Only a role that no user holds can be deleted.
      *
      * Needs the permission `roles:write`.
      */
@@ -460,7 +462,8 @@ export class Operations extends HeyApiClient {
     /**
      * Replace a role.
      *
-     * It bites on the next request of whoever holds it. Takes holding all that it grants, and all that it will.
+     * The change takes effect at the next request of each user with this role. The caller must hold every permission that the
+     * role grants, before and after the change.
      *
      * Needs the permission `roles:write`.
      */
@@ -479,7 +482,7 @@ export class Operations extends HeyApiClient {
     /**
      * List permissions.
      *
-     * Vestibule's own. A role may grant any others that the application gives a meaning to.
+     * These are Vestibule's own. A role may also grant permissions that the application defines.
      *
      * Needs the permission `roles:read`.
      */
@@ -494,7 +497,7 @@ export class Operations extends HeyApiClient {
     /**
      * List audit events.
      *
-     * Newest first. Events are kept for `audit.retention`, a year by default.
+     * The newest event comes first. Events are kept for `audit.retention`, which is a year by default.
      *
      * Needs the permission `audit:read`.
      */
@@ -507,7 +510,7 @@ export class Operations extends HeyApiClient {
     }
     
     /**
-     * See what my token says.
+     * See my access token.
      *
      * Needs an access token.
      */
@@ -520,10 +523,10 @@ export class Operations extends HeyApiClient {
     }
     
     /**
-     * Ask whether a token is valid.
+     * Introspect an access token.
      *
-     * For services that must know at once when something is taken away, and do not verify tokens themselves (RFC 7662).
-     * Other parameters are ignored.
+     * For services that must see a revocation at once, which offline verification does not show (RFC 7662). Other parameters
+     * are ignored.
      *
      * Needs the permission `tokens:introspect`.
      */
@@ -543,7 +546,8 @@ export class Operations extends HeyApiClient {
     /**
      * Get the public keys.
      *
-     * With them any service verifies access tokens by itself (RFC 7517). Keep the set for as long as `Cache-Control` says.
+     * With the key set, any service can verify access tokens offline (RFC 7517). Cache the set for as long as `Cache-Control`
+     * allows.
      *
      * No access token is needed.
      */
@@ -554,7 +558,7 @@ export class Operations extends HeyApiClient {
     /**
      * List signing keys.
      *
-     * Those in use, and those revoked within the hour.
+     * The list holds the keys in use, and keys that were revoked within the last hour.
      *
      * Needs the permission `keys:read`.
      */
@@ -569,8 +573,9 @@ export class Operations extends HeyApiClient {
     /**
      * Rotate the signing key.
      *
-     * A new key is published at once, and signs 20 minutes later, when every verifier has read it. The one before is
-     * kept until its last token is dead. Where an HS256 secret signs, only its owner can change it: that is refused too.
+     * A new key is published at once and starts to sign 20 minutes later, when every verifier has fetched it. The previous
+     * key stays published until its last token has expired. While an HS256 secret signs, this fails with `rotation_pending`,
+     * because only the operator can change the secret.
      *
      * Needs the permission `keys:rotate`.
      */
@@ -585,9 +590,9 @@ export class Operations extends HeyApiClient {
     /**
      * Revoke a signing key.
      *
-     * For emergencies: all its tokens are refused at once, perhaps the caller's own too, and people log in or refresh
-     * again. If it was the key that signs, another one does so from this moment on, and services that verify tokens
-     * themselves cannot know that one before they read the key set again.
+     * Use this in an emergency. All access tokens signed with the key are rejected at once, perhaps also the caller's own,
+     * and clients must refresh or log in again. If the key was the active one, another key signs from this moment on.
+     * Services that verify tokens offline reject its tokens until they fetch the key set again.
      *
      * Needs the permission `keys:rotate`.
      */
@@ -600,7 +605,7 @@ export class Operations extends HeyApiClient {
     }
     
     /**
-     * Is the process alive?
+     * Check that the process is alive.
      *
      * No access token is needed.
      */
@@ -609,11 +614,11 @@ export class Operations extends HeyApiClient {
     }
     
     /**
-     * Can it serve?
+     * Check that the service is ready.
      *
-     * 503 while the service is stopping, the database does not answer or refuses to write, what is known of revocations is
-     * too old to let anybody in, this machine's clock and the database's are over 2 s apart or the clock is otherwise in doubt
-     * (PostgreSQL), or no key signs access tokens; `detail` says which of these.
+     * Returns 503 while the service is stopping, the database does not respond or is read-only, the known revocations are too
+     * old to accept access tokens, this machine's clock differs from the database's by more than 2 s or is otherwise in doubt
+     * (with PostgreSQL), or no key signs access tokens. `detail` names the reasons.
      *
      * No access token is needed.
      */
@@ -622,7 +627,7 @@ export class Operations extends HeyApiClient {
     }
     
     /**
-     * What is running?
+     * Get the version.
      *
      * No access token is needed.
      */

@@ -7,11 +7,11 @@ export type ClientOptions = {
 /**
  * AuditActor
  *
- * Who acted, by a name that outlives the account.
+ * Who caused an event. The name remains when the account is deleted.
  */
 export type AuditActor = {
     /**
-     * The account; absent for the operator at the command line.
+     * The account's id. Absent for the operator at the command line.
      */
     id?: string;
     /**
@@ -23,27 +23,27 @@ export type AuditActor = {
 /**
  * AuditEvent
  *
- * Something that happened.
+ * An event of the audit trail.
  */
 export type AuditEvent = {
     /**
-     * Names the event; later events have greater ids.
+     * The event's id. Later events have greater ids.
      */
     id: string;
     /**
-     * When it happened.
+     * When the event happened.
      */
     at: string;
     /**
-     * What happened.
+     * The kind of event.
      */
     kind: string;
     /**
-     * Who did it; absent where nobody was signed in.
+     * Who caused the event. Absent if nobody was signed in.
      */
     actor?: AuditActor;
     /**
-     * What it was done to.
+     * The user or role that the event concerns.
      */
     subject?: AuditSubject;
     /**
@@ -51,15 +51,15 @@ export type AuditEvent = {
      */
     address?: string;
     /**
-     * The session it was done in.
+     * The session of the request.
      */
     session_id?: string;
     /**
-     * The request that did it.
+     * The id of the request.
      */
     request_id?: string;
     /**
-     * What changed; which members there are depends on the kind.
+     * What changed. The members depend on the kind of event.
      */
     details: {
         [key: string]: unknown;
@@ -67,7 +67,7 @@ export type AuditEvent = {
 };
 
 /**
- * What can happen.
+ * The kind of an audit event.
  */
 export type AuditEventKind = 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'clock.accepted' | 'access.refused';
 
@@ -82,7 +82,7 @@ export type AuditEventPage = {
      */
     items: Array<AuditEvent>;
     /**
-     * Send it back as `cursor` for the next page; absent on the last.
+     * The `cursor` of the next page. Absent on the last page.
      */
     next_cursor?: string;
 };
@@ -90,7 +90,7 @@ export type AuditEventPage = {
 /**
  * AuditSubject
  *
- * What was acted on, by a name that outlives it.
+ * The user or role that an event concerns. The name remains when the account is deleted.
  */
 export type AuditSubject = {
     /**
@@ -110,11 +110,11 @@ export type AuditSubject = {
 /**
  * Closing
  *
- * The proof that the owner is asking.
+ * The request to close the caller's account.
  */
 export type Closing = {
     /**
-     * The password.
+     * The current password.
      */
     current_password: string;
 };
@@ -122,7 +122,7 @@ export type Closing = {
 /**
  * Credentials
  *
- * Who wants to log in, and the proof.
+ * The request of a log-in.
  */
 export type Credentials = {
     /**
@@ -134,7 +134,7 @@ export type Credentials = {
      */
     password: string;
     /**
-     * How the refresh token travels.
+     * How the client receives the refresh token and sends it back.
      */
     transport?: Transport | null;
 };
@@ -142,23 +142,23 @@ export type Credentials = {
 /**
  * Fault
  *
- * One bad member of the body, or one bad query parameter.
+ * One invalid member of the body, or one invalid query parameter.
  */
 export type Fault = {
     /**
-     * Where in the body: a JSON pointer (RFC 6901).
+     * The member of the body, as a JSON pointer (RFC 6901).
      */
     pointer?: string;
     /**
-     * Which query parameter.
+     * The name of the query parameter.
      */
     parameter?: string;
     /**
-     * The stable word to switch on: `required`, `type`, `too_short`, `unknown_member`, ….
+     * The stable code that programs branch on: `required`, `type`, `too_short`, `unknown_member`, ….
      */
     code: string;
     /**
-     * A sentence for people; it never repeats the value.
+     * A sentence for people. It never repeats the value.
      */
     detail: string;
 };
@@ -166,17 +166,17 @@ export type Fault = {
 /**
  * Health
  *
- * A good answer.
+ * The response of a health check that passed.
  */
 export type Health = {
     /**
-     * `ok`.
+     * The status, which is `ok`.
      */
     status: HealthStatus;
 };
 
 /**
- * The one state that answers 200.
+ * The only status with which a health check returns 200.
  */
 export type HealthStatus = 'ok';
 
@@ -187,7 +187,7 @@ export type HealthStatus = 'ok';
  */
 export type Holding = {
     /**
-     * The one handed out last. Leave it out where it is in the cookie.
+     * The latest refresh token. Leave it out if the cookie holds it.
      */
     refresh_token?: string | null;
 };
@@ -195,39 +195,39 @@ export type Holding = {
 /**
  * Introspection
  *
- * What an access token says, if a guard would let it in at this moment; else `active` alone (RFC 7662 section 2.2).
+ * The claims of an access token if it is valid at this moment. Otherwise only `active` is present (RFC 7662 section 2.2).
  */
 export type Introspection = {
     /**
-     * Whether a guard would let it in.
+     * Whether guarded operations accept the token at this moment.
      */
     active: boolean;
     /**
-     * Who issued it: this service.
+     * The issuer: this service.
      */
     iss?: string;
     /**
-     * The user.
+     * The user's id.
      */
     sub?: string;
     /**
-     * For whom it is.
+     * The audience.
      */
     aud?: string;
     /**
-     * The application.
+     * The application's id.
      */
     client_id?: string;
     /**
-     * From when on it is refused, in seconds since 1970.
+     * When the token expires, in seconds since 1970.
      */
     exp?: number;
     /**
-     * When it was issued, in seconds since 1970.
+     * When the token was issued, in seconds since 1970.
      */
     iat?: number;
     /**
-     * Names this token.
+     * The token's id.
      */
     jti?: string;
     /**
@@ -235,7 +235,7 @@ export type Introspection = {
      */
     token_type?: string;
     /**
-     * The permissions that its roles grant at this moment, sorted, with a space between them.
+     * The permissions that its roles grant at this moment, sorted and separated by spaces.
      */
     scope?: string;
     /**
@@ -247,11 +247,11 @@ export type Introspection = {
 /**
  * IntrospectionRequest
  *
- * Whose token to look at.
+ * The token to introspect.
  */
 export type IntrospectionRequest = {
     /**
-     * The access token. Any other, a refresh token too, is not active.
+     * The access token. Any other text, also a refresh token, is not active.
      */
     token: string;
 };
@@ -259,15 +259,15 @@ export type IntrospectionRequest = {
 /**
  * Jwk
  *
- * A public key. Which other members it has depends on `kty` (RFC 7518 section 6, RFC 8037 section 2).
+ * A public key. Its other members depend on `kty` (RFC 7518 section 6, RFC 8037 section 2).
  */
 export type Jwk = {
     /**
-     * The family: `OKP`, `EC` or `RSA`.
+     * The key type: `OKP`, `EC` or `RSA`.
      */
     kty: string;
     /**
-     * Names the key in a token's header: its RFC 7638 thumbprint.
+     * The key id, which the header of a token names: the key's thumbprint (RFC 7638).
      */
     kid: string;
     /**
@@ -275,7 +275,7 @@ export type Jwk = {
      */
     use: string;
     /**
-     * The one algorithm it is for.
+     * The only algorithm of the key.
      */
     alg: string;
     /**
@@ -307,7 +307,7 @@ export type Jwk = {
  */
 export type JwkSet = {
     /**
-     * The keys; while an HS256 secret signs, only those whose tokens may still live.
+     * The public keys. While an HS256 secret signs, only keys whose tokens may still be valid.
      */
     keys: Array<Jwk>;
 };
@@ -315,11 +315,11 @@ export type JwkSet = {
 /**
  * MyChange
  *
- * What to change. A member that is absent stays as it is; `null` clears it.
+ * The members to change. An absent member stays as it is, and `null` clears a member.
  */
 export type MyChange = {
     /**
-     * What to be called.
+     * The person's name.
      */
     name?: string | null;
     /**
@@ -331,7 +331,7 @@ export type MyChange = {
      */
     email?: string;
     /**
-     * Needed to change the e-mail address.
+     * The current password, which a change of the e-mail address requires.
      */
     current_password?: string;
 };
@@ -339,19 +339,19 @@ export type MyChange = {
 /**
  * NewRole
  *
- * A new role.
+ * The role to create.
  */
 export type NewRole = {
     /**
-     * Its name.
+     * The role's name.
      */
     name: string;
     /**
-     * What it is for.
+     * The purpose of the role.
      */
     description?: string | null;
     /**
-     * What it grants: Vestibule's permissions, and any of the application's own.
+     * The permissions that the role grants: Vestibule's own, and any that the application defines.
      */
     permissions: Array<string>;
 };
@@ -359,27 +359,27 @@ export type NewRole = {
 /**
  * NewUser
  *
- * A new account.
+ * The account to create.
  */
 export type NewUser = {
     /**
-     * The e-mail address to log in with.
+     * The e-mail address, which the user can log in with.
      */
     email: string;
     /**
-     * A first password.
+     * The first password.
      */
     password?: string | null;
     /**
-     * A second name to log in with.
+     * The username, which the user can log in with as well.
      */
     username?: string | null;
     /**
-     * What the person is called.
+     * The person's name.
      */
     name?: string | null;
     /**
-     * The roles it begins with.
+     * The account's roles.
      */
     roles?: Array<string> | null;
 };
@@ -387,15 +387,15 @@ export type NewUser = {
 /**
  * PasswordChange
  *
- * Two passwords.
+ * The request to change the caller's password.
  */
 export type PasswordChange = {
     /**
-     * The password as it is.
+     * The current password.
      */
     current_password: string;
     /**
-     * The password as it shall be.
+     * The new password.
      */
     new_password: string;
 };
@@ -403,11 +403,11 @@ export type PasswordChange = {
 /**
  * PasswordSetting
  *
- * A password to set.
+ * The password to set.
  */
 export type PasswordSetting = {
     /**
-     * The password as it shall be.
+     * The new password.
      */
     new_password: string;
 };
@@ -419,11 +419,11 @@ export type PasswordSetting = {
  */
 export type Permission = {
     /**
-     * The name, as guards and roles use it.
+     * The permission's name, which roles and operations use.
      */
     name: string;
     /**
-     * What it allows.
+     * What the permission allows.
      */
     description: string;
 };
@@ -431,7 +431,7 @@ export type Permission = {
 /**
  * PermissionPage
  *
- * All of Vestibule's own permissions: they fit one page.
+ * All of Vestibule's own permissions, on one page.
  */
 export type PermissionPage = {
     /**
@@ -443,15 +443,15 @@ export type PermissionPage = {
 /**
  * Problem
  *
- * What went wrong, for people and programs (RFC 9457).
+ * The body of every error response (RFC 9457).
  */
 export type Problem = {
     /**
-     * Names the kind of problem: `urn:problem-type:vestibule:` and the code.
+     * The kind of problem: `urn:problem-type:vestibule:` and the code.
      */
     type: string;
     /**
-     * The HTTP status in words.
+     * The reason phrase of the HTTP status.
      */
     title: string;
     /**
@@ -459,27 +459,27 @@ export type Problem = {
      */
     status: number;
     /**
-     * The stable word to switch on.
+     * The stable code that programs branch on.
      */
     code: string;
     /**
-     * A sentence for people.
+     * A sentence for people. Its wording may change.
      */
     detail?: string;
     /**
-     * Equals the `X-Request-Id` header and the log line's: quote it when asking for help.
+     * The request's id, which the `X-Request-Id` header and the log repeat. Quote it when you ask for help.
      */
     request_id: string;
     /**
-     * The bad members or parameters; the first 100 of them.
+     * The invalid members or parameters, at most 100 of them.
      */
     errors?: Array<Fault>;
     /**
-     * The permission that is missing.
+     * The missing permission.
      */
     required_permission?: string;
     /**
-     * The roles that would grant it.
+     * The roles that grant the missing permission.
      */
     granted_by?: Array<string>;
 };
@@ -487,23 +487,23 @@ export type Problem = {
 /**
  * Registration
  *
- * What somebody says of themselves when they register.
+ * The request of a registration.
  */
 export type Registration = {
     /**
-     * The e-mail address to log in with.
+     * The e-mail address, which the user can log in with.
      */
     email: string;
     /**
-     * Any characters, at least 8 of them; common ones and ones made of the account's own names are refused.
+     * At least 8 characters of any kind. Common passwords and passwords that contain the account's names are rejected.
      */
     password: string;
     /**
-     * A second name to log in with. It is kept in lower case.
+     * The username, which the user can log in with as well. It is stored in lower case.
      */
     username?: string | null;
     /**
-     * What they want to be called.
+     * The person's name.
      */
     name?: string | null;
 };
@@ -511,31 +511,31 @@ export type Registration = {
 /**
  * Role
  *
- * A name under which permissions are granted.
+ * A role: a named set of permissions.
  */
 export type Role = {
     /**
-     * The name, as it stands in tokens.
+     * The role's name, which access tokens contain.
      */
     name: string;
     /**
-     * What it is for.
+     * The purpose of the role.
      */
     description?: string;
     /**
-     * What it grants, sorted. For `admin`, which grants everything: all that is known by name.
+     * The permissions that the role grants, sorted. `admin` grants every permission, so its list holds all known names.
      */
     permissions: Array<string>;
     /**
-     * Whether it comes with Vestibule: then it cannot be changed.
+     * Whether the role is part of Vestibule and cannot be changed.
      */
     built_in: boolean;
     /**
-     * When it was made.
+     * When the role was created.
      */
     created_at: string;
     /**
-     * When it was last changed.
+     * When the role was last changed.
      */
     updated_at: string;
 };
@@ -543,19 +543,19 @@ export type Role = {
 /**
  * RoleDraft
  *
- * What a role is to be.
+ * The new state of a role.
  */
 export type RoleDraft = {
     /**
-     * The role's name, if it is stated at all: it cannot be changed.
+     * The role's name. It may be left out, but cannot be changed.
      */
     name?: string | null;
     /**
-     * What it is for; without it the description goes.
+     * The purpose of the role. Without it, the role has no description.
      */
     description?: string | null;
     /**
-     * What it grants: Vestibule's permissions, and any of the application's own.
+     * The permissions that the role grants: Vestibule's own, and any that the application defines.
      */
     permissions: Array<string>;
 };
@@ -571,7 +571,7 @@ export type RolePage = {
      */
     items: Array<Role>;
     /**
-     * Send it back as `cursor` for the next page; absent on the last.
+     * The `cursor` of the next page. Absent on the last page.
      */
     next_cursor?: string;
 };
@@ -579,11 +579,11 @@ export type RolePage = {
 /**
  * RoleSetting
  *
- * The roles to hold.
+ * The roles to set.
  */
 export type RoleSetting = {
     /**
-     * Their names.
+     * The names of the roles.
      */
     roles: Array<string>;
 };
@@ -591,35 +591,35 @@ export type RoleSetting = {
 /**
  * Session
  *
- * A place where somebody is signed in.
+ * A session: one log-in of a user and all its tokens.
  */
 export type Session = {
     /**
-     * Names the session; the `sid` of its tokens.
+     * The session's id: the `sid` of its access tokens.
      */
     id: string;
     /**
-     * When it began.
+     * When the session started.
      */
     created_at: string;
     /**
-     * When it was last used, to the minute; never before `created_at`.
+     * When the session was last used, to the minute. Never before `created_at`.
      */
     last_used_at: string;
     /**
-     * When it ends if it is not used again.
+     * When the session ends unless it is refreshed before.
      */
     expires_at: string;
     /**
-     * The address it began from.
+     * The address of the client at log-in.
      */
     address?: string;
     /**
-     * What the client called itself.
+     * The `User-Agent` of the client at log-in.
      */
     user_agent?: string;
     /**
-     * Whether this request belongs to it.
+     * Whether this is the session of the request.
      */
     current: boolean;
 };
@@ -635,7 +635,7 @@ export type SessionPage = {
      */
     items: Array<Session>;
     /**
-     * Send it back as `cursor` for the next page; absent on the last.
+     * The `cursor` of the next page. Absent on the last page.
      */
     next_cursor?: string;
 };
@@ -643,31 +643,31 @@ export type SessionPage = {
 /**
  * SigningKey
  *
- * A key that signs access tokens, will, or did.
+ * A key that signs access tokens now, later, or did so before.
  */
 export type SigningKey = {
     /**
-     * Names it, here, in the key set and in the header of its tokens.
+     * The key id, which the key set and the header of a token name.
      */
     kid: string;
     /**
-     * The `alg` of its tokens.
+     * The `alg` of tokens signed with the key.
      */
     algorithm: string;
     /**
-     * Where it stands.
+     * The key's status.
      */
     status: SigningKeyStatus;
     /**
-     * When it was made and published.
+     * When the key was created and published.
      */
     created_at: string;
     /**
-     * From when on it signs.
+     * When the key starts to sign.
      */
     activates_at: string;
     /**
-     * From when on none of its tokens can be alive; absent until another key follows it.
+     * When the last token signed with the key has expired. Absent until the next key is published.
      */
     retires_at?: string;
 };
@@ -675,36 +675,36 @@ export type SigningKey = {
 /**
  * SigningKeyPage
  *
- * All signing keys: they fit one page.
+ * All signing keys, on one page.
  */
 export type SigningKeyPage = {
     /**
-     * The keys by `activates_at`, the last first; while an HS256 secret signs, only those whose tokens may still live.
+     * The keys by `activates_at`, the latest first. While an HS256 secret signs, only keys whose tokens may still be valid.
      */
     items: Array<SigningKey>;
 };
 
 /**
- * Where a signing key stands in its life.
+ * The status of a signing key.
  */
 export type SigningKeyStatus = 'next' | 'active' | 'retiring' | 'revoked';
 
 /**
  * Token
  *
- * What the presented access token says, and what its roles grant at this moment.
+ * The claims of the request's access token, and the permissions that its roles grant at this moment.
  */
 export type Token = {
     /**
-     * The user.
+     * The user's id.
      */
     subject: string;
     /**
-     * The session.
+     * The session's id.
      */
     session_id: string;
     /**
-     * The application.
+     * The application's id.
      */
     client_id: string;
     /**
@@ -712,58 +712,58 @@ export type Token = {
      */
     roles: Array<string>;
     /**
-     * What the roles grant, sorted.
+     * The permissions that the roles grant, sorted.
      */
     permissions: Array<string>;
     /**
-     * When it was issued.
+     * When the token was issued.
      */
     issued_at: string;
     /**
-     * From when on it is refused.
+     * When the token expires.
      */
     expires_at: string;
 };
 
 /**
- * The one kind of access token.
+ * The type of an access token. There is only one.
  */
 export type TokenType = 'Bearer';
 
 /**
  * Tokens
  *
- * What a session hands out.
+ * The tokens of a session.
  */
 export type Tokens = {
     /**
-     * Send it as `Authorization: Bearer …`.
+     * The access token, to be sent as `Authorization: Bearer …`.
      */
     access_token: string;
     /**
-     * How to send it.
+     * The type of the access token.
      */
     token_type: TokenType;
     /**
-     * How long the access token is good for, in seconds.
+     * The lifetime of the access token in seconds.
      */
     expires_in: number;
     /**
-     * Exchange it with `refreshSession`, once, for the next access token. Absent where it travels in a cookie.
+     * The refresh token, which `refreshSession` exchanges for new tokens once. Absent if the cookie holds it.
      */
     refresh_token?: string;
     /**
-     * How long the session lives unless it is used again, in seconds.
+     * The lifetime of the session in seconds, unless it is refreshed before.
      */
     refresh_expires_in: number;
     /**
-     * Names the session.
+     * The session's id.
      */
     session_id: string;
 };
 
 /**
- * How the refresh token travels.
+ * How the client receives the refresh token and sends it back.
  */
 export type Transport = 'body' | 'cookie';
 
@@ -774,11 +774,11 @@ export type Transport = 'body' | 'cookie';
  */
 export type User = {
     /**
-     * Names the account for good; the `sub` of its tokens.
+     * The account's id, which never changes: the `sub` of its access tokens.
      */
     id: string;
     /**
-     * The e-mail address, in its canonical spelling.
+     * The e-mail address in its canonical spelling.
      */
     email: string;
     /**
@@ -786,27 +786,27 @@ export type User = {
      */
     username?: string;
     /**
-     * What the person is called.
+     * The person's name.
      */
     name?: string;
     /**
-     * Whether the account may be used.
+     * Whether the account can be used.
      */
     status: UserStatus;
     /**
-     * The names of the roles it holds, sorted.
+     * The names of the account's roles, sorted.
      */
     roles: Array<string>;
     /**
-     * When it was made.
+     * When the account was created.
      */
     created_at: string;
     /**
-     * When it was last changed.
+     * When the account was last changed.
      */
     updated_at: string;
     /**
-     * When somebody last logged in to it.
+     * When the user last logged in.
      */
     last_login_at?: string;
 };
@@ -814,7 +814,7 @@ export type User = {
 /**
  * UserChange
  *
- * What to change. A member that is absent stays as it is; `null` clears it.
+ * The members to change. An absent member stays as it is, and `null` clears a member.
  */
 export type UserChange = {
     /**
@@ -826,11 +826,11 @@ export type UserChange = {
      */
     username?: string | null;
     /**
-     * What the person is called.
+     * The person's name.
      */
     name?: string | null;
     /**
-     * Whether the account may be used.
+     * Whether the account can be used.
      */
     status?: UserStatus;
 };
@@ -842,15 +842,15 @@ export type UserChange = {
  */
 export type UserPage = {
     /**
-     * The accounts, in the order asked for.
+     * The accounts in the requested order.
      */
     items: Array<User>;
     /**
-     * Send it back as `cursor` for the next page; absent on the last.
+     * The `cursor` of the next page. Absent on the last page.
      */
     next_cursor?: string;
     /**
-     * The number of users on all pages, if `total=true` asks for it; absent above 10,000.
+     * The number of users on all pages, if the query has `total=true`. Absent above 10,000.
      */
     total?: number;
 };
@@ -861,22 +861,22 @@ export type UserPage = {
 export type UserSort = 'created_at' | '-created_at' | 'email' | '-email';
 
 /**
- * Whether an account may be used.
+ * Whether an account can be used.
  */
 export type UserStatus = 'active' | 'disabled';
 
 /**
  * Version
  *
- * What is running.
+ * The program and its version.
  */
 export type Version = {
     /**
-     * The product.
+     * The name of the program.
      */
     name: string;
     /**
-     * Its version.
+     * The version of the program.
      */
     version: string;
 };
@@ -1459,7 +1459,7 @@ export type UpdateMeData = {
     body: MyChange;
     headers?: {
         /**
-         * The `ETag` of the state to change; without it any state is changed.
+         * The `ETag` of the state to change. Without this header, any state is changed.
          */
         'If-Match'?: string;
     };
@@ -1676,7 +1676,7 @@ export type EndMySessionsData = {
     path?: never;
     query?: {
         /**
-         * Whether the session of this request goes on.
+         * Whether the session of this request continues.
          */
         except_current?: boolean;
     };
@@ -1751,11 +1751,11 @@ export type ListMySessionsData = {
     path?: never;
     query?: {
         /**
-         * `next_cursor` of the page before.
+         * The `next_cursor` of the previous page.
          */
         cursor?: string;
         /**
-         * How many items at most.
+         * The number of items at most.
          */
         limit?: number;
     };
@@ -1905,7 +1905,7 @@ export type ListUsersData = {
     path?: never;
     query?: {
         /**
-         * The beginning of the e-mail address, the username or a word of the name.
+         * The beginning of the e-mail address, of the username or of a word of the name.
          */
         search?: string;
         /**
@@ -1917,19 +1917,19 @@ export type ListUsersData = {
          */
         status?: UserStatus;
         /**
-         * Whether to count the users on all pages as `total`.
+         * Whether `total` counts the users on all pages.
          */
         total?: boolean;
         /**
-         * The order.
+         * The order of the list.
          */
         sort?: UserSort;
         /**
-         * `next_cursor` of the page before.
+         * The `next_cursor` of the previous page.
          */
         cursor?: string;
         /**
-         * How many items at most.
+         * The number of items at most.
          */
         limit?: number;
     };
@@ -2286,7 +2286,7 @@ export type UpdateUserData = {
     body: UserChange;
     headers?: {
         /**
-         * The `ETag` of the state to change; without it any state is changed.
+         * The `ETag` of the state to change. Without this header, any state is changed.
          */
         'If-Match'?: string;
     };
@@ -2738,11 +2738,11 @@ export type ListUserSessionsData = {
     };
     query?: {
         /**
-         * `next_cursor` of the page before.
+         * The `next_cursor` of the previous page.
          */
         cursor?: string;
         /**
-         * How many items at most.
+         * The number of items at most.
          */
         limit?: number;
     };
@@ -2831,11 +2831,11 @@ export type ListRolesData = {
     path?: never;
     query?: {
         /**
-         * `next_cursor` of the page before.
+         * The `next_cursor` of the previous page.
          */
         cursor?: string;
         /**
-         * How many items at most.
+         * The number of items at most.
          */
         limit?: number;
     };
@@ -3380,31 +3380,31 @@ export type ListAuditEventsData = {
     path?: never;
     query?: {
         /**
-         * Only what this user did.
+         * Only events that this user caused.
          */
         actor?: string;
         /**
-         * Only what was done to this: the id of a user, or the name of a role.
+         * Only events that concern this user or role: the id of a user, or the name of a role.
          */
         subject?: string;
         /**
-         * Only this kind.
+         * Only events of this kind.
          */
         kind?: AuditEventKind;
         /**
-         * Not before this time.
+         * Only events at or after this time.
          */
         from?: string;
         /**
-         * Before this time.
+         * Only events before this time.
          */
         to?: string;
         /**
-         * `next_cursor` of the page before.
+         * The `next_cursor` of the previous page.
          */
         cursor?: string;
         /**
-         * How many items at most.
+         * The number of items at most.
          */
         limit?: number;
     };
