@@ -44,7 +44,7 @@ struct JwkSet {
 
 impl Cacheable for JwkSet {
     const MEDIA_TYPE: &'static str = "application/jwk-set+json"; // RFC 7517 section 8.5.2
-    // Shorter than the time for which a new key is published before it signs (`signing_keys::AHEAD`).
+    // Shorter than the time for which a new key is published before it signs (`signing_keys::PUBLISHED_AHEAD`).
     const CACHE_CONTROL: &'static str = "public, max-age=300";
 }
 

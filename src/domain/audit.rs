@@ -1,5 +1,5 @@
-//! The audit trail: who did what to whom, written in the transaction of the change itself. A change whose event
-//! cannot be written does not happen. No event holds a secret.
+//! The audit trail: the actor, the action and the subject of every change. An event is written in the transaction of its
+//! change, so a change without an event does not happen. No event contains a secret.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -27,7 +27,7 @@ use crate::{
 
 macro_rules! kinds {
     ($($kind:ident $name:literal,)*) => {
-        /// What kinds of events there are.
+        /// The kind of an event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Kind { $(#[doc = $name] $kind,)* }
 
@@ -35,8 +35,7 @@ macro_rules! kinds {
             /// Every kind.
             pub const ALL: &'static [Self] = &[$(Self::$kind),*];
 
-            /// The kind's name in rows and answers.
-            #[must_use]
+            /// Returns the name in rows and responses.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
             }
@@ -72,40 +71,38 @@ kinds! {
     AccessRefused "access.refused",
 }
 
-/// Who acted.
+/// The actor of an event.
 #[derive(Debug, Clone)]
 pub struct Actor {
-    /// The account; `None` for the operator at the command line, and for people not signed in.
+    /// The account; `None` for the operator, for a caller who is not logged in, and for the service itself.
     pub id: Option<UserId>,
-    /// A copy of their username or e-mail address: it outlives the account.
+    /// A copy of the username or e-mail address, which outlives the account.
     pub name: Option<String>,
-    /// The session they acted in.
+    /// The session of the action.
     pub session: Option<SessionId>,
 }
 
 impl Actor {
-    /// Somebody who is not signed in.
+    /// A caller who is not logged in, or the service itself.
     pub const NONE: Self = Self { id: None, name: None, session: None };
 
-    /// Whoever has a shell on the server.
-    #[must_use]
+    /// The operator, who runs commands on the server.
     pub fn operator() -> Self {
         Self { name: Some("operator".into()), ..Self::NONE }
     }
 
-    /// An account, in the session it acts in.
-    #[must_use]
+    /// An account, and the session of the action.
     pub fn account(user: &user::Model, session: Option<SessionId>) -> Self {
         Self { id: Some(user.id), name: Some(name_of(user)), session }
     }
 }
 
-/// What people call an account: its username, else its e-mail address.
+/// Returns the username, or the e-mail address of a user without one.
 fn name_of(user: &user::Model) -> String {
     user.username.clone().unwrap_or_else(|| user.email.clone())
 }
 
-/// What was done, to what.
+/// An event before it is recorded: its kind, its subject and its details.
 #[derive(Debug, Clone)]
 pub struct Event {
     kind: Kind,
@@ -114,41 +111,34 @@ pub struct Event {
 }
 
 impl Event {
-    /// Something that concerns nobody in particular.
-    #[must_use]
+    /// An event without a subject.
     pub fn of(kind: Kind) -> Self {
         Self { kind, subject: None, details: json!({}) }
     }
 
-    /// Something that was done to an account.
-    #[must_use]
+    /// An event whose subject is an account.
     pub fn on_user(kind: Kind, user: &user::Model) -> Self {
         Self { subject: Some(("user", user.id.to_string(), Some(name_of(user)))), ..Self::of(kind) }
     }
 
-    /// Something that was done to a role.
-    #[must_use]
+    /// An event whose subject is a role.
     pub fn on_role(kind: Kind, name: &RoleName) -> Self {
         Self { subject: Some(("role", name.to_string(), None)), ..Self::of(kind) }
     }
 
-    /// Something that was done to a signing key.
-    #[must_use]
+    /// An event whose subject is a signing key.
     pub fn on_key(kind: Kind, id: &str) -> Self {
         Self { subject: Some(("key", id.to_owned(), None)), ..Self::of(kind) }
     }
 
-    /// Adds what changed; a JSON object without secrets.
+    /// Adds the details: a JSON object without secrets.
     #[must_use]
     pub fn with(self, details: Value) -> Self {
         Self { details, ..self }
     }
 }
 
-/// Writes an event into the transaction of the change it tells of.
-///
-/// # Errors
-/// When the database fails: then the change fails too.
+/// Writes an event in the transaction of its change. If this fails, the change fails too.
 pub async fn record(tx: &Transaction, now: DateTime<Utc>, source: &Source, actor: Actor, event: Event) -> Result<()> {
     let (subject_type, (subject_id, subject_name)) =
         event.subject.map_or((None, (None, None)), |(kind, id, name)| (Some(kind.to_owned()), (Some(id), name)));
@@ -161,7 +151,7 @@ pub async fn record(tx: &Transaction, now: DateTime<Utc>, source: &Source, actor
         subject_type: Set(subject_type),
         subject_id: Set(subject_id),
         subject_name: Set(subject_name),
-        address: Set(source.address.map(|it| it.to_string())),
+        address: Set(source.address.map(|address| address.to_string())),
         session_id: Set(actor.session),
         request_id: Set(source.request_id),
         details: Set(JsonText(event.details)),
@@ -170,57 +160,55 @@ pub async fn record(tx: &Transaction, now: DateTime<Utc>, source: &Source, actor
     Ok(())
 }
 
-/// Which events to list. An absent member does not filter.
+/// The events to list. An absent member does not filter.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Who acted.
+    /// The actor.
     pub actor: Option<UserId>,
-    /// The id of what it was done to.
+    /// The id of the subject.
     pub subject: Option<SubjectId>,
     /// The kind.
     pub kind: Option<Kind>,
-    /// Not before this.
+    /// The earliest time.
     pub from: Option<DateTime<Utc>>,
-    /// Before this.
+    /// The end of the time range, which is not part of it.
     pub to: Option<DateTime<Utc>>,
 }
 
-/// One page of events, newest first.
+/// Returns a page of events, newest first.
 ///
 /// # Errors
-/// A fault of `cursor`; or when the database fails.
+/// A fault of `cursor`.
 pub async fn list(app: &App, filter: &Filter, paging: &Paging) -> Result<Slice<audit_event::Model>> {
     const LIST: &str = "audit events";
-    let mut all = Condition::all()
-        .add_option(filter.actor.map(|it| audit_event::COLUMN.actor_id.eq(it)))
-        .add_option(filter.subject.as_ref().map(|it| audit_event::COLUMN.subject_id.eq(it.as_str())))
-        .add_option(filter.kind.map(|it| audit_event::COLUMN.kind.eq(it.name())));
-    // Ids are in the order of time, so that bounds on them make use of every index.
+    let mut condition = Condition::all()
+        .add_option(filter.actor.map(|actor| audit_event::COLUMN.actor_id.eq(actor)))
+        .add_option(filter.subject.as_ref().map(|subject| audit_event::COLUMN.subject_id.eq(subject.as_str())))
+        .add_option(filter.kind.map(|kind| audit_event::COLUMN.kind.eq(kind.name())));
+    // Ids sort by time, so bounds of the id let every index serve the time range.
     if let Some(from) = filter.from {
-        all = all.add(audit_event::COLUMN.id.gte(EventId::first_of(from))).add(audit_event::COLUMN.at.gte(from));
+        condition = condition.add(audit_event::COLUMN.id.gte(EventId::first_of(from))).add(audit_event::COLUMN.at.gte(from));
     }
     if let Some(to) = filter.to {
         let beyond = EventId::first_of(to + TimeDelta::milliseconds(1));
-        all = all.add(audit_event::COLUMN.id.lt(beyond)).add(audit_event::COLUMN.at.lt(to));
+        condition = condition.add(audit_event::COLUMN.id.lt(beyond)).add(audit_event::COLUMN.at.lt(to));
     }
     if let Some(id) = paging.position::<EventId>(app, LIST)? {
-        all = all.add(audit_event::COLUMN.id.lt(id));
+        condition = condition.add(audit_event::COLUMN.id.lt(id));
     }
-    let query = audit_event::Entity::find().filter(all).order_by_desc(audit_event::COLUMN.id).limit(paging.rows());
-    Ok(paging.slice(app, LIST, query.all(app.db.read()).await?, |it| it.id))
+    let query = audit_event::Entity::find().filter(condition).order_by_desc(audit_event::COLUMN.id).limit(paging.rows());
+    Ok(paging.slice(app, LIST, query.all(app.db.read()).await?, |event| event.id))
 }
 
-/// Writes down the refusals by guards whose minute is over at `now`: one event for each caller, operation and minute.
-///
-/// # Errors
-/// When the database fails; then they are lost, and the log has them.
+/// Writes the denials by guards whose minute is over at `now`: one event for each caller, operation and minute. If this
+/// fails, the denials are only in the log.
 pub async fn write_denials(app: &App, now: DateTime<Utc>) -> Result<()> {
-    let refusals = app.denials.take_complete(now);
-    if refusals.is_empty() {
+    let denials = app.denials.take_complete(now);
+    if denials.is_empty() {
         return Ok(());
     }
     let tx = app.db.write().await?;
-    for (Denial { user, operation, permission, minute }, Count { times, address }) in refusals {
+    for (Denial { user, operation, permission, minute }, Count { times, address }) in denials {
         let Some(user) = user::Entity::find_by_id(user).one(&tx).await? else { continue };
         let source = Source { address, ..Source::default() };
         let details = json!({ "operation": operation, "permission": permission, "count": times });
@@ -230,30 +218,26 @@ pub async fn write_denials(app: &App, now: DateTime<Utc>) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// How many events are deleted at once.
-const AT_ONCE: u64 = 2_000;
+/// The number of events that one transaction deletes, so that other writers do not wait for long.
+const BATCH: u64 = 2_000;
 
 /// Deletes events older than `audit.retention`.
-///
-/// # Errors
-/// When the database fails.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
     let oldest = trusted.purge_before() - app.settings.audit.retention;
-    // An event that was written while the clock was far behind looks old from the first.
+    // An event that was written while the clock was far behind looks old from the start.
     if installation::Entity::row(app.db.read()).await?.behind_at.is_some_and(|behind| behind > oldest) {
         return Ok(());
     }
     let oldest = EventId::first_of(oldest);
-    // A few at a time, so that nobody else who writes waits for long.
     loop {
         let tx = app.db.write_in_background().await?;
         let old = audit_event::Entity::find().select_only().column(audit_event::Column::Id);
-        let old = old.filter(audit_event::COLUMN.id.lt(oldest)).limit(AT_ONCE);
-        let some: Vec<EventId> = old.into_tuple().all(&tx).await?;
-        let deleted = some.len() as u64;
-        audit_event::Entity::delete_many().filter(audit_event::COLUMN.id.is_in(some)).exec(&tx).await?;
+        let old = old.filter(audit_event::COLUMN.id.lt(oldest)).limit(BATCH);
+        let ids: Vec<EventId> = old.into_tuple().all(&tx).await?;
+        let deleted = ids.len() as u64;
+        audit_event::Entity::delete_many().filter(audit_event::COLUMN.id.is_in(ids)).exec(&tx).await?;
         tx.commit().await?;
-        if deleted < AT_ONCE {
+        if deleted < BATCH {
             return Ok(());
         }
     }

@@ -1,5 +1,6 @@
-//! Authority: on whose authority a change is made. Nobody grants, takes away or touches what they do not hold themselves, and
-//! one active administrator always remains. The operator at the command line holds every permission.
+//! Authority: on whose authority a change is made. A caller grants and removes only permissions that they hold, and changes
+//! only accounts and roles whose permissions they hold. One active administrator always remains. The operator holds every
+//! permission.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait};
 

@@ -54,8 +54,8 @@ impl Caller {
         self.roles.require(&self.claims.roles, permission)
     }
 
-    /// Returns the names of all permissions that the caller's roles grant. For the built-in administrator, these are Vestibule's
-    /// own permissions and those that any role grants.
+    /// Returns the names of all permissions that the caller's roles grant. For the built-in administrator, these are
+    /// Vestibule's own permissions and those that any role grants.
     pub fn permissions(&self) -> Vec<PermissionName> {
         self.roles.permissions(&self.claims.roles)
     }
@@ -70,13 +70,13 @@ pub struct CurrentUser {
 }
 
 impl Caller {
-    /// Locks and reads the caller's row again, in a transaction that makes a change. An administrator who was demoted a moment ago
-    /// thus changes nothing, not even through a replica that has not read the revocation yet.
+    /// Locks and reads the caller's row again, in a transaction that makes a change. An administrator who was demoted a
+    /// moment ago thus changes nothing, not even through a replica that has not read the revocation yet.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] if the key that signed the token was revoked; [`Error::SessionEnded`] if the session or the account
-    /// was deleted, or the account is disabled; [`Error::StaleToken`] if roles were assigned to the user since the token was
-    /// issued.
+    /// [`Error::InvalidToken`] if the key that signed the token was revoked; [`Error::SessionEnded`] if the session or the
+    /// account was deleted, or the account is disabled; [`Error::StaleToken`] if roles were assigned to the user since the
+    /// token was issued.
     pub async fn recheck(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<CurrentUser> {
         let key = signing_key::Entity::find_by_id(&self.key_id).one(tx).await?;
         if key.is_some_and(|key| key.revoked_at.is_some()) {

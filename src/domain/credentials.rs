@@ -1,5 +1,5 @@
-//! Credentials: passwords are hashed and checked. The hash is bcrypt over base64(HMAC-SHA-384(pepper, password)): bcrypt's limit
-//! of 72 bytes truncates no password, and a stolen table is worthless without the pepper. Every check costs the same.
+//! Credentials: passwords are hashed and checked. The hash is bcrypt over base64(HMAC-SHA-384(pepper, password)): bcrypt's
+//! limit of 72 bytes truncates no password, and a stolen table is worthless without the pepper. Every check costs the same.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! THE RULES: what the product does, free of HTTP. One transaction an operation, with its audit event inside.
+//! THE RULES: what the product does, without HTTP. Each operation runs in one transaction, which contains its audit event.
 
 pub mod accounts;
 pub mod audit;

@@ -1,5 +1,5 @@
-//! Paging: lists go on from where they were by a cursor, never by an offset. A cursor carries a MAC over the list it
-//! belongs to, so that one which was altered, or made for another list, is refused.
+//! Paging: a list continues from a cursor, never from an offset. A cursor carries a MAC over its position and its list, so
+//! that a cursor that was altered, or that belongs to another list, is rejected.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -14,35 +14,31 @@ use crate::{
 /// The length of a cursor's MAC, in bytes: half of HMAC-SHA-256.
 const MAC: usize = 16;
 
-/// What a caller asks of a list.
+/// The part of a list that a caller requests.
 #[derive(Debug, Clone)]
 pub struct Paging {
-    /// Where the page before ended.
+    /// The end of the page before.
     pub cursor: Option<Cursor>,
-    /// At most so many items, 1 to 100.
+    /// The greatest number of items, 1 to 100.
     pub limit: u64,
 }
 
-/// One page.
+/// One page of a list.
 #[derive(Debug, Clone)]
 pub struct Slice<T> {
     /// The items, in order.
     pub items: Vec<T>,
-    /// Where the next page begins; `None` on the last.
+    /// The cursor of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
 impl Paging {
-    /// How many rows to ask for: one more than the page, which tells whether there is another.
-    #[must_use]
+    /// Returns the number of rows to query: one more than the page, which shows whether another page follows.
     pub fn rows(&self) -> u64 {
         self.limit + 1
     }
 
-    /// The position that the cursor names in `list`.
-    ///
-    /// # Errors
-    /// A fault of the parameter `cursor`.
+    /// Returns the position of the cursor in `list`. A cursor of another list is a fault of the parameter `cursor`.
     pub fn position<K: DeserializeOwned>(&self, app: &App, list: &str) -> Result<Option<K>> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let open = || {
@@ -55,7 +51,7 @@ impl Paging {
         open().map(Some).ok_or_else(fault)
     }
 
-    /// Cuts `rows`, as many as [`Self::rows`] asked for, to a page; `key` names an item's position.
+    /// Cuts `rows`, at most [`Self::rows`], to a page. `key` returns an item's position.
     pub fn slice<T, K: Serialize>(&self, app: &App, list: &str, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Slice<T> {
         let page = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > page;
@@ -75,7 +71,7 @@ fn sign(app: &App, list: &str, key: &[u8]) -> Vec<u8> {
 }
 
 impl<T> Slice<T> {
-    /// The same page of something else.
+    /// Converts every item.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> Slice<U> {
         Slice { items: self.items.into_iter().map(change).collect(), next: self.next }
     }

@@ -1,16 +1,16 @@
-//! Refresh: a session goes on. Its refresh token is exchanged for the next one. A reply that was lost costs nothing;
-//! a spent token that comes back means that two hold the session, so it ends.
+//! Refresh: a session continues. Its refresh token is exchanged for the next one. A lost response does no harm; a spent token
+//! that is presented again means that two parties hold the session, so it ends.
 //!
-//! A session knows the serial to be used next, `current`, and the one it was given out for, its `parent`:
+//! A session stores the serial of the token to be used next, `current`, and the serial for which that one was issued, `parent`:
 //!
-//! | presented | answer |
+//! | presented serial | response |
 //! |---|---|
-//! | `current` | the next one |
-//! | `parent`, within `sessions.replay_window` | `current` again: another tab, or a request tried twice |
-//! | `parent`, later | `current` was never used, so it may never have arrived: it is void, and another given out |
-//! | any other that is genuine | 401, and the session ends |
-//! | one not given out yet | 401: a backup was restored, and the session is older than its owner |
-//! | not genuine, or of a session that has ended | 401, the very same |
+//! | `current` | a token with the next serial |
+//! | `parent`, within `sessions.replay_window` | the token with the serial `current` again: another tab or a repeated request |
+//! | `parent`, later | `current` was never used, so its delivery is in doubt: it becomes void, and another one is issued |
+//! | any older one | 401, and the session ends |
+//! | one that was not issued yet | 401: a restored backup holds an older state of the session |
+//! | none: the token is not genuine, or the session has ended | 401, with the same body |
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ use crate::{
     },
 };
 
-/// What a client gets when a session begins or goes on.
+/// The tokens that a client receives when a session begins or is refreshed.
 pub struct IssuedTokens {
     /// The session.
     pub session: SessionId,
@@ -52,14 +52,11 @@ pub struct IssuedTokens {
     pub access: AccessToken,
     /// The refresh token to be used next.
     pub refresh_token: Zeroizing<String>,
-    /// How long the session lives if it is not used again, in seconds.
+    /// When the session ends unless it is refreshed, in seconds from now.
     pub refresh_expires_in: i64,
 }
 
-/// Signs and seals what a session hands out at `now`.
-///
-/// # Errors
-/// When signing fails.
+/// Issues the tokens of a session at `now`.
 pub(super) fn issue_tokens(
     app: &App,
     now: DateTime<Utc>,
@@ -78,10 +75,10 @@ pub(super) fn issue_tokens(
 /// Exchanges a refresh token for an access token and the refresh token to be used next.
 ///
 /// # Errors
-/// [`Error::InvalidRefreshToken`], whatever is wrong with it; [`Error::TooManyRequests`].
+/// [`Error::InvalidRefreshToken`] for every reason; [`Error::TooManyRequests`].
 pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<IssuedTokens> {
     throttle::limit_rate(app, source, RateLimit::Refresh)?;
-    // Before anybody has to wait for us: what is not genuine costs one read.
+    // Before the transaction, so that a token that is not genuine costs one read and delays no other request.
     let (session, token) = session_of(app, presented).await?.ok_or(Error::InvalidRefreshToken)?;
     let (inside, from) = (app.clone(), source.clone());
     let rotated = app.db.write_in_group(move |tx| Box::pin(async move { rotate(&inside, tx, &from, session, token).await }));
@@ -89,20 +86,17 @@ pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Iss
         Rotation::Accepted { now, user, roles, session } => issue_tokens(app, now, &user, roles, &session),
         Rotation::SessionEnded => Err(Error::InvalidRefreshToken),
         Rotation::Rejected(kind) => {
-            refuse(app, source, &token, kind).await?;
+            record_rejection(app, source, &token, kind).await?;
             Err(Error::InvalidRefreshToken)
         }
     }
 }
 
-/// The session of a genuine refresh token, whatever its serial; `None` for any other text.
-///
-/// # Errors
-/// When the database fails.
+/// Returns the session of a genuine refresh token, whatever its serial; `None` for any other text.
 pub(super) async fn session_of(app: &App, presented: &str) -> Result<Option<(session::Model, RefreshToken)>> {
     let Ok(token) = presented.parse::<RefreshToken>() else { return Ok(None) };
     let session = session::Entity::find_by_id(token.session).one(app.db.read()).await?;
-    Ok(session.filter(|it| is_genuine(app, it, &token)).map(|it| (it, token)))
+    Ok(session.filter(|session| is_genuine(app, session, &token)).map(|session| (session, token)))
 }
 
 /// The outcome for a genuine token.
@@ -143,14 +137,14 @@ fn serial_state(session: &session::Model, serial: Serial, now: DateTime<Utc>, re
     }
 }
 
-/// Moves a session on, if the token is one that may. `read` was read before the transaction.
+/// Exchanges the token, if its serial allows that. `read` is the session as it was before the transaction.
 async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Model, token: RefreshToken) -> Result<Rotation> {
     let now = app.clock.now();
-    // The user first, as everybody does who ends sessions: then these rows stay as they are read here.
-    let user = user::Entity::locked(tx, read.user_id).await?.filter(|it| it.status == Status::Active);
+    // Locks the user first, as every transaction does that ends sessions: so the rows stay as they are read here.
+    let user = user::Entity::locked(tx, read.user_id).await?.filter(|user| user.status == Status::Active);
     let session = session::Entity::find_by_id(read.id).one(tx).await?;
     let (Some(user), Some(mut session)) = (user, session) else { return Ok(Rotation::SessionEnded) };
-    // Tokens count in whole seconds: none lives shorter.
+    // An access token lives at least a whole second.
     if session.ends_at(app.settings.sessions.idle_ttl) < now + TimeDelta::seconds(1) {
         return Ok(Rotation::SessionEnded);
     }
@@ -175,8 +169,8 @@ async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Mod
     Ok(Rotation::Accepted { now, user: Box::new(user), roles, session: Box::new(session) })
 }
 
-/// Leaves a trace of a token that should not be in use, and ends the session if it is spent: somebody else holds it too.
-async fn refuse(app: &App, source: &Source, token: &RefreshToken, kind: Kind) -> Result<()> {
+/// Writes an audit event for a rejected token, and ends the session if the token was spent: then two parties hold it.
+async fn record_rejection(app: &App, source: &Source, token: &RefreshToken, kind: Kind) -> Result<()> {
     let tx = app.db.write().await?;
     let Some(session) = session::Entity::find_by_id(token.session).one(&tx).await? else { return Ok(()) };
     let Some(user) = user::Entity::locked(&tx, session.user_id).await? else { return Ok(()) };
@@ -193,17 +187,14 @@ async fn refuse(app: &App, source: &Source, token: &RefreshToken, kind: Kind) ->
     ended.commit(app, tx).await
 }
 
-/// A new session's part of the proof in its refresh tokens.
-///
-/// # Errors
-/// When the system has no randomness.
+/// Returns the secret of a new session, from which the key of its refresh tokens' MACs is derived.
 pub(super) fn secret() -> Result<Vec<u8>> {
     let mut secret = vec![0; MAC_LEN];
     rand::fill(&mut secret).map_err(|_| Error::internal(anyhow::anyhow!("no randomness")))?;
     Ok(secret)
 }
 
-/// A session's present token. It is the same whenever it is asked for.
+/// Returns the current refresh token of a session. The same serial always yields the same token.
 fn token(app: &App, session: &session::Model) -> RefreshToken {
     let message = RefreshToken::message(session.id, session.current);
     let mut mac = [0; MAC_LEN];
@@ -216,7 +207,7 @@ fn is_genuine(app: &App, session: &session::Model, token: &RefreshToken) -> bool
     hmac::verify(&mac_key(app, session), &message, &token.mac).is_ok()
 }
 
-/// A key for each session, which neither a copy of the database alone nor the master key alone gives away.
+/// Derives the MAC key of a session. Neither a copy of the database alone nor the master key alone reveals it.
 fn mac_key(app: &App, session: &session::Model) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&app.refresh_root, &session.refresh_secret).as_ref())
 }

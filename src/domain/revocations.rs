@@ -202,8 +202,8 @@ pub(super) async fn reload_keys(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Reads and applies the new rows of the feed, those of this process included. Fails if the database is a standby, which may lag
-/// behind. The rows that were read before a failure are applied all the same.
+/// Reads and applies the new rows of the feed, those of this process included. Fails if the database is a standby, which may
+/// lag behind. The rows that were read before a failure are applied all the same.
 pub async fn follow(app: &App) -> Result<()> {
     let uptime = app.clock.uptime();
     let poll = app.access.feed.start_poll(uptime);

@@ -1,4 +1,4 @@
-//! Roles: names under which permissions are granted. Whoever edits one holds all it granted and all it will grant.
+//! Roles: named sets of permissions. Editing a role requires every permission that it grants before and after.
 
 use std::collections::BTreeSet;
 
@@ -27,29 +27,27 @@ use crate::{
     },
 };
 
-/// A role with what it grants.
+/// A role with its permissions.
 #[derive(Debug, Clone)]
 pub struct Role {
-    /// What the row says.
+    /// The role's row.
     pub row: role::Model,
     /// The names of the permissions, sorted.
     pub permissions: Vec<PermissionName>,
 }
 
-/// What a role is to be.
+/// The new contents of a role.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// What it is for.
+    /// The purpose of the role.
     pub description: Option<Description>,
-    /// What it grants, Vestibule's permissions and the application's alike.
+    /// The permissions, both Vestibule's own and the application's.
     pub permissions: Vec<PermissionName>,
 }
 
 impl Draft {
-    /// The permissions, once each.
-    ///
-    /// # Errors
-    /// A fault of `/permissions/N` for each that misspells one of Vestibule's own and is not among those `held` already.
+    /// Returns the permissions, once each. A permission that looks like a misspelt one of Vestibule's own is a fault of
+    /// `/permissions/N`, unless the role grants it already (`held`).
     fn permissions(&self, held: &[PermissionName]) -> Result<BTreeSet<PermissionName>> {
         let fault = |(at, name): (usize, &PermissionName)| {
             let nearest = name.suggestion().filter(|_| !held.contains(name))?;
@@ -61,10 +59,10 @@ impl Draft {
     }
 }
 
-/// One page of roles, by name.
+/// Returns a page of the roles, by name.
 ///
 /// # Errors
-/// A fault of `cursor`; or when the database fails.
+/// A fault of `cursor`.
 pub async fn list(app: &App, paging: &Paging) -> Result<Slice<Role>> {
     const LIST: &str = "roles";
     let db = app.db.read();
@@ -77,10 +75,7 @@ pub async fn list(app: &App, paging: &Paging) -> Result<Slice<Role>> {
     Ok(page.map(|row| with_permissions(row, &map)))
 }
 
-/// One role.
-///
-/// # Errors
-/// [`Error::NotFound`].
+/// Returns a role, or [`Error::NotFound`].
 pub async fn read(app: &App, name: &RoleName) -> Result<Role> {
     let db = app.db.read();
     let row = role::Entity::find_by_id(name.clone()).one(db).await?.ok_or(Error::NotFound(Missing::Role))?;
@@ -91,7 +86,7 @@ fn with_permissions(row: role::Model, map: &RoleMap) -> Role {
     Role { permissions: map.permissions(std::slice::from_ref(&row.name)), row }
 }
 
-/// Makes a role.
+/// Creates a role.
 ///
 /// # Errors
 /// [`Error::RoleExists`], [`Error::TooManyRoles`], [`Error::EscalationDenied`], or a fault of `/permissions`.
@@ -107,11 +102,11 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
         created_at: Set(now),
         updated_at: Set(now),
     };
-    let row = row.insert(&tx).await.map_err(|err| match err.sql_err() {
+    let row = row.insert(&tx).await.map_err(|error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Error::RoleExists,
-        _ => err.into(),
+        _ => error.into(),
     })?;
-    // Roles are made one at a time: `begin` has locked the administrator's.
+    // Only one transaction at a time creates roles, because `begin` locks the row of the role `admin`.
     if role::Entity::find().count(&tx).await? > RoleName::MOST as u64 {
         return Err(Error::TooManyRoles);
     }
@@ -123,8 +118,8 @@ pub async fn create(app: &App, by: By<'_>, name: &RoleName, draft: Draft) -> Res
     Ok(Role { row, permissions })
 }
 
-/// Replaces what a role is for and what it grants. The change takes effect on the next request of everybody who holds the
-/// role. `stated` is the name that the replacement states; a role cannot be renamed.
+/// Replaces the description and the permissions of a role. The change takes effect at the next request of every user who holds
+/// the role. `stated` is the name in the replacement, because a role cannot be renamed.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::RoleBuiltIn`], [`Error::EscalationDenied`], or a fault of `/name` or `/permissions`.
@@ -138,14 +133,14 @@ pub async fn replace(app: &App, by: By<'_>, name: &RoleName, stated: Option<&Rol
     let permissions = draft.permissions(&before)?;
     authority.must_cover(&before.iter().chain(&permissions).cloned().collect())?;
     let now = app.clock.now();
-    let was = json!({ "description": row.description, "permissions": before });
+    let old = json!({ "description": row.description, "permissions": before });
     let mut row = row.into_active_model();
     row.description = Set(draft.description.map(String::from));
     row.updated_at = Set(now);
     let row = row.update(&tx).await?;
     let permissions = set_permissions(&tx, name, permissions).await?;
     let event = Event::on_role(Kind::RoleReplaced, name).with(json!({
-        "before": was,
+        "before": old,
         "after": { "description": row.description, "permissions": permissions },
     }));
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;

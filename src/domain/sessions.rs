@@ -1,4 +1,4 @@
-//! Sessions: who is signed in, and for how long. Log-in begins one; every access token dies with it.
+//! Sessions: who is logged in, and for how long. A log-in begins a session; when it ends, so does every access token of it.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -35,35 +35,35 @@ use crate::{
     },
 };
 
-/// How often a password is checked again because the account changed meanwhile: another log-in may have upgraded the
-/// hash of the very same password.
-const TRIES: usize = 3;
+/// How often a password is checked if the account changes during the check: another log-in may have upgraded the hash of the
+/// same password.
+const MAX_CHECKS: usize = 3;
 
-/// Begins a session for whoever knows the password.
+/// Begins a session for a caller who knows the password of the account.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only
-/// to who knows the password; [`Error::TooManyRequests`]; [`Error::Overloaded`].
+/// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only if the
+/// password is correct; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<IssuedTokens> {
     app.passwords.pool.check_capacity()?;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_CHECKS {
         let found = users::by_identifier(app, identifier).await?;
-        let target = found.as_ref().map_or(Target::Unknown(identifier), |it| Target::Account(it.id));
+        let target = found.as_ref().map_or(Target::Unknown(identifier), |user| Target::Account(user.id));
         let attempt = throttle::attempt(app, source, target).await?;
-        let verdict = credentials::check(app, found.as_ref().and_then(|it| it.password_hash.as_ref()), password).await?;
-        let (Some(checked), PasswordCheck::Correct { upgrade }) = (&found, verdict) else {
-            return refuse(app, source, &attempt, found.as_ref()).await;
+        let check = credentials::check(app, found.as_ref().and_then(|user| user.password_hash.as_ref()), password).await?;
+        let (Some(checked), PasswordCheck::Correct { upgrade }) = (&found, check) else {
+            return fail(app, source, &attempt, found.as_ref()).await;
         };
         if let Some(issued) = begin(app, source, &attempt, checked, upgrade).await? {
             return Ok(issued);
         }
     }
     let attempt = throttle::attempt(app, source, Target::Unknown(identifier)).await?;
-    refuse(app, source, &attempt, None).await
+    fail(app, source, &attempt, None).await
 }
 
-/// Begins the session if the account is still what it was when its password was checked, `None` if it is not: an account
-/// whose password or roles were changed during the hashing is looked at anew.
+/// Begins the session. Returns `None` if the password or the roles of the account changed while the password was hashed; then
+/// the password is checked again.
 async fn begin(
     app: &App,
     source: &Source,
@@ -79,7 +79,7 @@ async fn begin(
     }
     if user.status == Status::Disabled {
         attempt.check(&tx, now).await?;
-        return refuse_in(tx, now, source, Some(&user), Error::AccountDisabled).await;
+        return record_failure(tx, now, source, Some(&user), Error::AccountDisabled).await;
     }
     attempt.succeeded(&tx, now).await?;
     let roles = user_role::Entity::of(&tx, user.id).await?;
@@ -90,7 +90,7 @@ async fn begin(
         created_at: Set(now),
         last_used_at: Set(now),
         expires_at: Set(now + app.settings.sessions.max_ttl),
-        address: Set(source.address.map(|it| it.to_string())),
+        address: Set(source.address.map(|address| address.to_string())),
         user_agent: Set(source.user_agent.clone()),
         refresh_secret: Set(refresh::secret()?),
         current: Set(Serial::FIRST),
@@ -101,13 +101,13 @@ async fn begin(
     let issued = refresh::issue_tokens(app, now, &user, roles, &session)?;
     let actor = Actor::account(&user, Some(session.id));
     audit::record(&tx, now, source, actor, Event::on_user(Kind::LoggedIn, &user)).await?;
-    remember_log_in(&tx, now, user, upgrade).await?;
+    save_log_in(&tx, now, user, upgrade).await?;
     tx.commit().await?;
     Ok(Some(issued))
 }
 
-async fn remember_log_in(tx: &Transaction, now: DateTime<Utc>, user: user::Model, upgrade: Option<PasswordHash>) -> Result<()> {
-    // The revision stays: nobody's conditional change fails because the account was used.
+async fn save_log_in(tx: &Transaction, now: DateTime<Utc>, user: user::Model, upgrade: Option<PasswordHash>) -> Result<()> {
+    // The revision stays, so that a log-in does not make a conditional change fail.
     let mut user = user.into_active_model();
     user.last_login_at = Set(Some(now));
     if let Some(hash) = upgrade {
@@ -117,34 +117,41 @@ async fn remember_log_in(tx: &Transaction, now: DateTime<Utc>, user: user::Model
     Ok(())
 }
 
-async fn refuse<T>(app: &App, source: &Source, attempt: &Attempt, user: Option<&user::Model>) -> Result<T> {
+async fn fail<T>(app: &App, source: &Source, attempt: &Attempt, user: Option<&user::Model>) -> Result<T> {
     let (tx, now) = (app.db.write().await?, app.clock.now());
     attempt.failed(&tx, now).await?;
-    refuse_in(tx, now, source, user, Error::InvalidCredentials).await
+    record_failure(tx, now, source, user, Error::InvalidCredentials).await
 }
 
-/// Leaves a trace of a failed log-in. What was given as identifier is not kept: it may be a password.
-async fn refuse_in<T>(tx: Transaction, now: DateTime<Utc>, source: &Source, user: Option<&user::Model>, why: Error) -> Result<T> {
+/// Writes the audit event of a failed log-in, and returns the error. The event does not contain the identifier, which may be a
+/// password by mistake.
+async fn record_failure<T>(
+    tx: Transaction,
+    now: DateTime<Utc>,
+    source: &Source,
+    user: Option<&user::Model>,
+    error: Error,
+) -> Result<T> {
     let event = user.map_or_else(|| Event::of(Kind::LogInFailed), |user| Event::on_user(Kind::LogInFailed, user));
-    let disabled = matches!(why, Error::AccountDisabled);
+    let disabled = matches!(error, Error::AccountDisabled);
     audit::record(&tx, now, source, Actor::NONE, event.with(serde_json::json!({ "disabled": disabled }))).await?;
     tx.commit().await?;
-    Err(why)
+    Err(error)
 }
 
-/// A session that lives, as its owner sees it.
+/// A session that has not ended.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// What the row says.
+    /// The session's row.
     pub row: session::Model,
-    /// When it ends if it is not used again.
+    /// When the session ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
 }
 
-/// One page of a user's living sessions, newest first.
+/// Returns a page of a user's sessions that have not ended, newest first.
 ///
 /// # Errors
-/// A fault of `cursor`; or when the database fails.
+/// A fault of `cursor`.
 pub async fn list(app: &App, user: UserId, paging: &Paging) -> Result<Slice<Session>> {
     const LIST: &str = "sessions";
     let (now, idle) = (app.clock.now(), app.settings.sessions.idle_ttl);
@@ -156,11 +163,11 @@ pub async fn list(app: &App, user: UserId, paging: &Paging) -> Result<Slice<Sess
     if let Some(id) = paging.position::<SessionId>(app, LIST)? {
         query = query.filter(session::COLUMN.id.lt(id));
     }
-    let page = paging.slice(app, LIST, query.all(app.db.read()).await?, |it| it.id);
+    let page = paging.slice(app, LIST, query.all(app.db.read()).await?, |session| session.id);
     Ok(page.map(|row| Session { expires_at: row.ends_at(idle), row }))
 }
 
-/// One page of the living sessions of some account.
+/// Returns a page of the sessions of any account that have not ended.
 ///
 /// # Errors
 /// [`Error::NotFound`]; a fault of `cursor`.
@@ -169,10 +176,8 @@ pub async fn list_of(app: &App, user: UserId, paging: &Paging) -> Result<Slice<S
     list(app, user, paging).await
 }
 
-/// Ends one of the caller's sessions, or several. Returns the ids of those that have ended.
-///
-/// # Errors
-/// [`Error::NotFound`] when the one named is not theirs.
+/// Ends the selected sessions of the caller, and returns their ids. Fails with [`Error::NotFound`] if the one session that is
+/// selected is not the caller's.
 pub async fn end(app: &App, caller: &Caller, selection: SessionSelection) -> Result<Vec<SessionId>> {
     let tx = app.db.write().await?;
     let CurrentUser { user, .. } = caller.recheck(&tx, app.clock.now()).await?;
@@ -183,11 +188,8 @@ pub async fn end(app: &App, caller: &Caller, selection: SessionSelection) -> Res
     commit_end(app, tx, &caller.source, caller.actor(&user), &user, pending).await
 }
 
-/// Ends the session that a refresh token belongs to, also where the token was spent. A text that is no genuine refresh
-/// token, or one whose session has ended, changes nothing.
-///
-/// # Errors
-/// When the database fails.
+/// Ends the session of a genuine refresh token, even of a spent one. Any other text changes nothing, and neither does the
+/// token of a session that has ended.
 pub async fn log_out(app: &App, source: &Source, presented: &str) -> Result<()> {
     let Some((session, _)) = refresh::session_of(app, presented).await? else { return Ok(()) };
     let tx = app.db.write().await?;
@@ -214,11 +216,8 @@ async fn commit_end(
     Ok(ended)
 }
 
-/// Deletes sessions that were over long ago. A row is kept for as long as a token of the session may live, whatever the
-/// settings were: ending the session revokes what it finds.
-///
-/// # Errors
-/// When the database fails.
+/// Deletes the sessions that ended long ago. A row is kept for as long as an access token of the session may live under any
+/// setting, because ending a session revokes only what has a row.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
     let purge_before = trusted.purge_before() - MAX_TOKEN_LIFETIME;
     let unused = session::COLUMN.last_used_at.lte(purge_before - app.settings.sessions.idle_ttl);

@@ -1,4 +1,4 @@
-//! Setup: what an installation needs before anybody can use it.
+//! Setup: the first administrator and the issuer of an installation.
 
 use sea_orm::{EntityTrait, PaginatorTrait};
 
@@ -20,19 +20,18 @@ use crate::{
 /// The file in the data directory that holds the first administrator's password.
 pub const PASSWORD_FILE: &str = "initial-admin-password";
 
-/// Makes the first administrator of an installation without users: username `admin`, with a random password that is
-/// written to [`PASSWORD_FILE`]. Gives the password, or `None` where there are users already.
-///
-/// # Errors
-/// When the file or the database cannot be written; then there is no administrator yet, and the next start tries again.
+/// Creates the first administrator of an installation without users: the user `admin`, with a random password that is written
+/// to [`PASSWORD_FILE`]. Returns the password, or `None` if there are users already. If the file or the database cannot be
+/// written, there is no administrator yet, and the next start tries again.
 pub async fn first_administrator(app: &App) -> Result<Option<String>> {
     if user::Entity::find().count(app.db.read()).await? > 0 {
         return Ok(None);
     }
     let password = random::password().map_err(Error::internal)?;
-    let parsed = |_| Error::internal(anyhow::anyhow!("the first administrator's words are refused"));
+    let parsed =
+        |_| Error::internal(anyhow::anyhow!("the first administrator's e-mail address, username or password is rejected"));
     let secret: NewPassword = password.parse().map_err(parsed)?;
-    // Nothing here asks whether the names are free: another process may be making the same administrator meanwhile.
+    // Does not check whether the names are free: another process may be creating the same administrator.
     let hash = credentials::hash(app, &secret).await?;
     let new = NewAccount {
         email: "admin@vestibule.invalid".parse().map_err(parsed)?,
@@ -49,16 +48,14 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
     let user = users::insert(app, &tx, new, Some(hash)).await?;
     let event = Event::on_user(Kind::UserCreated, &user).with(serde_json::json!({ "roles": [RoleName::ADMIN, RoleName::USER] }));
     audit::record(&tx, user.created_at, &Source::default(), Actor::operator(), event).await?;
-    // The file first: an account whose password nobody knows would be worse than a password without account.
+    // The file is written first: an account with an unknown password would be worse than a password without an account.
     write_secret(&app.settings.data_dir.join(PASSWORD_FILE), &password).map_err(Error::internal)?;
     tx.commit().await?;
     Ok(Some(password))
 }
 
-/// Keeps the issuer that a setting names. Servers with different issuers refuse each other's tokens.
-///
-/// # Errors
-/// When the issuer is another than the one that is kept, unless `accept`.
+/// Stores the issuer that the settings name. Servers with different issuers reject each other's tokens, so this fails if the
+/// stored issuer is another one, unless `accept` is set.
 pub async fn keep_issuer(app: &App, accept: bool) -> Result<()> {
     let tx = app.db.write().await?;
     let mut row = installation::Entity::locked(&tx).await?;
@@ -68,7 +65,7 @@ pub async fn keep_issuer(app: &App, accept: bool) -> Result<()> {
     }
     if let Some(kept) = row.issuer.as_ref().filter(|kept| *kept != ours && !accept) {
         return Err(Error::internal(anyhow::anyhow!(
-            "the issuer of this installation is {kept}, but the settings of this server make it {ours}, and servers refuse \
+            "the issuer of this installation is {kept}, but the settings of this server make it {ours}, and servers reject \
              tokens of another issuer: set tokens.issuer or server.public_url as on the other servers, or change the issuer \
              with `vestibule serve --accept-issuer`"
         )));

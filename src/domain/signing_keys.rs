@@ -1,5 +1,5 @@
-//! Signing keys: how they turn over without anybody noticing, and how one is pending out of use at once. Each is published
-//! before it signs, and kept until its last token is dead.
+//! Signing keys: how they rotate without an interruption, and how one is revoked at once. A key is published before it signs,
+//! and kept until its last token has expired.
 
 use std::time::Duration;
 
@@ -33,58 +33,55 @@ use crate::{
     values::{key_id::KeyId, time::rfc3339},
 };
 
-/// How long a key is published before it signs: twice as long as the slowest common verifier, `jose` with its default of ten
-/// minutes, keeps the key set.
-pub const AHEAD: Duration = Duration::from_mins(20);
-/// How long a key signs before another follows it by itself.
-const OLDEST: Duration = Duration::from_hours(90 * 24);
-/// How long after it last signed a key is kept: no token lives longer, whatever the settings were.
+/// How long a key is published before it signs: twice as long as the slowest common verifier caches the key set. That is
+/// `jose`, with a default of ten minutes.
+pub const PUBLISHED_AHEAD: Duration = Duration::from_mins(20);
+/// How long a key signs before it is rotated automatically.
+const MAX_AGE: Duration = Duration::from_hours(90 * 24);
+/// How long a key is kept after it last signed: no token lives longer under any setting.
 const KEPT_AFTER: Duration = MAX_TOKEN_LIFETIME.saturating_add(CLOCK_MARGIN);
-/// How many keys a list shows.
-const MOST: u64 = 100;
+/// The greatest number of keys in a list.
+const MAX_LISTED: u64 = 100;
 
-/// Where a key stands in its life.
+/// The status of a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Published, and waiting for its time.
+    /// Published, but not signing yet.
     Next,
-    /// It signs.
+    /// Signing.
     Active,
-    /// It signs no more; its last tokens may be alive.
+    /// No longer signing; its last tokens may still be valid.
     Retiring,
-    /// Its tokens are refused.
+    /// Its tokens are rejected.
     Revoked,
 }
 
-/// A signing key as it stands.
+/// A signing key with its status.
 #[derive(Debug, Clone)]
 pub struct SigningKey {
-    /// What the row says.
+    /// The key's row.
     pub row: Model,
-    /// What that means at this moment.
+    /// The key's status at this moment.
     pub status: Status,
 }
 
-/// The keys that are in use or were lately, by when they sign, the last first. A secret of the operator's own is not among them.
-///
-/// # Errors
-/// When the database fails.
+/// Returns the keys that are in use or were so recently, newest first. The secret of HS256 is not among them.
 pub async fn list(app: &App) -> Result<Vec<SigningKey>> {
     let now = app.clock.now();
     let rows = signing_key::Entity::find()
         .order_by_desc(signing_key::COLUMN.activates_at)
         .order_by_desc(signing_key::COLUMN.kid)
-        .limit(MOST)
+        .limit(MAX_LISTED)
         .all(app.db.read())
         .await?;
     let statuses: Vec<_> = rows.iter().map(|row| status(app, row, &rows, now)).collect();
     let keys = rows.into_iter().zip(statuses).map(|(row, status)| SigningKey { row, status });
-    // What is dead goes with the next turn.
-    Ok(keys.filter(|it| it.row.is_trusted(now) || it.status == Status::Revoked).collect())
+    // `maintain` deletes the others.
+    Ok(keys.filter(|key| key.row.is_trusted(now) || key.status == Status::Revoked).collect())
 }
 
 fn status(app: &App, row: &Model, all: &[Model], now: DateTime<Utc>) -> Status {
-    let signs = || algorithm(app).is_some() && signer(all.iter(), now).is_some_and(|it| it.kid == row.kid);
+    let signs = || algorithm(app).is_some() && signer(all.iter(), now).is_some_and(|signer| signer.kid == row.kid);
     match row {
         row if row.revoked_at.is_some() => Status::Revoked,
         row if row.is_next(now) => Status::Next,
@@ -93,7 +90,7 @@ fn status(app: &App, row: &Model, all: &[Model], now: DateTime<Utc>) -> Status {
     }
 }
 
-/// The algorithm of new keys; `None` where a secret of the operator's own signs.
+/// Returns the algorithm of new keys; `None` with HS256, where the operator's secret signs.
 fn algorithm(app: &App) -> Option<Algorithm> {
     match app.settings.signing.algorithm {
         config::Algorithm::EdDsa => Some(Algorithm::EdDSA),
@@ -103,34 +100,32 @@ fn algorithm(app: &App) -> Option<Algorithm> {
     }
 }
 
-/// Publishes a new key, which will sign in [`AHEAD`].
+/// Publishes a new key, which signs after [`PUBLISHED_AHEAD`].
 ///
 /// # Errors
-/// [`Error::RotationPending`] when one is waiting already; [`Error::SharedSecretSigns`] with HS256.
+/// [`Error::RotationPending`] if another key is published and does not sign yet; [`Error::SharedSecretSigns`] with HS256.
 pub async fn rotate(app: &App, by: By<'_>) -> Result<SigningKey> {
-    let fresh = fresh(app).await?.ok_or(Error::SharedSecretSigns)?;
+    let new = generate(app).await?.ok_or(Error::SharedSecretSigns)?;
     let (tx, authority) = by.begin(app).await?;
-    // A clock that is behind must not retire the key that signs before its time.
+    // If the clock is behind, the key that signs must not retire too early.
     let now = app.clock_trust.latest(app.clock.now());
-    if signing_key::Entity::unrevoked(&tx).await?.iter().any(|it| it.is_next(now)) {
+    if signing_key::Entity::unrevoked(&tx).await?.iter().any(|key| key.is_next(now)) {
         return Err(Error::RotationPending);
     }
-    let row = follow_up(app, &tx, fresh, now, now + AHEAD).await?;
-    audit::record(&tx, now, &authority.source, authority.actor, rotated(&row)).await?;
+    let row = insert(app, &tx, new, now, now + PUBLISHED_AHEAD).await?;
+    audit::record(&tx, now, &authority.source, authority.actor, rotation_event(&row)).await?;
     revocations::signing_keys_changed().commit(app, tx).await?;
     Ok(SigningKey { row, status: Status::Next })
 }
 
-/// Refuses a key's tokens from this moment on. If it was the one that signs, another does so at once: the next one if it
-/// is published already, else a new one. Revoking a key again changes nothing.
-///
-/// # Errors
-/// [`Error::NotFound`].
+/// Revokes a key: its tokens are rejected from now on. If the key signs, another one takes over at once: the next one if it
+/// is published, otherwise a new one. Revoking a key again changes nothing. Fails with [`Error::NotFound`] if there is no
+/// such key.
 pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
-    let fresh = fresh(app).await?;
+    let new = generate(app).await?;
     let (tx, authority) = by.begin(app).await?;
-    // What leaked is refused in any case, also where no other key can be made to take its place.
-    let fresh = if secrets::are_sealed_by(&app.signing.sealer, &tx).await? { fresh } else { None };
+    // A leaked key is revoked even if no other key can take its place.
+    let new = if secrets::are_sealed_by(&app.signing.sealer, &tx).await? { new } else { None };
     let now = app.clock.now();
     let row = signing_key::Entity::find_by_id(kid.as_str()).one(&tx).await?.ok_or(Error::NotFound(Missing::Key))?;
     if row.revoked_at.is_some() {
@@ -143,11 +138,11 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     revoked.update(&tx).await?;
 
     let rest = signing_key::Entity::unrevoked(&tx).await?;
-    match (before, rest.iter().find(|it| it.is_next(now)), fresh) {
+    match (before, rest.iter().find(|key| key.is_next(now)), new) {
         (Status::Next, ..) => keep_signer(&tx, &rest, now).await?,
         (Status::Active, Some(next), _) => change(&tx, next, |row| row.activates_at = Set(now)).await?,
-        (Status::Active, None, Some(fresh)) => _ = follow_up(app, &tx, fresh, now, now).await?,
-        (Status::Active, None, None) => tracing::error!("no key signs any more until this process is started again"),
+        (Status::Active, None, Some(new)) => _ = insert(app, &tx, new, now, now).await?,
+        (Status::Active, None, None) => tracing::error!("no key signs access tokens until this server is restarted"),
         _ => {}
     }
     let event = Event::on_key(Kind::KeyRevoked, kid.as_str());
@@ -162,77 +157,76 @@ async fn change(tx: &Transaction, row: &Model, how: impl FnOnce(&mut signing_key
     Ok(())
 }
 
-/// Does what is due by the clock: makes the first key, follows up one that is old or of another algorithm than is set,
-/// deletes the dead, and reads the ring again. Any number of replicas may do so at once. While the clock is in doubt,
-/// only the first key is made.
-///
-/// # Errors
-/// When the database fails, or the master key was changed.
+/// Does what is due: creates the first key, rotates a key that is too old or has another algorithm than the settings, deletes
+/// keys that are no longer needed, and loads the key ring again. Several replicas may do this at once. While the clock is in
+/// doubt, this creates only the first key. Fails if the master key was changed.
 pub async fn maintain(app: &App) -> Result<()> {
     let trusted = clocks::check(app).await?;
     let now = app.clock.now();
     let rows = signing_key::Entity::unrevoked(app.db.read()).await?;
     if due(app, &rows, now, trusted).is_some()
-        && let Some(fresh) = fresh(app).await?
+        && let Some(new) = generate(app).await?
     {
-        make_if_due(app, fresh, now, trusted).await?;
+        create_if_due(app, new, now, trusted).await?;
     }
     if let Some(trusted) = trusted {
         let tx = app.db.write_in_background().await?;
         if algorithm(app).is_none() {
-            // The operator's secret signs in place of all of them; one that waits may sign elsewhere, with older settings.
+            // The operator's secret signs instead. A published key may sign on a server with older settings.
             signing_key::Entity::retire(&tx, now + KEPT_AFTER).await?;
         }
         let purge_before = trusted.purge_before();
-        signing_key::Entity::delete_dead(&tx, purge_before, purge_before - KEPT_AFTER).await?;
+        signing_key::Entity::delete_retired(&tx, purge_before, purge_before - KEPT_AFTER).await?;
         tx.commit().await?;
     }
     revocations::reload_keys(app).await?;
     if secrets::are_sealed_by(&app.signing.sealer, app.db.read()).await? { Ok(()) } else { Err(master_key_changed()) }
 }
 
-/// From when on a new key is to sign, if one is due.
+/// Returns when a new key is to start signing, if one is due.
 fn due(app: &App, rows: &[Model], now: DateTime<Utc>, trusted: Option<TrustedReading>) -> Option<DateTime<Utc>> {
     let algorithm = algorithm(app)?;
-    if rows.iter().all(|it| it.retires_at.is_some()) {
+    if rows.iter().all(|key| key.retires_at.is_some()) {
         return Some(now);
     }
     trusted?;
-    let is_other = |it: &Model| it.algorithm.parse() != Ok(algorithm);
-    let due = match rows.iter().find(|it| it.is_next(now)) {
-        // One that is about to sign does so already where a clock is ahead of ours.
-        Some(next) => is_other(next) && next.activates_at > now + CLOCK_MARGIN || is_misdated(next, rows, now),
-        None => signer(rows.iter(), now).is_some_and(|it| is_other(it) || it.activates_at + OLDEST <= now),
+    let has_other_algorithm = |key: &Model| key.algorithm.parse() != Ok(algorithm);
+    let due = match rows.iter().find(|key| key.is_next(now)) {
+        // A key that is about to sign does so already on a server whose clock is ahead.
+        Some(next) => has_other_algorithm(next) && next.activates_at > now + CLOCK_MARGIN || is_misdated(next, rows, now),
+        None => signer(rows.iter(), now).is_some_and(|key| has_other_algorithm(key) || key.activates_at + MAX_AGE <= now),
     };
-    due.then(|| now + AHEAD)
+    due.then(|| now + PUBLISHED_AHEAD)
 }
 
-/// Whether a key waits far too long, because a clock was ahead when the key was made. (Where no other key signs, it does.)
+/// Returns whether a key would wait far too long, because a clock was ahead when the key was created. (If no other key signs,
+/// this one does.)
 fn is_misdated(next: &Model, rows: &[Model], now: DateTime<Utc>) -> bool {
-    next.activates_at > now + AHEAD + CLOCK_MARGIN && signer(rows.iter(), now).is_some_and(|it| it.kid != next.kid)
+    next.activates_at > now + PUBLISHED_AHEAD + CLOCK_MARGIN
+        && signer(rows.iter(), now).is_some_and(|signer| signer.kid != next.kid)
 }
 
-async fn make_if_due(app: &App, fresh: Fresh, now: DateTime<Utc>, trusted: Option<TrustedReading>) -> Result<()> {
+async fn create_if_due(app: &App, new: NewKey, now: DateTime<Utc>, trusted: Option<TrustedReading>) -> Result<()> {
     let tx = app.db.write_in_background().await?;
     lock_administration(&tx).await?;
-    // Again, for another replica may have made it meanwhile.
+    // Checked again, because another replica may have created the key.
     let rows = signing_key::Entity::unrevoked(&tx).await?;
     let Some(activates_at) = due(app, &rows, now, trusted) else { return Ok(()) };
-    if let Some(next) = rows.iter().find(|it| it.is_next(now)) {
-        // Of an algorithm that is not set any more, or misdated, and it has signed nothing.
+    if let Some(next) = rows.iter().find(|key| key.is_next(now)) {
+        // The key has another algorithm than the settings, or is misdated, and has signed nothing.
         next.clone().delete(&tx).await?;
         keep_signer(&tx, &rows, now).await?;
     }
-    let row = follow_up(app, &tx, fresh, now, activates_at).await?;
-    tracing::info!(kid = row.kid, algorithm = row.algorithm, %activates_at, "made a signing key");
+    let row = insert(app, &tx, new, now, activates_at).await?;
+    tracing::info!(kid = row.kid, algorithm = row.algorithm, %activates_at, "created a signing key");
     if rows.is_empty() {
         return Ok(tx.commit().await?);
     }
-    audit::record(&tx, now, &Source::default(), Actor::NONE, rotated(&row)).await?;
+    audit::record(&tx, now, &Source::default(), Actor::NONE, rotation_event(&row)).await?;
     revocations::signing_keys_changed().commit(app, tx).await
 }
 
-/// Nothing follows the key that signs any more.
+/// Clears the time at which the signing key retires, because no other key follows it.
 async fn keep_signer(tx: &Transaction, rows: &[Model], now: DateTime<Utc>) -> Result<()> {
     match signer(rows.iter(), now) {
         Some(signer) => change(tx, signer, |row| row.retires_at = Set(None)).await,
@@ -240,11 +234,11 @@ async fn keep_signer(tx: &Transaction, rows: &[Model], now: DateTime<Utc>) -> Re
     }
 }
 
-/// A key just made: itself, and its sealed private half.
-type Fresh = (JwtKey, Vec<u8>);
+/// A new key, with its sealed private key.
+type NewKey = (JwtKey, Vec<u8>);
 
-/// A new key, made before anything is locked: with RSA it takes its time. `None` with HS256.
-async fn fresh(app: &App) -> Result<Option<Fresh>> {
+/// Generates a new key; `None` with HS256. This happens before any row is locked, because an RSA key takes long.
+async fn generate(app: &App) -> Result<Option<NewKey>> {
     let Some(algorithm) = algorithm(app) else { return Ok(None) };
     let app = app.clone();
     let span = Span::current();
@@ -252,15 +246,15 @@ async fn fresh(app: &App) -> Result<Option<Fresh>> {
     made.map(Some).map_err(Error::internal)
 }
 
-/// Writes a key that signs from `activates_at` on; whichever signs until then retires.
-async fn follow_up(
+/// Inserts a key that signs from `activates_at` on. The key that signs until then retires.
+async fn insert(
     app: &App,
     tx: &Transaction,
-    (key, sealed): Fresh,
+    (key, sealed): NewKey,
     now: DateTime<Utc>,
     activates_at: DateTime<Utc>,
 ) -> Result<Model> {
-    // Sealed under a master key that is no longer the database's, nobody could open it after the next start.
+    // A private key that is sealed under an old master key could not be opened after the next start.
     if !secrets::are_sealed_by(&app.signing.sealer, tx).await? {
         return Err(master_key_changed());
     }
@@ -271,19 +265,16 @@ async fn follow_up(
 }
 
 fn master_key_changed() -> Error {
-    Error::internal(anyhow::anyhow!("the master key was changed since this process started: start it again"))
+    Error::internal(anyhow::anyhow!("the master key was changed since this server started: restart it"))
 }
 
-fn rotated(row: &Model) -> Event {
+fn rotation_event(row: &Model) -> Event {
     Event::on_key(Kind::KeyRotated, &row.kid)
         .with(json!({ "algorithm": row.algorithm, "activates_at": rfc3339(row.activates_at) }))
 }
 
-/// Seals everything under another master key: `new`, or where the key lies in a file, a random one. Gives the file, if
-/// there is one.
-///
-/// # Errors
-/// When neither is there, something does not open, the files cannot be written, or the database fails.
+/// Seals all secrets under another master key: under `new`, or under a random key if the master key is in a file. Returns the
+/// file, if there is one. Fails if there is neither, if a secret cannot be opened, or if a file cannot be written.
 pub async fn rewrap(app: &App, new: Option<MasterKey>) -> Result<Option<KeyFile>> {
     let file = KeyFile::new(&app.settings);
     let key = match new {
@@ -294,7 +285,7 @@ pub async fn rewrap(app: &App, new: Option<MasterKey>) -> Result<Option<KeyFile>
         }
     };
     let (tx, authority) = By::Operator.begin(app).await?;
-    // Before the files are touched: whoever was here first may have their new key in one of them.
+    // Checked before the files are written: one of them may hold the key of a rewrap that came first.
     if !secrets::are_sealed_by(&app.signing.sealer, &tx).await? {
         return Err(master_key_changed());
     }

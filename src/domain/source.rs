@@ -1,16 +1,16 @@
-//! Where a request comes from: what sessions and the audit trail remember about it.
+//! The source of a request, as sessions and audit events record it.
 
 use std::net::IpAddr;
 
 use uuid::Uuid;
 
-/// The outside facts of one request. Commands on the server's own machine have none of them.
+/// The source of one request. A command on the server has none of the parts.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
-    /// The id that the answer and the log line carry too.
+    /// The request's id, which is also in the response and in the log.
     pub request_id: Option<Uuid>,
-    /// The client's address, as far as the proxies in between are ours.
+    /// The client's address: the nearest one that is not a trusted proxy.
     pub address: Option<IpAddr>,
-    /// The client's word for itself, at most 256 characters.
+    /// The `User-Agent` header, at most 256 characters.
     pub user_agent: Option<String>,
 }

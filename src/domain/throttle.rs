@@ -1,5 +1,5 @@
-//! The throttle: who guesses at passwords waits longer each time; nobody is ever locked out. Every operation that checks
-//! a password counts against the same three backoffs, and only when the password was wrong.
+//! The throttle: each wrong password makes the next attempt wait longer, and no account is ever locked. Every operation that
+//! checks a password counts against the same three backoffs, and only if the password is wrong.
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,39 +19,41 @@ use crate::{
     },
 };
 
-/// One network at one account: 5 mistakes are free, as people make them; then waits from a second to half an hour.
-/// NIST SP 800-63B section 3.2.2 has waits that grow up to an hour, and at most 100 failures in a row: a guesser gets
-/// some 60 tries in the first day.
+/// The attempts of one network at one account: five mistakes are free, then the wait grows from a second to half an hour. NIST
+/// SP 800-63B section 3.2.2 recommends waits of up to an hour and at most 100 consecutive failures; an attacker gets about 60
+/// attempts on the first day.
 const PAIR: Backoff = Backoff::new(5, 30 * 60);
-/// All networks at one account, but for those it has logged in from: many who guess together are one guesser.
+/// The attempts of all networks at one account, so that attackers who share the work gain nothing. A network from which the
+/// account has logged in is exempt.
 const ACCOUNT: Backoff = Backoff::new(20, 30 * 60);
-/// One network at all accounts: a whole company's mistakes, but no list of stolen passwords.
+/// The attempts of one network at all accounts: enough for the mistakes of a whole company, too few for a list of stolen
+/// passwords.
 const NETWORK: Backoff = Backoff::new(50, 36);
-/// How long a network is known after the account has logged in there.
+/// How long a network is known to an account after a log-in.
 const KNOWN: TimeDelta = TimeDelta::days(90);
 
-/// Whose password is tried.
+/// The account at which an attempt is made.
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
-    /// This account's, by whatever name it was called.
+    /// An account, whichever of its names the caller gave.
     Account(UserId),
-    /// Nobody's: there is no such account.
+    /// An identifier that no account has.
     Unknown(&'a Identifier),
 }
 
-/// A try at a password that was let through. What came of it must be told before the caller hears of it.
-pub struct Attempt(Option<Keys>);
+/// An attempt at a password that may be made. Record its result with [`Attempt::failed`] or [`Attempt::succeeded`] before the
+/// response is sent.
+pub struct Attempt(Option<Counters>);
 
-struct Keys {
-    /// Of the pair, the account and the network.
+/// The keys of the rows that count an attempt.
+struct Counters {
+    /// The pair of account and network, the account, and the network.
     backoffs: [(Vec<u8>, Backoff); 3],
+    /// The network as one that the account knows.
     known: Vec<u8>,
 }
 
-/// Lets somebody pass a door that everybody may knock at, so and so often.
-///
-/// # Errors
-/// [`Error::TooManyRequests`].
+/// Limits how often one network may call a public operation. Fails with [`Error::TooManyRequests`] above the limit.
 pub fn limit_rate(app: &App, source: &Source, limit: RateLimit) -> Result<()> {
     if !app.settings.throttle.enabled {
         return Ok(());
@@ -59,58 +61,47 @@ pub fn limit_rate(app: &App, source: &Source, limit: RateLimit) -> Result<()> {
     app.throttle.rate_limits.count_call(limit, source.address.into(), app.clock.read().monotonic()).map_err(too_many)
 }
 
-/// Lets somebody try a password. Nothing is written for who is refused.
-///
-/// # Errors
-/// [`Error::TooManyRequests`].
+/// Begins an attempt at a password. Fails with [`Error::TooManyRequests`], and writes nothing, if the caller must wait.
 pub async fn attempt(app: &App, source: &Source, target: Target<'_>) -> Result<Attempt> {
-    let attempt = Attempt(app.settings.throttle.enabled.then(|| Keys::new(&app.throttle.key, source, target)));
+    let attempt = Attempt(app.settings.throttle.enabled.then(|| Counters::new(&app.throttle.key, source, target)));
     attempt.check(app.db.read(), app.clock.now()).await?;
     Ok(attempt)
 }
 
 impl Attempt {
-    /// Goes on if the try may still be made: others that were made during the hashing may have spent what was left, and
-    /// then nobody learns whether this one was right.
-    ///
-    /// # Errors
-    /// [`Error::TooManyRequests`].
+    /// Fails with [`Error::TooManyRequests`] if the attempt may no longer be made: other attempts may have failed while this
+    /// one was hashed. The caller then does not learn whether the password is correct.
     pub async fn check(&self, conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<()> {
-        let Some(keys) = &self.0 else { return Ok(()) };
-        let rows = throttle::Entity::of(conn, &keys.all()).await?;
-        keys.check(conn, &rows, now).await
+        let Some(counters) = &self.0 else { return Ok(()) };
+        let rows = throttle::Entity::of(conn, &counters.keys()).await?;
+        counters.check(conn, &rows, now).await
     }
 
-    /// The password was wrong: counts the attempt.
-    ///
-    /// # Errors
-    /// As [`Self::check`]; then nothing is spent.
+    /// Records that the password was wrong. Fails like [`Self::check`], and then counts nothing.
     pub async fn failed(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
-        let Some(keys) = &self.0 else { return Ok(()) };
-        let rows = throttle::Entity::locked(tx, &keys.all()).await?;
-        keys.check(tx, &rows, now).await?;
-        let counted = keys.backoffs.iter().map(|(key, backoff)| {
+        let Some(counters) = &self.0 else { return Ok(()) };
+        let rows = throttle::Entity::locked(tx, &counters.keys()).await?;
+        counters.check(tx, &rows, now).await?;
+        let counted = counters.backoffs.iter().map(|(key, backoff)| {
             let Attempts { expires_at, last_at } = backoff.count(attempts(&rows, key), now);
             throttle::Model { key: key.clone(), expires_at, last_at }
         });
         Ok(throttle::Entity::write(tx, counted.collect()).await?)
     }
 
-    /// The password was right: forgives what this network has spent at this account (NIST SP 800-63B section 3.2.2), and
-    /// remembers it. What others have spent, and this network at others, stays.
-    ///
-    /// # Errors
-    /// As [`Self::check`].
+    /// Records that the password was correct: resets the attempts of this network at this account (NIST SP 800-63B section
+    /// 3.2.2), and makes the network known to the account. The attempts of other networks, and of this network at other
+    /// accounts, remain. Fails like [`Self::check`].
     pub async fn succeeded(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
         self.check(tx, now).await?;
-        let Some(Keys { backoffs: [(pair, _), ..], known }) = &self.0 else { return Ok(()) };
+        let Some(Counters { backoffs: [(pair, _), ..], known }) = &self.0 else { return Ok(()) };
         throttle::Entity::forgive(tx, pair).await?;
         known_network::Entity::write(tx, known_network::Model { key: known.clone(), expires_at: now + KNOWN }).await?;
         Ok(())
     }
 }
 
-impl Keys {
+impl Counters {
     fn new(key: &hmac::Key, source: &Source, target: Target<'_>) -> Self {
         let network = Network::from(source.address).to_string();
         let account = match target {
@@ -119,7 +110,7 @@ impl Keys {
             Target::Unknown(Identifier::Username(username)) => format!("username {}", username.as_str()),
             Target::Unknown(Identifier::Malformed) => "unknown".to_owned(),
         };
-        // No part holds NUL.
+        // No part contains NUL.
         let digest = |parts: &[&str]| hmac::sign(key, parts.join("\0").as_bytes()).as_ref().to_vec();
         Self {
             backoffs: [
@@ -131,14 +122,14 @@ impl Keys {
         }
     }
 
-    fn all(&self) -> Vec<Vec<u8>> {
+    fn keys(&self) -> Vec<Vec<u8>> {
         self.backoffs.iter().map(|(key, _)| key.clone()).collect()
     }
 
     async fn check(&self, conn: &impl ConnectionTrait, rows: &[throttle::Model], now: DateTime<Utc>) -> Result<()> {
         let wait = |(key, backoff): &(Vec<u8>, Backoff)| backoff.wait(attempts(rows, key), now);
         let [pair, account, network] = &self.backoffs;
-        // The owner gets in from where they were before, however many others guess meanwhile.
+        // The owner can log in from a known network, however many attackers guess at the account.
         let account = match wait(account) {
             Some(wait) if !self.is_known(conn, now).await? => Some(wait),
             _ => None,
@@ -151,23 +142,20 @@ impl Keys {
 
     async fn is_known(&self, conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<bool> {
         let row = known_network::Entity::find_by_id(self.known.clone()).one(conn).await?;
-        Ok(row.is_some_and(|it| it.expires_at > now))
+        Ok(row.is_some_and(|known| known.expires_at > now))
     }
 }
 
 fn attempts(rows: &[throttle::Model], key: &[u8]) -> Attempts {
     let row = rows.iter().find(|row| row.key == key);
-    row.map_or(Attempts::NONE, |it| Attempts { expires_at: it.expires_at, last_at: it.last_at })
+    row.map_or(Attempts::NONE, |row| Attempts { expires_at: row.expires_at, last_at: row.last_at })
 }
 
 fn too_many(wait: TimeDelta) -> Error {
     Error::TooManyRequests { retry_after: wait.to_std().unwrap_or_default() }
 }
 
-/// Deletes what means nothing any more.
-///
-/// # Errors
-/// When the database fails.
+/// Deletes the attempts and the known networks that have expired.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
     let purge_before = trusted.purge_before();
     let tx = app.db.write_in_background().await?;

@@ -1,5 +1,5 @@
-//! Access tokens: JWTs of fifteen minutes by default (RFC 9068), signed when a session begins or is refreshed, and
-//! verified on every guarded request without reading the database (RFC 8725, REQUIREMENTS T04 to T10).
+//! Access tokens: JWTs (RFC 9068) that live fifteen minutes by default. A token is signed when a session begins or is
+//! refreshed, and verified at every guarded request without reading the database (RFC 8725, T04 to T10).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -24,15 +24,15 @@ use crate::{
     },
 };
 
-/// The `client_id` of every token, until applications register themselves.
+/// The `client_id` of every token, until applications can be registered.
 pub const CLIENT: &str = "vestibule";
 
-/// The longest token that is looked at, in bytes.
+/// The greatest length of a token, in bytes.
 const LONGEST: usize = 8 * 1024;
-/// How far the clock of whoever made a token may be ahead of ours, in seconds.
+/// How far the clock of the server that issued a token may be ahead of this one's, in seconds.
 const LEEWAY: i64 = 5;
 
-/// The header, with exactly these members: serde refuses others.
+/// The header of a token, with exactly these members.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -45,14 +45,11 @@ struct Header {
 pub struct AccessToken {
     /// The token.
     pub token: String,
-    /// How long it is good for, in seconds: `exp - iat`.
+    /// The lifetime of the token, in seconds: `exp - iat`.
     pub expires_in: i64,
 }
 
-/// Signs a token for a session that begins or goes on at `now`. It never outlives the session.
-///
-/// # Errors
-/// When signing fails.
+/// Signs a token for a session that begins or is refreshed at `now`. The token never outlives the session.
 pub fn issue(
     app: &App,
     now: DateTime<Utc>,
@@ -78,12 +75,11 @@ pub fn issue(
     Ok(AccessToken { token, expires_in: claims.exp - claims.iat })
 }
 
-/// Who an access token speaks for.
+/// Verifies an access token, and returns the caller for whom it speaks.
 ///
 /// # Errors
-/// In this order: [`Error::InvalidToken`] unless it is authentic, [`Error::ExpiredToken`], [`Error::SessionEnded`],
-/// [`Error::StaleToken`]. [`Error::AuthorizationStale`] when nothing is known against the token, but what is known is too
-/// old to let anybody in.
+/// In this order: [`Error::InvalidToken`] unless the token is authentic, [`Error::ExpiredToken`], [`Error::SessionEnded`],
+/// [`Error::StaleToken`], and [`Error::AuthorizationStale`] if this process has not read the revocation feed for too long.
 pub async fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if token.len() > LONGEST {
         return Err(Error::InvalidToken);
@@ -107,16 +103,16 @@ pub async fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
         return Err(Error::AuthorizationStale);
     }
     if app.access.revocations.may_be_purged(claims.exp) {
-        stands(app, &claims).await?;
+        check_session(app, &claims).await?;
     }
     Ok(Caller { key_id, claims, roles: app.access.roles.load_full(), source })
 }
 
-/// Asks the database whether a token's session goes on. Only for a token that was dead for long when the clock was set
-/// back: whether it was revoked is in memory no more.
-async fn stands(app: &App, claims: &Claims) -> Result<()> {
+/// Checks in the database that a token's session exists and that the token is not stale. Only a clock that was set back makes
+/// this necessary: then a token that expired long ago is valid again, and its revocation is no longer in memory.
+async fn check_session(app: &App, claims: &Claims) -> Result<()> {
     let user = user::Entity::find_by_id(claims.sub).one(app.db.read()).await?;
-    let user = user.filter(|it| it.status == Status::Active).ok_or(Error::SessionEnded)?;
+    let user = user.filter(|user| user.status == Status::Active).ok_or(Error::SessionEnded)?;
     let session = session::Entity::of(user.id).filter(session::COLUMN.id.eq(claims.sid)).one(app.db.read()).await?;
     match session {
         None => Err(Error::SessionEnded),
@@ -125,10 +121,8 @@ async fn stands(app: &App, claims: &Claims) -> Result<()> {
     }
 }
 
-/// Who an access token speaks for, for somebody else who asks (RFC 7662); `None` for one that no guard would let in.
-///
-/// # Errors
-/// [`Error::AuthorizationStale`], as [`verify`].
+/// Verifies an access token for another service (RFC 7662). Returns `None` for a token that no guard would accept; fails with
+/// [`Error::AuthorizationStale`] like [`verify`].
 pub async fn introspect(app: &App, token: &str) -> Result<Option<Caller>> {
     match verify(app, token, Source::default()).await {
         Ok(caller) => Ok(Some(caller)),
@@ -137,7 +131,8 @@ pub async fn introspect(app: &App, token: &str) -> Result<Option<Caller>> {
     }
 }
 
-/// What is checked once a token: form, signature, and that it is one of ours. Why it fails is nobody's business.
+/// Checks what never changes for a token, and so is checked once: its format, its signature and its claims. The caller does not
+/// learn why a check failed.
 fn authenticate(app: &App, token: &str) -> Option<VerifiedToken> {
     let (message, signature) = token.rsplit_once('.')?;
     let (header, payload) = message.split_once('.')?;
@@ -150,7 +145,7 @@ fn authenticate(app: &App, token: &str) -> Option<VerifiedToken> {
         return None;
     }
     let payload: Value = object(&decode(payload)?)?;
-    let begins = payload.get("nbf").is_none_or(|nbf| nbf.as_f64().is_some_and(|it| has_come(it, now)));
+    let begins = payload.get("nbf").is_none_or(|nbf| nbf.as_f64().is_some_and(|seconds| has_come(seconds, now)));
     let claims: Claims = serde_json::from_value(payload).ok()?;
     let is_ours = claims.iss == app.signing.issuer
         && claims.aud.contains(&app.settings.tokens.audience)
@@ -160,17 +155,19 @@ fn authenticate(app: &App, token: &str) -> Option<VerifiedToken> {
     is_ours.then(|| VerifiedToken { key_id: header.kid, claims: claims.into() })
 }
 
-/// Whether a time in seconds since 1970, perhaps with a fraction (RFC 7519 section 2, `NumericDate`), has come at `now`.
+/// Returns whether a time in seconds since 1970, perhaps with a fraction (RFC 7519 section 2, `NumericDate`), is not after
+/// `now`.
 fn has_come(seconds: f64, now: DateTime<Utc>) -> bool {
     seconds <= f64::from(u32::try_from(now.timestamp() + LEEWAY).unwrap_or(u32::MAX))
 }
 
-/// Strict base64url: no padding, no white space, no trailing bits; a fourth part would hold a dot.
+/// Decodes strict base64url: no padding, no white space, no trailing bits. A token with a fourth part fails here, because a
+/// part then contains a dot.
 fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 
-/// Reads one JSON object, strictly. serde alone would take an array of the right values for it.
+/// Parses one JSON object strictly. serde alone would also accept an array of the right values.
 fn object<T: DeserializeOwned>(part: &[u8]) -> Option<T> {
     let value = json::strict(part).ok().filter(Value::is_object)?;
     serde_json::from_value(value).ok()

@@ -1,21 +1,22 @@
-//! Audit events: who did what to whom, from where. Written once, in the transaction of the change itself.
+//! Audit events. A row is written once, in the transaction of the change that it records.
 
-use super::json::JsonText;
-use crate::values::ids::{EventId, SessionId, UserId};
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
 
-/// An event. Names are copies and there are no relations: an event outlives its actor and its subject.
+use super::json::JsonText;
+use crate::values::ids::{EventId, SessionId, UserId};
+
+/// An event. It outlives its actor and its subject: names are copies, and there are no relations.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_events")]
 pub struct Model {
-    /// In the order of time.
+    /// Ids sort by time.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: EventId,
     pub at: DateTime<Utc>,
     pub kind: String,
-    /// Absent: nobody was logged in, or the system itself acted.
+    /// Absent if the actor is the operator, a caller who is not logged in, or the service itself.
     pub actor_id: Option<UserId>,
     pub actor_name: Option<String>,
     pub subject_type: Option<String>,
@@ -24,7 +25,7 @@ pub struct Model {
     pub address: Option<String>,
     pub session_id: Option<SessionId>,
     pub request_id: Option<Uuid>,
-    /// A JSON object; never a secret.
+    /// A JSON object without secrets.
     pub details: JsonText,
 }
 

@@ -1,4 +1,4 @@
-//! What the installation remembers about itself: one row.
+//! The state of the installation: one row.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{IntoActiveModel, QuerySelect, entity::prelude::*};
@@ -11,19 +11,19 @@ pub struct Model {
     /// Always `1`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
-    /// The `iss` of its tokens, if a setting names it.
+    /// The `iss` claim of its tokens, if the settings name it.
     pub issuer: Option<String>,
-    /// The newest time that a server trusted. Nothing before the first server runs.
+    /// The newest time that a server trusted. Absent until the first server runs.
     pub newest_at: Option<DateTime<Utc>>,
-    /// The time of a clock in doubt, when a server last looked at it.
+    /// The time of a clock in doubt at the last check.
     pub doubted_at: Option<DateTime<Utc>>,
-    /// For how many seconds servers have watched that clock keep step with uptime.
+    /// The number of seconds for which that clock has kept pace with uptime.
     pub watched_for: i64,
-    /// How many times an operator has said that the clock is right.
+    /// How many times an operator has confirmed that the clock is right.
     pub accepted: i64,
-    /// Audit events that were written before this time may carry a date that is far too old.
+    /// Audit events before this time may carry a date that is far too old.
     pub behind_at: Option<DateTime<Utc>>,
-    /// Revocations that expired before this time have been deleted, by whichever clock.
+    /// Revocations that expired before this time were deleted, by the clock of any server.
     pub purged_before: Option<DateTime<Utc>>,
 }
 
@@ -33,18 +33,12 @@ impl ActiveModelBehavior for ActiveModel {}
 const ID: i64 = 1;
 
 impl Entity {
-    /// The row.
-    ///
-    /// # Errors
-    /// Whatever the database says; `RecordNotFound` when somebody has deleted the row.
+    /// Returns the row; `RecordNotFound` if it was deleted.
     pub async fn row<C: ConnectionTrait>(conn: &C) -> Result<Model, DbErr> {
         Self::find_by_id(ID).one(conn).await?.ok_or_else(missing)
     }
 
-    /// The row, which nobody else changes until the transaction ends.
-    ///
-    /// # Errors
-    /// As [`Self::row`].
+    /// Returns the row, locked until the transaction ends.
     pub async fn locked<C: ConnectionTrait>(tx: &C) -> Result<Model, DbErr> {
         Self::find_by_id(ID).lock_exclusive().one(tx).await?.ok_or_else(missing)
     }
@@ -56,9 +50,6 @@ fn missing() -> DbErr {
 
 impl Model {
     /// Writes every column.
-    ///
-    /// # Errors
-    /// Whatever the database says.
     pub async fn write<C: ConnectionTrait>(self, tx: &C) -> Result<(), DbErr> {
         self.into_active_model().reset_all().update(tx).await.map(drop)
     }

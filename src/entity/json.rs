@@ -1,11 +1,11 @@
-//! JSON kept as text, so that both databases give back exactly the members, in the order, that were put in.
+//! JSON in a text column, so that both databases return the same members in the same order.
+
+use std::{fmt, str::FromStr};
 
 use sea_orm::DeriveValueType;
 use serde_json::Value;
-use std::fmt;
-use std::str::FromStr;
 
-/// A JSON value in a text column. A row that holds no JSON cannot be read.
+/// A JSON value in a text column. Reading a row fails if the text is not JSON.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveValueType)]
 #[sea_orm(value_type = "String", column_type = "Text")]
 pub struct JsonText(pub Value);

@@ -1,6 +1,6 @@
-//! THE ROWS: one file per table: its columns, its relations, and finders named by what they mean.
+//! THE ROWS: one file for each table, with its columns, its relations and its finders.
 
-#![allow(missing_docs, reason = "a column says what it is by its name; what its name does not say has a comment")]
+#![allow(missing_docs, reason = "most columns need no more than their names")]
 
 pub mod audit_event;
 pub mod installation;

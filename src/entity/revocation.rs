@@ -1,4 +1,4 @@
-//! The feed of revocations: numbered in commit order, followed by every process that verifies tokens.
+//! The revocation feed, numbered in commit order. Every process that verifies tokens follows it.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
@@ -8,49 +8,46 @@ use crate::values::{
     ids::{SessionId, UserId},
 };
 
-/// Something was taken away. There are no relations: a row outlives what it speaks of.
+/// A revocation. There are no relations, because a row outlives the session and the user that it names.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "revocations")]
 pub struct Model {
-    /// Left unset on insert: the database numbers, and uses no number twice.
+    /// Unset on insert: the database draws the number, and never draws one twice.
     #[sea_orm(primary_key)]
     pub seq: FeedPosition,
     pub kind: Kind,
-    /// The session that ended.
+    /// The ended session.
     pub session_id: Option<SessionId>,
-    /// The user whose tokens are stale.
+    /// The user with stale tokens.
     pub user_id: Option<UserId>,
-    /// The least `epoch` that this user's tokens must carry from now on.
+    /// The least epoch that the user's tokens must carry.
     pub least_epoch: Option<Epoch>,
     pub created_at: DateTime<Utc>,
-    /// No token it could concern lives beyond this.
+    /// When every token that the row concerns has expired.
     pub expires_at: DateTime<Utc>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What was taken away.
+/// The kind of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum Kind {
-    /// The session `session_id`.
+    /// The session `session_id` has ended.
     SessionEnded,
-    /// The tokens of `user_id` below `least_epoch`.
+    /// The tokens of `user_id` with an older epoch than `least_epoch` are stale.
     TokensStale,
-    /// What some role grants: read the role map again.
+    /// The permissions of a role have changed: load the role map again.
     RolesChanged,
-    /// Which keys sign and are trusted: read the key ring again.
+    /// The signing keys have changed: load the key ring again.
     KeysChanged,
 }
 
-/// How many rows [`after`] gives at most.
+/// The greatest number of rows that [`after`] returns.
 pub const PAGE: u64 = 5_000;
 
-/// What came after number `seq`, in order: the first [`PAGE`] of it.
-///
-/// # Errors
-/// Whatever the database says.
+/// Returns the first [`PAGE`] rows after a position, in order.
 pub async fn after<C: ConnectionTrait>(conn: &C, position: FeedPosition) -> Result<Vec<Model>, DbErr> {
     Entity::find().filter(COLUMN.seq.gt(position)).order_by_asc(COLUMN.seq).limit(PAGE).all(conn).await
 }

@@ -1,4 +1,4 @@
-//! Roles: names under which permissions are granted.
+//! Roles: named sets of permissions.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use sea_orm::{QuerySelect, entity::prelude::*};
 
 use crate::values::role_name::RoleName;
 
-/// A role. The built-in ones, `admin` and `user`, come with the first migration and never go.
+/// A role. The first migration inserts the built-in roles `admin` and `user`, which are never deleted.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "roles")]

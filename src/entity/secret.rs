@@ -1,4 +1,4 @@
-//! Secrets that all replicas share, such as the password pepper: sealed under the master key.
+//! Secrets that all replicas share, such as the password pepper. They are sealed under the master key.
 
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
@@ -10,7 +10,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
-    /// Bound to `name`: two rows cannot be swapped.
+    /// Bound to `name`, so that two rows cannot be swapped.
     pub sealed: Vec<u8>,
     pub created_at: DateTime<Utc>,
 }

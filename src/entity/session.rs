@@ -1,4 +1,4 @@
-//! Sessions: where a user is logged in. A row that is gone, or past `expires_at`, is a session that has ended.
+//! Sessions. A session has ended if its row was deleted or `expires_at` has passed.
 
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ pub struct Model {
     pub user_id: UserId,
     pub client_id: String,
     pub created_at: DateTime<Utc>,
-    /// When it began or was last refreshed: when `current` was made.
+    /// When the session began or was last refreshed: when `current` was issued.
     pub last_used_at: DateTime<Utc>,
-    /// The absolute end, however active the session is.
+    /// When the session ends, however often it is refreshed.
     pub expires_at: DateTime<Utc>,
-    /// The client's address at log-in.
+    /// The client's address at the log-in.
     pub address: Option<String>,
     pub user_agent: Option<String>,
-    /// 32 random bytes: with them goes the proof in every refresh token of the session.
+    /// 32 random bytes, from which the key of the refresh tokens' MACs is derived.
     pub refresh_secret: Vec<u8>,
-    /// The serial of the refresh token to be used next. No serial is given out twice.
+    /// The serial of the refresh token to be used next. No serial is issued twice.
     pub current: Serial,
-    /// The serial that `current` was given out for.
+    /// The serial for which `current` was issued.
     pub parent: Option<Serial>,
     #[sea_orm(belongs_to, from = "user_id", to = "id")]
     pub user: BelongsTo<super::user::Entity>,
@@ -40,21 +40,17 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// When it ends unless it is used again: idle for too long, or too old.
-    #[must_use]
+    /// Returns when the session ends unless it is refreshed: it is idle for too long, or too old.
     pub fn ends_at(&self, idle_ttl: Duration) -> DateTime<Utc> {
         self.expires_at.min(self.last_used_at + idle_ttl)
     }
 }
 
 impl Entity {
-    /// Gives a session its next serial, in exchange for `presented`. Decided by this one statement: false when another
-    /// refresh has changed the session since it was read, and then nothing is changed here.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Gives a session its next serial in exchange for `presented`, in one statement. Returns false, and changes nothing, if
+    /// another refresh has changed the session since it was read.
     pub async fn rotate(tx: &impl ConnectionTrait, read: &Model, presented: Serial, now: DateTime<Utc>) -> Result<bool, DbErr> {
-        let done = Self::update_many()
+        let updated = Self::update_many()
             .col_expr(Column::Current, Expr::value(read.current.next()))
             .col_expr(Column::Parent, Expr::value(presented))
             .col_expr(Column::LastUsedAt, Expr::value(now))
@@ -62,11 +58,10 @@ impl Entity {
             .filter(COLUMN.current.eq(read.current))
             .exec(tx)
             .await?;
-        Ok(done.rows_affected == 1)
+        Ok(updated.rows_affected == 1)
     }
 
-    /// The sessions of one user: whoever asks through this never reaches a stranger's.
-    #[must_use]
+    /// Selects the sessions of one user, so that a caller never reaches the session of another user.
     pub fn of(user_id: UserId) -> Select<Self> {
         Self::find().filter(COLUMN.user_id.eq(user_id))
     }

@@ -1,16 +1,16 @@
-//! What was spent of the throttle's budgets. Keys are digests: the table tells neither accounts nor addresses.
+//! The attempts that the throttle has counted. Keys are digests, so the table reveals neither accounts nor addresses.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
 
-/// What was spent of one budget.
+/// The attempts that count against one backoff.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "throttles")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub key: Vec<u8>,
-    /// The row means nothing beyond this.
+    /// When the last of the attempts expires.
     #[sea_orm(column_name = "forgiven_at")]
     pub expires_at: DateTime<Utc>,
     pub last_at: DateTime<Utc>,
@@ -19,31 +19,22 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
-    /// The rows of these keys, as far as there are any.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Returns the rows with these keys, as far as they exist.
     pub async fn of<C: ConnectionTrait>(conn: &C, keys: &[Vec<u8>]) -> Result<Vec<Model>, DbErr> {
         Self::find().filter(Column::Key.is_in(keys.iter().cloned())).all(conn).await
     }
 
-    /// The rows of these keys, made where they were not, and nobody else's until the transaction ends.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Returns the rows with these keys, locked until the transaction ends. Missing rows are inserted.
     pub async fn locked(tx: &impl ConnectionTrait, keys: &[Vec<u8>]) -> Result<Vec<Model>, DbErr> {
         let never = DateTime::UNIX_EPOCH;
         let rows = keys.iter().map(|key| Model { key: key.clone(), expires_at: never, last_at: never }.into());
         Self::insert_many::<ActiveModel, _>(rows).on_conflict_do_nothing().exec_without_returning(tx).await?;
-        // In the order of keys, so that no two wait for each other.
+        // Locked in the order of the keys, so that two transactions do not wait for each other.
         let rows = Self::find().filter(Column::Key.is_in(keys.iter().cloned())).order_by_asc(Column::Key);
         rows.lock_exclusive().all(tx).await
     }
 
-    /// Makes a row mean nothing. It stays, for somebody may be waiting for it.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Resets the attempts of a row. The row stays, because another transaction may be waiting for its lock.
     pub async fn forgive(tx: &impl ConnectionTrait, key: &[u8]) -> Result<(), DbErr> {
         let never = DateTime::UNIX_EPOCH;
         let nothing = ActiveModel { expires_at: Set(never), last_at: Set(never), ..Default::default() };
@@ -51,10 +42,7 @@ impl Entity {
         Ok(())
     }
 
-    /// Writes rows over those of the same keys.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Inserts rows, or replaces the rows with the same keys.
     pub async fn write(tx: &impl ConnectionTrait, rows: Vec<Model>) -> Result<(), DbErr> {
         let rows = rows.into_iter().map(ActiveModel::from);
         let over = OnConflict::column(Column::Key).update_columns([Column::ExpiresAt, Column::LastAt]).to_owned();

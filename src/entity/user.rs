@@ -1,4 +1,4 @@
-//! Users: who has an account, and all that is known of them but their roles.
+//! Users: the accounts, without their roles.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -14,7 +14,7 @@ use crate::values::{
     password_hash::PasswordHash,
 };
 
-/// A user. `email` and `username` are canonical (`values/email`, `values/username`): equal ones are equal bytes.
+/// A user. `email` and `username` are canonical (`values/email`, `values/username`): equal ones have equal bytes.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "users")]
@@ -27,11 +27,11 @@ pub struct Model {
     pub username: Option<String>,
     pub name: Option<String>,
     pub status: Status,
-    /// Absent: nobody can log in with a password.
+    /// Absent if the user cannot log in with a password.
     pub password_hash: Option<PasswordHash>,
-    /// The least `epoch` a token of this user must carry.
+    /// The least epoch that the user's tokens must carry.
     pub epoch: Epoch,
-    /// Counts the changes of what a reader sees of this user; the source of the ETag.
+    /// The number of changes that a reader can see. The ETag is made from it.
     pub revision: Revision,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -42,7 +42,7 @@ pub struct Model {
     pub roles: HasMany<super::role::Entity>,
 }
 
-/// A user and the words under which a search finds them are written together, whoever writes the user.
+/// Every write of a user also writes the words under which a search finds the user.
 #[async_trait::async_trait]
 impl ActiveModelBehavior for ActiveModel {
     async fn before_save<C: ConnectionTrait>(self, conn: &C, insert: bool) -> Result<Self, DbErr> {
@@ -62,7 +62,7 @@ impl ActiveModelBehavior for ActiveModel {
     }
 }
 
-/// Whether an account may be used.
+/// The status of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum Status {
@@ -70,7 +70,7 @@ pub enum Status {
     Disabled,
 }
 
-/// What others may see of a user. A query for it leaves the password hash in the database:
+/// The columns of a user that others may see. A query for a profile does not read the password hash:
 /// `user::Entity::find().into_partial_model::<user::Profile>()`.
 #[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
 #[sea_orm(entity = "Entity", from_query_result)]
@@ -103,8 +103,7 @@ impl From<Model> for Profile {
 }
 
 impl Entity {
-    /// The user with this canonical email or username. An email has an `@`, a username never.
-    #[must_use]
+    /// Selects the user with this canonical e-mail address or username. Only an address contains an `@`.
     pub fn by_identifier(identifier: &str) -> Select<Self> {
         if identifier.contains('@') {
             Self::find().filter(COLUMN.email.eq(identifier))
@@ -113,27 +112,20 @@ impl Entity {
         }
     }
 
-    /// The beginning of every stored password hash, once each: enough to read its cost.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Returns the prefixes of the stored password hashes, once each: enough to read the costs.
     pub async fn password_hash_prefixes<C: ConnectionTrait>(conn: &C) -> Result<Vec<String>, DbErr> {
         let beginning = Func::cust("substr").arg(Expr::col(Column::PasswordHash)).arg(1).arg(PasswordHash::PREFIX);
         let rows = Self::find().select_only().distinct().expr_as(beginning, "beginning");
         rows.filter(COLUMN.password_hash.is_not_null()).into_tuple().all(conn).await
     }
 
-    /// Reads a user and keeps others from changing the row until the transaction ends.
-    /// On SQLite the transaction itself does: there is one writer.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Returns a user, with the row locked until the transaction ends. SQLite needs no lock, because it has only one writer.
     pub async fn locked(tx: &impl ConnectionTrait, id: UserId) -> Result<Option<Model>, DbErr> {
         Self::find_by_id(id).lock_exclusive().one(tx).await
     }
 }
 
-/// What another user has already.
+/// A name that another user already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameConflict {
     Email,
@@ -141,8 +133,7 @@ pub enum NameConflict {
 }
 
 impl NameConflict {
-    /// Reads it from the error that an insert or an update of a user gave; `None` for any other error.
-    #[must_use]
+    /// Reads the conflict from the error of an insert or an update of a user; `None` for any other error.
     pub fn from_error(error: &DbErr) -> Option<Self> {
         let Some(SqlErr::UniqueConstraintViolation(message)) = error.sql_err() else {
             return None;

@@ -46,8 +46,8 @@ impl Entity {
     }
 }
 
-/// Makes a user hold exactly these roles. A role that is named twice counts once. Fails with a violation of a foreign key if the
-/// user or one of the roles does not exist.
+/// Makes a user hold exactly these roles. A role that is named twice counts once. Fails with a violation of a foreign key if
+/// the user or one of the roles does not exist.
 pub async fn replace(
     tx: &impl ConnectionTrait,
     user_id: UserId,

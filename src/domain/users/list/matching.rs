@@ -1,6 +1,6 @@
-//! Which users a filter matches, on a table of any size. A search reads the ranges of the indexes that answer it, and a filter
-//! by role the holders of the role; the page is chosen from their ids. No list asks a question about each user in turn: where
-//! those it looks for come last, that would read the whole table.
+//! Finds the users that a filter matches, in a table of any size. A search reads ranges of indexes, and a filter by role
+//! reads the holders of the role; the page is chosen from their ids. No query examines each user in turn, because that would
+//! read the whole table if the matching users come last.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ use crate::{
     values::{ids::UserId, role_name::RoleName, search::SearchTerm},
 };
 
-/// Which users to list. An absent member does not filter.
+/// The users to list. An absent member does not filter.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// The beginning of the e-mail address, of the username or of a word of the name.
@@ -38,13 +38,13 @@ pub(super) const FEW: u64 = 1_000;
 pub(super) struct Window {
     pub(super) column: user::Column,
     pub(super) order: Order,
-    /// Where the page before ended.
+    /// The end of the page before.
     pub(super) position: Option<Value>,
     pub(super) rows: u64,
 }
 
 impl Window {
-    /// Restricts a query to this part; `key` is the column of the order.
+    /// Restricts a query to this part. `key` is the column of the order.
     pub(super) fn cut(&self, query: &mut SelectStatement, key: Expr) {
         if let Some(position) = self.position.clone() {
             query.and_where(if self.order == Order::Asc { key.clone().gt(position) } else { key.clone().lt(position) });
@@ -57,7 +57,7 @@ impl Window {
     }
 }
 
-/// The condition under which this part of a list shows a user.
+/// Returns the condition for the users in this part of the list.
 pub(super) async fn matching(db: &impl ConnectionTrait, filter: &Filter, window: &Window) -> Result<Condition> {
     let mut shown = HashSet::new();
     match (&filter.search, &filter.role) {
@@ -86,7 +86,7 @@ pub(super) async fn matching(db: &impl ConnectionTrait, filter: &Filter, window:
     Ok(Condition::all().add(id().is_in(shown)))
 }
 
-/// The number of users whom the filter matches; `None` if there are more than `most`.
+/// Returns the number of users whom the filter matches; `None` if there are more than `most`.
 pub(super) async fn count(db: &impl ConnectionTrait, filter: &Filter, most: u32) -> Result<Option<u32>> {
     let mut found = HashSet::new();
     for mut query in queries(db, filter, None).await? {
@@ -103,8 +103,8 @@ async fn ids(db: &impl ConnectionTrait, query: &SelectStatement) -> Result<Vec<U
     Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?)
 }
 
-/// The queries that together return the ids of all users whom the filter matches, or of those in the window, some of them
-/// more than once.
+/// Returns queries for the ids of all users whom the filter matches, or of those in the window. Several queries may return
+/// the same user.
 pub(super) async fn queries(db: &impl ConnectionTrait, filter: &Filter, window: Option<&Window>) -> Result<Vec<SelectStatement>> {
     let users = || user::Entity::find().select_only().column(user::Column::Id);
     let Some(search) = &filter.search else {
@@ -118,12 +118,12 @@ pub(super) async fn queries(db: &impl ConnectionTrait, filter: &Filter, window: 
             if few.len() as u64 <= FEW {
                 (query, user) = (users().filter(id().is_in(few)).filter(holds(role)).into_query(), id());
             } else {
-                // Not `holds`: a set of the holders is faster than a question about each of many users.
+                // Not `holds`: the set of the holders is faster than a subquery for each of many users.
                 query.and_where(user.clone().in_subquery(holders(role, None)));
             }
         }
         if let Some(window) = window {
-            // Without its indexes: one in the order of the list would be read from end to end.
+            // Without an index on the order: the database would read that index from end to end.
             let key = if window.is_by_id() { user } else { Expr::col((user::Entity, window.column)) };
             window.cut(&mut query, plain(key));
         }
@@ -132,7 +132,7 @@ pub(super) async fn queries(db: &impl ConnectionTrait, filter: &Filter, window: 
     Ok(queries)
 }
 
-/// The ranges of the indexes in which a search finds users, each with its column of the user's id.
+/// Returns queries for the ranges of indexes in which a search finds users, each with its column of the user's id.
 fn ranges(search: &SearchTerm, status: Option<Status>, window: Option<&Window>) -> Vec<(SelectStatement, Expr)> {
     let named = |column, beginning: &str| {
         let query = user::Entity::find().select_only().column(user::Column::Id);
@@ -153,7 +153,7 @@ fn ranges(search: &SearchTerm, status: Option<Status>, window: Option<&Window>) 
     ranges
 }
 
-/// The ids of the users who hold a role and have this status, if one is given.
+/// Returns a query for the ids of the users who hold a role, and have this status if one is given.
 fn holders(role: &RoleName, status: Option<Status>) -> SelectStatement {
     let mut holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);
     if let Some(status) = status {
@@ -163,17 +163,18 @@ fn holders(role: &RoleName, status: Option<Status>) -> SelectStatement {
     holders.filter(user_role::COLUMN.role.eq(role.as_str())).into_query()
 }
 
-/// Whether a user holds the role.
+/// The condition that a user holds the role.
 fn holds(role: &RoleName) -> Expr {
     Expr::exists(holders(role, None).and_where(holder().eq(id())).to_owned())
 }
 
-/// Whether a user has this status.
+/// The condition that a user has this status.
 fn has(status: Status) -> Expr {
     Expr::col((user::Entity, user::Column::Status)).eq(status.to_value())
 }
 
-/// Whether a user has this status, or any. Every status is named, because the indexes of the names begin with it.
+/// The condition that a user has this status, or any. It always lists statuses, because the indexes on names begin with the
+/// status.
 fn is_one_of(status: Option<Status>) -> Expr {
     let statuses = status.map_or_else(|| Status::iter().collect(), |status| vec![status]);
     Expr::col((user::Entity, user::Column::Status)).is_in(statuses.iter().map(Status::to_value))
@@ -187,18 +188,19 @@ fn holder() -> Expr {
     Expr::col((user_role::Entity, user_role::Column::UserId))
 }
 
-/// A column without its indexes.
+/// Returns an expression for the column that no index serves.
 fn plain(column: Expr) -> Expr {
     Func::coalesce([column.clone(), column]).into()
 }
 
-/// Whether a text begins with this, as a range, so that an index serves it. Texts are compared byte by byte, which is the
-/// order of their code points.
+/// The condition that a text begins with `beginning`, as a range, so that an index serves it. Texts are compared byte by
+/// byte, in the order of their code points.
 fn begins(text: Expr, beginning: &str) -> Condition {
     Condition::all().add(text.clone().gte(beginning)).add_option(after(beginning).map(|after| text.lt(after)))
 }
 
-/// The least text that is greater than every text with this beginning: its last character is the next one.
+/// Returns the least text that is greater than every text with this beginning: the beginning with its last character
+/// incremented.
 fn after(beginning: &str) -> Option<String> {
     let (end, last) = beginning.char_indices().next_back()?;
     let next = (last as u32 + 1..=char::MAX as u32).find_map(char::from_u32);
