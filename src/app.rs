@@ -155,7 +155,7 @@ impl Passwords {
         let prefixes = user::Entity::password_hash_prefixes(reader).await?;
         let stored_costs = prefixes.iter().filter_map(|prefix| PasswordHash::cost(prefix));
         let highest_cost = stored_costs.fold(settings.bcrypt_cost, u32::max);
-        let pool = HashingPool::start(settings.threads(), settings.max_wait, metrics.hash_waits.clone());
+        let pool = HashingPool::start(settings.threads(), settings.lanes, settings.max_wait, metrics.hash_waits.clone());
         let pool = pool.context("cannot start threads for hashing passwords")?;
         Ok(Self { pool, pepper, highest_cost: AtomicU32::new(highest_cost) })
     }

@@ -151,6 +151,12 @@ pub const REFERENCE: &[Setting] = &[
          requests.",
     ),
     plain(
+        "password.lanes",
+        "5",
+        "The number of passwords (1 to 5) that each of these threads hashes at a time. Five hashes in step take little longer \
+         than one alone; with 1, the `bcrypt` crate computes each by itself.",
+    ),
+    plain(
         "password.max_wait",
         "2",
         "The time in seconds (0 to 60) that a password may wait to be hashed. A log-in that would wait longer is rejected \

@@ -98,6 +98,9 @@ pub struct PasswordSettings {
     /// The number of hashing threads, 1 to 64; see [`PasswordSettings::threads`].
     #[serde(with = "setting_value", default)]
     pub hash_threads: Option<usize>,
+    /// The number of passwords that each thread hashes at a time, 1 to 5.
+    #[serde(with = "setting_value")]
+    pub lanes: usize,
     /// How long a password may wait to be hashed, 0 to 60 seconds.
     #[serde(with = "setting_value")]
     pub max_wait: Duration,

@@ -239,6 +239,7 @@ fn a_secret_can_be_read_from_a_file() {
 #[case("password.bcrypt_cost", &["10", "16"], &["9", "17", "4294967306"])]
 #[case("password.min_length", &["8", "128"], &["7", "129"])]
 #[case("password.hash_threads", &["1", "64"], &["0", "65"])]
+#[case("password.lanes", &["1", "5"], &["0", "6"])]
 #[case("password.max_wait", &["0", "60"], &["61"])]
 #[case("audit.retention", &["86400", "3153600000"], &["86399", "3153600001"])]
 #[case("registration.open", &["true", "false"], &["yes", "1", "TRUE"])]

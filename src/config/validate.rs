@@ -51,6 +51,7 @@ impl Settings {
         if let Some(threads) = password.hash_threads {
             number("password.hash_threads", threads as u64, 1..=64);
         }
+        number("password.lanes", password.lanes as u64, 1..=vestibule_lanes::MOST as u64);
     }
 
     fn check_secrets(&self, errors: &mut Vec<SettingError>) {

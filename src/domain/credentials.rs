@@ -3,14 +3,16 @@
 
 use std::sync::atomic::Ordering;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac, rand::fill};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use zeroize::Zeroizing;
 
 use crate::{
     app::App,
     error::{Error, Result},
+    live::hashing_pool::Lane,
     values::{
+        bcrypt_hash::BcryptHash,
         password::{NewPassword, Password},
         password_hash::PasswordHash,
     },
@@ -31,7 +33,7 @@ pub enum PasswordCheck {
 pub async fn hash(app: &App, password: &NewPassword) -> Result<PasswordHash> {
     let digest = digest(app, password.expose());
     let cost = app.settings.password.bcrypt_cost;
-    app.passwords.pool.run(move || bcrypt_hash(&digest, cost)).await?
+    app.passwords.pool.run(move |lane| async move { new_hash(&lane, &digest, cost).await }).await?
 }
 
 /// Checks a password against the stored hash, which is `None` if there is no account or it has no password. Fails with
@@ -42,28 +44,27 @@ pub async fn hash(app: &App, password: &NewPassword) -> Result<PasswordHash> {
 pub async fn check(app: &App, stored: Option<&PasswordHash>, password: &Password) -> Result<PasswordCheck> {
     let digest = digest(app, password.expose());
     let today = app.settings.password.bcrypt_cost;
-    let stored = stored.and_then(PasswordHash::bcrypt).map(|(cost, hash)| (cost, hash.to_owned()));
-    let known = stored.as_ref().map_or(today, |(cost, _)| *cost);
+    let stored = stored.and_then(PasswordHash::bcrypt);
+    let known = stored.map_or(today, |hash| hash.cost);
     let highest = app.passwords.highest_cost.fetch_max(known, Ordering::Relaxed).max(known);
-    app.passwords
-        .pool
-        .run(move || {
-            let Some((cost, hash)) = stored else {
-                burn(&digest, highest)?;
-                return Ok(PasswordCheck::Wrong);
-            };
-            let is_correct = bcrypt::verify(digest.as_bytes(), &hash).unwrap_or(false);
-            // 2^cost rounds are done; 2^cost + 2^(cost+1) + … + 2^(highest-1) more make 2^highest.
-            for cost in cost..highest {
-                burn(&digest, cost)?;
-            }
-            match is_correct {
-                false => Ok(PasswordCheck::Wrong),
-                true if cost == today => Ok(PasswordCheck::Correct { upgrade: None }),
-                true => Ok(PasswordCheck::Correct { upgrade: Some(bcrypt_hash(&digest, today)?) }),
-            }
-        })
-        .await?
+    let check = move |lane: Lane| async move {
+        let Some(BcryptHash { cost, salt, digest: expected }) = stored else {
+            burn(&lane, &digest, highest).await;
+            return Ok(PasswordCheck::Wrong);
+        };
+        let actual = lane.bcrypt(digest.as_bytes(), salt, cost).await;
+        let is_correct = verify_slices_are_equal(&actual, &expected).is_ok();
+        // 2^cost rounds are done; 2^cost + 2^(cost+1) + … + 2^(highest-1) more make 2^highest.
+        for missing in cost..highest {
+            burn(&lane, &digest, missing).await;
+        }
+        match is_correct {
+            false => Ok(PasswordCheck::Wrong),
+            true if cost == today => Ok(PasswordCheck::Correct { upgrade: None }),
+            true => Ok(PasswordCheck::Correct { upgrade: Some(new_hash(&lane, &digest, today).await?) }),
+        }
+    };
+    app.passwords.pool.run(check).await?
 }
 
 /// Returns 64 characters for a password of any length: within bcrypt's 72 bytes, and without NUL.
@@ -71,13 +72,15 @@ fn digest(app: &App, password: &str) -> Zeroizing<String> {
     Zeroizing::new(BASE64.encode(hmac::sign(&app.passwords.pepper, password.as_bytes())))
 }
 
-fn bcrypt_hash(digest: &str, cost: u32) -> Result<PasswordHash> {
-    let hash = bcrypt::non_truncating_hash(digest, cost).map_err(Error::internal)?;
-    Ok(PasswordHash::from_bcrypt(&hash))
+/// Hashes a digest with a new salt.
+async fn new_hash(lane: &Lane, digest: &str, cost: u32) -> Result<PasswordHash> {
+    let mut salt = [0; 16];
+    fill(&mut salt).map_err(Error::internal)?;
+    let digest = lane.bcrypt(digest.as_bytes(), salt, cost).await;
+    Ok(PasswordHash::from_bcrypt(&BcryptHash { cost, salt, digest }))
 }
 
-/// Computes a hash of this cost and discards it.
-fn burn(digest: &str, cost: u32) -> Result<()> {
-    std::hint::black_box(bcrypt_hash(digest, cost)?);
-    Ok(())
+/// Does the work of one hash and discards the result.
+async fn burn(lane: &Lane, digest: &str, cost: u32) {
+    lane.bcrypt(digest.as_bytes(), [0; 16], cost).await;
 }

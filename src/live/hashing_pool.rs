@@ -2,15 +2,20 @@
 //! wait too long are rejected, and other requests keep their latency.
 
 mod queue;
+mod worker;
 
 use std::{io, sync::Arc, thread, time::Duration};
 
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
+use tracing::{Instrument, Span};
 
-use self::queue::{Queue, Verdict};
+pub use self::worker::Lane;
+use self::{
+    queue::Queue,
+    worker::{Verdict, Work},
+};
 use crate::{
     error::{Error, Panicked, Result},
     values::network::Network,
@@ -41,15 +46,15 @@ pub struct ClientConnection {
 pub struct HashingPool(Arc<Queue>);
 
 impl HashingPool {
-    /// Starts `threads` threads. A job is accepted if it is expected to wait for a thread for `max_wait` at most. Each job's
-    /// actual wait is recorded in `waits`, in seconds.
-    pub fn start(threads: usize, max_wait: Duration, waits: Histogram) -> io::Result<Self> {
-        let queue = Arc::new(Queue::new(threads, max_wait, waits));
+    /// Starts `threads` threads, each of which runs up to `lanes` jobs at a time. A job is accepted if it is expected to wait
+    /// for `max_wait` at most. Each job's actual wait is recorded in `waits`, in seconds.
+    pub fn start(threads: usize, lanes: usize, max_wait: Duration, waits: Histogram) -> io::Result<Self> {
+        let queue = Arc::new(Queue::new(threads * lanes, max_wait, waits));
         for number in 0..threads {
             let queue = Arc::clone(&queue);
             thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
                 lower_priority();
-                queue.run_jobs();
+                worker::run(&queue, lanes);
             })?;
         }
         Ok(Self(queue))
@@ -61,24 +66,30 @@ impl HashingPool {
         self.0.check_capacity(network)
     }
 
-    /// Runs `work` on one of the threads. If the client disconnects while the job is queued, the job is removed. A job that
-    /// has started is finished, because its result counts.
+    /// Runs `work` on one of the threads, in a lane. `work` awaits nothing but the hashes that it computes there. If the client
+    /// disconnects while the job is queued, the job is removed. A job that has started is finished, because its result counts.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when the job would wait or has waited too long, [`Error::ClientDisconnected`]. In both cases
     /// `work` did not run.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    pub async fn run<T, F>(&self, work: impl FnOnce(Lane) -> F + Send + 'static) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send,
+    {
         let (sender, mut result) = oneshot::channel();
         let (overloaded, span) = (self.0.overloaded(), Span::current());
-        let work = move |verdict| {
-            let _entered = span.entered();
-            if !sender.is_closed() {
-                _ = sender.send(if verdict == Verdict::Run { Ok(work()) } else { Err(overloaded) });
+        let work: Work = Box::new(move |verdict| match verdict {
+            _ if sender.is_closed() => None,
+            Verdict::Run(lane) => Some(Box::pin(async move { _ = sender.send(Ok(work(lane).await)) }.instrument(span))),
+            Verdict::Reject => {
+                _ = sender.send(Err(overloaded));
+                None
             }
-        };
+        });
         let connection = CLIENT_CONNECTION.try_with(ClientConnection::clone).ok();
         let network = connection.as_ref().map(|connection| connection.network);
-        let job = QueuedJob { queue: &self.0, number: self.0.push(network, Box::new(work))? };
+        let job = QueuedJob { queue: &self.0, number: self.0.push(network, work)? };
         let disconnected = connection.map(|connection| connection.disconnected).unwrap_or_default();
         let result = tokio::select! {
             biased;
@@ -134,7 +145,7 @@ fn lower_priority() {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
 
     use prometheus_client::metrics::histogram::exponential_buckets;
     use tokio::time::sleep;
@@ -145,11 +156,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_waited_far_too_long_is_rejected_while_others_wait() {
-        let pool = Arc::new(HashingPool::start(1, MAX_WAIT, Histogram::new(exponential_buckets(1.0, 2.0, 1))).unwrap());
+        let pool = Arc::new(HashingPool::start(1, 1, MAX_WAIT, Histogram::new(exponential_buckets(1.0, 2.0, 1))).unwrap());
         let (release, released) = mpsc::channel::<()>();
         let run = |work: Box<dyn FnOnce() -> u8 + Send>| {
             let pool = Arc::clone(&pool);
-            tokio::spawn(async move { pool.run(work).await })
+            tokio::spawn(async move { pool.run(|_| async { work() }).await })
         };
         let queued = async |count| {
             while pool.queued() != count {
@@ -174,5 +185,27 @@ mod tests {
         assert_eq!(held.await.unwrap().unwrap(), 1);
         assert!(matches!(late.await.unwrap(), Err(Error::Overloaded { .. })));
         assert_eq!(next.await.unwrap().unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn jobs_of_one_thread_advance_in_step_and_do_not_disturb_each_other() {
+        let pool = HashingPool::start(1, 3, MAX_WAIT, Histogram::new(exponential_buckets(1.0, 2.0, 1))).unwrap();
+        let order = Mutex::new(Vec::new());
+        let hash = async |name: &'static str, password: &'static [u8], cost| {
+            let hash = pool.run(move |lane| async move { lane.bcrypt(password, [7; 16], cost).await }).await.unwrap();
+            let key: Vec<u8> = password.iter().copied().chain([0]).collect();
+            assert_eq!(hash, bcrypt::bcrypt(cost, [7; 16], &key)[..23], "{name}");
+            order.lock().unwrap().push(name);
+        };
+        let panicking = async {
+            let work = |lane: Lane| async move {
+                lane.bcrypt(b"password", [7; 16], 4).await;
+                panic!("after the first hash");
+            };
+            assert!(matches!(pool.run::<(), _>(work).await, Err(Error::Internal(_))));
+        };
+        // The long one is queued first, so that a thread that took one job at a time would finish it first.
+        tokio::join!(hash("long", b"one", 9), panicking, hash("short", b"another", 4));
+        assert_eq!(order.into_inner().unwrap(), ["short", "long"]);
     }
 }

@@ -321,7 +321,7 @@ mod tests {
             let app = handler_app.clone();
             async move {
                 assert!(request.uri().path() != "/v1/me", "in the handler");
-                let result = app.passwords.pool.run::<()>(|| panic!("in the hasher")).await;
+                let result = app.passwords.pool.run::<(), _>(|_| async { panic!("in the hasher") }).await;
                 result.map_err(|error| poem::Error::from(Problem::from(error)))
             }
         });

@@ -2,6 +2,7 @@
 //! boundary, without I/O; a value of such a type is always valid.
 
 pub mod backoff;
+pub mod bcrypt_hash;
 mod characters;
 pub mod claims;
 mod common_passwords;

@@ -4,6 +4,8 @@ use std::{fmt, ops::RangeInclusive};
 
 use sea_orm::DeriveValueType;
 
+use super::bcrypt_hash::BcryptHash;
+
 /// bcrypt over base64(HMAC-SHA-384(pepper, password)).
 const SCHEME: &str = "hs384:";
 /// bcrypt has no lower cost, and no setting allows a higher one. A row with another cost is invalid; a hash of cost 31 would
@@ -20,15 +22,14 @@ impl PasswordHash {
     pub const PREFIX: i32 = 13;
 
     /// Adds the tag to a bcrypt hash.
-    pub fn from_bcrypt(hash: &str) -> Self {
+    pub fn from_bcrypt(hash: &BcryptHash) -> Self {
         Self(format!("{SCHEME}{hash}"))
     }
 
-    /// Returns the cost and the bcrypt hash; `None` if the stored text is not a valid hash.
-    pub fn bcrypt(&self) -> Option<(u32, &str)> {
-        let hash = self.0.strip_prefix(SCHEME)?;
-        hash.parse::<bcrypt::HashParts>().ok()?;
-        Some((Self::cost(&self.0)?, hash))
+    /// Returns the bcrypt hash; `None` if the stored text is not a valid hash.
+    pub fn bcrypt(&self) -> Option<BcryptHash> {
+        let hash: BcryptHash = self.0.strip_prefix(SCHEME)?.parse().ok()?;
+        COSTS.contains(&hash.cost).then_some(hash)
     }
 
     /// Returns the cost of a stored hash. The first [`Self::PREFIX`] characters are enough.
@@ -52,15 +53,15 @@ mod tests {
 
     #[test]
     fn p07_an_invalid_text_in_the_column_is_not_a_hash() {
-        let hash = PasswordHash::from_bcrypt(&bcrypt::hash("digest", 4).unwrap());
-        assert_eq!(hash.bcrypt().map(|(cost, _)| cost), Some(4));
+        let hash = PasswordHash::from_bcrypt(&bcrypt::hash("digest", 4).unwrap().parse().ok().unwrap());
+        assert_eq!(hash.bcrypt().map(|hash| hash.cost), Some(4));
         assert_eq!(PasswordHash::cost(&hash.0[..PasswordHash::PREFIX as usize]), Some(4));
         for garbage in ["", "hunter2", "hs384:", "hs384:$2b$", "hs384:$2b$12$", "hs384:$2b$31$", &hash.0[6..], &hash.0[..40]] {
             assert!(PasswordHash(garbage.to_owned()).bcrypt().is_none(), "{garbage}");
         }
         for cost in ["00", "03", "17", "31", "+4", "-4"] {
             let garbage = hash.0.replace("$04$", &format!("${cost}$"));
-            assert_eq!((PasswordHash::cost(&garbage), PasswordHash(garbage).bcrypt()), (None, None), "{cost}");
+            assert!(PasswordHash::cost(&garbage).is_none() && PasswordHash(garbage).bcrypt().is_none(), "{cost}");
         }
         assert_eq!(format!("{hash:?}"), "PasswordHash(…)");
     }

@@ -16,6 +16,7 @@ async fn throttled() -> TestApp {
     TestApp::start_with(|settings| {
         settings.throttle.enabled = true;
         settings.password.hash_threads = Some(1);
+        settings.password.lanes = 1;
         settings.password.bcrypt_cost = 8;
     })
     .await

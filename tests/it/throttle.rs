@@ -28,6 +28,7 @@ pub async fn throttled() -> TestApp {
     TestApp::start_with(|settings| {
         settings.throttle.enabled = true;
         settings.password.hash_threads = Some(1);
+        settings.password.lanes = 1;
         settings.password.max_wait = Duration::from_secs(30);
     })
     .await

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::worker::{Verdict, Work};
 use crate::{
     error::{Error, Result},
     live::clock::{Clock, SystemClock},
@@ -24,7 +24,8 @@ const AVERAGE_PARTS: u32 = 8;
 
 /// Jobs in the order in which they came.
 pub(super) struct Queue {
-    threads: usize,
+    /// How many jobs can run at the same time.
+    lanes: usize,
     max_wait: Duration,
     waits: Histogram,
     state: Mutex<State>,
@@ -50,21 +51,18 @@ struct Job {
     work: Work,
 }
 
-/// What a thread calls, with the verdict on the job.
-pub(super) type Work = Box<dyn FnOnce(Verdict) + Send>;
-
-/// Whether a job runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Run,
-    /// The job has waited too long, or made room for a job of another network.
-    Reject,
+/// A job that a thread has taken out of the queue.
+pub(super) struct Taken {
+    pub(super) work: Work,
+    pub(super) started_at: Duration,
+    /// The job has waited so long that it is rejected for the sake of the jobs behind it.
+    pub(super) is_late: bool,
 }
 
 impl Queue {
-    pub(super) fn new(threads: usize, max_wait: Duration, waits: Histogram) -> Self {
+    pub(super) fn new(lanes: usize, max_wait: Duration, waits: Histogram) -> Self {
         let state = State { jobs: VecDeque::new(), next: 0, running: 0, average: INITIAL_AVERAGE, is_closed: false };
-        Self { threads, max_wait, waits, state: Mutex::new(state), changed: Condvar::new() }
+        Self { lanes, max_wait, waits, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -89,9 +87,9 @@ impl Queue {
     /// Fails with [`Error::Overloaded`] if a new job would wait too long, to judge by the moving average. If there is room
     /// only in place of a job of a network that has more jobs, returns the position of that job.
     fn find_room(&self, state: &State, network: Option<Network>) -> Result<Option<usize>> {
-        let ahead = (state.jobs.len() + state.running + 1).saturating_sub(self.threads);
+        let ahead = (state.jobs.len() + state.running + 1).saturating_sub(self.lanes);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let wait = state.average.max(MIN_AVERAGE).saturating_mul(count(ahead)) / count(self.threads);
+        let wait = state.average.max(MIN_AVERAGE).saturating_mul(count(ahead)) / count(self.lanes);
         if wait <= self.max_wait {
             return Ok(None);
         }
@@ -114,7 +112,7 @@ impl Queue {
         self.changed.notify_one();
         drop(state);
         if let Some(job) = rejected {
-            (job.work)(Verdict::Reject);
+            _ = (job.work)(Verdict::Reject);
         }
         Ok(number)
     }
@@ -134,33 +132,33 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Runs jobs until the queue is closed and empty. Each thread calls this.
-    pub(super) fn run_jobs(&self) {
+    /// Takes the first job. If there is none, waits for one if `may_wait`; returns `None` if the queue is closed.
+    pub(super) fn take(&self, may_wait: bool) -> Option<Taken> {
         let mut state = self.state();
         loop {
-            let Some(Job { queued_at, work, .. }) = state.jobs.pop_front() else {
-                if state.is_closed {
-                    return;
-                }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let started_at = SystemClock.uptime();
-            // A job that is far too late is rejected for the sake of the jobs behind it. A job that is a little too late
-            // runs, because its caller has waited for it.
-            let waited = started_at.saturating_sub(queued_at);
-            let verdict = if waited <= self.max_wait * 3 / 2 || state.jobs.is_empty() { Verdict::Run } else { Verdict::Reject };
-            state.running += 1;
-            drop(state);
-            self.waits.observe(waited.as_secs_f64());
-            // When a job panics, its result channel is dropped, so its caller fails; the thread continues.
-            _ = catch_unwind(AssertUnwindSafe(|| work(verdict)));
-            let took = SystemClock.uptime().saturating_sub(started_at);
-            state = self.state();
-            state.running -= 1;
-            if verdict == Verdict::Run {
-                state.average = (state.average * (AVERAGE_PARTS - 1) + took) / AVERAGE_PARTS;
+            if let Some(Job { queued_at, work, .. }) = state.jobs.pop_front() {
+                let started_at = SystemClock.uptime();
+                let waited = started_at.saturating_sub(queued_at);
+                self.waits.observe(waited.as_secs_f64());
+                state.running += 1;
+                // A job that is a little too late runs, because its caller has waited for it.
+                let is_late = waited > self.max_wait * 3 / 2 && !state.jobs.is_empty();
+                return Some(Taken { work, started_at, is_late });
             }
+            if !may_wait || state.is_closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Counts a job as done. The duration of a job that ran counts for the moving average.
+    pub(super) fn finish(&self, started_at: Duration, ran: bool) {
+        let took = SystemClock.uptime().saturating_sub(started_at);
+        let mut state = self.state();
+        state.running -= 1;
+        if ran {
+            state.average = (state.average * (AVERAGE_PARTS - 1) + took) / AVERAGE_PARTS;
         }
     }
 }

@@ -41,7 +41,7 @@ async fn whoever_hangs_up_is_not_hashed_for() {
     }
     drop(hold);
     app.until_idle().await;
-    app.app.passwords.pool.run(|| ()).await.unwrap(); // whatever was before this is done
+    app.app.passwords.pool.run(|_| async {}).await.unwrap(); // whatever was before this is done
     assert_eq!(app.rows().await, rows);
 }
 
@@ -50,13 +50,14 @@ async fn whoever_hangs_up_is_not_hashed_for() {
 async fn hashing_yields_to_requests() {
     let app = TestApp::start().await;
     let nice = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
-    assert_eq!((app.app.passwords.pool.run(nice).await.unwrap(), nice()), (5, 0));
+    assert_eq!((app.app.passwords.pool.run(move |_| async move { nice() }).await.unwrap(), nice()), (5, 0));
 }
 
 #[tokio::test]
 async fn nobody_waits_for_a_hash_where_nobody_may() {
     let app = TestApp::start_with(|settings| {
         settings.password.hash_threads = Some(1);
+        settings.password.lanes = 1;
         settings.password.max_wait = Duration::ZERO;
     })
     .await;
@@ -73,7 +74,7 @@ async fn nobody_waits_for_a_hash_where_nobody_may() {
 /// The processor time that the one hashing thread has used.
 async fn hashing_time(app: &TestApp) -> Duration {
     let thread_time = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let time = app.app.passwords.pool.run(thread_time).await.unwrap();
+    let time = app.app.passwords.pool.run(move |_| async move { thread_time() }).await.unwrap();
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 

@@ -19,7 +19,11 @@ pub struct Hold {
 impl TestApp {
     /// Starts an app with one hashing thread, which [`Self::hold_hashing`] can keep busy.
     pub async fn with_one_hashing_thread() -> Self {
-        Self::start_with(|settings| settings.password.hash_threads = Some(1)).await
+        Self::start_with(|settings| {
+            settings.password.hash_threads = Some(1);
+            settings.password.lanes = 1;
+        })
+        .await
     }
 
     /// Keeps the hashing thread busy: every password waits to be hashed.
@@ -32,7 +36,7 @@ impl TestApp {
                 started.send(()).unwrap();
                 _ = released.recv();
             };
-            app.passwords.pool.run(job).await
+            app.passwords.pool.run(move |_| async move { job() }).await
         });
         has_started.await.unwrap();
         Hold { _release: release }
@@ -43,7 +47,7 @@ impl TestApp {
         let hold = self.hold_hashing().await;
         while self.app.passwords.pool.check_capacity().is_ok() {
             let (app, queued) = (self.app.clone(), self.app.passwords.pool.queued() + 1);
-            tokio::spawn(async move { app.passwords.pool.run(|| ()).await });
+            tokio::spawn(async move { app.passwords.pool.run(|_| async {}).await });
             self.until_waiting(queued).await;
         }
         hold

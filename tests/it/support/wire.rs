@@ -35,6 +35,7 @@ impl Listening {
         let test_app = Box::pin(TestApp::start_with(|settings| {
             settings.server.listen = "127.0.0.1:0".parse().unwrap();
             settings.password.hash_threads = Some(1);
+            settings.password.lanes = 1;
         }))
         .await;
         let ((stop, stopped), (listens, address)) = (oneshot::channel::<()>(), oneshot::channel());

@@ -20,6 +20,7 @@ use crate::{
     },
     live::database::Database,
     values::{
+        bcrypt_hash::BcryptHash,
         ids::{EventId, SessionId, UserId},
         password_hash::PasswordHash,
         role_name::RoleName,
@@ -37,7 +38,7 @@ fn user(email: &str, username: Option<&str>) -> user::Model {
         username: username.map(Into::into),
         name: None,
         status: Status::Active,
-        password_hash: Some(PasswordHash::from_bcrypt("hunter2")),
+        password_hash: Some(PasswordHash::from_bcrypt(&BcryptHash { cost: 4, salt: [1; 16], digest: [2; 23] })),
         epoch: 1.into(),
         revision: 1.into(),
         created_at: noon(),
