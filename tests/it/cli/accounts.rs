@@ -38,7 +38,7 @@ fn what_cannot_be_an_account_is_refused_with_a_sentence() {
         ("bea@example.org", "short\n", "A password must have at least 8 characters."),
         ("bea@example.org", "", "Standard input contains no password."),
         ("bea@example.org", "password123\n", "This is a common password."),
-        ("bea@example.org", "bea@example.org\n", "must not be made of the account's e-mail address"),
+        ("bea@example.org", "bea@example.org\n", "must not consist of the account's e-mail address"),
         ("bea@example.org --role boss", "ada likes tall ships\n", "There is no such role."),
         ("ADA@example.org", "ada likes tall ships\n", "This e-mail address is taken."),
         ("bea@example.org --username Ada", "ada likes tall ships\n", "This username is taken."),
