@@ -1,4 +1,4 @@
-//! An operator at a terminal: the real binary, started and stopped, right and wrong, in a directory of its own.
+//! The command line: the real binary, started and stopped with right and wrong arguments, in a directory of its own.
 
 mod accounts;
 mod clocks;
@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 use crate::support::binary::{self, Server};
 
-/// What a command did.
+/// The outcome of a command.
 struct Ran {
     code: Option<i32>,
     out: String,
@@ -32,13 +32,13 @@ struct Ran {
 }
 
 impl Ran {
-    /// What it printed, having done what it was asked.
+    /// Returns the standard output of a command that succeeded.
     fn done(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self.out
     }
 
-    /// The sentence with which it refused.
+    /// Returns the error message of a command that failed with this exit code.
     fn refused(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
         assert!(!self.err.contains("panicked"), "{}", self.err);
@@ -46,12 +46,12 @@ impl Ran {
     }
 }
 
-/// Runs `vestibule` with these arguments, as one would type them.
+/// Runs `vestibule` with these arguments, which are separated by spaces.
 fn run(dir: &Path, arguments: &str) -> Ran {
     run_with(dir, arguments, &[], "")
 }
 
-/// Runs `vestibule` with these arguments, settings from the environment, and something to read.
+/// Runs `vestibule` with these arguments, settings from the environment and standard input.
 fn run_with(dir: &Path, arguments: &str, env: &[(&str, &str)], stdin: &str) -> Ran {
     let mut command = assert_cmd::Command::from_std(binary::command(dir, env));
     let output = command.args(arguments.split_whitespace()).write_stdin(stdin).timeout(Duration::from_mins(1)).output().unwrap();
@@ -63,31 +63,31 @@ fn empty_directory() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// A directory with an installation that no server has used yet.
+/// Returns a directory with an installation that no server has used yet.
 fn installed() -> TempDir {
     let dir = empty_directory();
     run(dir.path(), "migrate up").done();
     dir
 }
 
-/// What is in a directory, sorted.
+/// Returns the names of the files in a directory, sorted.
 fn files(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
-/// The permission bits of a file or directory.
+/// Returns the permission bits of a file or directory.
 fn mode(path: &Path) -> u32 {
     std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
 }
 
-/// The first administrator's password, as the file says it.
+/// Returns the first administrator's password, which is stored in a file.
 fn initial_password(dir: &Path) -> String {
     fs::read_to_string(dir.join("data/initial-admin-password")).unwrap().trim().to_owned()
 }
 
-/// Waits until `condition` holds. On a busy machine that takes longer than what is waited for.
+/// Waits until `condition` holds. Panics after a minute.
 fn until(condition: impl Fn() -> bool) {
     for _ in 0..600 {
         if condition() {
@@ -95,21 +95,21 @@ fn until(condition: impl Fn() -> bool) {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    panic!("a minute was not enough");
+    panic!("the condition did not hold within a minute");
 }
 
-/// Where a server tells its metrics, as its log says.
+/// Returns the address on which a server serves its metrics, from its log.
 fn metrics_address(server: &Server) -> String {
     loop {
         let log = server.log.text();
         if let Some(line) = log.lines().find(|line| line.contains(r#""message":"serving metrics""#)) {
             return serde_json::from_str::<serde_json::Value>(line).unwrap()["address"].as_str().unwrap().to_owned();
         }
-        std::thread::sleep(Duration::from_millis(10)); // the log is read by a thread of its own
+        std::thread::sleep(Duration::from_millis(10)); // another thread reads the log
     }
 }
 
-/// Does something to the database behind the product's back; gives the first column of what it answers.
+/// Runs a statement on the database directly. Returns the first column of its result.
 fn sql(dir: &Path, statement: &str) -> Vec<String> {
     let url = format!("sqlite:{}", dir.join("data/vestibule.db").display());
     tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -1,11 +1,12 @@
-//! Accounts, made and changed by whoever has a shell on the server.
+//! Accounts that an operator creates and changes at the command line.
 
 use super::{empty_directory, files, installed, run, run_with, until};
+
 use crate::support::binary::Server;
 
 const PASSWORD: &str = "ada likes tall ships";
 
-/// The password that a command printed.
+/// Returns the password that a command printed.
 fn shown(said: &str) -> &str {
     said.trim().rsplit(' ').next().unwrap()
 }
@@ -21,9 +22,9 @@ fn accounts_made_at_the_command_line_log_in() {
     let tokens = server.log_in("ada", shown(&said)).json();
     let me = server.get_as(tokens["access_token"].as_str().unwrap(), "/v1/me").json();
     assert_eq!((&me["name"], &me["roles"]), (&"Ada".into(), &serde_json::json!(["admin", "user"])));
-    assert!(!dir.path().join("data/initial-admin-password").exists(), "there is an administrator already");
+    assert!(!dir.path().join("data/initial-admin-password").exists(), "an administrator exists already");
 
-    // Beside the running server, and with a password of one's own, whose trailing newline is not part of it.
+    // Next to the running server, and with a chosen password. The newline at its end is not part of it.
     let said = run_with(dir.path(), "user create bea@example.org --password-stdin", &[], &format!("{PASSWORD}\r\n")).done();
     assert_eq!(said, "Created the account bea@example.org.\n");
     let tokens = server.log_in("bea@example.org", PASSWORD).json();
@@ -31,7 +32,7 @@ fn accounts_made_at_the_command_line_log_in() {
 }
 
 #[test]
-fn what_cannot_be_an_account_is_refused_with_a_sentence() {
+fn an_invalid_account_is_refused_with_a_reason() {
     let dir = installed();
     run(dir.path(), "user create ada@example.org --username ada").done();
     for (arguments, typed, sentence) in [
@@ -57,7 +58,7 @@ fn what_cannot_be_an_account_is_refused_with_a_sentence() {
 }
 
 #[test]
-fn a_password_set_at_the_command_line_is_the_password() {
+fn a_password_set_at_the_command_line_replaces_the_old_one() {
     let dir = installed();
     let old = run(dir.path(), "user create ada@example.org --username ada").done();
     let said = run(dir.path(), "user set-password ADA").done();
@@ -75,20 +76,20 @@ fn a_password_set_at_the_command_line_is_the_password() {
 }
 
 #[test]
-fn a_disabled_account_is_told_so_only_with_its_password() {
+fn a_disabled_account_is_reported_only_with_its_password() {
     let dir = installed();
     run_with(dir.path(), "user create ada@example.org --password-stdin", &[], PASSWORD).done();
     let said = run(dir.path(), "user disable ada@example.org").done();
     assert_eq!(said, "Disabled ada@example.org and ended its sessions.\n");
     let server = Server::start(dir.path(), &[]);
-    assert_eq!(server.log_in("ada@example.org", PASSWORD).told(), (403, "account_disabled".into()));
-    assert_eq!(server.log_in("ada@example.org", "bea likes tall ships").told(), (401, "invalid_credentials".into()));
+    assert_eq!(server.log_in("ada@example.org", PASSWORD).problem(), (403, "account_disabled".into()));
+    assert_eq!(server.log_in("ada@example.org", "bea likes tall ships").problem(), (401, "invalid_credentials".into()));
     assert_eq!(run(dir.path(), "user enable ada@example.org").done(), "Enabled ada@example.org.\n");
     assert_eq!(server.log_in("ada@example.org", PASSWORD).status, 201);
 }
 
 #[test]
-fn p07_a_hash_of_another_cost_is_upgraded_and_garbage_is_nobodys_password() {
+fn p07_a_hash_of_another_cost_is_upgraded_and_garbage_matches_no_password() {
     let dir = installed();
     for account in ["ada@example.org", "bea@example.org"] {
         run_with(dir.path(), &format!("user create {account} --password-stdin"), &[], PASSWORD).done();
@@ -101,12 +102,12 @@ fn p07_a_hash_of_another_cost_is_upgraded_and_garbage_is_nobodys_password() {
     assert_eq!(server.log_in("ada@example.org", PASSWORD).status, 201);
     assert!(hash().contains("$11$"), "{}", hash());
     assert_eq!(server.log_in("ada@example.org", PASSWORD).status, 201);
-    assert_eq!(server.log_in("bea@example.org", PASSWORD).told(), (401, "invalid_credentials".into()));
+    assert_eq!(server.log_in("bea@example.org", PASSWORD).problem(), (401, "invalid_credentials".into()));
     assert_eq!(server.get("/healthz").status, 200);
 }
 
 #[test]
-fn the_last_administrator_stays() {
+fn the_last_administrator_cannot_be_disabled() {
     let dir = installed();
     run(dir.path(), "user create ada@example.org --role admin").done();
     let said = run(dir.path(), "user disable ada@example.org").refused(1);
@@ -116,7 +117,7 @@ fn the_last_administrator_stays() {
 }
 
 #[test]
-fn nobody_is_explained() {
+fn an_unknown_account_is_reported() {
     let dir = installed();
     for command in
         ["user disable ada", "user enable ada", "user set-password ada@example.org", "user disable ada@", "user set-password @"]
@@ -127,7 +128,7 @@ fn nobody_is_explained() {
 }
 
 #[test]
-fn a_running_server_follows_what_is_taken_away_at_the_command_line() {
+fn a_running_server_applies_revocations_from_the_command_line() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     for (name, command, stdin) in
@@ -137,6 +138,6 @@ fn a_running_server_follows_what_is_taken_away_at_the_command_line() {
         let token = server.log_in(name, PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
         assert_eq!(server.get_as(&token, "/v1/token").status, 200);
         run_with(dir.path(), command, &[], stdin).done();
-        until(|| server.get_as(&token, "/v1/token").told() == (401, "session_ended".into()));
+        until(|| server.get_as(&token, "/v1/token").problem() == (401, "session_ended".into()));
     }
 }

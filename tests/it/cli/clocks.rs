@@ -1,16 +1,17 @@
-//! The real binary with a clock that is wrong: libfaketime shows the process another time.
+//! The real binary with a wrong clock: libfaketime shows the process another time.
 
 use std::{fs, path::PathBuf};
 
 use super::{empty_directory, initial_password, run, sql};
+
 use crate::support::binary::{self, Server};
 
 const PASSWORD: &str = "ada likes tall ships";
 
-/// Debian's `libfaketime`.
+/// Returns the path of Debian's `libfaketime`.
 fn libfaketime() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.flatten();
-    folders.map(|it| it.path().join("faketime/libfaketimeMT.so.1")).find(|it| it.exists())
+    folders.map(|path| path.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn s08_no_start_with_a_wrong_clock_revives_a_token_or_deletes_a_row() {
 
         let server = Server::start(dir.path(), &[]);
         for token in [&out, &disabled] {
-            assert_eq!(server.get_as(token, "/v1/token").told(), (401, "session_ended".into()), "{wrong}");
+            assert_eq!(server.get_as(token, "/v1/token").problem(), (401, "session_ended".into()), "{wrong}");
         }
         assert!(server.stop().success());
         assert_eq!(rows(), before, "{wrong}");

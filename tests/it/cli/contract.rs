@@ -7,10 +7,11 @@ use std::{
 };
 
 use super::{empty_directory, files, run, run_with};
+
 use crate::support::binary::{Server, command};
 
 #[test]
-fn openapi_prints_what_is_served_and_needs_no_settings() {
+fn openapi_prints_the_served_contract_without_settings() {
     let dir = empty_directory();
     let printed = run_with(dir.path(), "openapi", &[("VESTIBULE_NONSENSE", "1")], "").done();
     assert_eq!(files(dir.path()), [""; 0]);
@@ -41,7 +42,7 @@ fn openapi_check_finds_an_edit_and_says_what_to_do() {
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_no_failure() {
+fn a_closed_output_pipe_is_not_an_error() {
     let dir = empty_directory();
     let mut child = command(dir.path(), &[]).arg("openapi").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();

@@ -1,5 +1,5 @@
-//! Crowds at the real binary: slow clients, large uploads, too few descriptors, and the end of it all under load
-//! (rows H04, H05 and H11).
+//! Many clients of the real binary: slow clients, large uploads, too few descriptors, and a stop under load (rows H04, H05 and
+//! H11).
 
 use std::{
     fs,
@@ -17,6 +17,7 @@ use std::{
 use serde_json::json;
 
 use super::{empty_directory, metrics_address, until};
+
 use crate::support::binary::{self, Server, signal};
 
 fn connect(server: &Server) -> TcpStream {
@@ -25,24 +26,24 @@ fn connect(server: &Server) -> TcpStream {
     client
 }
 
-/// A number of `/proc/<id>/status`, such as `VmRSS`, in KiB.
+/// Returns a number of `/proc/<id>/status`, such as `VmRSS`, in KiB.
 fn status(server: &Server, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// The processor time a server has used.
+/// Returns the processor time that a server has used.
 fn processor_time(server: &Server) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", server.id())).unwrap();
     let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10) // Linux shows hundredths of a second
+    Duration::from_millis(ticks * 10) // Linux counts hundredths of a second
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long the real server really takes")]
-fn h05_two_thousand_slow_clients_slow_nobody_else() {
+fn h05_two_thousand_slow_clients_do_not_slow_other_clients() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     let slow: Vec<_> = (0..2_000)
@@ -84,7 +85,7 @@ fn h04_a_hundred_uploads_of_60_mb_at_once_take_no_memory() {
                 let head = format!("POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n");
                 client.write_all(head.as_bytes()).unwrap();
                 let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000)).into_bytes();
-                // As a naive client does: it sends all it has, and only then looks for an answer.
+                // A simple client sends everything before it reads the response.
                 let sent = (0..60_000_000 / chunk.len()).try_for_each(|_| client.write_all(&chunk));
                 let mut answer = String::new();
                 _ = client.read_to_string(&mut answer);
@@ -98,7 +99,7 @@ fn h04_a_hundred_uploads_of_60_mb_at_once_take_no_memory() {
     assert!(grown < 64 * 1024, "{grown} KiB more than before"); // 100 bodies of 60 MB are 5,700 MiB
 }
 
-/// Waits until a server's memory is within this of what it was before, in KiB.
+/// Waits until a server's memory exceeds `before` by at most `within` KiB.
 fn until_given_back(server: &Server, before: u64, within: u64) {
     until(|| status(server, "VmRSS") < before + within);
 }
@@ -129,7 +130,7 @@ fn two_thousand_clients_that_do_not_read_take_no_memory() {
 }
 
 #[test]
-fn requests_that_are_not_complete_are_bounded_in_total() {
+fn the_memory_of_incomplete_requests_is_limited_in_total() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     assert_eq!(server.get("/readyz").status, 200);
@@ -151,7 +152,7 @@ fn requests_that_are_not_complete_are_bounded_in_total() {
         })
         .collect();
     assert_eq!(server.get("/healthz").status, 200);
-    until(|| server.log_in("nobody", "wrong horse battery").status == 401); // 503 while it is busy
+    until(|| server.log_in("nobody", "wrong horse battery").status == 401); // 503 while the server is busy
     let grown = status(&server, "VmHWM").saturating_sub(before);
     assert!(grown < 192 * 1024, "{grown} KiB more than before");
     drop(clients);
@@ -159,7 +160,7 @@ fn requests_that_are_not_complete_are_bounded_in_total() {
 }
 
 #[test]
-fn who_reads_the_metrics_gets_in_while_sixteen_sit_idle() {
+fn metrics_are_served_while_sixteen_connections_are_idle() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[("VESTIBULE_METRICS__LISTEN", "127.0.0.1:0")]);
     let watched = metrics_address(&server);
@@ -183,10 +184,10 @@ fn who_reads_the_metrics_gets_in_while_sixteen_sit_idle() {
 }
 
 #[test]
-fn h05_out_of_descriptors_it_rests_and_is_back_at_once() {
+fn h05_a_server_without_free_descriptors_pauses_and_recovers_at_once() {
     let dir = empty_directory();
     let server = {
-        // Without any connection it uses twenty to thirty. It takes ten to the API, and sixteen to the metrics.
+        // Without connections the server uses twenty to thirty. It accepts ten for the API and sixteen for the metrics.
         let mut shell = Command::new("sh");
         shell.args(["-c", r#"ulimit -n 40; exec "$0""#, binary::BINARY]);
         Server::spawn(binary::like(shell, dir.path(), &[("VESTIBULE_METRICS__LISTEN", "127.0.0.1:0")]))
@@ -199,21 +200,21 @@ fn h05_out_of_descriptors_it_rests_and_is_back_at_once() {
     let mut first = connect(&server);
     ask(&mut first);
     let watched = metrics_address(&server);
-    // The operating system takes them in; the server cannot.
+    // The operating system accepts these connections; the server cannot.
     let clients: Vec<_> = (0..30).flat_map(|_| [connect(&server), TcpStream::connect(&watched).unwrap()]).collect();
     thread::sleep(Duration::from_millis(500));
     assert!(server.log.text().contains("cannot accept connections"), "{}", server.log.text());
     let before = processor_time(&server);
     thread::sleep(Duration::from_secs(1));
     let used = processor_time(&server).saturating_sub(before);
-    assert!(used < Duration::from_millis(300), "{used:?} of a second");
+    assert!(used < Duration::from_millis(300), "the server used {used:?} in one second");
     drop(clients);
     assert_eq!(server.get("/readyz").status, 200);
     assert!(server.stop().success());
 }
 
 #[test]
-fn h11_under_load_sigterm_loses_no_request_that_was_taken() {
+fn h11_sigterm_under_load_loses_no_accepted_request() {
     let dir = empty_directory();
     let server = Arc::new(Server::start(dir.path(), &[]));
     assert_eq!(server.register("ada@example.org", "ada likes tall ships").status, 201);
@@ -230,7 +231,7 @@ fn h11_under_load_sigterm_loses_no_request_that_was_taken() {
                     let Ok(mut client) = TcpStream::connect(server.url.strip_prefix("http://").unwrap()) else { return };
                     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
                     client.write_all(log_in.as_bytes()).unwrap();
-                    // From here on the request is on its way; the machine may refuse it only by not accepting it.
+                    // From here on the request is sent. The server may refuse it only by not accepting the connection.
                     let mut answer = [0; 12];
                     match client.read_exact(&mut answer) {
                         Ok(()) => assert!(matches!(&answer, b"HTTP/1.1 201" | b"HTTP/1.1 503"), "{answer:?}"),
@@ -249,7 +250,7 @@ fn h11_under_load_sigterm_loses_no_request_that_was_taken() {
     while !server.log.text().contains("stopping") {
         thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(server.get("/readyz").told(), (503, "unavailable".into()));
+    assert_eq!(server.get("/readyz").problem(), (503, "unavailable".into()));
     let at_the_signal = answered.load(Ordering::Relaxed);
     for client in clients {
         client.join().unwrap();

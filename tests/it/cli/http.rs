@@ -1,4 +1,4 @@
-//! A plain HTTP client, one connection a request.
+//! A plain HTTP client, which opens a connection for each request.
 
 use serde_json::{Value, json};
 use ureq::{
@@ -8,7 +8,7 @@ use ureq::{
 
 use crate::support::binary::Server;
 
-/// An answer.
+/// A response.
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
@@ -16,17 +16,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; null when it is none.
+    /// Returns the body as JSON, or `Null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |it| it.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Status and problem code, or an empty code.
-    pub fn told(&self) -> (u16, String) {
+    /// Returns the status and the code of a problem. The code is empty if there is none.
+    pub fn problem(&self) -> (u16, String) {
         (self.status, self.json()["code"].as_str().unwrap_or_default().to_owned())
     }
 }
@@ -48,7 +48,7 @@ impl Server {
         self.post("/v1/accounts", &json!({ "email": email, "password": password }))
     }
 
-    /// The status, or none when the server goes away before it answers.
+    /// Returns the status, or `None` if the server ends before it responds.
     pub fn try_register(&self, email: &str, password: &str) -> Option<u16> {
         let body = json!({ "email": email, "password": password });
         try_post(&format!("{}/v1/accounts", self.url), &body).map(|(status, _)| status)
@@ -58,7 +58,7 @@ impl Server {
         self.post("/v1/sessions", &json!({ "identifier": identifier, "password": password }))
     }
 
-    /// Sends a request, with a bearer token unless it is empty, and a body in JSON if there is one.
+    /// Sends a request, with a bearer token unless it is empty, and with a JSON body if there is one.
     pub fn send(&self, method: Method, path: &str, token: &str, body: Option<String>) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if !token.is_empty() {
@@ -70,7 +70,7 @@ impl Server {
         }
     }
 
-    /// Asks about a token with another one.
+    /// Introspects `token` with the access token `by`.
     pub fn introspect(&self, by: &str, token: &str) -> Answer {
         let request = Request::post(format!("{}/v1/tokens/introspect", self.url)).header("authorization", format!("Bearer {by}"));
         let request = request.header("content-type", "application/x-www-form-urlencoded");
@@ -78,7 +78,7 @@ impl Server {
     }
 }
 
-/// Status and body, or none when the server goes away before it has answered.
+/// Returns the status and the body, or `None` if the server ends before it responds.
 pub fn try_post(url: &str, body: &Value) -> Option<(u16, Value)> {
     let request = Request::post(url).header("content-type", "application/json");
     let (head, mut body) = agent().run(request.body(body.to_string()).unwrap()).ok()?.into_parts();

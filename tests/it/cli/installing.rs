@@ -1,4 +1,4 @@
-//! Who may make an installation, and whose its files are.
+//! Which commands create an installation, and which user owns its files.
 
 use std::{
     fs::{self, Permissions},
@@ -10,12 +10,13 @@ use std::{
 };
 
 use super::{empty_directory, files, initial_password, installed, mode, run, run_with};
+
 use crate::support::binary::{self, Server, command, not_tested};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-/// `nobody` on Debian.
+/// The user id of `nobody` on Debian.
 const NOBODY: u32 = 65534;
-/// Commands that work on an installation.
+/// Commands that need an installation.
 const COMMANDS: [&str; 10] = [
     "user create ada@example.org",
     "user list",
@@ -30,7 +31,7 @@ const COMMANDS: [&str; 10] = [
 ];
 
 #[test]
-fn a_command_in_the_wrong_directory_makes_nothing() {
+fn a_command_in_the_wrong_directory_creates_nothing() {
     let dir = empty_directory();
     for command in COMMANDS {
         let said = run(dir.path(), command).refused(1);
@@ -49,7 +50,7 @@ fn a_command_in_the_wrong_directory_makes_nothing() {
 }
 
 #[test]
-fn what_is_no_installation_is_left_as_it_is() {
+fn an_empty_database_file_is_not_an_installation_and_is_not_changed() {
     let dir = empty_directory();
     fs::create_dir(dir.path().join("data")).unwrap();
     let file = dir.path().join("data/vestibule.db");
@@ -61,7 +62,7 @@ fn what_is_no_installation_is_left_as_it_is() {
 }
 
 #[test]
-fn migrate_up_makes_an_installation_that_commands_and_servers_use() {
+fn migrate_up_creates_an_installation_that_commands_and_servers_use() {
     let dir = installed();
     assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
     assert_eq!(run(dir.path(), "user list").done(), "");
@@ -73,16 +74,16 @@ fn migrate_up_makes_an_installation_that_commands_and_servers_use() {
     assert!(Server::start(dir.path(), &[]).stop().success());
 }
 
-/// Gives everything in a directory to `nobody`. False where only root may do so, and this is not root.
+/// Gives everything in a directory to `nobody`. Returns `false` if this process is not root and therefore may not.
 fn give_away(path: &Path) -> bool {
-    if path.is_dir() && !fs::read_dir(path).unwrap().all(|it| give_away(&it.unwrap().path())) {
+    if path.is_dir() && !fs::read_dir(path).unwrap().all(|entry| give_away(&entry.unwrap().path())) {
         return false;
     }
     chown(path, Some(NOBODY), Some(NOBODY)).is_ok()
 }
 
 #[test]
-fn what_root_does_leaves_the_files_to_their_owner() {
+fn commands_of_root_do_not_change_the_owner_of_the_files() {
     let dir = empty_directory();
     fs::create_dir(dir.path().join("data")).unwrap();
     if !give_away(dir.path()) {
@@ -104,7 +105,7 @@ fn what_root_does_leaves_the_files_to_their_owner() {
     };
     let server = Server::spawn(as_owner());
     for command in ["key list", "user list", "key rotate", "clock accept"] {
-        run(dir.path(), command).done(); // beside the server
+        run(dir.path(), command).done(); // next to the running server
     }
     assert!(server.stop().success());
     assert!(Server::spawn(as_owner()).stop().success());
@@ -133,7 +134,7 @@ fn a_master_key_that_cannot_be_given_to_its_owner_is_not_changed() {
 }
 
 #[test]
-fn files_that_others_can_read_are_named_at_the_start() {
+fn files_that_other_users_can_read_are_logged_at_the_start() {
     let dir = installed();
     let data = dir.path().join("data");
     let log = |dir: &Path| {
@@ -160,7 +161,7 @@ fn files_that_others_can_read_are_named_at_the_start() {
 }
 
 #[test]
-fn an_issuer_that_is_set_is_kept() {
+fn an_installation_keeps_its_issuer() {
     let dir = empty_directory();
     let set = |issuer| [("VESTIBULE_TOKENS__ISSUER", issuer)];
     assert!(Server::start(dir.path(), &[]).stop().success());
@@ -172,7 +173,7 @@ fn an_issuer_that_is_set_is_kept() {
         assert!(said.contains("the issuer of this installation is https://id.example.org"), "{said}");
         assert!(said.contains("--accept-issuer"), "{said}");
     }
-    // Commands issue no tokens.
+    // Commands issue no tokens, so they accept any issuer.
     run(dir.path(), "user list").done();
 
     for arguments in [&["serve", "--accept-issuer"][..], &["--accept-issuer"]] {
@@ -187,7 +188,7 @@ fn an_issuer_that_is_set_is_kept() {
 }
 
 #[test]
-fn a_postgres_database_without_tables_is_no_installation() {
+fn a_postgres_database_without_tables_is_not_an_installation() {
     let Some(postgres) = crate::support::postgres() else { return };
     let dir = empty_directory();
     let (url, env) = (postgres.url("postgres"), [("VESTIBULE_MASTER_KEY", KEY)]);
@@ -196,7 +197,7 @@ fn a_postgres_database_without_tables_is_no_installation() {
         let said = run_with(dir.path(), command, &env, KEY).refused(1);
         assert!(said.contains("no installation in the database that database.url names"), "{command}: {said}");
     }
-    assert!(run_with(dir.path(), "migrate status", &env, "").done().lines().all(|it| it.starts_with("missing")));
+    assert!(run_with(dir.path(), "migrate status", &env, "").done().lines().all(|line| line.starts_with("missing")));
     assert_eq!(files(dir.path()), [""; 0]);
     run_with(dir.path(), "migrate up", &env, "").done();
     run_with(dir.path(), "user create ada@example.org", &env, "").done();

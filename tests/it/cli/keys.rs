@@ -1,8 +1,9 @@
-//! The master key: lost, wrong, from the settings, and changed. Signing keys, turned over at a terminal.
+//! The master key: lost, wrong, in the settings, and replaced. Rotation of signing keys at the command line.
 
 use std::{fs, path::Path, thread::sleep, time::Duration};
 
 use super::{empty_directory, files, initial_password, mode, run, run_with, until};
+
 use crate::support::binary::Server;
 
 /// 32 bytes in base64.
@@ -10,7 +11,7 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const OTHER: &str = "HxwdHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 
 #[test]
-fn a_lost_master_key_is_explained_and_the_database_untouched() {
+fn a_lost_master_key_is_reported_and_the_database_is_not_changed() {
     let dir = empty_directory();
     let data = dir.path().join("data");
     let (file, database) = (data.join("master.key"), data.join("vestibule.db"));
@@ -21,7 +22,7 @@ fn a_lost_master_key_is_explained_and_the_database_untouched() {
     for command in ["serve", "user create eve@example.org --role admin"] {
         let said = run(dir.path(), command).refused(1);
         assert!(said.contains("restore ./data/master.key, or set VESTIBULE_MASTER_KEY"), "{said}");
-        assert!(!file.exists(), "a new key would make it worse");
+        assert!(!file.exists(), "no new key is created");
     }
     fs::write(&file, "not a key").unwrap();
     let said = run(dir.path(), "serve").refused(1);
@@ -35,7 +36,7 @@ fn a_lost_master_key_is_explained_and_the_database_untouched() {
     }
     assert!(fs::read(&database).unwrap() == before, "a failed start wrote to the database");
 
-    // The variable wins over the file, so the right key from a backup helps at once.
+    // The variable has priority over the file, so the right key from a backup works at once.
     let server = Server::start(dir.path(), &[("VESTIBULE_MASTER_KEY", key.trim())]);
     assert_eq!(server.log_in("admin", &initial_password(dir.path())).status, 201);
 }
@@ -54,14 +55,14 @@ fn a_master_key_from_the_settings_leaves_no_file() {
     assert!(Server::start(dir.path(), &[("VESTIBULE_MASTER_KEY", KEY)]).stop().success());
 }
 
-/// The ids in the key set that a server publishes, oldest first.
+/// Returns the key ids in the key set that a server publishes, oldest first.
 fn published(server: &Server) -> Vec<String> {
     let set = server.get("/.well-known/jwks.json").json();
-    set["keys"].as_array().unwrap().iter().map(|it| it["kid"].as_str().unwrap().to_owned()).collect()
+    set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
-fn keys_turned_over_at_a_terminal_reach_the_running_server() {
+fn keys_rotated_at_the_command_line_reach_the_running_server() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     let token = server.log_in("admin", &initial_password(dir.path())).json()["access_token"].as_str().unwrap().to_owned();
@@ -82,7 +83,7 @@ fn keys_turned_over_at_a_terminal_reach_the_running_server() {
 
     let said = run(dir.path(), &format!("key revoke {old}")).done();
     assert_eq!(said, format!("Revoked {old}: its tokens are rejected.\n"));
-    until(|| server.get_as(&token, "/v1/token").told() == (401, "invalid_token".into()));
+    until(|| server.get_as(&token, "/v1/token").problem() == (401, "invalid_token".into()));
     assert!(!published(&server).contains(&old));
     assert_eq!(server.log_in("admin", &initial_password(dir.path())).status, 201);
     assert!(run(dir.path(), "key list").done().contains(&format!("{old} EdDSA revoked\n")));
@@ -91,7 +92,7 @@ fn keys_turned_over_at_a_terminal_reach_the_running_server() {
     }
 }
 
-/// Starts a server, and finds everything that is sealed.
+/// Starts a server, and checks that it can open everything that is sealed.
 fn assert_opens(dir: &Path, env: &[(&str, &str)], kids: &[String]) {
     let server = Server::start(dir, env);
     assert_eq!(server.log_in("admin", &initial_password(dir)).status, 201);
@@ -100,7 +101,7 @@ fn assert_opens(dir: &Path, env: &[(&str, &str)], kids: &[String]) {
 }
 
 #[test]
-fn a_new_master_key_takes_the_place_of_the_old_one_wherever_it_is_interrupted() {
+fn a_new_master_key_replaces_the_old_one_after_any_interruption() {
     let dir = empty_directory();
     let file = |name: &str| dir.path().join("data").join(name);
     let text = |name: &str| fs::read_to_string(file(name)).unwrap();
@@ -109,7 +110,7 @@ fn a_new_master_key_takes_the_place_of_the_old_one_wherever_it_is_interrupted() 
     assert!(server.stop().success());
     let old = text("master.key");
 
-    // Killed before anything was sealed under the key that was written, whole or in part.
+    // Killed before anything was sealed under the new key, whose file was written whole or in part.
     for proposed in [format!("{OTHER}\n"), OTHER[..9].to_owned(), String::new()] {
         fs::write(file("master.key.new"), proposed).unwrap();
         assert_opens(dir.path(), &[], &kids);
@@ -146,7 +147,7 @@ fn a_new_master_key_takes_the_place_of_the_old_one_wherever_it_is_interrupted() 
 }
 
 #[test]
-fn a_master_key_from_the_settings_is_changed_for_one_from_standard_input() {
+fn a_master_key_from_the_settings_is_replaced_by_one_from_standard_input() {
     let dir = empty_directory();
     let (old, new) = ([("VESTIBULE_MASTER_KEY", KEY)], [("VESTIBULE_MASTER_KEY", OTHER)]);
     let server = Server::start(dir.path(), &old);
@@ -163,9 +164,9 @@ fn a_master_key_from_the_settings_is_changed_for_one_from_standard_input() {
     assert!(said.contains("another master key"), "{said}");
     let said = run_with(dir.path(), "key rewrap --key-stdin", &old, OTHER).done();
     assert!(said.starts_with("Sealed all secrets under the new master key.\n") && !said.contains(OTHER), "{said}");
-    assert!(!files(&dir.path().join("data")).iter().any(|it| it.starts_with("master.key")));
+    assert!(!files(&dir.path().join("data")).iter().any(|name| name.starts_with("master.key")));
 
-    // The server that runs goes on with what it has in memory.
+    // The running server continues with the keys that it has in memory.
     sleep(Duration::from_secs(1));
     assert_eq!(server.get_as(&token, "/v1/token").status, 200);
     assert_eq!(server.log_in("admin", &password).status, 201);

@@ -1,5 +1,5 @@
-//! Killed (SIGKILL) in the middle of refreshes: every client goes on with the token it holds, and nothing that was
-//! acknowledged is lost (rows S03 and D01).
+//! The server is killed (SIGKILL) during refreshes: every client continues with the token it holds, and no acknowledged change
+//! is lost (rows S03 and D01).
 
 use std::{
     path::Path,
@@ -15,19 +15,20 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{empty_directory, sql};
+
 use crate::support::binary::Server;
 
 const PASSWORD: &str = "ada likes tall ships";
 pub const CLIENTS: usize = 8;
-/// One network refreshes here more than any honest one.
+/// Here one network refreshes more often than any ordinary network.
 const SETTINGS: &[(&str, &str)] = &[("VESTIBULE_THROTTLE__ENABLED", "false")];
 
-/// Up to so many milliseconds, by chance.
+/// Returns a random duration of at most this many milliseconds.
 fn a_moment(longest: u64) -> Duration {
     Duration::from_millis(Uuid::new_v4().as_u64_pair().1 % longest)
 }
 
-/// A client that refreshes for as long as it may, with the last token that reached it. Gives its last access token.
+/// Refreshes until `stop`, each time with the last token that the client received. Returns its last access token.
 fn refresh_for_ever(url: &RwLock<String>, refreshes: &AtomicUsize, stop: &AtomicBool, log_in: &serde_json::Value) -> String {
     let text = |tokens: &serde_json::Value, member: &str| tokens[member].as_str().unwrap().to_owned();
     let (mut held, mut access) = (text(log_in, "refresh_token"), text(log_in, "access_token"));
@@ -39,13 +40,13 @@ fn refresh_for_ever(url: &RwLock<String>, refreshes: &AtomicUsize, stop: &Atomic
                 refreshes.fetch_add(1, Ordering::SeqCst);
             }
             Some((status, problem)) => panic!("a client was refused: {status} {problem}"),
-            None => thread::sleep(Duration::from_millis(5)), // it was killed, and is not back yet
+            None => thread::sleep(Duration::from_millis(5)), // the server was killed and has not restarted yet
         }
     }
     access
 }
 
-/// Kills a server again and again while clients refresh, and restarts it. In the end every client's session goes on.
+/// Kills a server repeatedly while clients refresh, and restarts it. At the end every client's session must continue.
 pub fn kill_and_restart(dir: &Path, settings: &[(&str, &str)], times: usize) {
     let mut server = Server::start(dir, settings);
     assert_eq!(server.register("ada@example.org", PASSWORD).status, 201);
@@ -61,7 +62,7 @@ pub fn kill_and_restart(dir: &Path, settings: &[(&str, &str)], times: usize) {
     for _ in 0..times {
         let before = refreshes.load(Ordering::SeqCst);
         while refreshes.load(Ordering::SeqCst) < before + CLIENTS {
-            assert!(clients.iter().all(|it| !it.is_finished()), "a client has given up");
+            assert!(clients.iter().all(|client| !client.is_finished()), "a client has stopped");
             thread::sleep(Duration::from_millis(1));
         }
         thread::sleep(a_moment(300));
@@ -86,12 +87,12 @@ fn kill_and_restart_on_sqlite(times: usize) {
 }
 
 #[test]
-fn s03_a_server_killed_while_it_refreshes_logs_nobody_out() {
+fn s03_a_server_killed_during_refreshes_keeps_all_sessions() {
     kill_and_restart_on_sqlite(3);
 }
 
 #[test]
 #[ignore = "long: .ci/run kills it thirty times"]
-fn long_s03_a_server_killed_again_and_again_logs_nobody_out() {
+fn long_s03_a_server_killed_repeatedly_during_refreshes_keeps_all_sessions() {
     kill_and_restart_on_sqlite(30);
 }

@@ -1,4 +1,4 @@
-//! The log: one line a request, for machines where standard error is no terminal; and the form of every other line.
+//! The log: one line for each request if standard error is not a terminal, and the format of all other lines.
 
 use std::{fs, io::Write, net::TcpStream, path::Path, thread, time::Duration};
 
@@ -8,21 +8,22 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::{empty_directory, initial_password, run, run_with, sql};
+
 use crate::support::binary::{Printed, Server};
 
-/// Every line of a stream, which is one object each.
+/// Returns every line of a stream as a JSON object.
 fn lines(printed: &Printed) -> Vec<Value> {
     let text = printed.text();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
 }
 
-/// The lines about one request.
+/// Returns the lines about one request.
 fn about<'a>(lines: &'a [Value], request_id: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["request_id"] == request_id).collect()
 }
 
 #[test]
-fn a_request_is_one_line_that_names_it_and_tells_no_query() {
+fn a_request_is_logged_on_one_line_without_its_query() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     let password = initial_password(dir.path());
@@ -49,12 +50,12 @@ fn a_request_is_one_line_that_names_it_and_tells_no_query() {
     assert!(server.stop().success());
     assert!(!log.text().contains("hunter2"), "{}", log.text());
     let shown = log.text().replace(&format!(r#""user":{id}"#), "");
-    assert!(!shown.contains(id.as_str().unwrap()), "a path is not logged as it came: {shown}");
+    assert!(!shown.contains(id.as_str().unwrap()), "the path is logged without its parameters: {shown}");
 
     let lines = lines(&log);
     let line = |request_id: &str| {
         let about = about(&lines, request_id);
-        assert_eq!(about.len(), 1, "one line about {request_id}: {}", log.text());
+        assert_eq!(about.len(), 1, "expected one line about {request_id}: {}", log.text());
         about[0]
     };
     for (answer, method, operation, path, code, knows_user) in &answers {
@@ -66,7 +67,7 @@ fn a_request_is_one_line_that_names_it_and_tells_no_query() {
         assert_eq!(line["code"].as_str().unwrap_or_default(), *code, "{line}");
         assert_eq!(line["status"], answer.status);
         assert_eq!(line["client"], "127.0.0.1");
-        assert!(line["duration_us"].as_u64().is_some_and(|it| it > 0), "{line}");
+        assert!(line["duration_us"].as_u64().is_some_and(|duration| duration > 0), "{line}");
         assert_eq!(line.get("user"), knows_user.then_some(&id), "{line}");
         if answer.status >= 400 {
             assert_eq!(answer.json()["request_id"], answer.header("x-request-id"));
@@ -87,7 +88,7 @@ fn an_unforeseen_failure_is_logged_once_with_its_cause_and_its_request(#[case] l
     let token = tokens["access_token"].as_str().unwrap();
     sql(dir.path(), "DROP TABLE audit_events");
     let failed = server.get_as(token, "/v1/audit-events?actor=0199a000-0000-7000-8000-000000000000");
-    assert_eq!(failed.told(), (500, "internal".into()));
+    assert_eq!(failed.problem(), (500, "internal".into()));
     let log = server.log.clone();
     assert!(server.stop().success());
 
@@ -101,7 +102,7 @@ fn an_unforeseen_failure_is_logged_once_with_its_cause_and_its_request(#[case] l
 }
 
 #[test]
-fn a_database_that_is_away_is_logged_with_its_request_also_if_the_client_has_gone() {
+fn an_unavailable_database_is_logged_with_the_request_even_after_the_client_disconnects() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     let log = server.log.clone();
@@ -109,7 +110,7 @@ fn a_database_that_is_away_is_logged_with_its_request_also_if_the_client_has_gon
     let token = tokens["access_token"].as_str().unwrap();
     let held = while_locked(dir.path(), || {
         let refused = server.register("ada@example.org", "ada likes tall ships");
-        // Clients that hang up while they wait for the database, until the failure of one of them is logged.
+        // Clients that disconnect while they wait for the database, until the failure of one of them is logged.
         while log.text().matches("the database is unavailable or busy").count() < 2 {
             let mut gone = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
             write!(gone, "DELETE /v1/me/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
@@ -117,7 +118,7 @@ fn a_database_that_is_away_is_logged_with_its_request_also_if_the_client_has_gon
         }
         refused
     });
-    assert_eq!(held.told(), (503, "unavailable".into()));
+    assert_eq!(held.problem(), (503, "unavailable".into()));
     assert!(server.stop().success());
 
     let lines = lines(&log);
@@ -130,7 +131,7 @@ fn a_database_that_is_away_is_logged_with_its_request_also_if_the_client_has_gon
     assert!(away[1..].iter().all(|line| line["operation"] == "endMySessions"), "{}", log.text());
 }
 
-/// Does something while another process holds the database for writing.
+/// Runs `work` while another process holds the database's write lock.
 fn while_locked<T>(dir: &Path, work: impl FnOnce() -> T) -> T {
     let url = format!("sqlite:{}", dir.join("data/vestibule.db").display());
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -156,7 +157,7 @@ fn with_json_every_line_on_both_streams_is_an_object() {
     assert!(said[1].1.as_str().unwrap().contains("initial-admin-password"), "{said:?}");
     assert!(lines(&log).iter().any(|line| line["message"] == "stopped"));
 
-    // What ends a process is the last line, whatever came before it.
+    // The error that ends a process is its last line.
     let ends = |err: &str, sentence: &str| {
         let lines: Vec<Value> = err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let last = lines.last().unwrap();
@@ -173,13 +174,13 @@ fn with_json_every_line_on_both_streams_is_an_object() {
     ends(&run(dir.path(), "config check --config other.toml").refused(78), "`log.level` (from other.toml)");
     fs::write(dir.path().join("vestibule.toml"), "[log]\nformat = 'json'\n[pasword]\nbcrypt_cost = 12\n").unwrap();
     ends(&run(dir.path(), "").refused(78), "`pasword.bcrypt_cost`");
-    // The environment wins, and an unknown form is text.
+    // The environment has priority, and an unknown format falls back to text.
     let text = run_with(dir.path(), "", &[("VESTIBULE_LOG__FORMAT", "xml")], "").refused(78);
     assert!(text.starts_with("vestibule: ") && text.contains("must be auto, text or json"), "{text}");
 }
 
 #[test]
-fn with_json_a_command_says_objects_too() {
+fn with_json_commands_print_objects() {
     let dir = empty_directory();
     let said = |command: &str| -> Vec<String> {
         let out = run_with(dir.path(), command, &[("VESTIBULE_LOG__FORMAT", "json")], "").done();
@@ -198,13 +199,13 @@ fn with_json_a_command_says_objects_too() {
     let keys = said("key list");
     let kid = keys[0].split(' ').next().unwrap();
     assert_eq!(said(&format!("key revoke {kid}")), [format!("Revoked {kid}: its tokens are rejected.")]);
-    let [rewrapped] = &said("key rewrap")[..] else { panic!("one sentence, one object") };
+    let [rewrapped] = &said("key rewrap")[..] else { panic!("expected one object") };
     assert!(rewrapped.ends_with("Restart all running servers."), "{rewrapped}");
     assert!(said("clock accept")[0].ends_with("Servers delete old data again."));
 }
 
 #[test]
-fn as_text_a_line_is_for_people() {
+fn as_text_a_request_is_one_readable_line() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[("VESTIBULE_LOG__FORMAT", "text")]);
     let refused = server.get("/v1/users/hunter2");

@@ -1,9 +1,9 @@
-//! The database's tables, from the command line.
+//! Migrations at the command line.
 
 use super::{empty_directory, files, mode, run, run_with};
 
 #[test]
-fn status_shows_what_is_missing_and_makes_nothing() {
+fn status_lists_missing_migrations_and_creates_nothing() {
     let dir = empty_directory();
     let missing = run(dir.path(), "migrate status").done();
     assert!(!missing.is_empty() && missing.lines().all(|line| line.starts_with("missing m20")), "{missing}");
@@ -13,12 +13,12 @@ fn status_shows_what_is_missing_and_makes_nothing() {
     assert_eq!(run(dir.path(), "migrate up").done(), applied);
     assert_eq!(mode(&dir.path().join("data")), 0o700);
     assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
-    assert_eq!(run(dir.path(), "migrate up").done(), applied, "there is nothing more to do");
+    assert_eq!(run(dir.path(), "migrate up").done(), applied, "a second run changes nothing");
     assert_eq!(run(dir.path(), "migrate status").done(), applied);
 }
 
 #[test]
-fn a_database_that_is_away_is_explained_without_its_password() {
+fn an_unreachable_database_is_reported_without_its_password() {
     let dir = empty_directory();
     let env = [
         ("VESTIBULE_DATABASE__URL", "postgres://vestibule:hunter2@127.0.0.1:1/vestibule"),

@@ -1,4 +1,4 @@
-//! No secret lies anywhere in clear: not in the log, whatever its level, and not in the data directory.
+//! No secret is stored in clear text: not in the log at any level, and not in the data directory.
 
 use std::{fs, path::Path};
 
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::{empty_directory, files, initial_password, run_with};
+
 use crate::support::binary::Server;
 
 const CHOSEN: [&str; 8] = [
@@ -19,10 +20,10 @@ const CHOSEN: [&str; 8] = [
     "Dvořák's ninth, in Unicode",
 ];
 
-/// As much as can be logged: also what the service silences otherwise.
+/// The most detailed log level, including modules that the service silences otherwise.
 const EVERYTHING: &str = "trace,poem=trace,sea_orm_migration=trace";
 
-/// Everything a day brings: registering, logging in, mistakes of all kinds, and what operators do.
+/// Does everything that involves a secret: registering, logging in, mistakes of all kinds, and commands. Returns the secrets.
 fn live_through(dir: &Path, server: &Server) -> Vec<String> {
     let [first, second, wrong, misplaced, listed, broken, operators, unicode] = CHOSEN;
     let mut secrets: Vec<String> = CHOSEN.map(str::to_owned).to_vec();
@@ -78,7 +79,7 @@ fn live_through(dir: &Path, server: &Server) -> Vec<String> {
     let second = refresh(&first);
     let third = refresh(&second);
     assert_eq!(refresh(&first)["code"], "invalid_refresh_token");
-    secrets.extend([first, second, third].map(|it| it["refresh_token"].as_str().unwrap().to_owned()));
+    secrets.extend([first, second, third].map(|tokens| tokens["refresh_token"].as_str().unwrap().to_owned()));
     let body = json!({ "identifier": "dvorak@example.org", "password": unicode, "transport": "cookie" });
     let answer = server.post("/v1/sessions", &body);
     let cookie = answer.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
@@ -104,24 +105,24 @@ fn p10_no_password_or_token_is_in_the_log_or_the_database() {
     let data = dir.path().join("data");
     secrets.push(fs::read_to_string(data.join("master.key")).unwrap().trim().to_owned());
 
-    // While it runs, with the write-ahead log as it is; the log once it is complete.
+    // The database while the server runs, with its write-ahead log; the server's log after it has stopped.
     let kept = ["master.key", "initial-admin-password"];
     let mut places: Vec<(String, Vec<u8>)> = files(&data)
         .into_iter()
         .filter(|name| !kept.contains(&name.as_str()))
         .map(|name| (name.clone(), fs::read(data.join(name)).unwrap()))
         .collect();
-    assert_eq!(places.len(), 3, "database, write-ahead log and its index");
+    assert_eq!(places.len(), 3, "expected the database, the write-ahead log and its index");
     let (stdout, log) = (server.stdout.clone(), server.log.clone());
     assert!(server.stop().success());
     places.push(("vestibule.db, closed".into(), fs::read(data.join("vestibule.db")).unwrap()));
     places.push(("standard output".into(), stdout.text().into_bytes()));
     places.push(("log".into(), log.text().into_bytes()));
     assert!(log.text().lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{}", log.text());
-    assert!(log.text().contains("Applying all pending migrations"), "this is not everything: {}", log.text());
+    assert!(log.text().contains("Applying all pending migrations"), "the log level is too low: {}", log.text());
 
     for secret in &secrets {
-        // A token is worth as much without its first two parts, and JSON may have escaped a quote.
+        // A token is usable without its first two parts, and JSON may have escaped a quote.
         for form in [secret.as_str(), secret.rsplit('.').next().unwrap()] {
             for (place, bytes) in &places {
                 if let Some(at) = bytes.windows(form.len()).position(|window| window == form.as_bytes()) {

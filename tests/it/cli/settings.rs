@@ -1,15 +1,16 @@
-//! Settings, right and wrong. Whatever is wrong is named, and no secret is shown.
+//! Right and wrong settings. Every mistake is reported, and no secret is shown.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
 
 use super::{empty_directory, files, run, run_with};
+
 use crate::support::binary::{Server, command};
 
-/// What nobody may see.
+/// A secret that must not be shown.
 const SECRET: &str = "correct horse battery staple 1234";
 
 #[test]
-fn a_mistake_is_named_with_where_it_is_and_how_to_mend_it() {
+fn an_invalid_setting_is_reported_with_its_source_and_a_remedy() {
     let dir = empty_directory();
     let short = &SECRET[..31];
     for (variable, value, sentence) in [
@@ -31,7 +32,7 @@ fn a_mistake_is_named_with_where_it_is_and_how_to_mend_it() {
         ("VESTIBULE_LOG__LEVEL", "inof", "must be `off`"),
         ("VESTIBULE_DATABASE__URL", "mysql://ada:correct horse@host/db", "must begin with"),
     ] {
-        // `serve` and `config check` agree, and neither makes anything.
+        // `serve` and `config check` report the same, and neither creates a file.
         for arguments in ["", "config check"] {
             let said = run_with(dir.path(), arguments, &[(variable, value)], "").refused(78);
             assert!(said.contains(sentence), "{variable}: {said}");
@@ -45,7 +46,7 @@ fn a_mistake_is_named_with_where_it_is_and_how_to_mend_it() {
 }
 
 #[test]
-fn every_mistake_in_a_file_is_named_at_once() {
+fn all_invalid_settings_of_a_file_are_reported_together() {
     let dir = empty_directory();
     fs::write(dir.path().join("vestibule.toml"), "[pasword]\nbcrypt_cost = 12\n[tokens]\naccess_ttl = 3601\n").unwrap();
     let said = run(dir.path(), "").refused(78);
@@ -63,7 +64,7 @@ fn every_mistake_in_a_file_is_named_at_once() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_not_passed_over() {
+fn a_variable_that_is_not_utf_8_is_refused() {
     let dir = empty_directory();
     let output =
         command(dir.path(), &[]).args(["config", "check"]).env("VESTIBULE_DATA_DIR", OsStr::from_bytes(b"caf\xe9")).output();
@@ -83,7 +84,7 @@ fn a_variable_that_is_no_text_is_not_passed_over() {
 }
 
 #[test]
-fn what_config_print_shows_loads_again_and_holds_no_secret() {
+fn the_output_of_config_print_loads_again_and_contains_no_secret() {
     let dir = empty_directory();
     let master_key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let env = [
@@ -107,7 +108,7 @@ fn what_config_print_shows_loads_again_and_holds_no_secret() {
 }
 
 #[test]
-fn help_names_every_command_and_no_secret() {
+fn help_lists_every_command_and_no_secret() {
     let dir = empty_directory();
     let env = [("VESTIBULE_SIGNING__SECRET", SECRET), ("VESTIBULE_MASTER_KEY", SECRET)];
     for (arguments, commands) in [

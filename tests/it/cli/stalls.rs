@@ -1,4 +1,4 @@
-//! Output that nobody takes: a pipe without a reader, a full disk, a closed stream. None of them stops the service.
+//! Output that cannot be written: a pipe without a reader, a full disk, a closed stream. None of them stops the service.
 
 use std::{
     fs::OpenOptions,
@@ -14,21 +14,22 @@ use std::{
 use serde_json::Value;
 
 use super::{empty_directory, initial_password, sql};
-use crate::support::binary::{command, signal};
 
-/// Longer than anything takes that is not stuck, on a machine that does other things too.
+use crate::support::binary::{BINARY, command, signal};
+
+/// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A pipe that is as full as it can be, and that nobody reads.
+/// Returns a pipe that is full and has no reader.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe().unwrap();
     let mut filler = writer.try_clone().unwrap();
-    // Its last write never returns as long as nobody reads.
+    // The last write never returns, because the pipe has no reader.
     thread::spawn(move || while filler.write_all(&[b' '; 512]).is_ok() {});
     (reader, writer)
 }
 
-/// A connection on which one request follows the other.
+/// A connection that sends several requests.
 struct Caller(BufReader<TcpStream>);
 
 impl Caller {
@@ -38,7 +39,7 @@ impl Caller {
         Self(BufReader::new(stream))
     }
 
-    /// Sends so many requests at once, and reads the responses.
+    /// Sends `count` requests at once, and reads the responses.
     fn get(&mut self, path: &str, token: &str, count: usize) -> Vec<String> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
         self.0.get_mut().write_all(request.repeat(count).as_bytes()).unwrap();
@@ -49,7 +50,7 @@ impl Caller {
         let (mut head, mut length) = (String::new(), 0);
         while !head.ends_with("\r\n\r\n") {
             let begin = head.len();
-            assert!(self.0.read_line(&mut head).expect("an answer") > 0, "closed after {head}");
+            assert!(self.0.read_line(&mut head).expect("a response") > 0, "the connection was closed after {head}");
             if let Some(value) = head[begin..].strip_prefix("content-length: ") {
                 length = value.trim().parse().unwrap();
             }
@@ -60,25 +61,25 @@ impl Caller {
     }
 }
 
-/// A free port, taken for a moment so that a server whose output nobody reads can be found.
+/// Returns the address of a free port. A server whose output cannot be read is found by it.
 fn free_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// Starts a server with these streams, and waits until it answers.
+/// Starts a server with these streams, and waits until it responds.
 fn start(dir: &Path, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>, env: &[(&str, &str)]) -> (Child, String) {
     let address = free_address();
     let mut command = command(dir, env);
     command.env("VESTIBULE_SERVER__LISTEN", &address).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let mut child = command.spawn().unwrap();
     while TcpStream::connect(&address).is_err() {
-        assert_eq!(child.try_wait().unwrap(), None, "it did not start");
+        assert_eq!(child.try_wait().unwrap(), None, "the server did not start");
         thread::sleep(Duration::from_millis(10));
     }
     (child, address)
 }
 
-/// Asks the server to stop, and makes sure that it does so by itself and in time.
+/// Sends SIGTERM to the server, and checks that it stops in time.
 fn stop(mut child: Child) {
     signal("TERM", child.id());
     for _ in 0..PATIENCE.as_millis() / 10 {
@@ -93,7 +94,7 @@ fn stop(mut child: Child) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_loses_lines_and_says_how_many() {
+fn a_log_without_a_reader_drops_lines_and_reports_their_number() {
     let dir = empty_directory();
     let ((reader, writer), metrics) = (pipe().unwrap(), free_address());
     let env = [("VESTIBULE_METRICS__LISTEN", metrics.as_str())];
@@ -115,16 +116,16 @@ fn a_log_that_nobody_reads_loses_lines_and_says_how_many() {
         let answers = caller.get("/healthz", "", 200);
         assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200 ")));
         sent += answers.len();
-        assert!(sent < 50_000, "so many lines are kept in memory");
+        assert!(sent < 50_000, "too many lines are kept in memory");
     }
-    // The log is full, and an error still finds room.
+    // The log is full, but there is still room for an error.
     sql(dir.path(), "DROP TABLE audit_events");
     let failed = caller.get("/v1/audit-events", &token, 3);
     assert!(failed.iter().all(|answer| answer.starts_with("HTTP/1.1 500 ")), "{failed:?}");
     assert!(caller.get("/healthz", "", 1)[0].starts_with("HTTP/1.1 200 "));
     sent += failed.len() + 1;
 
-    // The reader is back, and has read everything once it sees the line of a last request.
+    // The reader continues. It has read everything once it sees the line of a last request.
     let read = Arc::new(Mutex::new(Vec::<Value>::new()));
     let keep = Arc::clone(&read);
     let reading = thread::spawn(move || {
@@ -141,14 +142,14 @@ fn a_log_that_nobody_reads_loses_lines_and_says_how_many() {
     let lines = read.lock().unwrap();
     let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
     assert_eq!(count("unexpected failure"), 3);
-    let told: u64 = lines.iter().filter_map(|line| line["dropped"].as_u64()).sum();
-    assert_eq!(told, dropped, "each line that was dropped is reported");
-    assert_eq!(count("request") as u64 + told, sent as u64, "and no other line is missing");
+    let reported: u64 = lines.iter().filter_map(|line| line["dropped"].as_u64()).sum();
+    assert_eq!(reported, dropped, "each line that was dropped is reported");
+    assert_eq!(count("request") as u64 + reported, sent as u64, "and no other line is missing");
     assert_eq!((count("stopping"), count("stopped")), (1, 1));
 }
 
 #[test]
-fn neither_stream_is_needed_to_serve_and_to_stop() {
+fn a_server_serves_and_stops_whatever_happens_to_its_output() {
     let discard = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     for format in ["text", "json"] {
         let env = [("VESTIBULE_LOG__FORMAT", format)];
@@ -173,11 +174,11 @@ fn neither_stream_is_needed_to_serve_and_to_stop() {
 }
 
 #[test]
-fn a_process_without_streams_serves() {
+fn a_server_with_closed_output_streams_serves() {
     let dir = empty_directory();
     let address = free_address();
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", r#"exec "$0" >&- 2>&-"#, crate::support::binary::BINARY]);
+    shell.args(["-c", r#"exec "$0" >&- 2>&-"#, BINARY]);
     let mut shell = crate::support::binary::like(shell, dir.path(), &[("VESTIBULE_SERVER__LISTEN", &address)]);
     shell.env("VESTIBULE_SERVER__LISTEN", &address);
     let child = shell.spawn().unwrap();

@@ -1,11 +1,18 @@
-//! Starting: from nothing, from what was there before, and from what cannot work.
+//! Starts: in an empty directory, with an existing installation, and with faults.
 
-use std::{fs, net::TcpListener, thread};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Command, Stdio},
+    thread,
+};
 
 use super::{empty_directory, files, initial_password, installed, mode, run, run_with, sql};
-use crate::support::binary::Server;
 
-/// The key id of the one key in the JWK set.
+use crate::support::binary::{self, Server};
+
+/// Returns the key id of the only key in the key set.
 fn kid(server: &Server) -> String {
     let set = server.get("/.well-known/jwks.json").json();
     assert_eq!(set["keys"].as_array().unwrap().len(), 1);
@@ -13,7 +20,7 @@ fn kid(server: &Server) -> String {
 }
 
 #[test]
-fn a_bare_start_makes_everything_and_a_second_one_finds_it() {
+fn a_first_start_creates_everything_and_a_second_one_uses_it() {
     let dir = empty_directory();
     let data = dir.path().join("data");
     let server = Server::start(dir.path(), &[]);
@@ -24,19 +31,23 @@ fn a_bare_start_makes_everything_and_a_second_one_finds_it() {
     for file in files(&data) {
         assert_eq!(mode(&data.join(&file)), 0o600, "{file}");
     }
-    let told = server.stdout.text();
-    assert!(told.contains(&format!("{}/docs", server.url)), "{told}");
+    let printed = server.stdout.text();
+    assert!(printed.contains(&format!("{}/docs", server.url)), "{printed}");
     assert_eq!(server.get("/docs").status, 200);
 
     let password = initial_password(dir.path());
-    assert!(!told.contains(&password), "standard output is no terminal here");
+    assert!(!printed.contains(&password), "standard output is not a terminal here");
     let tokens = server.log_in("admin", &password).json();
     let token = tokens["access_token"].as_str().unwrap();
     assert_eq!(server.get_as(token, "/v1/users").json()["items"].as_array().unwrap().len(), 1);
     let (first_kid, log) = (kid(&server), server.log.clone());
     assert!(server.stop().success());
     assert!(log.text().contains("stopped"), "{}", log.text());
-    assert_eq!(files(&data), ["initial-admin-password", "master.key", "vestibule.db"], "the write-ahead log is folded in");
+    assert_eq!(
+        files(&data),
+        ["initial-admin-password", "master.key", "vestibule.db"],
+        "the write-ahead log is merged into the database"
+    );
 
     let file = data.join("initial-admin-password");
     let written_at = fs::metadata(&file).unwrap().modified().unwrap();
@@ -51,7 +62,7 @@ fn a_bare_start_makes_everything_and_a_second_one_finds_it() {
 }
 
 #[test]
-fn two_first_starts_at_once_agree() {
+fn two_concurrent_first_starts_agree() {
     let dir = empty_directory();
     let servers: Vec<Server> = thread::scope(|scope| {
         let starts: Vec<_> = (0..2).map(|_| scope.spawn(|| Server::start(dir.path(), &[]))).collect();
@@ -63,20 +74,16 @@ fn two_first_starts_at_once_agree() {
         assert_eq!(server.log_in("admin", &password).status, 201);
     }
     assert_eq!(sql(dir.path(), "SELECT email FROM users"), ["admin@vestibule.invalid"]);
-    let told = servers.iter().filter(|server| server.stdout.text().contains("first administrator")).count();
-    assert_eq!(told, 1);
+    let shown = servers.iter().filter(|server| server.stdout.text().contains("first administrator")).count();
+    assert_eq!(shown, 1);
 }
 
 #[test]
-fn a_terminal_is_told_the_first_password_and_logs_in_words() {
-    use std::{
-        io::{BufRead, BufReader},
-        process::{Command, Stdio},
-    };
+fn a_terminal_shows_the_first_password_and_a_text_log() {
     let dir = empty_directory();
-    let script = crate::support::binary::command(dir.path(), &[]);
+    let script = binary::command(dir.path(), &[]);
     let mut terminal = Command::new("script");
-    terminal.args(["-qefc", crate::support::binary::BINARY, "/dev/null"]).current_dir(dir.path());
+    terminal.args(["-qefc", binary::BINARY, "/dev/null"]).current_dir(dir.path());
     for (name, value) in script.get_envs() {
         match value {
             Some(value) => terminal.env(name, value),
@@ -84,8 +91,8 @@ fn a_terminal_is_told_the_first_password_and_logs_in_words() {
         };
     }
     let Ok(mut terminal) = terminal.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() else {
-        assert!(std::env::var_os("CI").is_none(), "CI needs `script` of util-linux");
-        eprintln!("skipped: there is no `script` to make a terminal");
+        assert!(env::var_os("CI").is_none(), "CI needs `script` of util-linux");
+        eprintln!("skipped: `script`, which provides a terminal, is not installed");
         return;
     };
     let mut seen = String::new();
@@ -102,7 +109,7 @@ fn a_terminal_is_told_the_first_password_and_logs_in_words() {
 }
 
 #[test]
-fn a_taken_port_is_explained() {
+fn a_port_in_use_is_reported() {
     let dir = empty_directory();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = other.local_addr().unwrap().to_string();
@@ -111,7 +118,7 @@ fn a_taken_port_is_explained() {
 }
 
 #[test]
-fn a_data_directory_or_database_that_cannot_be_is_explained() {
+fn an_unusable_data_directory_or_database_is_reported() {
     let dir = empty_directory();
     fs::write(dir.path().join("file"), "").unwrap();
     for command in ["serve", "migrate up"] {
@@ -130,7 +137,7 @@ fn a_data_directory_or_database_that_cannot_be_is_explained() {
 }
 
 #[test]
-fn a_newer_database_is_explained_and_left_alone() {
+fn a_newer_database_is_reported_and_not_changed() {
     let dir = installed();
     sql(dir.path(), "DELETE FROM secrets");
     sql(dir.path(), "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_flying_cars', 0)");
@@ -142,9 +149,9 @@ fn a_newer_database_is_explained_and_left_alone() {
 }
 
 #[test]
-fn a_server_without_any_administrator_says_how_to_make_one() {
-    // `user create` may come before the first start. There are users then, so the start makes no first administrator:
-    // nobody who set up accounts of their own wants another one with all rights beside them.
+fn a_server_without_an_administrator_logs_how_to_create_one() {
+    // `user create` may run before the first start. The start then finds users and creates no first administrator: an operator
+    // who has created accounts does not want another account with all permissions.
     let dir = installed();
     run(dir.path(), "user create bea@example.org").done();
     let server = Server::start(dir.path(), &[]);

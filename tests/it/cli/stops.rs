@@ -1,4 +1,4 @@
-//! Stopping: when asked, when killed, and when nobody listens to the log any more.
+//! Stops: on a signal, by SIGKILL, and after the reader of the log has gone.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -12,6 +12,7 @@ use std::{
 use serde_json::json;
 
 use super::{empty_directory, initial_password, sql};
+
 use crate::support::binary::{Server, command, signal};
 
 const PASSWORD: &str = "ada likes tall ships";
@@ -20,15 +21,15 @@ fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap()
 }
 
-/// Runs `work`, and fails if it takes longer than `limit`. Time that passes outside the product is the machine's.
+/// Runs `work`, and panics if it takes longer than `limit`.
 fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(work()));
-    told.recv_timeout(limit).expect("it takes too long")
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(limit).expect("the work takes too long")
 }
 
 #[test]
-fn h11_sigterm_lets_a_request_under_way_finish_and_then_exits_0() {
+fn h11_sigterm_lets_a_running_request_finish_and_then_exits_0() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     let body = json!({ "email": "ada@example.org", "password": PASSWORD }).to_string();
@@ -37,7 +38,7 @@ fn h11_sigterm_lets_a_request_under_way_finish_and_then_exits_0() {
     let head =
         format!("POST /v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     write!(client, "{head}\r\n{begin}").unwrap();
-    // An idle connection that has been used before holds nothing up.
+    // An idle connection that was used before does not delay the stop.
     let mut idle = connect(&server);
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert!(idle.read(&mut [0; 1024]).unwrap() > 0);
@@ -55,7 +56,7 @@ fn h11_sigterm_lets_a_request_under_way_finish_and_then_exits_0() {
 }
 
 #[test]
-fn h11_a_silent_connection_does_not_hold_up_the_end() {
+fn h11_a_silent_connection_does_not_delay_the_stop() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     let _silent = connect(&server);
@@ -65,7 +66,7 @@ fn h11_a_silent_connection_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn sigint_stops_it_too() {
+fn sigint_stops_the_server() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     signal("INT", server.id());
@@ -73,26 +74,26 @@ fn sigint_stops_it_too() {
 }
 
 #[test]
-fn d01_what_was_answered_survives_kill_9() {
+fn d01_acknowledged_changes_survive_kill_9() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let busy = Arc::new(server);
     let client = Arc::clone(&busy);
     let registering = thread::spawn(move || {
         for number in 0.. {
             let email = format!("ada{number}@example.org");
             match client.try_register(&email, PASSWORD) {
-                Some(201) => tell.send(email).unwrap(),
+                Some(201) => sender.send(email).unwrap(),
                 Some(status) => panic!("{email}: {status}"),
                 None => return,
             }
         }
     });
-    let mut answered: Vec<String> = told.iter().take(5).collect();
+    let mut answered: Vec<String> = receiver.iter().take(5).collect();
     signal("KILL", busy.id());
     registering.join().unwrap();
-    answered.extend(told.try_iter());
+    answered.extend(receiver.try_iter());
     drop(busy);
     assert_eq!(sql(dir.path(), "PRAGMA integrity_check"), ["ok"]);
     assert_eq!(sql(dir.path(), "PRAGMA journal_mode"), ["wal"]);
@@ -110,7 +111,7 @@ fn d01_what_was_answered_survives_kill_9() {
 }
 
 #[test]
-fn output_that_nobody_reads_any_more_stops_nothing() {
+fn output_without_a_reader_does_not_stop_the_server() {
     let dir = empty_directory();
     let mut child = command(dir.path(), &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();

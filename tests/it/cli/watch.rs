@@ -1,4 +1,4 @@
-//! What a watchman sees of the real binary: its metrics, its warnings, and what it does when the disk is full.
+//! What an operator can observe of the real binary: its metrics, its warnings, and its behaviour on a full disk.
 
 use std::{
     fs, thread,
@@ -9,11 +9,12 @@ use serde_json::json;
 use ureq::Agent;
 
 use super::{empty_directory, initial_password, metrics_address};
+
 use crate::support::{binary::Server, small_disk::SmallDisk};
 
 const PASSWORD: &str = "ada likes tall ships";
 
-/// Status and body of what is at this URL.
+/// Returns the status and the body of the response from this URL.
 fn get(url: &str) -> (u16, String) {
     let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
     let mut answer = agent.get(url).call().unwrap();
@@ -21,7 +22,7 @@ fn get(url: &str) -> (u16, String) {
 }
 
 #[test]
-fn metrics_are_told_on_a_listener_of_their_own() {
+fn metrics_are_served_on_a_separate_listener() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[("VESTIBULE_METRICS__LISTEN", "127.0.0.1:0")]);
     let url = format!("http://{}", metrics_address(&server));
@@ -30,11 +31,11 @@ fn metrics_are_told_on_a_listener_of_their_own() {
     assert_eq!(server.log_in("admin", "wrong").status, 401);
     assert_eq!(server.get("/v1/me").status, 401);
     assert_eq!(server.get("/none").status, 404);
-    assert_eq!(server.get("/metrics").status, 404, "the API does not have them");
+    assert_eq!(server.get("/metrics").status, 404, "the API does not serve metrics");
 
     let (status, text) = get(&format!("{url}/metrics"));
     assert_eq!(status, 200);
-    for told in [
+    for metric in [
         r#"vestibule_build_info{version=""#,
         r#"vestibule_requests_total{operation="logIn",status="201"} 1"#,
         r#"vestibule_requests_total{operation="logIn",status="401"} 1"#,
@@ -50,13 +51,13 @@ fn metrics_are_told_on_a_listener_of_their_own() {
         r#"vestibule_database_connections{pool="writer",state="#,
         "vestibule_connections ",
     ] {
-        assert!(text.contains(told), "{told}: {text}");
+        assert!(text.contains(metric), "{metric}: {text}");
     }
     assert_eq!(get(&format!("{url}/healthz")).0, 404);
     assert!(server.stop().success());
 }
 
-/// What the log says after three requests with these headers.
+/// Returns the log after three requests with these headers.
 fn logged(env: &[(&str, &str)], headers: &[(&str, &str)]) -> String {
     let dir = empty_directory();
     let server = Server::start(dir.path(), env);
@@ -71,7 +72,7 @@ fn logged(env: &[(&str, &str)], headers: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn h07_a_forwarded_address_from_a_stranger_is_warned_about_once() {
+fn h07_a_forwarded_address_from_an_untrusted_peer_is_warned_about_once() {
     let headers = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.2")];
     for (header, proxies, warnings, client) in [
         ("x-forwarded-for", "", 1, "127.0.0.1"),
@@ -98,12 +99,16 @@ fn h07_a_forwarded_value_without_an_address_is_logged_once() {
     ] {
         let log = logged(&[proxy, ("VESTIBULE_SERVER__FORWARDED_HEADER", header)], &[(header, value)]);
         assert_eq!(log.matches(&format!(r#""text":"{text}""#)).count(), 1, "{log}");
-        assert_eq!(log.matches(r#""client":"127.0.0.1""#).count(), 3, "never what the client invented: {log}");
+        assert_eq!(
+            log.matches(r#""client":"127.0.0.1""#).count(),
+            3,
+            "the client's invention is never logged as its address: {log}"
+        );
     }
 }
 
 #[test]
-fn a_refused_origin_is_logged_once_and_never_without_bound() {
+fn refused_origins_are_logged_once_each_and_a_hundred_at_most() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[("VESTIBULE_CORS__ORIGINS", "https://app.example.org")]);
     let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
@@ -128,15 +133,15 @@ fn a_refused_origin_is_logged_once_and_never_without_bound() {
 }
 
 #[test]
-fn p09_by_default_guesses_are_slowed_down_and_the_wait_that_is_told_is_true() {
+fn p09_by_default_guesses_are_throttled_and_the_stated_wait_is_correct() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     let password = initial_password(dir.path());
     for _ in 0..6 {
-        assert_eq!(server.log_in("admin", "wrong").told(), (401, "invalid_credentials".into()));
+        assert_eq!(server.log_in("admin", "wrong").problem(), (401, "invalid_credentials".into()));
     }
     let refused = server.log_in("admin", &password);
-    assert_eq!(refused.told(), (429, "too_many_requests".into()));
+    assert_eq!(refused.problem(), (429, "too_many_requests".into()));
     assert_eq!(refused.header("retry-after"), "1");
     thread::sleep(Duration::from_secs(1));
     assert_eq!(server.log_in("admin", &password).status, 201);
@@ -144,7 +149,7 @@ fn p09_by_default_guesses_are_slowed_down_and_the_wait_that_is_told_is_true() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long the real server really takes")]
-fn h10_on_a_full_disk_it_refuses_and_is_back_when_there_is_room_again() {
+fn h10_on_a_full_disk_writes_are_refused_until_there_is_room_again() {
     let dir = empty_directory();
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
@@ -159,19 +164,19 @@ fn h10_on_a_full_disk_it_refuses_and_is_back_when_there_is_room_again() {
     let ballast = disk.fill();
     let mut acknowledged = vec!["ada@example.org".to_owned()];
     let mut refused = 0;
-    // The write-ahead log may have some room left inside.
+    // The write-ahead log may have some free room inside.
     for number in 0.. {
         let email = format!("ada{number}@example.org");
         let began = Instant::now();
         let answer = server.register(&email, PASSWORD);
-        match answer.told() {
+        match answer.problem() {
             (201, _) => acknowledged.push(email),
             (503, code) => {
                 assert_eq!((code.as_str(), answer.header("retry-after")), ("unavailable", "1"));
                 assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
                 refused += 1;
             }
-            told => panic!("{told:?}"),
+            other => panic!("{other:?}"),
         }
         if refused == 3 {
             break;
@@ -183,8 +188,8 @@ fn h10_on_a_full_disk_it_refuses_and_is_back_when_there_is_room_again() {
     assert_eq!(server.get("/healthz").status, 200);
     let full = Instant::now();
     while server.get("/readyz").status != 503 {
-        assert!(full.elapsed() < Duration::from_secs(10), "it says that it is ready, and cannot write");
-        thread::sleep(Duration::from_millis(100)); // a trial write may find room where a registration does not
+        assert!(full.elapsed() < Duration::from_secs(10), "the server reports that it is ready but cannot write");
+        thread::sleep(Duration::from_millis(100)); // a trial write may succeed where a registration does not
     }
 
     ballast.set_len(0).unwrap();
@@ -192,7 +197,7 @@ fn h10_on_a_full_disk_it_refuses_and_is_back_when_there_is_room_again() {
     while server.register("bea@example.org", PASSWORD).status != 201 {
         assert!(began.elapsed() < Duration::from_secs(3));
     }
-    thread::sleep(Duration::from_millis(500)); // how long the outcome of a trial write holds
+    thread::sleep(Duration::from_millis(500)); // the result of a trial write is kept for this long
     assert_eq!(server.get("/readyz").status, 200);
     server.kill();
     let server = Server::start(dir.path(), &[]);
