@@ -1,5 +1,5 @@
-//! PostgreSQL falls silent, locks, refuses to write or is not there yet (H10, D04): what a caller is told, and what it takes
-//! to go on. The trials of `faults` do the same under load.
+//! PostgreSQL falls silent, locks rows, refuses to write or is not available yet (H10, D04): the responses, and the recovery of
+//! the service. The trials of `faults` do the same under load.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     support::TestApp,
 };
 
-/// Longer than anything takes that has a deadline, on a busy machine too; what has none takes for ever.
+/// Longer than any operation with a deadline takes, even on a busy machine. An operation without one would never end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An app whose database is behind a proxy.
@@ -38,7 +38,7 @@ async fn start_cluster() -> Option<(Arc<Cluster>, Proxy)> {
 }
 
 impl Site {
-    /// `None` where PostgreSQL is not installed.
+    /// Returns `None` if PostgreSQL is not installed.
     async fn start() -> Option<Self> {
         let (cluster, proxy) = start_cluster().await?;
         let port = proxy.port;
@@ -55,7 +55,7 @@ impl Site {
         spawn_blocking(move || cluster.sql("postgres", &statement)).await.unwrap();
     }
 
-    /// A proxy's runtime cannot be dropped by a task.
+    /// Drops the site on a blocking thread, because the proxy's runtime cannot be dropped by a task.
     async fn end(self) {
         let Self { cluster, proxy, app } = self;
         drop(app);
@@ -64,7 +64,7 @@ impl Site {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h10_a_silent_connection_is_given_up_in_time_and_replaced() {
+async fn h10_a_silent_connection_is_abandoned_in_time_and_replaced() {
     let Some(site) = Site::start().await else { return };
     let ada = site.app.user("ada").await;
     for flow in [Flow::Nothing, Flow::ToServer, Flow::ToClient] {
@@ -72,10 +72,10 @@ async fn h10_a_silent_connection_is_given_up_in_time_and_replaced() {
         let read = timeout(PATIENCE, ada.get("/v1/me")).await.expect("an answer");
         assert!([200, 503].contains(&read.status), "{:?}", read.problem());
         site.proxy.set_existing(flow, "");
-        let write = timeout(PATIENCE, ada.patch("/v1/me", json!({ "name": "Ada" }))).await.expect("an answer");
+        let write = timeout(PATIENCE, ada.patch("/v1/me", json!({ "name": "Ada" }))).await.expect("a response");
         assert!([200, 503].contains(&write.status), "{:?}", write.problem());
         ada.get("/v1/token").await.expect(200);
-        // New connections work, so nothing else fails, although the old ones are silent still.
+        // New connections work, so no other request fails, although the old connections are still silent.
         ada.get("/v1/me").await.expect(200);
         ada.patch("/v1/me", json!({ "name": "Ada Lovelace" })).await.expect(200);
         site.app.nobody().get("/readyz").await.expect(200);
@@ -92,7 +92,7 @@ async fn h10_a_silent_connection_is_given_up_in_time_and_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn d04_a_commit_without_an_answer_is_of_unknown_outcome_and_makes_nothing_stale() {
+async fn d04_a_commit_without_an_answer_has_an_unknown_outcome_and_makes_nothing_stale() {
     let Some(site) = Site::start().await else { return };
     let ada = site.app.user("ada").await;
     let tx = site.app.app.db.write().await.unwrap();
@@ -102,7 +102,7 @@ async fn d04_a_commit_without_an_answer_is_of_unknown_outcome_and_makes_nothing_
     assert!(matches!(err, CommitError::Unknown(_)), "{err:?}");
     ada.get("/v1/token").await.expect(200);
     assert_eq!(ada.get("/v1/me").await.expect(200)["name"], "Ada");
-    // A statement that failed has PostgreSQL roll back and call that a success.
+    // After a failed statement PostgreSQL rolls back at COMMIT, and reports success.
     let tx = site.app.app.db.write().await.unwrap();
     tx.execute_unprepared("UPDATE users SET nonsense = 1").await.unwrap_err();
     assert!(matches!(tx.commit().await.unwrap_err(), CommitError::Failed(_)));
@@ -110,25 +110,25 @@ async fn d04_a_commit_without_an_answer_is_of_unknown_outcome_and_makes_nothing_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h10_a_row_that_somebody_else_has_locked_is_not_waited_for() {
+async fn h10_a_change_of_a_locked_row_is_refused_in_time() {
     let Some(site) = Site::start().await else { return };
     let ada = site.app.user("ada").await;
     let cluster = Arc::clone(&site.cluster);
     let lock = spawn_blocking(move || cluster.hold("BEGIN; SELECT id FROM users FOR UPDATE")).await.unwrap();
-    let refused = timeout(PATIENCE, ada.patch("/v1/me", json!({ "name": "Ada" }))).await.expect("an answer");
+    let refused = timeout(PATIENCE, ada.patch("/v1/me", json!({ "name": "Ada" }))).await.expect("a response");
     assert_problem!(refused, 503, "unavailable");
     ada.get("/v1/me").await.expect(200);
     spawn_blocking(move || drop(lock)).await.unwrap();
-    while ada.patch("/v1/me", json!({ "name": "Ada" })).await.status != 200 {} // until the server has noticed
+    while ada.patch("/v1/me", json!({ "name": "Ada" })).await.status != 200 {} // until the server has recovered
     site.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h10_a_database_that_only_reads_is_not_ready_and_its_connections_are_not_kept() {
+async fn h10_a_read_only_database_is_not_ready_and_its_connections_are_replaced() {
     let Some(site) = Site::start().await else { return };
     let ada = site.app.user("ada").await;
     site.sql(format!("ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")).await;
-    // A connection takes the setting over when it is opened.
+    // The setting applies to connections that are opened from now on.
     site.app
         .app
         .db
@@ -151,7 +151,7 @@ async fn h10_a_database_that_only_reads_is_not_ready_and_its_connections_are_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_waits_for_a_database_that_is_not_there_yet_and_for_nothing_that_will_not_come() {
+async fn a_start_waits_for_an_unreachable_database_and_fails_at_once_on_other_errors() {
     let Some((cluster, proxy)) = start_cluster().await else { return };
     let url = cluster::url(proxy.port);
     let connect = |url: String, wait: Duration| async move { Database::connect_to_write(&url.into(), wait).await.map(drop) };

@@ -1,4 +1,4 @@
-//! A PostgreSQL server that can be stopped, frozen, killed, made read-only and followed by a standby.
+//! A PostgreSQL server that can be stopped, frozen, killed, made read-only and replaced by a standby.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use sea_orm::sqlx::{Connection, PgConnection};
 
 use crate::support::postgres::{TemporaryPostgres, find_server, unprivileged};
 
-/// The database of the service, and the role under which it connects, which is no superuser.
+/// The database of the service, and the role with which it connects. The role is not a superuser.
 pub const DATABASE: &str = "trial";
 pub const ROLE: &str = "service";
 
@@ -58,7 +58,7 @@ impl Cluster {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Changes a server setting, without a restart.
+    /// Changes a setting of the server without a restart.
     pub fn set(&self, setting: &str, value: &str) {
         self.sql("postgres", &format!("ALTER SYSTEM SET {setting} = '{value}'"));
         self.sql("postgres", "SELECT pg_reload_conf()");
@@ -67,7 +67,7 @@ impl Cluster {
     fn psql(&self, database: &str) -> Command {
         let mut psql = Command::new(self.bin.join("psql"));
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--username=vestibule"]);
-        // Superusers may do what others may not while the server is read-only.
+        // Superusers may do what other roles may not while the server is read-only.
         psql.env("PGOPTIONS", "-c default_transaction_read_only=off");
         psql.arg("--host").arg(self.postgres.directory()).args(["--dbname", database]);
         psql
@@ -97,7 +97,7 @@ impl Cluster {
         fs::read_to_string(self.postgres.directory().join("log")).unwrap_or_default()
     }
 
-    /// Stops the server: `fast` ends its clients, `immediate` is a crash of all its processes.
+    /// Stops the server: `fast` ends the sessions first, `immediate` stops all processes as in a crash.
     pub fn stop(&self, mode: &str) {
         self.control(&["stop", "--mode", mode]);
     }
@@ -111,7 +111,7 @@ impl Cluster {
         self.control(&["start", "--log", &format!("{directory}/log"), "--options", &options]);
     }
 
-    /// The server's processes, its first one first.
+    /// Returns the server's processes, the first one first.
     fn processes(&self) -> Vec<Pid> {
         let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         let first = file.lines().next().unwrap().trim().to_owned();
@@ -122,11 +122,11 @@ impl Cluster {
 
     fn signal(&self, signal: Signal) {
         for process in self.processes() {
-            _ = kill_process(process, signal); // a backend may have ended
+            _ = kill_process(process, signal); // a process may have ended
         }
     }
 
-    /// Stops every process of the server in its tracks. Connections are accepted, and nothing answers.
+    /// Stops every process of the server with SIGSTOP. Connections are accepted, but nothing responds.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
@@ -151,7 +151,7 @@ impl Cluster {
         self.sql("postgres", &statement).lines().count()
     }
 
-    /// A standby, which has every transaction before it is acknowledged.
+    /// Starts a standby that receives every transaction before it is acknowledged.
     pub fn standby(&self) -> Self {
         let postgres = TemporaryPostgres::start_on(|bin, data| {
             let mut copy = unprivileged(&bin.join("pg_basebackup"));
@@ -193,7 +193,7 @@ impl Cluster {
     }
 }
 
-/// A session that is kept open.
+/// A session that is open until it is dropped.
 pub struct Session {
     child: Child,
     _input: ChildStdin,
@@ -206,7 +206,7 @@ impl Drop for Session {
     }
 }
 
-/// Somebody who takes every connection.
+/// Holds every connection until it is dropped.
 pub struct Hog {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -219,7 +219,7 @@ impl Drop for Hog {
     }
 }
 
-/// The settings of a server whose database is at this port of this machine.
+/// Returns the URL of the database on this local port.
 pub fn url(port: u16) -> String {
     format!("postgres://{ROLE}@127.0.0.1:{port}/{DATABASE}?sslmode=disable")
 }

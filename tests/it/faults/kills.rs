@@ -1,4 +1,4 @@
-//! A server on PostgreSQL is killed (SIGKILL) in the middle of refreshes and of migrations (S03, D02).
+//! A server on PostgreSQL is killed (SIGKILL) during refreshes and during migrations (S03, D02).
 
 use std::{process::Stdio, time::Duration};
 
@@ -11,6 +11,7 @@ use super::{
     site::{Site, settings, wait},
     trial::{Random, stop},
 };
+
 use crate::{
     cli::kills::{CLIENTS, kill_and_restart},
     support::binary::{Server, command},
@@ -18,18 +19,18 @@ use crate::{
 
 #[test]
 #[ignore = "long: .ci/long kills it a hundred times"]
-fn long_s03_a_server_on_postgres_killed_a_hundred_times_logs_nobody_out() {
+fn long_s03_a_server_on_postgres_killed_a_hundred_times_keeps_all_sessions() {
     let Some(site) = Site::new() else { return };
     let address = url(site.proxies[0].port);
     kill_and_restart(site.directory(), &settings(&address), 100);
     assert_eq!(site.cluster.sql(DATABASE, "SELECT count(*) FROM sessions"), CLIENTS.to_string());
 }
 
-/// A client whose answer is lost, because its server is killed, goes on at the other server at once: the killed one's
-/// locks must not stand in its way.
+/// A client whose response is lost, because its server is killed, refreshes at the other server without delay: the locks of the
+/// killed server must not block it.
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_s03_the_client_of_a_killed_server_goes_on_at_the_other_one() {
+fn long_s03_the_client_of_a_killed_server_continues_on_the_other_one() {
     let Some(site) = Site::new() else { return };
     let other = site.server(1);
     let mut random = Random::of_this_run("kills");
@@ -88,12 +89,12 @@ fn long_d02_a_server_killed_mid_migration_leaves_a_database_that_the_next_one_mi
         let began = now();
         let mut migration = spawn();
         if round == 0 {
-            // How long it takes when nobody kills it.
+            // How long a migration takes without a kill.
             assert!(migration.wait().unwrap().success());
             length = began.elapsed();
             continue;
         }
-        // Every second time another replica waits for its turn.
+        // Every second time another replica waits for the migration.
         let waiting = (round % 2 == 0).then(spawn);
         wait(random.up_to(length));
         migration.kill().unwrap();
@@ -107,7 +108,7 @@ fn long_d02_a_server_killed_mid_migration_leaves_a_database_that_the_next_one_mi
             (None, "0") => untouched += 1,
             (None, _) => whole += 1,
         }
-        assert!(spawn().wait().unwrap().success(), "round {round}: the next migration fails");
+        assert!(spawn().wait().unwrap().success(), "round {round}: the next migration failed");
         if round % 8 == 0 {
             let server = Server::start(directory.path(), &settings(&address));
             assert_eq!(register(&server.url, "ada@example.org").status, 201);
@@ -116,5 +117,5 @@ fn long_d02_a_server_killed_mid_migration_leaves_a_database_that_the_next_one_mi
         }
     }
     println!("\nmigrations killed: {untouched} left nothing, {whole} were done, and {partly} times another replica went on");
-    assert!(untouched > 0, "none was killed in the middle");
+    assert!(untouched > 0, "no migration was killed before it was complete");
 }

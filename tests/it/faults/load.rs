@@ -1,4 +1,4 @@
-//! Clients of two replicas, which record the status and the time of every answer, and what they were promised.
+//! Clients of two replicas, which record the status and the time of every response and every change that was acknowledged.
 
 use std::{
     sync::{
@@ -17,16 +17,16 @@ use ureq::{
 
 pub const PASSWORD: &str = "ada likes tall ships";
 
-/// How long a client waits for an answer before it records that there is none.
+/// How long a client waits for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The machine's time: how long a real server really takes.
+/// Returns the real time, because a trial measures how long a real server takes.
 #[expect(clippy::disallowed_methods, reason = "how long the real server really takes")]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// An answer. The status is 0 where there was none, and the code says why.
+/// A response. The status is 0 if there was none; the code then states the reason.
 pub struct Reply {
     pub status: u16,
     pub code: String,
@@ -73,12 +73,12 @@ pub fn register(url: &str, email: &str) -> Reply {
     ask(url, Method::POST, "/v1/accounts", "", Some(&json!({ "email": email, "password": PASSWORD })))
 }
 
-/// One request that was made.
+/// A request that was sent.
 #[derive(Clone)]
 pub struct Sample {
     pub replica: usize,
     pub name: &'static str,
-    /// When it was sent, since the trial began.
+    /// The time since the trial began.
     pub at: Duration,
     pub took: Duration,
     pub status: u16,
@@ -95,29 +95,29 @@ impl Sample {
         self.at + self.took
     }
 
-    /// Whether the request waits for a password hash, which takes its time on a busy machine.
+    /// Returns whether the request waits for a password hash, which takes long on a busy machine.
     pub fn hashes(&self) -> bool {
         self.name == "log in" || self.name == "register"
     }
 }
 
-/// What clients were promised, and what must hold whatever happens.
+/// What the servers have acknowledged, and must therefore keep.
 #[derive(Default)]
 pub struct Promised {
-    /// The number in the writer's name that was last acknowledged.
+    /// The number in the writer's name that was acknowledged last.
     pub name: u64,
-    /// Addresses whose registration was acknowledged.
+    /// The addresses whose registration was acknowledged.
     pub accounts: Vec<String>,
-    /// Access tokens whose session's end was acknowledged.
+    /// The access tokens whose session's end was acknowledged.
     pub ended: Vec<String>,
     /// The refresh tokens that clients hold.
     pub refresh: Vec<String>,
-    /// When each end of a session was acknowledged, and how long the other replica accepted the token after that.
+    /// When each end of a session was acknowledged, and for how long the other replica accepted the token after that.
     pub spread: Vec<(Duration, Duration)>,
     pub broken: Vec<String>,
 }
 
-/// What the clients share.
+/// The state that the clients share.
 pub struct Shared {
     pub urls: [String; 2],
     began: Instant,
@@ -127,10 +127,10 @@ pub struct Shared {
     pub names: AtomicU64,
 }
 
-/// The clients, at work until [`Load::stop`].
+/// The clients. They run until [`Load::stop`].
 pub struct Load {
     pub shared: Arc<Shared>,
-    /// The account whose name is changed.
+    /// The account whose name is changed repeatedly.
     pub writer: String,
     threads: Vec<JoinHandle<()>>,
 }
@@ -138,8 +138,8 @@ pub struct Load {
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Load {
-    /// Registers accounts, and sets clients to work: `readers` on each replica that read their account, and for each
-    /// other operation one.
+    /// Registers accounts and starts clients: on each replica, `readers` that read their account, and one for each other
+    /// operation.
     pub fn start(urls: [String; 2], readers: usize) -> Self {
         let shared = Arc::new(Shared {
             began: now(),
@@ -162,7 +162,7 @@ impl Load {
             for _ in 0..readers {
                 load.repeat(replica, "me", Method::GET, "/v1/me", reader.clone());
             }
-            // Of an account of its own: a replica that is cut off in a transaction keeps its locks for some seconds.
+            // This client has its own account: a replica that is cut off in a transaction keeps its locks for some seconds.
             let held = log_in(&url, &format!("holder{replica}@example.org")).text("refresh_token");
             load.shared.promised.lock().unwrap().refresh.push(held);
             load.spawn(move |shared| refresh(shared, replica));
@@ -193,25 +193,26 @@ impl Load {
         self.spawn(move |shared| _ = shared.ask(replica, name, method.clone(), path, &token, None));
     }
 
-    /// The time since the trial began.
+    /// Returns the time since the trial began.
     pub fn elapsed(&self) -> Duration {
         self.shared.elapsed()
     }
 
-    /// Waits until every client has got something done twice.
+    /// Waits until every client has succeeded twice.
     pub fn warm_up(&self) {
         let limit = self.elapsed() + Duration::from_mins(1);
         loop {
             let samples = self.shared.samples.lock().unwrap().clone();
-            let done =
-                |replica, name| samples.iter().filter(|it| (it.replica, it.name) == (replica, name) && it.is_good()).count() > 1;
+            let done = |replica, name| {
+                samples.iter().filter(|sample| (sample.replica, sample.name) == (replica, name) && sample.is_good()).count() > 1
+            };
             let everywhere = ["health", "ready", "token", "me", "refresh"];
             if everywhere.iter().all(|name| done(0, name) && done(1, name))
                 && ["rename", "end", "register"].iter().all(|name| done(0, name))
             {
                 return;
             }
-            assert!(self.elapsed() < limit, "the load does not get going");
+            assert!(self.elapsed() < limit, "the clients do not succeed");
             thread::sleep(PAUSE);
         }
     }
@@ -240,7 +241,7 @@ impl Shared {
     }
 }
 
-/// Refreshes with the token that last arrived.
+/// Refreshes with the token that was received last.
 fn refresh(shared: &Shared, replica: usize) {
     let held = shared.promised.lock().unwrap().refresh[replica].clone();
     let body = json!({ "refresh_token": held });
@@ -250,7 +251,7 @@ fn refresh(shared: &Shared, replica: usize) {
     }
 }
 
-/// Changes a name to the next number.
+/// Changes the name to the next number.
 fn rename(shared: &Shared, token: &str) {
     let number = shared.names.fetch_add(1, Ordering::SeqCst) + 1;
     let body = json!({ "name": format!("number {number}") });
@@ -268,7 +269,7 @@ fn register_others(shared: &Shared) {
     thread::sleep(PAUSE * 4);
 }
 
-/// Logs in, ends the session on one replica, and tries its token on both until it is refused.
+/// Logs in, ends the session on one replica, and uses its token on both until it is refused.
 fn leave(shared: &Shared) {
     let body = json!({ "identifier": "leaver@example.org", "password": PASSWORD });
     let tokens = shared.ask(0, "log in", Method::POST, "/v1/sessions", "", Some(&body));
@@ -276,14 +277,14 @@ fn leave(shared: &Shared) {
         return;
     }
     let token = tokens.text("access_token");
-    // The end of a session whose outcome is not known is not asked for twice: the token may be refused by then.
+    // If the outcome is unknown, the end is not requested again: the token may already be refused.
     if shared.ask(0, "end", Method::DELETE, "/v1/me/sessions/current", &token, None).status != 204 {
         return;
     }
     let acknowledged = shared.elapsed();
     let try_token = |replica: usize| ask(&shared.urls[replica], Method::GET, "/v1/token", &token, None).status;
     if try_token(0) == 200 {
-        shared.promised.lock().unwrap().broken.push("a token was accepted where its session had just been ended".into());
+        shared.promised.lock().unwrap().broken.push("a token was accepted by the replica that had just ended its session".into());
     }
     let mut accepted = Duration::ZERO;
     while !shared.stop.load(Ordering::SeqCst) {

@@ -1,4 +1,4 @@
-//! Another client of the database holds a lock (H10): whoever needs it is refused in time, and nobody else notices.
+//! Another client of the database holds a lock (H10): requests that need it are refused in time, and others are not affected.
 
 use super::{
     site::{Site, seconds},
@@ -14,7 +14,7 @@ fn long_h10_rows_are_locked_by_another_client() {
     for lock in [
         "BEGIN; SELECT id FROM users FOR UPDATE",
         "BEGIN; SELECT id FROM sessions FOR UPDATE",
-        // The lock under which the feed of revocations is numbered.
+        // The lock under which revocations get their number in the feed.
         "SELECT pg_advisory_lock(94855750764098)",
     ] {
         trial.fault(expect, seconds(7), || site.cluster.hold(lock), drop);
@@ -22,7 +22,7 @@ fn long_h10_rows_are_locked_by_another_client() {
     trial.finish();
 }
 
-/// As while somebody changes a table by hand. The feed cannot be read meanwhile.
+/// For example, while an operator changes a table by hand. The feed cannot be read during that time.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_tables_are_locked_by_another_client() {

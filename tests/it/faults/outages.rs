@@ -1,4 +1,4 @@
-//! The whole database is away: restarted, stopped, frozen, cut off, out of connections or read-only (H10, H11, D03).
+//! The whole database is unavailable: restarted, stopped, frozen, cut off, out of connections or read-only (H10, H11, D03).
 
 use super::{
     cluster::{DATABASE, ROLE},
@@ -7,7 +7,7 @@ use super::{
     trial::{AWAY, Expect, READ_ONLY, Random, SHAKEN},
 };
 
-/// As many connections as PostgreSQL allows by default.
+/// The number of connections that PostgreSQL allows by default.
 const CONNECTIONS: u32 = 100;
 
 #[test]
@@ -45,7 +45,7 @@ fn long_h10_postgres_is_frozen() {
     trial.finish();
 }
 
-/// More clients than connections: each waits for a connection first, and then for an answer.
+/// There are more clients than connections: each waits for a connection first, and then for a result.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_frozen_under_a_crowd() {
@@ -63,13 +63,13 @@ fn long_h10_postgres_is_black_holed() {
 
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_h10_postgres_hears_and_is_not_heard() {
+fn long_h10_postgres_receives_queries_and_its_answers_are_lost() {
     black_hole("queries arrive, answers do not", Flow::ToServer);
 }
 
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_h10_postgres_hears_nothing() {
+fn long_h10_postgres_receives_no_queries() {
     black_hole("queries do not arrive", Flow::ToClient);
 }
 
@@ -77,7 +77,7 @@ fn black_hole(name: &'static str, flow: Flow) {
     let Some(site) = Site::new() else { return };
     let mut trial = site.trial(name, 3);
     trial.fault(AWAY, seconds(12), || site.set(flow), |()| site.set(Flow::Both));
-    // The connections of the outage are never heard of again.
+    // The connections of the outage stay silent for ever.
     let replace = || {
         site.set_existing(Flow::Cut);
         site.set(Flow::Both);
@@ -86,7 +86,7 @@ fn black_hole(name: &'static str, flow: Flow) {
     trial.finish();
 }
 
-/// The server's own connections are ended, and somebody else takes every connection there is.
+/// The server's connections are ended, and another client takes every connection.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_out_of_connections() {
@@ -109,7 +109,7 @@ fn long_h10_postgres_is_out_of_connections() {
     trial.finish();
 }
 
-/// As after a failover, or on a full disk: every transaction is read-only, and then it is not.
+/// As after a failover or on a full disk: every transaction is read-only for a while.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_read_only_for_a_while() {
@@ -120,7 +120,7 @@ fn long_h10_postgres_is_read_only_for_a_while() {
     trial.finish();
 }
 
-/// A setting of the database, which a connection takes over when it is opened and keeps.
+/// The setting of the database applies to a connection from its opening to its end.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_connections_that_were_opened_read_only_are_not_kept() {
@@ -133,12 +133,12 @@ fn long_h10_connections_that_were_opened_read_only_are_not_kept() {
     let make_writable = || {
         site.cluster.sql("postgres", &format!("ALTER DATABASE {DATABASE} RESET default_transaction_read_only"));
     };
-    // The connections that were ended may cost a read.
+    // The connections that were ended may make one read fail.
     trial.fault(Expect { undisturbed: &[], ..READ_ONLY }, seconds(8), make_read_only, |()| make_writable());
     trial.finish();
 }
 
-/// One fault after another, drawn by the seed.
+/// One fault follows another, in an order that the seed determines.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_suffers_one_fault_after_another() {

@@ -1,4 +1,5 @@
-//! Part of the way to the database is cut: some connections, one replica, or the one on which revocations are heard of.
+//! Only a part of the connections to the database is cut: some of them, those of one replica, or the one that receives
+//! revocations.
 
 use super::{
     proxy::Flow,
@@ -6,8 +7,8 @@ use super::{
     trial::{AWAY, Expect, SHAKEN, UNNOTICED},
 };
 
-/// A firewall that has forgotten the connections, or a database that was moved: new connections work, and the present
-/// ones are silent for ever. Service resumes without anybody's help.
+/// As after a firewall has lost its state, or the database was moved: new connections work, and the existing ones are silent for
+/// ever. The servers recover without an operator.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_connections_fall_silent_while_new_ones_work() {
@@ -20,7 +21,7 @@ fn long_h10_connections_fall_silent_while_new_ones_work() {
     }
 }
 
-/// A token that is revoked on the replica that works is refused by the one that is cut off, in time.
+/// A token that is revoked on the connected replica is refused in time by the replica that is cut off.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d03_one_replica_is_cut_off() {
@@ -33,7 +34,7 @@ fn long_d03_one_replica_is_cut_off() {
     trial.finish();
 }
 
-/// The session in which a replica listens for revocations is ended, again and again.
+/// The session in which a replica listens for revocations is ended repeatedly.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d03_the_listeners_session_is_ended() {
@@ -52,15 +53,15 @@ fn long_d03_the_listeners_session_is_ended() {
     trial.finish();
 }
 
-/// Only the connection falls silent on which the replicas listen. Polling finds what is not heard of.
+/// Only the connection on which the replicas listen falls silent. Polling finds the revocations.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d03_the_listeners_connection_falls_silent() {
     fall_silent("listener silent", "LISTEN ", UNNOTICED);
 }
 
-/// Only the connections fall silent on which the replicas have read the feed: until the silence is noticed, revocations of
-/// other replicas are not heard of. Tokens are verified all the time, and each silent connection costs one other request.
+/// Only the connections on which the replicas read the feed fall silent: until a replica notices, it does not learn of other
+/// replicas' revocations. Tokens are verified all the time, and each silent connection makes one other request fail.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d03_the_followers_connection_falls_silent() {
@@ -71,8 +72,8 @@ fn fall_silent(name: &'static str, text: &str, expect: Expect) {
     let Some(site) = Site::new() else { return };
     let mut trial = site.trial(name, 3);
     for flow in [Flow::Nothing, Flow::ToServer] {
-        let set = |flow| site.proxies.iter().map(|it| it.set_existing(flow, text)).sum::<usize>();
-        let silence = || assert!(set(flow) >= 2, "no connection said {text:?}");
+        let set = |flow| site.proxies.iter().map(|proxy| proxy.set_existing(flow, text)).sum::<usize>();
+        let silence = || assert!(set(flow) >= 2, "no connection has sent {text:?}");
         trial.fault(expect, seconds(13), silence, |()| _ = set(Flow::Both));
     }
     trial.finish();

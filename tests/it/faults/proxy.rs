@@ -13,16 +13,16 @@ use tokio::{
     sync::watch,
 };
 
-/// How much of what a client sends is remembered, by which a connection can be recognised.
+/// How many bytes of each client are kept. A connection is recognised by them.
 const REMEMBERED: usize = 256 * 1024;
 
-/// What a connection forwards at this moment.
+/// What a connection forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     Both,
-    /// Queries arrive, and the answers do not.
+    /// Queries are forwarded, results are not.
     ToServer,
-    /// Answers arrive, and the queries do not.
+    /// Results are forwarded, queries are not.
     ToClient,
     Nothing,
     /// The connection is closed.
@@ -45,15 +45,15 @@ pub struct Proxy {
 struct Shared {
     /// The socket of the server to which new connections go.
     target: Mutex<PathBuf>,
-    /// What new connections begin with.
+    /// What new connections forward at first.
     flow: Mutex<Flow>,
     wires: Mutex<Vec<Arc<Wire>>>,
 }
 
-/// One connection.
+/// A connection through the proxy.
 struct Wire {
     flow: watch::Sender<Flow>,
-    said: Mutex<Vec<u8>>,
+    sent: Mutex<Vec<u8>>,
 }
 
 impl Proxy {
@@ -72,31 +72,30 @@ impl Proxy {
         *self.shared.target.lock().unwrap() = target;
     }
 
-    /// Changes what every connection forwards, and what new ones will.
+    /// Changes what existing and new connections forward.
     pub fn set(&self, flow: Flow) {
         *self.shared.flow.lock().unwrap() = flow;
         self.set_existing(flow, "");
     }
 
-    /// Changes what those connections forward on which the client has sent `text`; returns how many there are. New
-    /// connections are not affected.
+    /// Changes what the existing connections forward on which the client has sent `text`. Returns their number.
     pub fn set_existing(&self, flow: Flow, text: &str) -> usize {
         let mut wires = self.shared.wires.lock().unwrap();
         wires.retain(|wire| wire.flow.receiver_count() > 0);
-        let chosen = wires.iter().filter(|wire| text.is_empty() || wire.has_said(text));
+        let chosen = wires.iter().filter(|wire| text.is_empty() || wire.has_sent(text));
         chosen.inspect(|wire| _ = wire.flow.send_replace(flow)).count()
     }
 }
 
 impl Wire {
-    fn has_said(&self, text: &str) -> bool {
-        self.said.lock().unwrap().windows(text.len()).any(|it| it == text.as_bytes())
+    fn has_sent(&self, text: &str) -> bool {
+        self.sent.lock().unwrap().windows(text.len()).any(|window| window == text.as_bytes())
     }
 
     fn remember(&self, bytes: &[u8]) {
-        let mut said = self.said.lock().unwrap();
-        if said.len() < REMEMBERED {
-            said.extend_from_slice(bytes);
+        let mut sent = self.sent.lock().unwrap();
+        if sent.len() < REMEMBERED {
+            sent.extend_from_slice(bytes);
         }
     }
 }
@@ -106,7 +105,7 @@ async fn accept(bound: Bound, shared: Arc<Shared>) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
         client.set_nodelay(true).unwrap();
-        let wire = Arc::new(Wire { flow: watch::Sender::new(*shared.flow.lock().unwrap()), said: Mutex::default() });
+        let wire = Arc::new(Wire { flow: watch::Sender::new(*shared.flow.lock().unwrap()), sent: Mutex::default() });
         shared.wires.lock().unwrap().push(Arc::clone(&wire));
         tokio::spawn(serve(client, wire, Arc::clone(&shared)));
     }
@@ -129,7 +128,7 @@ async fn serve(client: TcpStream, wire: Arc<Wire>, shared: Arc<Shared>) {
                 break;
             }
         }
-        // The end of a connection does not arrive either while nothing is forwarded.
+        // While nothing is forwarded, the end of a connection is not forwarded either.
         _ = forth.wait_for(|flow| flow.lets(Flow::ToServer)).await;
     };
     let to_client = async {

@@ -1,4 +1,4 @@
-//! Races of several servers on one PostgreSQL database (A06, D02): starting on an empty one, starting before it is there,
+//! Races of several servers on one PostgreSQL database (A06, D02): starting on an empty one, starting before it is available,
 //! and two administrators who demote each other during a fault.
 
 use std::{fs, sync::Barrier, thread};
@@ -13,6 +13,7 @@ use super::{
     site::{Site, seconds, settings, wait},
     trial::{Random, stop},
 };
+
 use crate::support::binary::{Server, command};
 
 #[test]
@@ -33,14 +34,16 @@ fn long_d02_servers_that_start_at_once_on_an_empty_database_agree() {
                     Server::spawn(command(directory, &settings(address)))
                 })
             };
-            let starts: Vec<_> = directories.iter().map(|it| start(it.path())).collect();
-            starts.into_iter().map(|it| it.join().unwrap()).collect()
+            let starts: Vec<_> = directories.iter().map(|directory| start(directory.path())).collect();
+            starts.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let passwords: Vec<_> =
-            directories.iter().filter_map(|it| fs::read_to_string(it.path().join("data/initial-admin-password")).ok()).collect();
+        let passwords: Vec<_> = directories
+            .iter()
+            .filter_map(|directory| fs::read_to_string(directory.path().join("data/initial-admin-password")).ok())
+            .collect();
         assert_eq!(passwords.len(), 1, "one server makes the first administrator");
         let password = passwords[0].trim();
-        // What one server signs, every other one accepts.
+        // Every server accepts the tokens of every other one.
         for (number, server) in servers.iter().enumerate() {
             let body = json!({ "identifier": "admin", "password": password });
             let tokens = ask(&server.url, Method::POST, "/v1/sessions", "", Some(&body));
@@ -56,7 +59,7 @@ fn long_d02_servers_that_start_at_once_on_an_empty_database_agree() {
     }
 }
 
-/// As after the power comes back: the service's machine is faster than the database's.
+/// As after a power failure: the machine of the service starts faster than the machine of the database.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_a_server_waits_for_a_database_that_starts_later() {
@@ -70,7 +73,7 @@ fn long_h10_a_server_waits_for_a_database_that_starts_later() {
         let server = thread::scope(|scope| {
             let server = scope.spawn(|| site.server(0));
             wait(seconds(6));
-            assert!(!server.is_finished(), "there is nothing to serve from");
+            assert!(!server.is_finished(), "the server started without a database");
             if silent {
                 site.cluster.thaw();
             } else {
@@ -86,8 +89,8 @@ fn long_h10_a_server_waits_for_a_database_that_starts_later() {
     }
 }
 
-/// Two administrators demote each other, each on a replica of their own. At most one of them succeeds, and there is one
-/// left whatever happens to the database meanwhile.
+/// Two administrators demote each other, each on a different replica. At most one of them succeeds, and one administrator is
+/// left, whatever fault the database has.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_a06_mutual_demotions_leave_an_administrator_whatever_the_fault() {
@@ -100,8 +103,8 @@ fn long_a06_mutual_demotions_leave_an_administrator_whatever_the_fault() {
     let ids = names.each_ref().map(|name| register(&servers[0].url, name).text("id"));
     let (mut one, mut unknown, mut none) = (0, 0, 0);
     for round in 0..24 {
-        // The two are administrators, and nobody else is.
-        let emails = names.each_ref().map(|it| format!("'{it}'")).join(", ");
+        // These two are the only administrators.
+        let emails = names.each_ref().map(|name| format!("'{name}'")).join(", ");
         let grant =
             format!("INSERT INTO user_roles SELECT id, 'admin' FROM users WHERE email IN ({emails}) ON CONFLICT DO NOTHING");
         site.cluster.sql(DATABASE, &grant);
@@ -142,13 +145,13 @@ fn long_a06_mutual_demotions_leave_an_administrator_whatever_the_fault() {
                     site.set(Flow::Both);
                 }
             }
-            demotions.map(|it| it.join().unwrap())
+            demotions.map(|thread| thread.join().unwrap())
         });
-        let told = replies.each_ref().map(|it| (it.status, it.code.as_str()));
+        let answers = replies.each_ref().map(|reply| (reply.status, reply.code.as_str()));
         let refused =
             |(status, code): (u16, &str)| matches!((status, code), (409, "last_admin") | (401, "stale_token") | (403, _));
-        assert!(told.iter().all(|it| matches!(it.0, 200 | 503) || refused(*it)), "round {round}: {told:?}");
-        let done = told.iter().filter(|it| it.0 == 200).count();
+        assert!(answers.iter().all(|answer| matches!(answer.0, 200 | 503) || refused(*answer)), "round {round}: {answers:?}");
+        let done = answers.iter().filter(|answer| answer.0 == 200).count();
         let left: usize = site
             .cluster
             .sql(
@@ -157,10 +160,10 @@ fn long_a06_mutual_demotions_leave_an_administrator_whatever_the_fault() {
             )
             .parse()
             .unwrap();
-        assert!(done <= 1 && left >= 1, "round {round}: {told:?}, and {left} administrators are left");
-        // A refusal with 503 may have been committed, an acknowledgement must have been.
-        assert!(done == 0 || left == 1, "round {round}: {told:?}, and {left} administrators are left");
-        match (done, told.iter().any(|it| it.0 == 503)) {
+        assert!(done <= 1 && left >= 1, "round {round}: {answers:?}, and {left} administrators are left");
+        // A change that was answered with 503 may have been committed. A change that was answered with 200 must have been.
+        assert!(done == 0 || left == 1, "round {round}: {answers:?}, and {left} administrators are left");
+        match (done, answers.iter().any(|answer| answer.0 == 503)) {
             (1, _) => one += 1,
             (_, true) => unknown += 1,
             _ => none += 1,
@@ -176,7 +179,7 @@ fn long_a06_mutual_demotions_leave_an_administrator_whatever_the_fault() {
     }
 }
 
-/// Waits until both replicas are ready again, and the first administrator, who is a user now, can log in.
+/// Waits until both replicas are ready, and the first administrator, who is an ordinary user by now, can log in.
 fn wait_until_all_is_well(servers: &[Server; 2], first: &Value) {
     let began = now();
     for server in servers {
@@ -185,7 +188,7 @@ fn wait_until_all_is_well(servers: &[Server; 2], first: &Value) {
                 && ask(&server.url, Method::POST, "/v1/sessions", "", Some(first)).status == 201
         };
         while !is_well() {
-            assert!(began.elapsed() < seconds(15), "a server is not back after {:.1?}", began.elapsed());
+            assert!(began.elapsed() < seconds(15), "a server has not recovered after {:.1?}", began.elapsed());
             wait(seconds(1) / 10);
         }
     }

@@ -1,4 +1,4 @@
-//! Where a PostgreSQL trial takes place: a database server, and a proxy in front of it for each replica.
+//! The setting of a PostgreSQL trial: a database server, and a proxy in front of it for each replica.
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
@@ -9,19 +9,20 @@ use super::{
     proxy::{Flow, Proxy},
     trial::{SETTINGS, Trial},
 };
+
 use crate::support::binary::{Server, command};
 
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 pub struct Site {
     pub cluster: Cluster,
-    /// One for each replica, and one for the server that is asked to stop during a fault.
+    /// One for each replica, and one for the server that is stopped during a fault.
     pub proxies: Vec<Arc<Proxy>>,
     directory: Arc<TempDir>,
 }
 
 impl Site {
-    /// `None` where PostgreSQL is not installed.
+    /// Returns `None` if PostgreSQL is not installed.
     pub fn new() -> Option<Self> {
         Some(Self::around(Cluster::start()?))
     }
@@ -31,7 +32,7 @@ impl Site {
         Self { cluster, proxies, directory: Arc::new(tempfile::tempdir().unwrap()) }
     }
 
-    /// The directory in which the servers run.
+    /// Returns the directory in which the servers run.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -41,25 +42,25 @@ impl Site {
         start(self.directory.path(), self.proxies[number].port)
     }
 
-    /// Sets clients to work on two servers.
+    /// Starts clients of two servers.
     pub fn trial(&self, name: &'static str, readers: usize) -> Trial {
         let servers = [self.server(0), self.server(1)];
         let (directory, port) = (Arc::clone(&self.directory), self.proxies[2].port);
         Trial::begin(name, servers, readers, move || start(directory.path(), port))
     }
 
-    /// Changes what every replica's connections forward.
+    /// Changes what the connections of all replicas forward.
     pub fn set(&self, flow: Flow) {
-        self.proxies.iter().for_each(|it| it.set(flow));
+        self.proxies.iter().for_each(|proxy| proxy.set(flow));
     }
 
-    /// Changes what every replica's present connections forward.
+    /// Changes what the existing connections of all replicas forward.
     pub fn set_existing(&self, flow: Flow) {
-        self.proxies.iter().for_each(|it| _ = it.set_existing(flow, ""));
+        self.proxies.iter().for_each(|proxy| _ = proxy.set_existing(flow, ""));
     }
 }
 
-/// The settings of a server whose database is behind the proxy on this port.
+/// Returns the settings of a server that reaches its database at this URL, through a proxy.
 pub fn settings(url: &str) -> Vec<(&str, &str)> {
     let mut settings = vec![("VESTIBULE_DATABASE__URL", url), ("VESTIBULE_MASTER_KEY", MASTER_KEY)];
     settings.extend(SETTINGS);

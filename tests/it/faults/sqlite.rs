@@ -1,5 +1,5 @@
-//! The same faults on SQLite (H10, H11, D01), with two servers on one file: the file is locked, and its disk is full,
-//! fails, is read-only or is gone.
+//! The same faults on SQLite (H10, H11, D01), with two servers on one file: the file is locked, and its disk is full, broken,
+//! read-only or absent.
 
 use std::{
     fs,
@@ -20,12 +20,13 @@ use super::{
     site::{seconds, wait},
     trial::{Expect, READ_ONLY, SETTINGS, SHAKEN, Trial},
 };
+
 use crate::support::{
     binary::{self, Server, not_tested},
     small_disk::SmallDisk,
 };
 
-/// Where a SQLite trial takes place.
+/// The setting of a SQLite trial.
 struct Place {
     directory: Arc<TempDir>,
     data: PathBuf,
@@ -40,7 +41,7 @@ impl Place {
         Self { directory, data, runtime }
     }
 
-    /// Sets clients to work on two servers on one file; returns their process ids too.
+    /// Starts clients of two servers on one file. Returns the servers' process ids too.
     fn trial(&self, name: &'static str) -> (Trial, [u32; 2]) {
         let servers = [start(self.directory.path()), start(self.directory.path())];
         let (ids, directory) = (servers.each_ref().map(Server::id), Arc::clone(&self.directory));
@@ -52,7 +53,7 @@ impl Place {
         self.runtime.block_on(SqliteConnection::connect(&url)).unwrap()
     }
 
-    /// Does this on the database in a connection that stays open.
+    /// Runs statements in a connection to the database that stays open.
     fn hold(&self, statements: &str) -> SqliteConnection {
         let mut connection = self.open();
         for _ in 0..200 {
@@ -60,7 +61,7 @@ impl Place {
                 return connection;
             }
         }
-        panic!("{statements}: the database is busy for long");
+        panic!("{statements}: the database is busy for too long");
     }
 
     fn integrity(&self) -> String {
@@ -72,21 +73,21 @@ impl Place {
         })
     }
 
-    /// Leaves no byte on the disk, and no room in the write-ahead log.
+    /// Fills the disk and the free room in the write-ahead log.
     fn fill(&self, disk: &SmallDisk) -> fs::File {
         drop(self.hold("PRAGMA wal_checkpoint(TRUNCATE)"));
         disk.fill()
     }
 }
 
-/// A process that writes beyond its limit gets an error, not a signal.
+/// Starts a server that gets an error, not a signal, when it writes beyond its limit.
 fn start(directory: &Path) -> Server {
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"trap "" XFSZ; exec "$0""#, &binary::path()]);
     Server::spawn(binary::like(shell, directory, &SETTINGS))
 }
 
-/// Everything that only reads goes on.
+/// Operations that only read continue.
 const READS: &[&str] = &["token", "me"];
 
 #[test]
@@ -102,7 +103,7 @@ fn long_h10_sqlite_is_locked_by_a_process_that_froze() {
     assert_eq!(place.integrity(), "ok");
 }
 
-/// Every write to a file fails, as on a disk that is broken or was detached.
+/// Every write to a file fails, as on a broken or detached disk.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_sqlite_cannot_write_to_its_disk() {
@@ -136,7 +137,7 @@ fn long_h10_sqlites_disk_is_full() {
     drop(disk);
 }
 
-/// A disk that was full is mounted read-only, so that connections which are opened meanwhile cannot write.
+/// A full disk is remounted read-only, so that connections which are opened then cannot write.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_sqlites_file_is_read_only_for_a_while() {
@@ -170,7 +171,7 @@ fn long_h10_sqlites_file_is_read_only_for_a_while() {
     drop(disk);
 }
 
-/// The directory is moved away and comes back, as when a volume is mounted too late.
+/// The directory is moved away and back, as when a volume is mounted too late.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_sqlites_directory_is_away_for_a_while() {

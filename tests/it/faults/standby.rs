@@ -1,4 +1,4 @@
-//! A standby takes over (H10, D03): nothing that was acknowledged is lost, and a standby's word on revocations is not taken.
+//! A standby takes over (H10, D03): no acknowledged change is lost, and a standby's revocations are not trusted.
 
 use super::{
     cluster::Cluster,
@@ -13,10 +13,10 @@ fn site_with_standby() -> Option<(Site, Cluster)> {
 }
 
 fn turn_to(site: &Site, cluster: &Cluster) {
-    site.proxies.iter().for_each(|it| it.retarget(cluster.socket()));
+    site.proxies.iter().for_each(|proxy| proxy.retarget(cluster.socket()));
 }
 
-/// The primary crashes. The address leads to the standby at once, which is read-only until it is promoted.
+/// The primary crashes. Connections lead to the standby at once, which is read-only until it is promoted.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_a_standby_takes_over_from_a_primary_that_crashed() {
@@ -30,7 +30,7 @@ fn long_h10_a_standby_takes_over_from_a_primary_that_crashed() {
     trial.finish();
 }
 
-/// The primary's machine freezes, so that its connections are never closed.
+/// The primary's machine freezes, so its connections are never closed.
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_a_standby_takes_over_from_a_primary_that_froze() {

@@ -1,7 +1,7 @@
-//! A trial: two servers under load, one fault after another, and what must be true of every answer.
+//! A trial: two servers under load, one fault after another, and the rules for every response.
 //!
-//! The bounds are those of rows H10, H11, D03 and S08. A busy machine gets a slack of its own: the slowest `/healthz` of
-//! the trial, which waits for nothing but the processor.
+//! The limits are those of rows H10, H11, D03 and S08. On a busy machine they are extended by the slowest `/healthz` of the
+//! trial, which needs only the processor.
 
 use std::{mem, sync::Arc, sync::atomic::Ordering, thread, time::Duration};
 
@@ -12,54 +12,55 @@ use super::{
     load::{Load, ask, log_in, now},
     verdict,
 };
+
 use crate::support::binary::Server;
 
-/// How long any answer may take.
+/// The time limit of a response.
 pub const ANSWER: Duration = Duration::from_secs(2);
-/// How soon everything works after the database is back.
+/// The time from the end of a fault until everything works again.
 pub const RESUME: Duration = Duration::from_secs(3);
-/// How soon `/readyz` has noticed.
+/// The time until `/readyz` reports a fault.
 pub const NOTICE: Duration = Duration::from_secs(3);
-/// How soon a token that was revoked on one replica is refused on another that follows the feed.
+/// The time until a token that was revoked on one replica is refused by another one that can read the feed.
 pub const SPREAD: Duration = Duration::from_secs(1);
-/// After how long a replica that cannot follow the feed refuses (`revocation.max_staleness`).
+/// The time until a replica that cannot read the feed refuses tokens (`revocation.max_staleness`).
 pub const STALE: Duration = Duration::from_secs(5);
-/// How soon a server that was asked to stop has stopped.
+/// The time from SIGTERM to the end of a server.
 pub const STOP: Duration = Duration::from_secs(10);
-/// What is added to each of these for the machine, beside the slowest `/healthz`.
+/// The extension of each limit for a busy machine, in addition to the slowest `/healthz`.
 pub const SLACK: Duration = Duration::from_secs(1);
 
-/// What is expected of the servers while a fault lasts. Whatever the fault, answers are 2xx or 503.
+/// The behaviour expected of the servers during a fault. In every fault, responses are 2xx or 503.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Expect {
-    /// The replicas that the fault affects. All others answer nothing but 2xx.
+    /// The replicas that the fault affects. All others respond with 2xx.
     pub replicas: &'static [usize],
-    /// `/readyz` answers 503.
+    /// `/readyz` responds with 503.
     pub unready: bool,
-    /// Tokens are verified up to the staleness bound, and refused after it.
+    /// Tokens are accepted up to the staleness limit, and refused after it.
     pub stale: bool,
-    /// Operations that go on answering 2xx.
+    /// Operations that continue to respond with 2xx.
     pub undisturbed: &'static [&'static str],
-    /// How long the servers may take to notice that the fault is one, before [`RESUME`] counts.
+    /// How long the servers may take to detect the fault. [`RESUME`] begins after that.
     pub deadline: Duration,
 }
 
 /// Everything that needs the database is unavailable.
 pub const AWAY: Expect = Expect { replicas: &[0, 1], unready: true, stale: true, undisturbed: &[], deadline: Duration::ZERO };
-/// The fault is over as soon as it has begun, or only some requests meet it.
+/// The fault ends as soon as it has begun, or affects only some requests.
 pub const SHAKEN: Expect = Expect { unready: false, stale: false, ..AWAY };
-/// Nothing is written, and everything is read.
+/// Writes fail, and reads continue.
 pub const READ_ONLY: Expect = Expect { stale: false, undisturbed: &["token", "me"], ..AWAY };
-/// Nobody notices anything.
+/// The fault has no effect on clients.
 pub const UNNOTICED: Expect = Expect { replicas: &[], unready: false, stale: false, ..AWAY };
 
-/// A fault, in time since the trial began.
+/// A fault. Times are measured from the beginning of the trial.
 pub struct Window {
     pub expect: Expect,
-    /// When it was about to begin, and when it had begun.
+    /// The time before the fault was caused, and the time after that.
     pub begins: Duration,
     pub began: Duration,
-    /// When it was about to end, and when the database was back.
+    /// The time before the fault was ended, and the time after that.
     pub ends: Duration,
     pub ended: Duration,
 }
@@ -68,7 +69,7 @@ pub struct Trial {
     pub name: &'static str,
     pub load: Load,
     pub windows: Vec<Window>,
-    /// Broken rules, in words.
+    /// The rules that were broken.
     pub broken: Vec<String>,
     /// How long each server took to stop.
     pub stops: Vec<Duration>,
@@ -78,9 +79,9 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Sets clients to work on two servers. Each fault gets a third, by `spare`, which is asked to stop meanwhile.
+    /// Starts clients of two servers. During each fault, a third server, which `spare` starts, is stopped.
     pub fn begin(name: &'static str, servers: [Server; 2], readers: usize, spare: impl Fn() -> Server + 'static) -> Self {
-        let load = Load::start(servers.each_ref().map(|it| it.url.clone()), readers);
+        let load = Load::start(servers.each_ref().map(|server| server.url.clone()), readers);
         load.warm_up();
         Self {
             name,
@@ -94,7 +95,7 @@ impl Trial {
         }
     }
 
-    /// Lets a fault last about so long, and then the servers recover.
+    /// Lets a fault last for about this long, and then lets the servers recover.
     pub fn fault<T>(&mut self, expect: Expect, length: Duration, cause: impl FnOnce() -> T, mend: impl FnOnce(T)) {
         let spare = (self.spare)();
         let token = log_in(&spare.url, "reader@example.org").text("access_token");
@@ -104,7 +105,7 @@ impl Trial {
         let begins = self.load.elapsed();
         let fault = cause();
         let began = self.load.elapsed();
-        // The server that stops has a request under way, which may wait for the database.
+        // The server that is stopped has a running request, which may wait for the database.
         let url = spare.url.clone();
         let under_way = thread::spawn(move || ask(&url, Method::GET, "/v1/me", &token, None).status);
         thread::sleep(Duration::from_millis(200));
@@ -117,7 +118,7 @@ impl Trial {
         self.note_stop(stopping.join().unwrap(), "while the fault lasted");
         let status = under_way.join().unwrap();
         if !(200..300).contains(&status) && status != 503 {
-            self.broken.push(format!("a request under way at SIGTERM was answered {status}"));
+            self.broken.push(format!("a request under way at SIGTERM got status {status}"));
         }
         thread::sleep(expect.deadline + RESUME + SLACK + Duration::from_secs(2));
     }
@@ -129,10 +130,10 @@ impl Trial {
         }
     }
 
-    /// Stops everything, and judges.
+    /// Stops everything and checks every rule.
     ///
     /// # Panics
-    /// With every rule that was broken.
+    /// Lists every broken rule if there is one.
     pub fn finish(mut self) {
         self.load.stop();
         self.keeps_its_promises();
@@ -152,7 +153,7 @@ impl Trial {
         assert!(broken.is_empty(), "{}: {} rules broken:\n- {}", self.name, broken.len(), broken.join("\n- "));
     }
 
-    /// What was acknowledged is there, what was revoked stays revoked, and nobody was logged out.
+    /// Checks that acknowledged changes are stored, revoked tokens are refused, and no client is logged out.
     fn keeps_its_promises(&mut self) {
         let shared = Arc::clone(&self.load.shared);
         let promised = mem::take(&mut *shared.promised.lock().unwrap());
@@ -162,11 +163,11 @@ impl Trial {
             for url in &shared.urls {
                 let status = ask(url, Method::GET, "/v1/token", token, None).status;
                 if status != 401 {
-                    broken.push(format!("the token of ended session {number} is answered {status} at the end"));
+                    broken.push(format!("the token of ended session {number} gets status {status} at the end"));
                 }
             }
         }
-        // Not all of them: a log-in costs a hash.
+        // Only some of them: each log-in costs a password hash.
         let mut accounts = promised.accounts.clone();
         while accounts.len() > 12 {
             accounts.swap_remove(self.random.below(accounts.len()));
@@ -195,22 +196,22 @@ impl Trial {
     }
 }
 
-/// Asks a server to stop; returns its exit code, or none when it is late, and how long it took.
+/// Sends SIGTERM to a server. Returns its exit code, or `None` if it is late, and the time that it took.
 pub fn stop(server: Server) -> (Option<i32>, Duration) {
     let asked = now();
     let code = server.stop_within(STOP + SLACK).and_then(|status| status.code());
     (code, now().duration_since(asked))
 }
 
-/// Settings of a server in a trial: clients come from one network, and more of them than a throttle lets pass.
+/// The settings of a server in a trial. All clients are in one network, so the throttle must be off.
 pub const SETTINGS: [(&str, &str); 2] = [("VESTIBULE_THROTTLE__ENABLED", "false"), ("VESTIBULE_LOG__LEVEL", "info")];
 
-/// Numbers that a seed determines (SplitMix64). `TRIAL_SEED` repeats a run.
+/// Random numbers that a seed determines (SplitMix64). `TRIAL_SEED` repeats a run.
 pub struct Random(u64);
 
 impl Random {
     pub fn of_this_run(name: &str) -> Self {
-        let seed = std::env::var("TRIAL_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(1_u64);
+        let seed = std::env::var("TRIAL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
         Self(name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))))
     }
 
