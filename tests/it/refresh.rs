@@ -9,25 +9,26 @@ mod secret;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use vestibule::entity::audit_event;
 
 use crate::support::{TestApp, caller::Answer, client::Client};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Longer than a token just spent is answered with the same successor.
+/// After this time, a spent token no longer gets the same successor.
 const LATER: Duration = Duration::from_secs(10);
 
-fn kinds(events: &[vestibule::entity::audit_event::Model]) -> Vec<&str> {
-    events.iter().map(|it| it.kind.as_str()).filter(|it| it.starts_with("session.refresh")).collect()
+fn kinds(events: &[audit_event::Model]) -> Vec<&str> {
+    events.iter().map(|event| event.kind.as_str()).filter(|event| event.starts_with("session.refresh")).collect()
 }
 
-/// An app where one network refreshes more than any honest one.
+/// Starts an app where one network refreshes more often than any ordinary network.
 async fn unthrottled() -> TestApp {
     TestApp::start_with(|settings| settings.throttle.enabled = false).await
 }
 
-/// All at once, on as many threads as there are.
+/// Sends fifty refreshes at once, on as many threads as there are.
 async fn fifty_times(client: &Client<'_>) -> Vec<Answer> {
     join_all((0..50).map(|_| client.refresh_and_lose())).await
 }

@@ -1,4 +1,4 @@
-//! Log-in: who may log in, what a log-in returns, and what a caller learns whose log-in fails.
+//! Log-in: who may log in, what a log-in returns, and what a failed log-in reveals.
 
 mod changes;
 mod stored_hash;
@@ -38,7 +38,7 @@ async fn set_status(app: &TestApp, id: UserId, status: Status) {
     users::update(&app.app, By::Operator, id, change, None).await.unwrap();
 }
 
-/// What `PASSWORD` hashes to at this cost, under this app's pepper: another process on the same database.
+/// Returns the hash of `PASSWORD` at this cost, with this app's pepper, as another process on the same database would store it.
 async fn hashed(app: &TestApp, cost: u32) -> PasswordHash {
     let mut settings = app.app.settings.clone();
     settings.password.bcrypt_cost = cost;
@@ -65,7 +65,7 @@ async fn s10_a_log_in_by_address_or_username_returns_tokens_that_may_not_be_cach
 }
 
 #[tokio::test]
-async fn a_token_says_whose_it_is_and_what_its_roles_grant() {
+async fn a_token_names_its_user_and_its_permissions() {
     let app = TestApp::start().await;
     let ada = app.holding("ada", &["users:read", "billing:refund"]).await;
     let token = ada.get("/v1/token").await.expect(200);
@@ -77,13 +77,16 @@ async fn a_token_says_whose_it_is_and_what_its_roles_grant() {
     assert_eq!(token, expected);
     let token = app.admin().await.get("/v1/token").await.expect(200);
     assert_eq!(token["roles"], json!(["admin", "user"]));
-    assert!(token["permissions"].as_array().unwrap().contains(&json!("billing:refund")), "an administrator holds everything");
+    assert!(
+        token["permissions"].as_array().unwrap().contains(&json!("billing:refund")),
+        "an administrator holds every permission"
+    );
     let token = app.user("grace").await.get("/v1/token").await.expect(200);
     assert_eq!((&token["roles"], &token["permissions"]), (&json!(["user"]), &json!([])));
 }
 
 #[tokio::test]
-async fn a_log_in_shows_in_the_account_and_in_the_trail() {
+async fn a_log_in_is_recorded_in_the_account_and_in_the_audit_trail() {
     let app = TestApp::start().await;
     let id = app.register("ada").await;
     app.clock.advance(Duration::from_secs(1));
@@ -92,7 +95,7 @@ async fn a_log_in_shows_in_the_account_and_in_the_trail() {
     let tokens = answer.expect(201);
     let me = app.bearer(tokens["access_token"].as_str().unwrap()).get("/v1/me").await.expect(200);
     assert!(me["last_login_at"].as_str().unwrap().starts_with("2026-01-01T00:00:01"));
-    assert_eq!(me["updated_at"], me["created_at"], "who logs in changes nothing else");
+    assert_eq!(me["updated_at"], me["created_at"], "a log-in changes nothing else");
     let event = app.event("session.logged_in").await;
     assert_eq!((event.actor_id, event.actor_name.as_deref()), (Some(id), Some("ada")));
     assert_eq!(event.session_id.unwrap().to_string(), tokens["session_id"]);
@@ -102,26 +105,26 @@ async fn a_log_in_shows_in_the_account_and_in_the_trail() {
 }
 
 #[tokio::test]
-async fn a_failed_log_in_leaves_a_trace_that_never_holds_what_was_typed() {
+async fn a_failed_log_in_is_audited_without_the_typed_text() {
     let app = TestApp::start().await;
     let id = app.register("ada").await;
     assert_problem!(log_in(&app, "ada", WRONG).await, 401, "invalid_credentials");
     let event = app.event("session.log_in_failed").await;
     assert_eq!((event.actor_id, event.subject_id.as_deref()), (None, Some(id.to_string().as_str())));
     assert!(event.request_id.is_some());
-    // People type their password into the first field.
+    // Users sometimes type their password into the first field.
     assert_problem!(log_in(&app, WRONG, "grace").await, 401, "invalid_credentials");
     let trail = format!("{:?}", app.events().await);
     assert!(trail.matches("session.log_in_failed").count() == 2 && !trail.contains(WRONG));
 }
 
 #[tokio::test]
-async fn bad_members_are_named_at_once() {
+async fn all_invalid_members_are_reported_together() {
     let app = TestApp::start().await;
     let rows = app.rows().await;
     let faults = |body: Value| {
-        let nobody = app.nobody();
-        async move { assert_problem!(nobody.post("/v1/sessions", body).await, 422, "validation_failed") }
+        let anonymous = app.nobody();
+        async move { assert_problem!(anonymous.post("/v1/sessions", body).await, 422, "validation_failed") }
     };
     assert_eq!(faults(json!({})).await.faults(), [("/identifier", "required"), ("/password", "required")]);
     assert_eq!(
@@ -136,7 +139,7 @@ async fn bad_members_are_named_at_once() {
 }
 
 #[tokio::test]
-async fn p03_who_does_not_get_in_learns_nothing_about_the_account() {
+async fn p03_a_failed_log_in_reveals_nothing_about_the_account() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let disabled = app.register("eve").await;
@@ -167,7 +170,7 @@ async fn p03_who_does_not_get_in_learns_nothing_about_the_account() {
 }
 
 #[tokio::test]
-async fn only_who_knows_the_password_learns_that_an_account_is_disabled() {
+async fn only_the_correct_password_reveals_that_an_account_is_disabled() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let id = ada.get("/v1/me").await.expect(200)["id"].as_str().unwrap().parse().unwrap();
@@ -183,7 +186,7 @@ async fn only_who_knows_the_password_learns_that_an_account_is_disabled() {
 }
 
 #[tokio::test]
-async fn a_right_password_that_comes_twice_at_once_begins_two_sessions() {
+async fn two_concurrent_log_ins_begin_two_sessions() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let both = tokio::join!(log_in(&app, "ada", PASSWORD), log_in(&app, "ada", PASSWORD));
@@ -192,14 +195,14 @@ async fn a_right_password_that_comes_twice_at_once_begins_two_sessions() {
 }
 
 #[tokio::test]
-async fn t07_a_token_lives_no_longer_than_its_session_unused() {
+async fn t07_a_token_expires_no_later_than_its_unused_session() {
     let app = TestApp::start_with(|settings| settings.sessions.idle_ttl = Duration::from_mins(1)).await;
     let (admin, id) = (app.admin().await, app.register("ada").await);
     let begun = app.nobody().post("/v1/sessions", json!({ "identifier": "ada", "password": PASSWORD })).await.expect(201);
     assert_eq!(begun["expires_in"], 60);
     let ada = app.bearer(begun["access_token"].as_str().unwrap());
     app.clock.advance(Duration::from_secs(59));
-    // Making room takes nothing away that ending the session would have to revoke.
+    // A purge keeps a session whose token is still valid, so that ending the session can revoke the token.
     vestibule::domain::sessions::purge(&app.app, app.trusted().await).await.unwrap();
     admin.delete(&format!("/v1/users/{id}/sessions"), json!(null)).await.expect(204);
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");

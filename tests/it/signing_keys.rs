@@ -15,7 +15,7 @@ use crate::support::{PASSWORD, TestApp, caller::Caller};
 
 const DAY: u64 = 24 * 60;
 
-/// The key that signed a caller's token.
+/// Returns the id of the key that signed a caller's token.
 fn kid(caller: &Caller<'_>) -> String {
     let header = caller.token.as_deref().unwrap().split('.').next().unwrap();
     let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
@@ -24,17 +24,17 @@ fn kid(caller: &Caller<'_>) -> String {
 
 async fn published(app: &TestApp) -> BTreeSet<String> {
     let set = app.nobody().get("/.well-known/jwks.json").await.expect(200);
-    let kids: Vec<_> = set["keys"].as_array().unwrap().iter().map(|it| it["kid"].as_str().unwrap().to_owned()).collect();
+    let kids: Vec<_> = set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
     let unique: BTreeSet<_> = kids.iter().cloned().collect();
-    assert_eq!(unique.len(), kids.len(), "a kid is there twice: {kids:?}");
+    assert_eq!(unique.len(), kids.len(), "a kid is published twice: {kids:?}");
     unique
 }
 
-/// The keys that an administrator sees: id and status.
+/// Returns the id and the status of each key that an administrator sees.
 async fn listed(app: &TestApp) -> Vec<(String, String)> {
     let page = app.admin().await.get("/v1/signing-keys").await.expect(200);
     let text = |it: &Value, name: &str| it[name].as_str().unwrap().to_owned();
-    page["items"].as_array().unwrap().iter().map(|it| (text(it, "kid"), text(it, "status"))).collect()
+    page["items"].as_array().unwrap().iter().map(|key| (text(key, "kid"), text(key, "status"))).collect()
 }
 
 async fn statuses(app: &TestApp) -> Vec<String> {

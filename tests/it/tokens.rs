@@ -29,12 +29,12 @@ async fn signing_with(algorithm: config::Algorithm) -> TestApp {
     TestApp::start_with(set).await
 }
 
-/// A token of these two, be they JSON or not.
+/// Returns a signed token with this header and these claims, even if they are not JSON.
 fn sign(header: &str, claims: &str) -> String {
     signed(&format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims)))
 }
 
-/// The message with its HS256 signature.
+/// Returns the message with its HS256 signature.
 fn signed(message: &str) -> String {
     signed_with(hmac::HMAC_SHA256, SECRET.as_bytes(), message)
 }
@@ -44,7 +44,7 @@ fn signed_with(algorithm: hmac::Algorithm, secret: &[u8], message: &str) -> Stri
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// A part of a token, read.
+/// Returns a part of a token, decoded.
 fn part(token: &str, number: usize) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(number).unwrap()).unwrap()).unwrap()
 }

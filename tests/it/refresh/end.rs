@@ -1,4 +1,4 @@
-//! What ends a session ends its refreshes, also while they are on their way.
+//! The end of a session ends its refreshes, even those that are running.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn s06_an_unused_session_ends_whatever_the_purge_does() {
+async fn s06_an_unused_session_ends_without_the_purge() {
     let app = TestApp::start().await;
     let (mut ada, grace) = (app.client("ada").await, app.client("grace").await);
     app.clock.advance(29 * DAY);
@@ -24,7 +24,7 @@ async fn s06_an_unused_session_ends_whatever_the_purge_does() {
     app.clock.advance(Duration::from_secs(30 * 24 * 3600 - 1));
     let last = ada.refresh().await.expect(200);
     assert_eq!(last["expires_in"], 900);
-    assert_eq!(app.rows().await["sessions"], 2, "nobody has purged");
+    assert_eq!(app.rows().await["sessions"], 2, "no purge has run");
     assert!(kinds(&app.events().await).is_empty());
 }
 
@@ -48,7 +48,7 @@ async fn s06_no_session_lives_for_ever() {
 }
 
 #[tokio::test]
-async fn s07_whatever_ends_a_session_ends_its_refreshes() {
+async fn s07_every_way_to_end_a_session_ends_its_refreshes() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     for (number, way) in ["log out", "all", "password", "set password", "disable", "delete", "end", "close"].iter().enumerate() {
@@ -89,7 +89,7 @@ async fn a_disabled_account_refreshes_no_session_even_if_a_session_was_left() {
     assert_problem!(ada.refresh_and_lose().await, 401, "invalid_refresh_token");
 }
 
-/// What takes a session away while it is refreshed.
+/// A change that revokes a session while it is refreshed.
 #[derive(Debug, Clone, Copy)]
 enum Revoking {
     LogOut,
@@ -97,7 +97,7 @@ enum Revoking {
     SetPassword,
 }
 
-/// Fifty refreshes race with what revokes them. Once that has answered, nothing that any of them got works.
+/// Fifty refreshes race with a revocation. After the revocation was answered, none of the tokens that they returned is valid.
 async fn race(app: &TestApp, revoking: Revoking) {
     let (ada, admin) = (Client::log_in(app, "ada").await, app.admin().await);
     let caller = ada.caller();
@@ -140,12 +140,12 @@ async fn races(rounds: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s05_no_refresh_that_races_with_what_revokes_it_gives_anything_that_works_afterwards() {
+async fn s05_a_refresh_that_races_with_a_revocation_yields_no_valid_token() {
     races(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: .ci/run lets them race a hundred times"]
-async fn long_s05_no_refresh_that_races_with_what_revokes_it_ever_gives_anything_that_works_afterwards() {
+async fn long_s05_a_refresh_that_races_with_a_revocation_never_yields_a_valid_token() {
     races(100).await;
 }

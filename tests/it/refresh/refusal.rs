@@ -1,4 +1,4 @@
-//! Refresh tokens that are not accepted and end nothing.
+//! Refresh tokens that are refused without an effect on any session.
 
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn what_is_not_genuine_is_refused_alike_and_leaves_no_trace() {
+async fn forged_refresh_tokens_get_the_same_response_and_change_nothing() {
     let (app, other) = (TestApp::start().await, TestApp::start().await);
     let (ada, grace) = (app.client("ada").await, app.client("grace").await);
     let foreign = other.client("ada").await;
@@ -21,7 +21,7 @@ async fn what_is_not_genuine_is_refused_alike_and_leaves_no_trace() {
         .map(ToString::to_string)
         .chain([foreign.refresh.clone(), ada.access.clone(), foreign.access, "A".repeat(8192)])
         .collect();
-    // Another's session, another serial, another proof: each with the rest of a good token.
+    // The session, the serial or the proof of another token, each with the rest of a good token.
     tokens.push(format!("{}{}", &grace.refresh[..20], &good[20..]));
     for at in [30, 35, 40, 60, 78] {
         let mut bent = good.to_owned().into_bytes();
@@ -48,7 +48,7 @@ async fn what_is_not_genuine_is_refused_alike_and_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn a_restored_backup_refuses_what_it_does_not_know_and_ends_nothing() {
+async fn a_restored_backup_refuses_unknown_tokens_and_ends_no_session() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;
     let old = ada.clone();
@@ -63,7 +63,7 @@ async fn a_restored_backup_refuses_what_it_does_not_know_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn bad_bodies_are_told_as_everywhere() {
+async fn invalid_bodies_are_refused_as_for_other_operations() {
     let app = TestApp::start().await;
     let refresh = |body: Value| async { app.nobody().post("/v1/sessions/refresh", body).await };
     let refused = |answer: Answer| assert_problem!(answer, 422, "validation_failed");
@@ -79,7 +79,7 @@ async fn bad_bodies_are_told_as_everywhere() {
 }
 
 #[tokio::test]
-async fn t10_neither_token_passes_for_the_other() {
+async fn t10_access_and_refresh_tokens_are_not_interchangeable() {
     let app = TestApp::start().await;
     let ada = app.client("ada").await;
     assert_problem!(app.bearer(&ada.refresh).get("/v1/me").await, 401, "invalid_token");

@@ -9,8 +9,8 @@ use crate::{
     support::{TestApp, caller::Answer, client::Client, clock::minutes},
 };
 
-/// Two hold one session; whoever comes second with what the other has spent ends it for both.
-async fn is_found_out(app: &TestApp, spent: Answer, holders: &[&Client<'_>]) {
+/// Asserts that `spent`, the response to a spent token, is a refusal, and that the session has ended for all its holders.
+async fn assert_reuse_is_detected(app: &TestApp, spent: Answer, holders: &[&Client<'_>]) {
     let mut refused = assert_problem!(spent, 401, "invalid_refresh_token");
     for holder in holders {
         assert_problem!(holder.caller().get("/v1/me").await, 401, "session_ended");
@@ -24,7 +24,7 @@ async fn is_found_out(app: &TestApp, spent: Answer, holders: &[&Client<'_>]) {
     let event = app.event("session.refresh_reused").await;
     assert_eq!(event.session_id.unwrap().to_string(), holders[0].session);
     assert_eq!(event.subject_name.as_deref(), Some("ada"));
-    assert_eq!(event.actor_id, None, "nobody knows which of them it was");
+    assert_eq!(event.actor_id, None, "the service cannot know which holder it was");
 }
 
 #[tokio::test]
@@ -35,17 +35,17 @@ async fn s04_a_spent_token_ends_the_session_for_the_thief_and_the_owner() {
     ada.refresh().await.expect(200);
     ada.refresh().await.expect(200);
     app.clock.advance(minutes(1));
-    is_found_out(&app, thief.refresh_and_lose().await, &[&ada, &thief]).await;
+    assert_reuse_is_detected(&app, thief.refresh_and_lose().await, &[&ada, &thief]).await;
 }
 
 #[tokio::test]
-async fn s04_a_thief_who_is_faster_is_found_out_when_the_owner_comes() {
+async fn s04_a_faster_thief_is_detected_at_the_owners_next_refresh() {
     let app = TestApp::start().await;
     let ada = app.client("ada").await;
     let mut thief = ada.clone();
     thief.refresh().await.expect(200);
     thief.refresh().await.expect(200);
-    is_found_out(&app, ada.refresh_and_lose().await, &[&ada, &thief]).await;
+    assert_reuse_is_detected(&app, ada.refresh_and_lose().await, &[&ada, &thief]).await;
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn s04_a_successor_that_was_void_counts_as_spent() {
     thief.refresh().await.expect(200);
     app.clock.advance(LATER);
     ada.refresh().await.expect(200);
-    is_found_out(&app, thief.refresh_and_lose().await, &[&ada, &thief]).await;
+    assert_reuse_is_detected(&app, thief.refresh_and_lose().await, &[&ada, &thief]).await;
 }
 
 #[tokio::test]

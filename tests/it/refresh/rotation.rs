@@ -1,4 +1,4 @@
-//! A session continues from refresh token to refresh token, also when a response is lost.
+//! A session continues from refresh token to refresh token, even if a response is lost.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_session_goes_on_from_token_to_token() {
+async fn a_session_continues_from_token_to_token() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;
     for round in 0..5 {
@@ -37,28 +37,28 @@ async fn a_session_goes_on_from_token_to_token() {
     let list = ada.caller().get("/v1/me/sessions").await.expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
     assert_eq!(list["items"][0]["last_used_at"], "2026-01-01T01:10:00.000000Z");
-    assert_eq!(app.rows().await["sessions"], 1, "one row a session, whatever its age");
+    assert_eq!(app.rows().await["sessions"], 1, "one row for each session, whatever its age");
     assert!(kinds(&app.events().await).is_empty());
 }
 
 #[tokio::test]
-async fn s03_whoever_lost_the_answer_asks_again() {
+async fn s03_a_client_that_lost_the_response_can_refresh_again() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;
     let lost = ada.refresh_and_lose().await.expect(200);
     app.clock.advance(Duration::from_secs(9));
     let again = ada.refresh_and_lose().await.expect(200);
-    assert_eq!(again["refresh_token"], lost["refresh_token"], "the identical one");
-    assert_ne!(again["access_token"], lost["access_token"], "a fresh one");
+    assert_eq!(again["refresh_token"], lost["refresh_token"], "the same refresh token");
+    assert_ne!(again["access_token"], lost["access_token"], "a new access token");
     assert!(kinds(&app.events().await).is_empty());
 
     app.clock.advance(SECOND);
     let doubted = ada.refresh_and_lose().await.expect(200);
-    assert_ne!(doubted["refresh_token"], lost["refresh_token"], "the first one is void");
+    assert_ne!(doubted["refresh_token"], lost["refresh_token"], "the first successor is void");
     let event = app.event("session.refresh_doubted").await;
     assert_eq!(event.session_id.unwrap().to_string(), ada.session);
 
-    // As long as nothing arrives, it may ask as often as it likes, days later too.
+    // As long as no response arrives, the client may refresh as often as it likes, even days later.
     app.clock.advance(SECOND);
     assert_eq!(ada.refresh_and_lose().await.expect(200)["refresh_token"], doubted["refresh_token"]);
     for _ in 0..3 {
@@ -71,7 +71,7 @@ async fn s03_whoever_lost_the_answer_asks_again() {
 }
 
 #[tokio::test]
-async fn without_a_replay_window_every_lost_answer_is_doubted() {
+async fn without_a_replay_window_every_repeated_refresh_is_doubted() {
     let app = TestApp::start_with(|settings| settings.sessions.replay_window = Duration::ZERO).await;
     let ada = app.client("ada").await;
     let first = ada.refresh_and_lose().await.expect(200);
@@ -85,13 +85,13 @@ async fn fifty_at_once(rounds: usize) {
     let mut ada = app.client("ada").await;
     for round in 0..rounds {
         let answers = fifty_times(&ada).await;
-        let tokens: Vec<Value> = answers.into_iter().map(|it| it.expect(200)["refresh_token"].clone()).collect();
-        assert!(tokens.iter().all(|it| *it == tokens[0]), "{tokens:?}");
+        let tokens: Vec<Value> = answers.into_iter().map(|answer| answer.expect(200)["refresh_token"].clone()).collect();
+        assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
         assert_ne!(tokens[0], ada.refresh);
         ada.refresh().await.expect(200);
         assert_eq!(ada.refresh, tokens[0]);
         let rows = session::Entity::find().all(app.app.db.read()).await.unwrap();
-        let chain: Vec<_> = rows.iter().map(|it| (it.parent.map(i64::from), i64::from(it.current))).collect();
+        let chain: Vec<_> = rows.iter().map(|session| (session.parent.map(i64::from), i64::from(session.current))).collect();
         let parent = i64::try_from(round).unwrap() + 1;
         assert_eq!(chain, [(Some(parent), parent + 1)], "exactly one successor");
     }
@@ -109,7 +109,7 @@ async fn long_s02_fifty_refreshes_at_once_get_the_same_successor_every_time() {
 }
 
 #[tokio::test]
-async fn a_session_whose_own_password_was_changed_goes_on() {
+async fn a_session_continues_after_it_changed_the_password() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;
     let change = json!({ "current_password": PASSWORD, "new_password": "another horse battery staple" });
@@ -130,7 +130,7 @@ async fn a_refresh_brings_the_roles_that_were_assigned_meanwhile() {
 }
 
 #[tokio::test]
-async fn s08_a_restart_neither_revives_nor_forgets() {
+async fn s08_a_restart_neither_revives_nor_loses_a_session() {
     let app = TestApp::start().await;
     let (mut ada, gone) = (app.client("ada").await, app.client("grace").await);
     let before = ada.clone();
@@ -140,6 +140,6 @@ async fn s08_a_restart_neither_revives_nor_forgets() {
     assert_problem!(restarted.refresh(&gone.refresh).await, 401, "invalid_refresh_token");
     assert_problem!(restarted.bearer(&gone.access).get("/v1/me").await, 401, "session_ended");
     let again = restarted.refresh(&before.refresh).await.expect(200);
-    assert_eq!(again["refresh_token"], ada.refresh, "the very token that was given out before");
+    assert_eq!(again["refresh_token"], ada.refresh, "the same token as before the restart");
     restarted.refresh(&ada.refresh).await.expect(200);
 }

@@ -1,4 +1,4 @@
-//! A copy of the database is not enough to make a refresh token (row P10).
+//! A copy of the database is not sufficient to create a refresh token (row P10).
 
 use aws_lc_rs::hmac;
 use futures_util::future::join_all;
@@ -13,14 +13,14 @@ async fn p10_the_database_holds_no_refresh_token_and_no_two_sessions_share_a_sec
     let (ada, grace) = (app.client("ada").await, app.client("grace").await);
     let rows = session::Entity::find().all(app.app.db.read()).await.unwrap();
     assert_ne!(rows[0].refresh_secret, rows[1].refresh_secret);
-    assert!(rows.iter().all(|it| it.refresh_secret.len() == 32));
+    assert!(rows.iter().all(|session| session.refresh_secret.len() == 32));
     for token in [ada.refresh, grace.refresh] {
         let token: vestibule::values::refresh_token::RefreshToken = token.parse().unwrap();
-        assert!(rows.iter().all(|it| it.refresh_secret != token.mac));
+        assert!(rows.iter().all(|session| session.refresh_secret != token.mac));
     }
 }
 
-/// The session's current refresh token, as someone would write it who has only this key.
+/// Returns the session's current refresh token as an attacker would write it who has only this key.
 fn forged(session: &session::Model, key: &[u8]) -> String {
     let message = RefreshToken::message(session.id, session.current);
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &message);

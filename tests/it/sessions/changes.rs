@@ -1,4 +1,4 @@
-//! Changes of an account while its password is being hashed: the change wins.
+//! An account changes while its password is being hashed: the change has priority.
 
 use vestibule::domain::{authority::By, credentials, users};
 
@@ -9,7 +9,7 @@ use crate::{
     support::{PASSWORD, TestApp, caller::Answer},
 };
 
-/// The log-in waits for its hash while `change` happens.
+/// Logs in, and runs `change` while the log-in waits for its hash.
 async fn log_in_during<F: Future<Output = ()>>(app: &TestApp, change: F) -> Answer {
     let hold = app.hold_hashing().await;
     let change = async {
@@ -21,7 +21,7 @@ async fn log_in_during<F: Future<Output = ()>>(app: &TestApp, change: F) -> Answ
 }
 
 #[tokio::test]
-async fn an_account_disabled_while_its_password_is_hashed_stays_out() {
+async fn an_account_disabled_while_its_password_is_hashed_cannot_log_in() {
     let app = TestApp::with_one_hashing_thread().await;
     let id = app.register("ada").await;
     let answer = log_in_during(&app, Box::pin(disable(&app, id))).await;

@@ -1,4 +1,4 @@
-//! The stored hash at a log-in: another cost is upgraded, and garbage matches no password (row P07).
+//! The stored hash at log-in: a hash of another cost is upgraded, and an invalid one matches no password (row P07).
 
 use serde_json::json;
 
@@ -17,17 +17,17 @@ async fn p07_a_hash_of_another_cost_is_upgraded_at_log_in() {
         let stored = hashed(&app, cost).await;
         app.set_hash(id, stored.clone()).await;
         assert_problem!(log_in(&app, "ada", WRONG).await, 401, "invalid_credentials");
-        assert_eq!(app.row(id).await.password_hash, Some(stored), "who does not get in upgrades nothing");
+        assert_eq!(app.row(id).await.password_hash, Some(stored), "a failed log-in upgrades nothing");
         log_in(&app, "ada", PASSWORD).await.expect(201);
         let upgraded = app.row(id).await.password_hash.unwrap();
         assert_eq!(upgraded.bcrypt().map(|hash| hash.cost), Some(4));
         log_in(&app, "ada", PASSWORD).await.expect(201);
-        assert_eq!(app.row(id).await.password_hash, Some(upgraded), "once is enough");
+        assert_eq!(app.row(id).await.password_hash, Some(upgraded), "the hash is upgraded once");
     }
 }
 
 #[tokio::test]
-async fn p07_garbage_where_a_hash_should_stand_lets_nobody_in() {
+async fn p07_an_invalid_stored_hash_matches_no_password() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let id = ada.get("/v1/me").await.expect(200)["id"].as_str().unwrap().parse().unwrap();
@@ -36,7 +36,8 @@ async fn p07_garbage_where_a_hash_should_stand_lets_nobody_in() {
     let mut garbage: Vec<String> =
         ["", " ", PASSWORD, "hs384:", "hs384:$", "hs384:$2b$", "hs384:$2b$04$", "hs384:$2b$04$short"].map(str::to_owned).to_vec();
     garbage.extend(
-        ["03", "00", "17", "31", "99", "-4", "+4", "4", "4294967300", "é"].map(|it| format!("hs384:$2b${it}${salt_and_hash}")),
+        ["03", "00", "17", "31", "99", "-4", "+4", "4", "4294967300", "é"]
+            .map(|cost| format!("hs384:$2b${cost}${salt_and_hash}")),
     );
     garbage.extend([
         good["hs384:".len()..].to_owned(),
@@ -59,10 +60,10 @@ async fn p07_garbage_where_a_hash_should_stand_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn p07_log_ins_at_once_all_get_in_while_one_of_them_upgrades_the_hash() {
+async fn p07_concurrent_log_ins_all_succeed_while_one_upgrades_the_hash() {
     let app = TestApp::start().await;
     let id = app.register("ada").await;
     app.set_hash(id, hashed(&app, 5).await).await;
     let all = futures_util::future::join_all((0..3).map(|_| log_in(&app, "ada", PASSWORD))).await;
-    assert!(all.iter().all(|it| it.status == 201), "{all:?}");
+    assert!(all.iter().all(|answer| answer.status == 201), "{all:?}");
 }

@@ -1,4 +1,4 @@
-//! The work of a log-in: bounded, in the background, and the same for every refusal.
+//! The work of a log-in: limited, in the background, and the same for every refusal.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_storm_of_log_ins_is_shed_and_slows_nobody_else() {
+async fn log_ins_beyond_the_queue_are_rejected_and_do_not_slow_other_requests() {
     let app = TestApp::with_one_hashing_thread().await;
     let ada = app.user("ada").await;
     let rows = app.rows().await;
@@ -30,7 +30,7 @@ async fn a_storm_of_log_ins_is_shed_and_slows_nobody_else() {
 }
 
 #[tokio::test]
-async fn whoever_hangs_up_is_not_hashed_for() {
+async fn a_password_is_not_hashed_after_its_client_disconnects() {
     let app = TestApp::with_one_hashing_thread().await;
     app.register("ada").await;
     let (rows, hold) = (app.rows().await, app.hold_hashing().await);
@@ -41,7 +41,7 @@ async fn whoever_hangs_up_is_not_hashed_for() {
     }
     drop(hold);
     app.until_idle().await;
-    app.app.passwords.pool.run(|_| async {}).await.unwrap(); // whatever was before this is done
+    app.app.passwords.pool.run(|_| async {}).await.unwrap(); // the earlier jobs are done by now
     assert_eq!(app.rows().await, rows);
 }
 
@@ -54,7 +54,7 @@ async fn hashing_yields_to_requests() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_hash_where_nobody_may() {
+async fn a_log_in_is_rejected_at_once_if_no_log_in_may_wait() {
     let app = TestApp::start_with(|settings| {
         settings.password.hash_threads = Some(1);
         settings.password.lanes = 1;
@@ -71,15 +71,15 @@ async fn nobody_waits_for_a_hash_where_nobody_may() {
     log_in(&app, "ada", PASSWORD).await.expect(201);
 }
 
-/// The processor time that the one hashing thread has used.
+/// Returns the processor time that the only hashing thread has used.
 async fn hashing_time(app: &TestApp) -> Duration {
     let thread_time = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let time = app.app.passwords.pool.run(move |_| async move { thread_time() }).await.unwrap();
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
-/// Work is counted in processor time of the thread that does it, so a busy machine does not disturb; the least of many
-/// runs is the work itself. Whatever is missing or too much makes at least a factor of two.
+/// Work is measured in processor time of the hashing thread, so a busy machine does not disturb; the minimum of many runs is
+/// the work itself. Missing or additional work differs by a factor of at least two.
 #[tokio::test]
 async fn p03_every_refusal_costs_the_same_work() {
     let app = TestApp::start_with(|settings| {
@@ -94,7 +94,7 @@ async fn p03_every_refusal_costs_the_same_work() {
     app.set_hash(dear, hashed(&app, 8).await).await;
     app.write_hash(garbage, "garbage").await;
     disable(&app, disabled).await;
-    // Another process made the dear one: this one learns of it when it meets it, at a start or here.
+    // Another process made the `dear` hash. This process learns of its cost when it reads the hash, at the start or here.
     assert_problem!(log_in(&app, "dear", WRONG).await, 401, "invalid_credentials");
 
     let mut least = BTreeMap::new();

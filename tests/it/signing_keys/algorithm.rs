@@ -1,4 +1,4 @@
-//! A change of the signing algorithm by setting.
+//! Changes of the signing algorithm in the settings.
 
 use serde_json::{Value, json};
 use vestibule::{
@@ -28,16 +28,16 @@ async fn another_algorithm_begins_with_a_key_that_verifiers_know() {
     let after = ada(&restarted).await;
     assert_ne!(kid(&after), kid(&before));
     let keys = restarted.admin().await.get("/v1/signing-keys").await.expect(200);
-    let algorithms: Vec<_> = keys["items"].as_array().unwrap().iter().map(|it| it["algorithm"].as_str().unwrap()).collect();
+    let algorithms: Vec<_> = keys["items"].as_array().unwrap().iter().map(|key| key["algorithm"].as_str().unwrap()).collect();
     assert_eq!(algorithms, ["ES256", "EdDSA"]);
-    // A replica that was started with the other setting believes it as soon as it has heard.
+    // A replica that was started with the other setting accepts the new key as soon as it has read the feed.
     revocations::follow(&app.app).await.unwrap();
     app.bearer(after.token.as_deref().unwrap()).get("/v1/me").await.expect(200);
     restarted.bearer(before.token.as_deref().unwrap()).get("/v1/me").await.expect(200);
 }
 
 #[tokio::test]
-async fn an_algorithm_set_by_mistake_is_taken_back_before_it_signs() {
+async fn an_algorithm_set_by_mistake_can_be_reverted_before_it_signs() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let before = ada(&app).await;
@@ -52,7 +52,7 @@ async fn an_algorithm_set_by_mistake_is_taken_back_before_it_signs() {
     corrected.clock.advance(minutes(10));
     let keys = corrected.admin().await.get("/v1/signing-keys").await.expect(200);
     assert_eq!((&keys["items"][0]["algorithm"], &keys["items"][0]["status"]), (&json!("EdDSA"), &json!("active")));
-    // About to sign, a key stays: where a clock is ahead, it does so already.
+    // A key that is about to sign stays, because a replica whose clock is ahead already signs with it.
     signing_keys::maintain(&mistaken.app).await.unwrap();
     corrected.clock.advance(minutes(19));
     signing_keys::maintain(&corrected.app).await.unwrap();
@@ -62,7 +62,7 @@ async fn an_algorithm_set_by_mistake_is_taken_back_before_it_signs() {
 }
 
 #[tokio::test]
-async fn a_secret_of_the_operators_own_is_neither_listed_nor_rotated() {
+async fn a_shared_secret_is_neither_listed_nor_rotated() {
     let app = TestApp::start_with(signing(Algorithm::Hs256)).await;
     let admin = app.admin().await;
     let own = kid(&admin);
@@ -74,7 +74,7 @@ async fn a_secret_of_the_operators_own_is_neither_listed_nor_rotated() {
 }
 
 #[tokio::test]
-async fn a_secret_in_place_of_keys_lets_their_tokens_live_out() {
+async fn tokens_of_earlier_keys_stay_valid_after_a_switch_to_a_shared_secret() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let (before, waiting) = (ada(&app).await, rotate(&app).await);
@@ -90,7 +90,7 @@ async fn a_secret_in_place_of_keys_lets_their_tokens_live_out() {
     signing_keys::maintain(&shared.app).await.unwrap();
     assert_eq!(published(&shared).await, [].into());
 
-    // Back again: no key is left, so a new one signs at once.
+    // After the switch back no earlier key is left, so a new one signs at once.
     let back = app.replica().await;
     signing_keys::maintain(&back.app).await.unwrap();
     ada(&back).await.get("/v1/me").await.expect(200);

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn after_the_master_key_was_changed_a_running_server_goes_on_but_makes_no_key() {
+async fn after_a_master_key_change_a_running_server_serves_but_creates_no_key() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let before = ada(&app).await;
@@ -28,10 +28,10 @@ async fn after_the_master_key_was_changed_a_running_server_goes_on_but_makes_no_
     before.get("/v1/me").await.expect(200);
     let admin = app.admin().await;
     assert_problem!(admin.post("/v1/signing-keys", Value::Null).await, 500, "internal");
-    assert_eq!(statuses(&app).await, ["active"], "nothing was sealed under a key that is gone");
-    assert!(signing_keys::maintain(&app.app).await.is_err(), "the log says so again and again");
+    assert_eq!(statuses(&app).await, ["active"], "nothing was sealed under the old master key");
+    assert!(signing_keys::maintain(&app.app).await.is_err(), "every run reports the error");
 
-    // A process that has the new key makes one; the server hears of it, cannot open it, and says so in the log.
+    // A process with the new master key creates a key. The running server learns of it, cannot open it, and logs that.
     let restarted = app.replica_with(|settings| {
         settings.master_key = Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into());
     });
@@ -59,11 +59,11 @@ async fn a_signing_key_that_does_not_open_stops_the_start() {
 }
 
 #[tokio::test]
-async fn a_second_change_of_the_master_key_at_once_is_refused_before_it_touches_a_file() {
+async fn a_concurrent_second_change_of_the_master_key_is_refused_before_it_touches_a_file() {
     let first = TestApp::start().await;
     let second = first.replica().await;
     if first.app.settings.master_key.is_some() {
-        return; // no file holds it
+        return; // the master key is not in a file
     }
     let file = signing_keys::rewrap(&first.app, None).await.unwrap().unwrap();
     std::fs::remove_file(file.old_path()).unwrap();

@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn t12_an_emergency_revocation_bites_at_once_here_and_elsewhere_after_one_poll() {
+async fn t12_a_revoked_key_is_refused_at_once_and_on_other_replicas_after_one_poll() {
     let here = TestApp::start().await;
     let there = here.replica().await;
     here.register("ada").await;
@@ -27,7 +27,7 @@ async fn t12_an_emergency_revocation_bites_at_once_here_and_elsewhere_after_one_
     before_there.get("/v1/me").await.expect(200);
     let revoked = kid(&before);
 
-    // The administrator's own token goes with it, and the answer comes all the same.
+    // The revocation also revokes the administrator's own token. The request still gets its response.
     assert_eq!(kid(&admin), revoked);
     admin.delete(&format!("/v1/signing-keys/{revoked}"), Value::Null).await.expect(204);
     assert_problem!(before.get("/v1/me").await, 401, "invalid_token");
@@ -47,8 +47,8 @@ async fn t12_an_emergency_revocation_bites_at_once_here_and_elsewhere_after_one_
     assert_eq!((event.subject_type.as_deref(), event.subject_id), (Some("key"), Some(revoked.clone())));
     assert_eq!(statuses(&here).await, ["active", "revoked"]);
     let row = signing_key::Entity::find_by_id(&revoked).one(here.app.db.read()).await.unwrap().unwrap();
-    assert!(row.private_key.is_empty(), "nobody needs it any more");
-    // Once more changes nothing, not even the audit trail; a day and an hour later it is forgotten.
+    assert!(row.private_key.is_empty(), "the private key is erased");
+    // A second revocation changes nothing, not even the audit trail. A day and an hour later the key is deleted.
     revoke(&here, &revoked).await;
     here.event("key.revoked").await;
     here.clock.advance(minutes(DAY + 61));
@@ -58,7 +58,7 @@ async fn t12_an_emergency_revocation_bites_at_once_here_and_elsewhere_after_one_
 }
 
 #[tokio::test]
-async fn a_revoked_key_that_waits_or_retires_disturbs_nobody_else() {
+async fn revoking_a_next_or_a_retiring_key_affects_no_other_token() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let (first, old) = (ada(&app).await, kid(&ada(&app).await));
@@ -66,10 +66,10 @@ async fn a_revoked_key_that_waits_or_retires_disturbs_nobody_else() {
     revoke(&app, &waiting).await;
     assert_eq!(published(&app).await, [old.clone()].into());
     app.clock.advance(minutes(12));
-    assert_eq!(kid(&ada(&app).await), old, "it goes on");
+    assert_eq!(kid(&ada(&app).await), old, "the active key still signs");
     let replica = app.replica().await;
     replica.clock.advance(minutes(100));
-    assert_eq!(published(&replica).await, [old.clone()].into(), "and nothing says when it ends");
+    assert_eq!(published(&replica).await, [old.clone()].into(), "only the active key is published");
 
     rotate(&app).await;
     app.clock.advance(minutes(20));
@@ -82,19 +82,19 @@ async fn a_revoked_key_that_waits_or_retires_disturbs_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_key_that_waits_takes_the_place_of_one_revoked() {
+async fn the_next_key_replaces_a_revoked_active_key() {
     let app = TestApp::start().await;
     app.register("ada").await;
     app.clock.advance(minutes(1));
     let old = kid(&ada(&app).await);
     let waiting = rotate(&app).await;
     revoke(&app, &old).await;
-    assert_eq!(kid(&ada(&app).await), waiting, "verifiers may know it already");
+    assert_eq!(kid(&ada(&app).await), waiting, "verifiers may have fetched it already");
     assert_eq!(listed(&app).await, [(waiting, "active".into()), (old, "revoked".into())]);
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_not_found() {
+async fn an_unknown_key_id_is_not_found() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     for kid in ["unknown", &"k".repeat(65), "a.b", "%2e%2e%2fx", "%27%20OR%201=1", "%00", "%C3%A9"] {
@@ -104,7 +104,7 @@ async fn what_is_no_key_is_not_found() {
 }
 
 #[tokio::test]
-async fn an_unknown_kid_costs_no_look_at_the_database() {
+async fn an_unknown_kid_causes_no_database_query() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let token = ada(&app).await.token.unwrap();
@@ -130,7 +130,7 @@ async fn an_administrator_who_was_just_demoted_revokes_no_key() {
 }
 
 #[tokio::test]
-async fn a_token_of_a_revoked_key_changes_nothing_through_a_replica_that_has_not_heard() {
+async fn a_token_of_a_revoked_key_changes_nothing_through_a_replica_that_lags_behind() {
     let here = TestApp::start().await;
     let there = here.replica().await;
     let (ada, thief) = (here.register("ada").await, here.admin().await);
@@ -143,10 +143,10 @@ async fn a_token_of_a_revoked_key_changes_nothing_through_a_replica_that_has_not
 }
 
 #[tokio::test]
-async fn t12_a_key_that_leaked_is_refused_also_where_none_can_take_its_place() {
+async fn t12_a_revoked_key_is_refused_even_if_no_key_can_replace_it() {
     let app = TestApp::start().await;
     if app.app.settings.master_key.is_some() {
-        return; // no file holds it, so nobody else can change it here
+        return; // the master key is not in a file, so this test cannot change it
     }
     let (admin, other) = (app.admin().await, app.replica().await);
     signing_keys::rewrap(&other.app, None).await.unwrap();
@@ -156,7 +156,7 @@ async fn t12_a_key_that_leaked_is_refused_also_where_none_can_take_its_place() {
     assert_problem!(admin.get("/v1/me").await, 401, "invalid_token");
     let answer = assert_problem!(app.nobody().get("/readyz").await, 503, "unavailable");
     assert!(answer.body["detail"].as_str().unwrap().contains("no active signing key"), "{}", answer.body);
-    // Started again, it makes another.
+    // After a restart the service creates another key.
     let restarted = app.replica().await;
     signing_keys::maintain(&restarted.app).await.unwrap();
     restarted.admin().await.get("/v1/me").await.expect(200);

@@ -18,7 +18,9 @@ use crate::{
 #[case(Algorithm::Es256)]
 #[case(Algorithm::Rs256)]
 #[tokio::test]
-async fn t12_a_new_key_is_published_before_it_signs_and_an_old_one_kept_until_its_tokens_are_dead(#[case] algorithm: Algorithm) {
+async fn t12_a_new_key_is_published_before_it_signs_and_an_old_one_kept_until_its_tokens_have_expired(
+    #[case] algorithm: Algorithm,
+) {
     let app = TestApp::start_with(signing(algorithm)).await;
     app.register("ada").await;
     let old = kid(&ada(&app).await);
@@ -26,7 +28,7 @@ async fn t12_a_new_key_is_published_before_it_signs_and_an_old_one_kept_until_it
     assert_ne!(old, new);
     assert_eq!(published(&app).await, [old.clone(), new.clone()].into());
 
-    // Some verifiers keep a key set that they read a moment before for ten minutes.
+    // Some verifiers may keep a key set for ten minutes that they fetched a moment before.
     for _ in 0..19 {
         app.clock.advance(minutes(1));
         assert_eq!(kid(&ada(&app).await), old);
@@ -40,7 +42,7 @@ async fn t12_a_new_key_is_published_before_it_signs_and_an_old_one_kept_until_it
     first.get("/v1/me").await.expect(200);
 
     app.clock.advance(minutes(60));
-    assert_eq!(published(&app).await, [old.clone(), new.clone()].into(), "a token of an hour may be alive");
+    assert_eq!(published(&app).await, [old.clone(), new.clone()].into(), "a token of one hour may still be valid");
     app.clock.advance(minutes(1));
     assert_eq!(published(&app).await, [new.clone()].into());
     assert_eq!(listed(&app).await, [(new.clone(), "active".into())]);
@@ -73,7 +75,7 @@ async fn t12_the_key_set_is_cached_until_it_changes() {
 }
 
 #[tokio::test]
-async fn one_key_waits_at_a_time() {
+async fn only_one_next_key_exists_at_a_time() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let key = admin.post("/v1/signing-keys", Value::Null).await.expect(201);
@@ -89,7 +91,7 @@ async fn one_key_waits_at_a_time() {
 }
 
 #[tokio::test]
-async fn t12_an_old_key_is_followed_up_by_itself_and_by_one_replica_alone() {
+async fn t12_an_old_key_is_rotated_automatically_by_one_replica_alone() {
     let here = TestApp::start().await;
     let there = here.replica().await;
     here.register("ada").await;
@@ -99,7 +101,7 @@ async fn t12_an_old_key_is_followed_up_by_itself_and_by_one_replica_alone() {
     assert_eq!(statuses(&here).await, ["active"]);
     here.clock.advance(minutes(1));
 
-    let turns = [&here, &there, &here, &there].map(|it| signing_keys::maintain(&it.app));
+    let turns = [&here, &there, &here, &there].map(|app| signing_keys::maintain(&app.app));
     for turn in futures_util::future::join_all(turns).await {
         turn.unwrap();
     }
@@ -109,13 +111,13 @@ async fn t12_an_old_key_is_followed_up_by_itself_and_by_one_replica_alone() {
     here.clock.advance(minutes(20));
     for app in [&here, &there] {
         signing_keys::maintain(&app.app).await.unwrap();
-        assert_ne!(kid(&ada(app).await), old, "nothing had to run for the switch");
+        assert_ne!(kid(&ada(app).await), old, "the switch needs no background task");
     }
     assert_eq!(statuses(&here).await, ["active", "retiring"]);
 }
 
 #[tokio::test]
-async fn a_restart_in_the_middle_of_a_rotation_goes_on_with_it() {
+async fn a_restart_during_a_rotation_continues_it() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let (before, next) = (ada(&app).await, rotate(&app).await);

@@ -20,7 +20,7 @@ use super::{SECRET, assert_invalid, part, signed, signed_with, signing_with, wit
 use crate::support::TestApp;
 
 #[tokio::test]
-async fn t05_no_token_goes_unsigned_however_it_spells_none() {
+async fn t05_an_unsigned_token_is_refused_in_every_spelling_of_none() {
     for algorithm in [config::Algorithm::EdDsa, config::Algorithm::Hs256] {
         let app = signing_with(algorithm).await;
         let token = app.user("ada").await.token.unwrap();
@@ -39,7 +39,7 @@ async fn t05_no_token_goes_unsigned_however_it_spells_none() {
 }
 
 #[tokio::test]
-async fn t05_a_public_key_is_nobodys_hmac_secret() {
+async fn t05_a_public_key_is_not_accepted_as_an_hmac_secret() {
     for algorithm in [config::Algorithm::EdDsa, config::Algorithm::Rs256] {
         let app = signing_with(algorithm).await;
         let token = app.user("ada").await.token.unwrap();
@@ -65,7 +65,7 @@ async fn t05_the_algorithm_belongs_to_the_key_that_kid_names() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let token = ada.token.clone().unwrap();
-    // Several keys at once, as while they rotate: the test knows the shared one.
+    // Several keys at once, as during a rotation. The test knows the shared secret.
     let private = |algorithm| JwtKey::from_pkcs8(algorithm, &JwtKey::generate(algorithm).unwrap()).unwrap();
     let (keys, own) =
         ([private(Algorithm::EdDSA), private(Algorithm::ES256)], JwtKey::from_shared_secret(SECRET.as_bytes()).unwrap());
@@ -73,7 +73,7 @@ async fn t05_the_algorithm_belongs_to_the_key_that_kid_names() {
     let (shared, now) = (own.id.clone(), app.app.clock.now());
     let keys = keys.map(|key| (key.to_row(Vec::new(), now, now), Arc::new(key)));
     app.app.signing.keys.store(Arc::new(KeyRing::new(keys.into(), Some(Arc::new(own)))));
-    assert_invalid("its key is gone, remembered or not", &ada.get("/v1/me").await);
+    assert_invalid("its key is gone, even if the token was verified before", &ada.get("/v1/me").await);
 
     let claims = token.split('.').nth(1).unwrap();
     let forge = |hmac, kid: &str, alg: &str| {
@@ -126,7 +126,7 @@ async fn t11_each_algorithm_works_from_log_in_to_key_set(
         assert_eq!((modulus.len(), modulus[0] >> 7), (3072 / 8, 1));
     }
 
-    // Another service, with nothing but the key set, believes the token.
+    // Another service accepts the token with nothing but the key set.
     let jwk = serde_json::from_value(keys[0].clone()).unwrap();
     let mut validation = jsonwebtoken::Validation::new(algorithm.as_str().parse().unwrap());
     validation.set_audience(&["vestibule"]);
@@ -144,7 +144,7 @@ async fn t11_a_shared_secret_signs_and_is_never_published() {
     assert_eq!(part(ada.token.as_ref().unwrap(), 0)["alg"], "HS256");
     let keys = app.nobody().get("/.well-known/jwks.json").await;
     assert_eq!(keys.expect(200), json!({ "keys": [] }));
-    // Another service with the same secret makes the very same signature.
+    // Another service with the same secret computes the same signature.
     let token = ada.token.unwrap();
     assert_eq!(signed(token.rsplit_once('.').unwrap().0), token);
 }

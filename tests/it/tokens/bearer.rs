@@ -39,18 +39,18 @@ async fn t01_the_scheme_is_bearer_in_any_letter_case() {
 }
 
 #[tokio::test]
-async fn t01_a_token_anywhere_but_in_its_header_is_not_seen() {
+async fn t01_a_token_outside_the_authorization_header_is_ignored() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
-    let (token, nobody) = (ada.token.clone().unwrap(), app.nobody());
+    let (token, anonymous) = (ada.token.clone().unwrap(), app.nobody());
     for name in ["access_token", "token", "authorization", "Authorization"] {
-        assert_problem!(nobody.get(&format!("/v1/me?{name}={token}")).await, 401, "missing_token");
+        assert_problem!(anonymous.get(&format!("/v1/me?{name}={token}")).await, 401, "missing_token");
         let cookie = format!("{name}={token}");
-        assert_problem!(nobody.send(Method::GET, "/v1/me", &[("cookie", &cookie)], Body::empty()).await, 401, "missing_token");
+        assert_problem!(anonymous.send(Method::GET, "/v1/me", &[("cookie", &cookie)], Body::empty()).await, 401, "missing_token");
         let form = [("content-type", "application/x-www-form-urlencoded")];
-        assert_problem!(nobody.send(Method::PATCH, "/v1/me", &form, Body::from_string(cookie)).await, 401, "missing_token");
+        assert_problem!(anonymous.send(Method::PATCH, "/v1/me", &form, Body::from_string(cookie)).await, 401, "missing_token");
     }
-    // Nor does a second token elsewhere disturb the first.
+    // A second token elsewhere does not affect the first one either.
     ada.get("/v1/me?access_token=garbage").await.expect(200);
 }
 
@@ -58,7 +58,7 @@ async fn t01_a_token_anywhere_but_in_its_header_is_not_seen() {
 async fn t01_two_authorization_headers_are_ambiguous() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
-    for second in [ada.token.as_deref().map(|it| format!("Bearer {it}")).unwrap().as_str(), "Bearer x", "Basic x", ""] {
+    for second in [ada.token.as_deref().map(|token| format!("Bearer {token}")).unwrap().as_str(), "Bearer x", "Basic x", ""] {
         let answer = ada.send(Method::GET, "/v1/me", &[("authorization", second)], Body::empty()).await;
         let answer = assert_problem!(answer, 400, "malformed_request");
         assert!(!answer.headers.contains_key("www-authenticate"));
@@ -66,11 +66,11 @@ async fn t01_two_authorization_headers_are_ambiguous() {
 }
 
 #[tokio::test]
-async fn t02_every_401_has_one_challenge_that_says_no_more_than_it_should() {
+async fn t02_every_401_has_one_challenge_that_reveals_no_more_than_it_should() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
-    let nobody = app.nobody().get("/v1/me").await;
-    assert_eq!(nobody.header("www-authenticate"), r#"Bearer realm="vestibule""#);
+    let anonymous = app.nobody().get("/v1/me").await;
+    assert_eq!(anonymous.header("www-authenticate"), r#"Bearer realm="vestibule""#);
     assert_invalid("garbage", &app.bearer("garbage").get("/v1/me").await);
 
     app.clock.advance(minutes(15));
@@ -83,7 +83,7 @@ async fn t02_every_401_has_one_challenge_that_says_no_more_than_it_should() {
 }
 
 #[tokio::test]
-async fn t03_a_guards_403_names_the_permission_and_who_has_it() {
+async fn t03_a_guards_403_names_the_permission_and_the_roles_that_grant_it() {
     let app = TestApp::start().await;
     app.holding("clerk", &["users:read"]).await;
     let ada = app.user("ada").await;

@@ -8,7 +8,7 @@ use proptest::{
 
 use crate::support::TestApp;
 
-/// One way to spoil bytes.
+/// A way to damage bytes.
 #[derive(Debug, Clone)]
 enum Damage {
     Flip(usize, u8),
@@ -57,7 +57,7 @@ impl Damage {
 }
 
 #[test]
-fn no_damaged_token_is_ever_let_in() {
+fn no_damaged_token_is_accepted() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let app = runtime.block_on(TestApp::start());
     let token = runtime.block_on(async { app.user("ada").await.token.unwrap() });
@@ -67,10 +67,10 @@ fn no_damaged_token_is_ever_let_in() {
         for damage in damages {
             damage.apply(&mut damaged);
         }
-        let spaces = damaged.iter().take_while(|it| **it == b' ').count();
+        let spaces = damaged.iter().take_while(|byte| **byte == b' ').count();
         let header = HeaderValue::from_bytes(&[b"Bearer ", damaged.as_slice()].concat());
         let Ok(header) = header else { return Ok(()) };
-        // Spaces before a whole token are no damage (RFC 9110 section 11.4).
+        // Spaces before a complete token are valid (RFC 9110 section 11.4).
         prop_assume!(&damaged[spaces..] != token.as_bytes());
         let mut request = poem::Request::builder().uri_str("/v1/me").finish();
         request.headers_mut().insert("authorization", header);

@@ -41,14 +41,14 @@ async fn t09_a_token_is_three_strict_parts() {
 }
 
 #[tokio::test]
-async fn t09_a_rightly_signed_token_in_loose_base64_is_refused() {
+async fn t09_a_correctly_signed_token_in_loose_base64_is_refused() {
     let forger = Forger::start().await;
     let header = URL_SAFE_NO_PAD.encode(forger.header.to_string());
-    // Three lengths, so that padding, trailing bits and both alphabets come up.
+    // Three lengths cover padding, trailing bits and both alphabets.
     for tail in ["x", "xx", "xxx"] {
         let claims = with(&forger.claims, "foo", json!(format!("ÿÿ>>??{tail}"))).to_string();
         let (strict, padded) = (URL_SAFE_NO_PAD.encode(&claims), URL_SAFE.encode(&claims));
-        forger.assert_taken("strict", &signed(&format!("{header}.{strict}"))).await;
+        forger.assert_accepted("strict", &signed(&format!("{header}.{strict}"))).await;
         let mut loose = vec![
             format!("{strict}="),
             format!("{}\t{}", &strict[..8], &strict[8..]),
@@ -57,16 +57,16 @@ async fn t09_a_rightly_signed_token_in_loose_base64_is_refused() {
         ];
         if padded != strict {
             loose.push(padded);
-            // The last character has bits that stand for nothing: another one decodes to the same bytes.
+            // The last character has unused bits, so another character decodes to the same bytes.
             loose.push(format!("{}{}", &strict[..strict.len() - 1], char::from(strict.as_bytes()[strict.len() - 1] + 1)));
         }
-        for claims in loose.into_iter().filter(|it| *it != strict) {
+        for claims in loose.into_iter().filter(|claims| *claims != strict) {
             forger.assert_refused(&claims, &signed(&format!("{header}.{claims}"))).await;
         }
         let padded_header = URL_SAFE.encode(format!("{}  ", forger.header));
         forger.assert_refused("padded header", &signed(&format!("{}=.{strict}", padded_header.trim_end_matches('=')))).await;
     }
-    // 64 bytes leave four such bits at the end of an Ed25519 signature.
+    // In base64url, an Ed25519 signature of 64 bytes leaves four unused bits at its end.
     let app = TestApp::start().await;
     let token = app.user("ada").await.token.unwrap();
     let (rest, last) = token.split_at(token.len() - 1);
@@ -77,7 +77,7 @@ async fn t09_a_rightly_signed_token_in_loose_base64_is_refused() {
 #[tokio::test]
 async fn t09_a_token_of_more_than_8_kib_is_not_read() {
     let forger = Forger::start().await;
-    // White space after the header makes any length possible.
+    // White space after the header gives the token any length.
     let signed = |spaces: usize, by: usize| {
         let header = format!("{}{}", forger.header, " ".repeat(spaces));
         sign(&header, &with(&forger.claims, "foo", json!("x".repeat(by))).to_string())
@@ -88,14 +88,14 @@ async fn t09_a_token_of_more_than_8_kib_is_not_read() {
             Some((spaces, by)).filter(|_| signed(spaces, by).len() == 8 * 1024)
         })
         .unwrap();
-    forger.assert_taken("8 KiB", &signed(spaces, by)).await;
+    forger.assert_accepted("8 KiB", &signed(spaces, by)).await;
     forger.assert_refused("over 8 KiB", &signed(spaces, by + 1)).await;
     forger.assert_refused("15 KiB", &signed(0, 10_000)).await;
     forger.assert_refused("dots", &".".repeat(8_192)).await;
 }
 
 #[tokio::test]
-async fn t10_an_opaque_token_is_no_access_token() {
+async fn t10_an_opaque_token_is_not_an_access_token() {
     let app = TestApp::start().await;
     for token in ["vr1_0198c5e0000070008000000000000000_1_c2VjcmV0", "YWJjZGVmZ2hpamtsbW5vcA", "1.2", "tok.1.c2VjcmV0", "null"] {
         assert_invalid(token, &app.bearer(token).get("/v1/me").await);

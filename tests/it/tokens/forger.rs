@@ -1,4 +1,4 @@
-//! A forger: a caller who knows the HS256 secret and alters a valid token into one that is correctly signed but not acceptable.
+//! A forger: a caller with the HS256 secret, who turns a valid token into a correctly signed token that must be refused.
 
 use serde_json::Value;
 use vestibule::config;
@@ -7,7 +7,7 @@ use super::{assert_invalid, part, sign, signing_with, with};
 
 use crate::support::TestApp;
 
-/// Somebody who knows the HS256 secret, and bends a good token into a bad one that is signed rightly.
+/// A caller with the HS256 secret and the parts of a valid token.
 pub struct Forger {
     pub app: TestApp,
     pub header: Value,
@@ -30,7 +30,7 @@ impl Forger {
         sign(&self.header.to_string(), &claims.to_string())
     }
 
-    /// The good token, with one member of its claims as given.
+    /// Returns the valid token with another value for one of its claims.
     pub fn claim(&self, name: &str, value: Value) -> String {
         self.claims(&with(&self.claims, name, value))
     }
@@ -39,7 +39,7 @@ impl Forger {
         assert_invalid(why, &self.app.bearer(token).get("/v1/me").await);
     }
 
-    pub async fn assert_taken(&self, why: &str, token: &str) {
+    pub async fn assert_accepted(&self, why: &str, token: &str) {
         let answer = self.app.bearer(token).get("/v1/me").await;
         assert_eq!(answer.status, 200, "{why}: {:#}", answer.body);
     }

@@ -1,4 +1,4 @@
-//! The reason that a caller is given when a token is not accepted.
+//! The reason that a caller gets when a token is refused.
 
 use aws_lc_rs::hmac;
 use chrono::TimeDelta;
@@ -12,15 +12,15 @@ use crate::{
     support::{PASSWORD, TestApp, caller::Answer, clock::minutes},
 };
 
-/// What a client can tell about an answer, but for the time and the request id.
-fn told(mut answer: Answer) -> (u16, String, Value) {
+/// Returns the parts of a response that a client can compare: everything except the request id.
+fn comparable(mut answer: Answer) -> (u16, String, Value) {
     answer.headers.remove("x-request-id");
     answer.body.as_object_mut().unwrap().remove("request_id");
     (answer.status, format!("{:?}", answer.headers), answer.body)
 }
 
 #[tokio::test]
-async fn t07_unknown_kid_and_bad_signature_answer_alike() {
+async fn t07_unknown_kid_and_bad_signature_get_the_same_response() {
     let forger = Forger::start().await;
     let good = forger.claims(&forger.claims);
     let (message, signature) = good.rsplit_once('.').unwrap();
@@ -39,13 +39,13 @@ async fn t07_unknown_kid_and_bad_signature_answer_alike() {
         let mut answer = forger.app.bearer(&token).get("/v1/me").await;
         assert_invalid(&token, &answer);
         answer.headers.remove("date");
-        answers.push(told(answer));
+        answers.push(comparable(answer));
     }
-    assert!(answers.iter().all(|it| *it == answers[0]), "{answers:#?}");
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
 }
 
 #[tokio::test]
-async fn t07_only_an_authentic_token_learns_why_it_is_refused() {
+async fn t07_only_an_authentic_token_is_refused_with_a_reason() {
     let forger = Forger::start().await;
     let (app, ada) = (&forger.app, forger.app.nobody().log_in("ada", PASSWORD).await);
     let token = ada.token.clone().unwrap();
@@ -77,7 +77,7 @@ async fn t07_only_an_authentic_token_learns_why_it_is_refused() {
 }
 
 #[tokio::test]
-async fn t07_what_is_known_against_a_token_is_told_even_when_the_revocations_are_stale() {
+async fn t07_a_known_revocation_is_reported_even_when_the_revocations_are_stale() {
     let app = TestApp::start().await;
     let (ada, bea) = (app.user("ada").await, app.user("bea").await);
     ada.delete("/v1/me/sessions/current", json!(null)).await.expect(204);
