@@ -1,5 +1,4 @@
-//! Paths: only the plain spelling of one leads anywhere, and an id that is not the caller's to see leads nowhere (rows
-//! A03 and A07).
+//! Paths: only the plain spelling of a path is routed, and an id that the caller may not see is not found (rows A03 and A07).
 
 use poem::{
     Body, Request,
@@ -15,10 +14,10 @@ use crate::{
     support::{TestApp, checked},
 };
 
-/// Other ways to write a path, which some server, proxy or file system takes for the plain one.
+/// Returns other spellings of a path, which some server, proxy or file system takes for the plain one.
 fn variants(path: &str) -> Vec<String> {
     let (parent, last) = path.rsplit_once('/').unwrap();
-    let encoded: String = path.bytes().map(|it| if it == b'/' { "/".to_owned() } else { format!("%{it:02x}") }).collect();
+    let encoded: String = path.bytes().map(|byte| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02x}") }).collect();
     let mut all = vec![
         format!("/{path}"),
         format!("//{path}"),
@@ -67,27 +66,27 @@ fn variants(path: &str) -> Vec<String> {
         all.push(path.replacen('/', "/%2f", 2));
         all.push(format!("/{}", path[1..].replace('/', "%2f")));
     }
-    all.retain(|it| it != path && it.starts_with('/'));
+    all.retain(|variant| variant != path && variant.starts_with('/'));
     all
 }
 
 #[tokio::test]
-async fn a07_only_the_plain_path_leads_anywhere() {
+async fn a07_only_the_plain_spelling_of_a_path_is_routed() {
     let app = TestApp::start().await;
-    let (nobody, user, admin) = (app.nobody(), app.user("ada").await, app.admin().await);
+    let (anonymous, user, admin) = (app.nobody(), app.user("ada").await, app.admin().await);
     let id = app.register("eve").await.to_string();
     for (template, method, _) in contract::operations(contract::document()) {
         let method: Method = method.to_uppercase().parse().unwrap();
         let path = template.replace("{id}", &id);
         for variant in variants(&path) {
-            for (who, caller) in [("nobody", &nobody), ("a user", &user), ("the administrator", &admin)] {
+            for (name, caller) in [("an anonymous caller", &anonymous), ("a user", &user), ("the administrator", &admin)] {
                 let answer = caller.send(method.clone(), &variant, &[("content-type", "application/json")], "{}".into()).await;
                 let (status, code) = answer.problem();
-                // A path with a parameter takes any last part: then it is that path's guard that refuses, or the id is none.
+                // A variant may match a path with a parameter. Then that path's guard refuses it, or the id is invalid.
                 let by_another = contract::allow(&variant).is_some()
                     && ["missing_token", "insufficient_permission", "method_not_allowed"].contains(&code);
                 let refused = (status, code) == (404, "not_found") || by_another;
-                assert!(refused, "{method} {variant} as {who}: {status} {:#}", answer.body);
+                assert!(refused, "{method} {variant} as {name}: {status} {:#}", answer.body);
             }
         }
     }
@@ -95,7 +94,7 @@ async fn a07_only_the_plain_path_leads_anywhere() {
 }
 
 #[tokio::test]
-async fn a07_a_request_without_a_path_is_refused_and_harms_nobody() {
+async fn a07_a_request_without_a_path_is_refused() {
     let app = TestApp::start().await;
     for (method, target) in [
         (Method::CONNECT, "example.org:443"),
@@ -109,12 +108,12 @@ async fn a07_a_request_without_a_path_is_refused_and_harms_nobody() {
         let answer = checked::answer(&method, "*", app.raw(request).await).await;
         assert_problem!(answer, 404, "not_found");
     }
-    // A proxy's way to write a path is the plain one, and so is its guard.
+    // The absolute form, which proxies send, is equivalent to the plain path and has the same guard.
     assert_problem!(app.nobody().get("http://elsewhere.example/v1/me").await, 401, "missing_token");
 }
 
 #[tokio::test]
-async fn a03_an_id_that_is_nobodys_or_none_is_not_found() {
+async fn a03_an_unknown_or_invalid_id_is_not_found() {
     let app = TestApp::start().await;
     let (user, admin) = (app.user("ada").await, app.admin().await);
     let id = app.register("eve").await.to_string();
@@ -137,16 +136,16 @@ async fn a03_an_id_that_is_nobodys_or_none_is_not_found() {
         &format!("{id}x"),
         &"9".repeat(4_000),
     ];
-    for (template, method, operation) in contract::operations(contract::document()).filter(|it| it.0.contains("{id}")) {
+    for (template, method, operation) in contract::operations(contract::document()).filter(|entry| entry.0.contains("{id}")) {
         let method: Method = method.to_uppercase().parse().unwrap();
         let has_body = operation.contains_key("requestBody");
         let body = || if has_body { Body::from("{}") } else { Body::empty() };
-        // With a body, one that is nobody's is looked for only once the body is good.
+        // If an operation has a body, an unknown id is looked up only after the body was accepted.
         for id in strange.into_iter().filter(|id| !has_body || id.parse::<UserId>().is_err()) {
             let path = template.replace("{id}", id);
             let answer = admin.send(method.clone(), &path, &[], body()).await;
             assert_eq!(answer.problem(), (404, "not_found"), "{method} {path}: {:#}", answer.body);
-            // Who may not look learns nothing, not even that there is nobody.
+            // A caller without the permission does not even learn that the id is unknown.
             let answer = user.send(method.clone(), &path, &[], body()).await;
             if matches!(contract::access(operation), Access::Permission(_)) {
                 assert_eq!(answer.problem(), (403, "insufficient_permission"), "{method} {path}");

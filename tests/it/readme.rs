@@ -1,4 +1,4 @@
-//! The documentation is true: the README, the pages beside it, and the guide.
+//! The documentation agrees with the program: the README, the pages next to it, and the guide.
 
 mod links;
 mod map;
@@ -18,7 +18,7 @@ fn read(page: &str) -> String {
     fs::read_to_string(root().join(page)).unwrap()
 }
 
-/// Returns what stands between `<!-- name -->` and `<!-- /name -->`.
+/// Returns the text between `<!-- name -->` and `<!-- /name -->`.
 fn between(text: &str, name: &str) -> String {
     let (_, rest) = text.split_once(&format!("<!-- {name} -->\n")).unwrap();
     rest.split_once(&format!("<!-- /{name} -->")).unwrap().0.to_owned()
@@ -38,7 +38,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_table_of_settings_is_the_programs_own() {
+fn the_table_of_settings_matches_the_program() {
     let expected = vestibule::config::markdown();
     let page = read("src/guide/configuration.md");
     assert!(between(&page, "settings") == expected, "put this between the markers in src/guide/configuration.md:\n{expected}");

@@ -1,4 +1,4 @@
-//! Revocation: what is taken away bites on the very next request here, and on other replicas as soon as they hear of it.
+//! Revocation: a revoked token is refused from the next request here, and on other replicas once they have read the feed.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn id_of(caller: &Caller<'_>) -> UserId {
 }
 
 #[tokio::test]
-async fn a04_a_disabled_user_is_out_at_once_and_stays_out_when_enabled_again() {
+async fn a04_disabling_a_user_ends_all_sessions_and_enabling_revives_none() {
     let app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.user("ada").await);
     let path = format!("/v1/users/{}", id_of(&ada).await);
@@ -48,7 +48,7 @@ async fn a04_new_roles_make_old_tokens_stale_and_never_upgrade_them() {
 }
 
 #[tokio::test]
-async fn a04_an_edited_role_bites_both_ways_on_the_next_request() {
+async fn a04_an_edited_role_applies_to_the_next_request() {
     let app = TestApp::start().await;
     let (admin, clerk) = (app.admin().await, app.holding("clerk", &["users:read"]).await);
     clerk.get("/v1/users").await.expect(200);
@@ -58,7 +58,7 @@ async fn a04_an_edited_role_bites_both_ways_on_the_next_request() {
 }
 
 #[tokio::test]
-async fn s08_a_restart_revives_nothing() {
+async fn s08_a_restart_revives_no_token() {
     let app = TestApp::start().await;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     ada.delete("/v1/me/sessions/current", json!(null)).await.expect(204);
@@ -70,7 +70,7 @@ async fn s08_a_restart_revives_nothing() {
 }
 
 #[tokio::test]
-async fn d03_another_replica_hears_of_everything_by_following_the_feed() {
+async fn d03_another_replica_learns_every_revocation_from_the_feed() {
     let here = TestApp::start().await;
     let there = here.replica().await;
     let (admin, ada, bob) = (here.admin().await, here.user("ada").await, here.user("bob").await);
@@ -92,7 +92,7 @@ async fn d03_another_replica_hears_of_everything_by_following_the_feed() {
 }
 
 #[tokio::test]
-async fn s05_who_is_told_that_all_sessions_are_over_is_told_the_truth_whoever_ended_them() {
+async fn s05_disabling_a_user_also_revokes_sessions_that_another_replica_ended() {
     let here = TestApp::start().await;
     let there = here.replica().await;
     let ada = here.user("ada").await;
@@ -104,7 +104,7 @@ async fn s05_who_is_told_that_all_sessions_are_over_is_told_the_truth_whoever_en
 }
 
 #[tokio::test]
-async fn a_change_through_a_replica_that_has_not_heard_is_refused_by_the_database() {
+async fn a_revoked_token_changes_nothing_through_a_replica_that_lags_behind() {
     let here = TestApp::start().await;
     let there = here.replica().await;
     let (admin, ada) = (here.admin().await, here.user("ada").await);
@@ -122,7 +122,7 @@ async fn a_change_through_a_replica_that_has_not_heard_is_refused_by_the_databas
 }
 
 #[tokio::test]
-async fn d03_what_is_too_old_lets_nobody_in_until_the_feed_was_read_again() {
+async fn d03_a_replica_with_stale_revocations_refuses_tokens_until_it_reads_the_feed() {
     let app = TestApp::start().await;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     bob.delete("/v1/me/sessions/current", json!(null)).await.expect(204);
@@ -144,7 +144,7 @@ async fn d03_what_is_too_old_lets_nobody_in_until_the_feed_was_read_again() {
 }
 
 #[tokio::test]
-async fn revocations_are_forgotten_once_no_token_can_ask_about_them() {
+async fn revocations_are_dropped_once_their_tokens_have_expired() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     ada.delete("/v1/me/sessions", json!(null)).await.expect(204);
@@ -155,7 +155,7 @@ async fn revocations_are_forgotten_once_no_token_can_ask_about_them() {
     assert_eq!((app.app.access.revocations.count(), rows().await.unwrap()), (1, 1));
     app.clock.advance(minutes(2));
     purge().await;
-    assert_eq!((app.app.access.revocations.count(), rows().await.unwrap()), (0, 1), "a row costs little");
+    assert_eq!((app.app.access.revocations.count(), rows().await.unwrap()), (0, 1), "the row is kept, because it costs little");
     assert_problem!(ada.get("/v1/me").await, 401, "expired_token");
     app.clock.advance(Duration::from_hours(24));
     purge().await;
@@ -163,7 +163,7 @@ async fn revocations_are_forgotten_once_no_token_can_ask_about_them() {
 }
 
 #[tokio::test]
-async fn d04_a_client_that_hangs_up_stops_nothing() {
+async fn d04_a_change_completes_after_its_client_disconnects() {
     let app = TestApp::start().await;
     for name in ["ada", "bob", "cyd", "dan", "eve"] {
         let caller = app.user(name).await;
@@ -172,7 +172,7 @@ async fn d04_a_client_that_hangs_up_stops_nothing() {
             .uri_str("/v1/me/sessions/current")
             .header("authorization", format!("Bearer {}", caller.token.as_deref().unwrap()))
             .body(Body::empty());
-        // Polled once, then dropped: the client is gone before there is an answer.
+        // Polled once, then dropped: the client disconnects before it gets a response.
         tokio::select! {
             biased;
             _ = app.raw(request) => {}
@@ -197,7 +197,7 @@ async fn d03_a_follower_misses_nothing_that_many_writers_commit_at_once() {
     for _ in 0..40 {
         sessions.push(here.nobody().log_in("ada", PASSWORD).await.token.unwrap());
     }
-    // Whoever has to wait too long for SQLite's one writer is told so, and tries again.
+    // A request that waits too long for SQLite's only writer gets 503 and is sent again.
     let end = async |app: &TestApp, token: &str| {
         let log_out = || async { app.bearer(token).delete("/v1/me/sessions/current", json!(null)).await.status };
         while log_out().await == 503 {}
@@ -253,7 +253,7 @@ async fn s07_any_number_of_sessions_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_permission_lost_on_one_replica_changes_nothing_through_another() {
+async fn a_permission_lost_on_one_replica_cannot_be_used_through_another() {
     let here = TestApp::start().await;
     let there = here.replica().await;
     let (admin, ada) = (here.admin().await, here.user("ada").await);

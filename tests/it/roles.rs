@@ -1,11 +1,11 @@
-//! Roles: made, read, replaced and deleted; never beyond what the editor holds.
+//! Roles: created, read, replaced and deleted, within the permissions of the caller.
 
 use serde_json::json;
 
 use crate::{assert_problem, support::TestApp};
 
 #[tokio::test]
-async fn a_role_lives_from_making_to_deleting() {
+async fn a_role_is_created_replaced_and_deleted() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let draft = json!({ "name": "clerk", "description": "Those at the counter.", "permissions": ["users:read", "billing:refund", "users:read"] });
@@ -33,8 +33,12 @@ async fn built_in_roles_are_listed_and_cannot_be_changed() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let listed = admin.get("/v1/roles").await.expect(200);
-    let names: Vec<_> =
-        listed["items"].as_array().unwrap().iter().map(|it| (it["name"].as_str().unwrap(), it["built_in"] == true)).collect();
+    let names: Vec<_> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|role| (role["name"].as_str().unwrap(), role["built_in"] == true))
+        .collect();
     assert_eq!(names, [("admin", true), ("user", true)]);
     for name in ["admin", "user"] {
         assert_problem!(admin.put(&format!("/v1/roles/{name}"), json!({ "permissions": [] })).await, 409, "role_built_in");
@@ -56,7 +60,7 @@ async fn the_administrator_holds_every_permission_that_has_a_name() {
 }
 
 #[tokio::test]
-async fn a05_a_roles_editor_holds_what_it_granted_and_what_it_will() {
+async fn a05_editing_a_role_requires_its_old_and_its_new_permissions() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     admin.post("/v1/roles", json!({ "name": "cashier", "permissions": ["billing:refund"] })).await.expect(201);
@@ -72,7 +76,7 @@ async fn a05_a_roles_editor_holds_what_it_granted_and_what_it_will() {
 }
 
 #[tokio::test]
-async fn bad_names_and_permissions_are_all_named() {
+async fn all_invalid_names_and_permissions_are_reported() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let refused =
@@ -92,7 +96,7 @@ async fn bad_names_and_permissions_are_all_named() {
 }
 
 #[tokio::test]
-async fn what_is_read_of_a_role_can_be_sent_back_but_for_another_name() {
+async fn a_role_can_be_sent_back_as_it_was_read_but_not_renamed() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let made = admin.post("/v1/roles", json!({ "name": "clerk", "permissions": ["billing:refund"] })).await.expect(201);
@@ -104,7 +108,7 @@ async fn what_is_read_of_a_role_can_be_sent_back_but_for_another_name() {
 }
 
 #[tokio::test]
-async fn a_misspelt_permission_of_our_own_is_refused_with_the_nearest() {
+async fn a_misspelt_built_in_permission_is_refused_with_the_nearest_name() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let body = json!({ "name": "clerk", "permissions": ["user:read", "billing:refund", "users:raed", "rules:write"] });
@@ -115,7 +119,7 @@ async fn a_misspelt_permission_of_our_own_is_refused_with_the_nearest() {
     }
     admin.post("/v1/roles", json!({ "name": "clerk", "permissions": ["rules:write"] })).await.expect(201);
 
-    // A role that holds one already, from before they were refused, keeps it and can be edited.
+    // A role that holds such a permission from an earlier version keeps it and can be edited.
     let tx = app.app.db.write().await.unwrap();
     let held = ["user:read".parse().unwrap()];
     vestibule::entity::role_permission::replace(&tx, &"clerk".parse().unwrap(), held).await.unwrap();
@@ -160,7 +164,7 @@ async fn the_error_for_a_bad_name_names_the_character() {
         let body = json!({ "name": name, "permissions": [] });
         let refused = assert_problem!(admin.post("/v1/roles", body).await, 422, "validation_failed");
         let codes: Vec<_> = refused.body["errors"].as_array().unwrap().iter().map(|fault| &fault["code"]).collect();
-        assert_eq!(codes, [code], "one sentence says it");
+        assert_eq!(codes, [code], "expected one fault");
     }
     let user = admin.post("/v1/users", json!({ "email": "ada@example.org" })).await.expect(201);
     let path = format!("/v1/users/{}", user["id"].as_str().unwrap());
@@ -169,7 +173,7 @@ async fn the_error_for_a_bad_name_names_the_character() {
 }
 
 #[tokio::test]
-async fn h09_roles_come_in_pages() {
+async fn h09_roles_are_listed_in_pages() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     for name in ["clerk", "baker", "zebra"] {
@@ -178,9 +182,9 @@ async fn h09_roles_come_in_pages() {
     let (mut names, mut path) = (Vec::new(), "/v1/roles?limit=2".to_owned());
     loop {
         let page = admin.get(&path).await;
-        let link = page.headers.get("link").map(|it| it.to_str().unwrap().to_owned());
+        let link = page.headers.get("link").map(|value| value.to_str().unwrap().to_owned());
         let body = page.expect(200);
-        names.extend(body["items"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()));
+        names.extend(body["items"].as_array().unwrap().iter().map(|role| role["name"].as_str().unwrap().to_owned()));
         assert_eq!(link.is_some(), body["next_cursor"].is_string());
         let Some(link) = link else { break };
         path = link.trim_start_matches('<').split('>').next().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Room for newcomers: where every connection is taken, the least useful one is closed (row H05).
+//! Room for new clients: when every connection is taken, the least useful one is closed (row H05).
 
 use std::time::Duration;
 
@@ -15,31 +15,31 @@ const HALF_A_BODY: &str =
 const LARGE: &str = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n";
 
 async fn room_for(connections: usize) -> Listening {
-    Listening::start(limits(|it| it.connections = connections)).await
+    Listening::start(limits(|limits| limits.connections = connections)).await
 }
 
-/// A client that has begun something.
+/// Connects a client that sends the beginning of a request.
 async fn begin(server: &Listening, begun: &str) -> Client {
     let mut client = server.connect().await;
     client.send(begun).await;
     client
 }
 
-/// A client that got an answer, and keeps its connection.
+/// Connects a client that gets a response and keeps its connection.
 async fn idle(server: &Listening) -> Client {
     let mut client = begin(server, HEALTH).await;
     assert_eq!(client.answer().await.0, 200);
     client
 }
 
-/// Whether a client is still served on the connection that it has.
+/// Returns whether a client is still served on its connection.
 async fn is_served(client: &mut Client) -> bool {
     _ = tokio::io::AsyncWriteExt::write_all(&mut client.0, HEALTH.as_bytes()).await;
     client.answer().await.0 == 200
 }
 
 #[tokio::test]
-async fn the_connection_that_has_been_idle_longest_makes_room() {
+async fn the_longest_idle_connection_is_closed_first() {
     let server = room_for(3).await;
     let (mut first, mut second, mut third) = (idle(&server).await, idle(&server).await, idle(&server).await);
     assert!(is_served(&mut first).await);
@@ -51,7 +51,7 @@ async fn the_connection_that_has_been_idle_longest_makes_room() {
 }
 
 #[tokio::test]
-async fn newcomers_are_served_however_many_clients_sit_idle() {
+async fn new_clients_are_served_despite_many_idle_connections() {
     let server = room_for(4).await;
     let mut clients = Vec::new();
     for _ in 0..40 {
@@ -60,7 +60,7 @@ async fn newcomers_are_served_however_many_clients_sit_idle() {
 }
 
 #[tokio::test]
-async fn half_a_request_keeps_no_newcomer_out() {
+async fn an_incomplete_request_does_not_keep_a_new_client_out() {
     for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
         let server = room_for(2).await;
         let (mut first, mut second) = (begin(&server, begun).await, begin(&server, begun).await);
@@ -72,7 +72,7 @@ async fn half_a_request_keeps_no_newcomer_out() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_makes_room_before_half_a_request_does() {
+async fn an_idle_connection_is_closed_before_an_incomplete_request() {
     for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
         let server = room_for(2).await;
         let mut half = begin(&server, begun).await;
@@ -84,11 +84,11 @@ async fn an_idle_connection_makes_room_before_half_a_request_does() {
 }
 
 #[tokio::test]
-async fn half_a_request_that_stays_half_makes_room_before_an_idle_connection_does() {
+async fn a_stalled_incomplete_request_is_closed_before_an_idle_connection() {
     for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
-        let server = Listening::start(limits(|it| {
-            it.connections = 2;
-            it.timeouts.pause = Duration::ZERO;
+        let server = Listening::start(limits(|limits| {
+            limits.connections = 2;
+            limits.timeouts.pause = Duration::ZERO;
         }))
         .await;
         let mut half = begin(&server, begun).await;
@@ -117,14 +117,14 @@ async fn a_request_that_is_being_answered_keeps_its_connection() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_keeps_no_newcomer_out() {
-    let server = Listening::start(limits(|it| {
-        it.connections = 1;
-        it.timeouts.pause = SOON;
+async fn a_client_that_stops_reading_does_not_keep_a_new_client_out() {
+    let server = Listening::start(limits(|limits| {
+        limits.connections = 1;
+        limits.timeouts.pause = SOON;
     }))
     .await;
     let mut deaf = begin(&server, &LARGE.repeat(5)).await;
     idle(&server).await;
     let answers = deaf.rest().await;
-    assert!(answers.matches("HTTP/1.1 200").count() < 5, "{} bytes came", answers.len());
+    assert!(answers.matches("HTTP/1.1 200").count() < 5, "{} bytes were received", answers.len());
 }

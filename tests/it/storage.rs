@@ -1,4 +1,4 @@
-//! Storage: what was answered 2xx is there after the process was killed.
+//! Storage: an acknowledged change is stored even if the process is killed.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -15,11 +15,11 @@ use vestibule::{
     live::database::Database,
 };
 
-/// The program as people start it, in a directory of its own. It is killed, never stopped.
+/// A server that is started as a user would start it, in a directory of its own. It is killed, never stopped.
 struct Served {
     process: Child,
     address: String,
-    /// Kept open: the process goes on to write there.
+    /// Kept open, because the process continues to write to it.
     _output: BufReader<ChildStdout>,
 }
 
@@ -41,7 +41,7 @@ impl Served {
         Self { process, address, _output: output }
     }
 
-    /// One request over a connection of its own; the status and the body.
+    /// Sends one request on a connection of its own. Returns the status and the body.
     fn post(&self, path: &str, body: &Value) -> (u16, String) {
         let (mut connection, body) = (TcpStream::connect(&self.address).unwrap(), body.to_string());
         let head = format!("POST {path} HTTP/1.1\r\nHost: vestibule\r\nConnection: close\r\nContent-Type: application/json\r\n");
@@ -65,7 +65,7 @@ async fn integrity(db: &Database) -> String {
 }
 
 #[tokio::test]
-async fn d01_what_was_answered_survives_a_kill() {
+async fn d01_acknowledged_changes_survive_a_kill() {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite://{}", directory.path().join("data/vestibule.db").display()).into();
     let mut kept = Vec::new();
@@ -82,11 +82,11 @@ async fn d01_what_was_answered_survives_a_kill() {
         let db = Database::connect(&url).await.unwrap();
         assert_eq!(integrity(&db).await, "ok");
         let users = user::Entity::find().all(db.read()).await.unwrap();
-        assert!(kept.iter().all(|email| users.iter().any(|it| it.email == *email)), "{users:#?}");
+        assert!(kept.iter().all(|email| users.iter().any(|user| user.email == *email)), "{users:#?}");
         let events = audit_event::Entity::find().all(db.read()).await.unwrap();
-        let registered: Vec<_> = events.iter().filter(|it| it.kind == "account.registered").collect();
+        let registered: Vec<_> = events.iter().filter(|event| event.kind == "account.registered").collect();
         assert_eq!(registered.len(), kept.len());
-        assert!(registered.iter().all(|it| it.address.as_deref() == Some("127.0.0.1") && it.request_id.is_some()));
+        assert!(registered.iter().all(|event| event.address.as_deref() == Some("127.0.0.1") && event.request_id.is_some()));
         db.close().await;
     }
     let served = Served::start(directory.path());

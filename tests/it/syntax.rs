@@ -1,27 +1,27 @@
-//! The syntax of requests on the wire: what is no HTTP is refused, and no request hides in another (RFC 9112).
+//! The syntax of requests on the wire: invalid HTTP is refused, and no request can hide in another one (RFC 9112).
 
 use futures_util::future::join_all;
 use rstest::rstest;
 
 use crate::support::wire::{Listening, limits};
 
-/// Follows every case: it is answered only where the server still knows where a request begins.
+/// Follows every case. It gets a response only if the server still knows where a request begins.
 const LAST: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// The statuses of all responses to `request` and [`LAST`], and all that came.
+/// Returns the statuses of all responses to `request` and [`LAST`], and all bytes that were received.
 async fn send(server: &Listening, request: &[u8]) -> (Vec<u16>, String) {
     let mut client = server.connect().await;
     client.send([request, LAST.as_bytes()].concat()).await;
     let text = client.rest().await;
-    let statuses = text.split("HTTP/1.").skip(1).map(|it| it[2..5].parse().unwrap()).collect();
+    let statuses = text.split("HTTP/1.").skip(1).map(|response| response[2..5].parse().unwrap()).collect();
     (statuses, text)
 }
 
 async fn server() -> Listening {
-    Listening::start(limits(|it| it.connections = 1_000)).await
+    Listening::start(limits(|limits| limits.connections = 1_000)).await
 }
 
-/// Sends each of `requests` on a connection of its own. All must get exactly these statuses.
+/// Sends each of `requests` on a connection of its own, and asserts that all get exactly these statuses.
 async fn assert_all(requests: Vec<Vec<u8>>, expected: &[u16], text: &str) {
     let server = server().await;
     let answers = join_all(requests.iter().map(|request| send(&server, request))).await;
@@ -143,7 +143,7 @@ async fn a_target_has_one_of_the_forms_for_its_method() {
     ];
     assert_all(bad.map(request).to_vec(), &[400], r#""code":"malformed_request""#).await;
     let absolute = ["GET http://x/healthz HTTP/1.1\r\n\r\n", "GET http://x/healthz HTTP/1.1\r\nHost: a b\r\n\r\n"];
-    assert_all(absolute.map(|it| it.as_bytes().to_vec()).to_vec(), &[400], r#""code":"malformed_request""#).await;
+    assert_all(absolute.map(|request| request.as_bytes().to_vec()).to_vec(), &[400], r#""code":"malformed_request""#).await;
 }
 
 #[tokio::test]
@@ -159,10 +159,10 @@ fn post(headers: &str, body: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn no_other_transfer_coding_than_chunked_is_read() {
+async fn only_the_chunked_transfer_coding_is_read() {
     let codings = ["gzip, chunked", "chunked, chunked", "chunked,chunked", "identity, chunked", ", chunked", "x chunked,chunked"];
     let mut requests: Vec<_> =
-        codings.iter().map(|it| post(&format!("Transfer-Encoding: {it}\r\n"), "2\r\n{}\r\n0\r\n\r\n")).collect();
+        codings.iter().map(|coding| post(&format!("Transfer-Encoding: {coding}\r\n"), "2\r\n{}\r\n0\r\n\r\n")).collect();
     for lines in ["gzip\r\nTransfer-Encoding: chunked", "chunked\r\nTransfer-Encoding: chunked", "\r\nTransfer-Encoding: chunked"]
     {
         requests.push(post(&format!("Transfer-Encoding: {lines}\r\n"), "2\r\n{}\r\n0\r\n\r\n"));
@@ -172,17 +172,17 @@ async fn no_other_transfer_coding_than_chunked_is_read() {
 
 #[tokio::test]
 async fn a_body_ends_where_its_framing_says() {
-    let whole = [
+    let complete = [
         post("Content-Length: 2\r\n", "{}"),
         post("Content-Length: 2\r\nContent-Length: 2\r\n", "{}"),
         post("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"),
         post("Transfer-Encoding: CHUNKED\r\n", "02 ;name=\"value\"\r\n{}\r\n0\r\nX-Trailer: y\r\n\r\n"),
         post("Transfer-Encoding: chunked\r\n", "1\r\n{\r\n1\r\n}\r\n000\r\n\r\n"),
     ];
-    assert_all(whole.to_vec(), &[422, 200], "validation_failed").await;
+    assert_all(complete.to_vec(), &[422, 200], "validation_failed").await;
 }
 
-/// What comes after is never taken for a request.
+/// The bytes after such a request are never read as another request.
 #[tokio::test]
 async fn a_request_with_two_lengths_ends_its_connection() {
     let chunked = "2\r\n{}\r\n0\r\n\r\n";
@@ -225,7 +225,7 @@ async fn a_request_with_two_lengths_ends_its_connection() {
 #[case::a_line_feed_in_an_extension("Transfer-Encoding: chunked\r\n", "2;a\nb\r\n{}\r\n0\r\n\r\n")]
 #[case::a_large_extension("Transfer-Encoding: chunked\r\n", &format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "x".repeat(20_000)))]
 #[tokio::test]
-async fn what_is_no_http_is_refused_and_ends_its_connection(#[case] headers: &str, #[case] body: &str) {
+async fn invalid_http_is_refused_and_ends_its_connection(#[case] headers: &str, #[case] body: &str) {
     let (statuses, text) = send(&server().await, &post(headers, body)).await;
     assert_eq!(statuses, [400], "{text}");
 }

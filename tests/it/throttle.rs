@@ -1,4 +1,5 @@
-//! The throttle (row P09): who guesses waits, who owns gets in, and nobody learns from it who has an account.
+//! The throttle (row P09): wrong passwords make the next attempt wait, the owner can still log in, and the waits do not reveal
+//! which accounts exist.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -34,7 +35,7 @@ pub async fn throttled() -> TestApp {
     .await
 }
 
-/// A request from an address, as somebody or nobody.
+/// Sends a request from an address, with an access token if there is one.
 pub async fn send(app: &TestApp, from: &str, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
     let mut head = http::Request::builder().method(method.clone()).uri(path).header("content-type", "application/json");
     if let Some(token) = token {
@@ -52,7 +53,7 @@ pub async fn log_in(app: &TestApp, from: &str, identifier: &str, password: &str)
     send(app, from, Method::POST, "/v1/sessions", None, body).await
 }
 
-/// Fails until the throttle bites; gives how often.
+/// Sends wrong passwords until the throttle refuses one. Returns how many were checked.
 pub async fn guess(app: &TestApp, from: &str, identifier: &str) -> usize {
     for count in 0..100 {
         let answer = log_in(app, from, identifier, WRONG).await;
@@ -61,16 +62,16 @@ pub async fn guess(app: &TestApp, from: &str, identifier: &str) -> usize {
         }
         assert_problem!(answer, 401, "invalid_credentials");
     }
-    panic!("nothing limits the guesses")
+    panic!("the throttle refuses no guess")
 }
 
-/// The wait that a refusal names.
+/// Returns the wait that a refusal states.
 pub fn wait(answer: &Answer) -> Duration {
     Duration::from_secs(answer.header("retry-after").parse().unwrap())
 }
 
 #[tokio::test]
-async fn p09_who_guesses_waits_twice_as_long_each_time_and_then_the_try_is_really_made() {
+async fn p09_each_wrong_password_doubles_the_wait_and_the_next_attempt_is_checked() {
     let app = throttled().await;
     app.register("ada").await;
     assert_eq!(guess(&app, HOME, "ada").await, 6);
@@ -84,11 +85,11 @@ async fn p09_who_guesses_waits_twice_as_long_each_time_and_then_the_try_is_reall
     }
     app.clock.advance(Duration::from_secs(128));
     log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
-    assert_eq!(guess(&app, HOME, "ada").await, 6, "the owner's mistakes are forgiven");
+    assert_eq!(guess(&app, HOME, "ada").await, 6, "a log-in resets the owner's budget");
 }
 
 #[tokio::test]
-async fn p09_nobody_is_locked_out_for_longer_than_half_an_hour() {
+async fn p09_no_wait_is_longer_than_half_an_hour() {
     let app = throttled().await;
     app.register("ada").await;
     for _ in 0..40 {
@@ -123,12 +124,12 @@ async fn p09_every_operation_that_checks_a_password_spends_the_same_budget() {
     for identifier in ["ada", "ada@example.org"] {
         assert_problem!(log_in(&app, HOME, identifier, PASSWORD).await, 429, "too_many_requests");
     }
-    // What needs no password goes on.
+    // A change without a password is not throttled.
     send(&app, HOME, Method::PATCH, "/v1/me", Some(&token), json!({ "name": "Ada" })).await.expect(200);
 }
 
 #[tokio::test]
-async fn p09_whether_there_is_an_account_shows_in_nothing() {
+async fn p09_the_throttle_does_not_reveal_whether_an_account_exists() {
     let app = throttled().await;
     app.register("ada").await;
     let mut stories = Vec::new();
@@ -146,16 +147,16 @@ async fn p09_whether_there_is_an_account_shows_in_nothing() {
 }
 
 #[tokio::test]
-async fn p09_the_owner_gets_in_from_where_they_were_before_while_many_guess_elsewhere() {
+async fn p09_the_owner_can_log_in_from_a_known_network_while_others_guess() {
     let app = throttled().await;
     app.register("ada").await;
     log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
     let mut guessers = 0..;
     while guess(&app, &format!("203.0.113.{}", guessers.next().unwrap()), "ada").await > 0 {}
-    assert_eq!(guessers.start, 5, "the fifth network finds the account's budget spent by the others");
+    assert_eq!(guessers.start, 5, "the fifth network is refused, because the others have spent the account's budget");
     assert_problem!(log_in(&app, ELSEWHERE, "ada", PASSWORD).await, 429, "too_many_requests");
     log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
-    // A network that is known has its own budget all the same.
+    // A known network still has its own budget.
     assert_eq!(guess(&app, HOME, "ada").await, 6);
 }
 
@@ -177,7 +178,7 @@ async fn p09_a_network_that_tries_many_accounts_is_slowed_down() {
 }
 
 #[tokio::test]
-async fn p09_of_ipv6_a_client_has_64_bits_to_itself() {
+async fn p09_an_ipv6_network_is_a_prefix_of_64_bits() {
     let app = throttled().await;
     app.register("ada").await;
     for host in 1..=6 {
@@ -188,7 +189,7 @@ async fn p09_of_ipv6_a_client_has_64_bits_to_itself() {
 }
 
 #[tokio::test]
-async fn p09_of_many_guesses_at_once_only_as_many_are_answered_as_one_after_the_other() {
+async fn p09_concurrent_guesses_spend_the_same_budget_as_sequential_ones() {
     let app = throttled().await;
     app.register("ada").await;
     let guesses = (0..30).map(|number| {
@@ -196,9 +197,9 @@ async fn p09_of_many_guesses_at_once_only_as_many_are_answered_as_one_after_the_
         log_in(&app, HOME, "ada", password)
     });
     let answers = futures_util::future::join_all(guesses).await;
-    let count = |status| answers.iter().filter(|it| it.status == status).count();
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!(count(401) + count(201) + count(429), 30);
-    // The right one may have been among the first: then the mistakes so far are forgiven.
+    // If the right password was among the first, it has reset the budget.
     match count(201) {
         0 => assert_eq!(count(401), 6),
         _ => assert!(count(401) <= 12, "{}", count(401)),
@@ -206,7 +207,7 @@ async fn p09_of_many_guesses_at_once_only_as_many_are_answered_as_one_after_the_
 }
 
 #[tokio::test]
-async fn p09_a_restart_forgives_nothing_and_another_replica_knows() {
+async fn p09_budgets_survive_a_restart_and_are_shared_by_replicas() {
     let app = throttled().await;
     app.register("ada").await;
     guess(&app, HOME, "ada").await;
@@ -215,7 +216,7 @@ async fn p09_a_restart_forgives_nothing_and_another_replica_knows() {
 }
 
 #[tokio::test]
-async fn p09_a_refusal_is_neither_hashed_nor_written_down() {
+async fn p09_a_throttled_log_in_is_neither_hashed_nor_stored() {
     let app = throttled().await;
     app.register("ada").await;
     guess(&app, HOME, "ada").await;
@@ -226,7 +227,7 @@ async fn p09_a_refusal_is_neither_hashed_nor_written_down() {
             answer = log_in(&app, HOME, "ada", WRONG) => {
                 assert_problem!(answer, 429, "too_many_requests");
             }
-            () = app.until_waiting(1) => panic!("a refused guess is hashed"),
+            () = app.until_waiting(1) => panic!("a throttled password is hashed"),
         }
     }
     drop(hold);
@@ -235,7 +236,7 @@ async fn p09_a_refusal_is_neither_hashed_nor_written_down() {
 }
 
 #[tokio::test]
-async fn p09_who_is_turned_away_in_a_storm_has_not_tried() {
+async fn p09_a_log_in_rejected_by_overload_spends_no_budget() {
     let app = throttled().await;
     app.register("ada").await;
     let busy = app.fill_hashing_queue().await;
@@ -248,7 +249,7 @@ async fn p09_who_is_turned_away_in_a_storm_has_not_tried() {
 }
 
 #[tokio::test]
-async fn p09_what_is_kept_tells_nothing_and_goes() {
+async fn p09_stored_budgets_reveal_nothing_and_are_deleted() {
     let app = throttled().await;
     let id = app.register("ada").await;
     log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
@@ -273,7 +274,7 @@ async fn p09_what_is_kept_tells_nothing_and_goes() {
 }
 
 #[tokio::test]
-async fn p09_one_network_registers_so_many_and_then_waits() {
+async fn p09_registrations_are_limited_per_network() {
     let app = throttled().await;
     let register = async |from: &str, name: &str| {
         let body = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
@@ -289,7 +290,7 @@ async fn p09_one_network_registers_so_many_and_then_waits() {
 }
 
 #[tokio::test]
-async fn p09_refreshes_are_counted_by_network_too() {
+async fn p09_refreshes_are_limited_per_network() {
     let app = throttled().await;
     let from =
         |address: &str| vestibule::domain::source::Source { address: Some(address.parse().unwrap()), ..Default::default() };

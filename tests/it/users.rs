@@ -1,4 +1,4 @@
-//! Users, as those see them who may look at others: lists that lose nobody, and one at a time.
+//! Users as an administrator sees them: complete lists, and single users.
 
 use std::collections::BTreeSet;
 
@@ -22,9 +22,9 @@ use crate::{
     },
 };
 
-/// The addresses on a page.
+/// Returns the addresses on a page.
 fn emails(page: &Value) -> Vec<&str> {
-    page["items"].as_array().unwrap().iter().map(|it| it["email"].as_str().unwrap()).collect()
+    page["items"].as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap()).collect()
 }
 
 async fn list(caller: &Caller<'_>, query: &str) -> Value {
@@ -35,7 +35,7 @@ async fn refused(caller: &Caller<'_>, query: &str) -> Answer {
     assert_problem!(caller.get(&format!("/v1/users?{query}")).await, 422, "validation_failed")
 }
 
-/// Registers people one minute apart, who log in never.
+/// Registers users one minute apart, who never log in.
 async fn crowd(app: &TestApp, names: &[&str]) {
     for name in names {
         app.clock.advance(minutes(1));
@@ -76,7 +76,7 @@ async fn one_user_is_found_by_id() {
     admin.get(&format!("/v1/users/{shout}")).await.expect(200);
 }
 
-/// Walks a list from page to page; between pages, `meanwhile` happens.
+/// Reads a list page by page, and calls `meanwhile` between pages. Returns the addresses.
 async fn walk(caller: &Caller<'_>, query: &str, mut meanwhile: impl AsyncFnMut(usize)) -> Vec<String> {
     let (mut seen, mut path, mut pages) = (Vec::new(), format!("/v1/users?{query}"), 0);
     loop {
@@ -102,11 +102,11 @@ async fn walk(caller: &Caller<'_>, query: &str, mut meanwhile: impl AsyncFnMut(u
 #[case::email("email", &["a2", "b0", "c1", "m1", "n1", "x0", "y2", "z0"])]
 #[case::email_descending("-email", &["z0", "y2", "x0", "n1", "m1", "c1", "b0", "a2"])]
 #[tokio::test]
-async fn h09_a_walk_meets_everybody_once_whoever_comes_and_goes(#[case] sort: &str, #[case] expected: &[&str]) {
+async fn h09_paging_returns_every_user_once_while_users_come_and_go(#[case] sort: &str, #[case] expected: &[&str]) {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let names = ["xx0", "cc1", "yy2", "bb0", "nn1", "aa2", "mm1", "zz0"];
-    // Some at the same moment: the id decides then, and whichever way it does, nobody is lost.
+    // Some users register at the same moment. Their ids then determine the order, and no user may be lost.
     for (number, name) in names.iter().enumerate() {
         if number % 3 != 1 {
             app.clock.advance(minutes(1));
@@ -116,21 +116,22 @@ async fn h09_a_walk_meets_everybody_once_whoever_comes_and_goes(#[case] sort: &s
     let admin_address = "admin@vestibule.invalid";
     for limit in [1, 2, 3, 8, 9] {
         let walked = walk(&app.admin().await, &format!("sort={sort}&limit={limit}"), async |_| {}).await;
-        let walked: Vec<_> = walked.iter().filter(|it| *it != admin_address).collect();
+        let walked: Vec<_> = walked.iter().filter(|email| *email != admin_address).collect();
         assert_eq!(walked.len(), 8);
         assert_eq!(walked.iter().collect::<BTreeSet<_>>().len(), 8);
         if sort.ends_with("email") {
-            let spelled: Vec<_> = expected.iter().map(|it| format!("{}{it}@example.org", &it[..1])).collect();
+            let spelled: Vec<_> = expected.iter().map(|name| format!("{}{name}@example.org", &name[..1])).collect();
             assert_eq!(walked, spelled.iter().collect::<Vec<_>>());
         }
         let page = list(&admin, &format!("sort={sort}")).await;
-        let mut times: Vec<_> = page["items"].as_array().unwrap().iter().map(|it| it["created_at"].as_str().unwrap()).collect();
+        let mut times: Vec<_> =
+            page["items"].as_array().unwrap().iter().map(|user| user["created_at"].as_str().unwrap()).collect();
         if sort == "-created_at" {
             times.reverse();
         }
         assert!(sort.ends_with("email") || times.is_sorted(), "{times:?}");
     }
-    // While somebody walks, newcomers register and the ones just seen leave; each who stays is met once.
+    // Between pages, users register and a user already seen is deleted. Every other user is returned exactly once.
     let met = walk(&admin, &format!("sort={sort}&limit=2"), async |page| {
         app.register(&format!("newcomer{page}")).await;
         if page == 2 {
@@ -140,21 +141,21 @@ async fn h09_a_walk_meets_everybody_once_whoever_comes_and_goes(#[case] sort: &s
     })
     .await;
     let distinct: BTreeSet<_> = met.iter().collect();
-    assert_eq!(distinct.len(), met.len(), "nobody twice");
-    for name in names.iter().filter(|it| **it != "xx0") {
+    assert_eq!(distinct.len(), met.len(), "no user twice");
+    for name in names.iter().filter(|name| **name != "xx0") {
         assert!(distinct.contains(&format!("{name}@example.org")), "{name} was lost under {sort}");
     }
 }
 
 #[tokio::test]
-async fn h09_a_cursor_is_good_for_its_own_list_only() {
+async fn h09_a_cursor_is_valid_for_its_own_list_only() {
     let app = TestApp::start().await;
     crowd(&app, &["ada", "grace"]).await;
     let admin = app.admin().await;
     let sorts = ["created_at", "-created_at", "email", "-email"];
     for sort in sorts {
         let cursor = list(&admin, &format!("sort={sort}&limit=1")).await["next_cursor"].as_str().unwrap().to_owned();
-        for other in sorts.iter().filter(|it| **it != sort) {
+        for other in sorts.iter().filter(|other| **other != sort) {
             let answer = refused(&admin, &format!("sort={other}&limit=1&cursor={cursor}")).await;
             assert_eq!(answer.faults(), [("cursor", "not_allowed")]);
         }
@@ -192,12 +193,12 @@ async fn h09_a_cursor_is_good_for_its_own_list_only() {
 #[case("search=%00", &["search"])]
 #[case("search=a&role=!&status=1&sort=1&cursor=!&limit=0", &["cursor", "limit", "role", "sort", "status"])]
 #[tokio::test]
-async fn h09_every_bad_parameter_is_named(#[case] query: &str, #[case] parameters: &[&str]) {
+async fn h09_every_invalid_parameter_is_reported(#[case] query: &str, #[case] parameters: &[&str]) {
     let app = TestApp::start().await;
     let answer = refused(&app.admin().await, query).await;
     let named: BTreeSet<_> = answer.faults().into_iter().map(|(name, _)| name).collect();
     assert_eq!(named, parameters.iter().copied().collect());
-    assert!(answer.body["errors"].as_array().unwrap().iter().all(|it| it["parameter"].is_string()));
+    assert!(answer.body["errors"].as_array().unwrap().iter().all(|fault| fault["parameter"].is_string()));
 }
 
 #[rstest]
@@ -207,7 +208,7 @@ async fn h09_every_bad_parameter_is_named(#[case] query: &str, #[case] parameter
 #[case("role=x", "too_short", "A role name must have at least 2 characters.")]
 #[case("cursor=!", "not_allowed", "Is not a cursor of this list.")]
 #[tokio::test]
-async fn the_error_for_a_bad_parameter_says_what_is_wrong(#[case] query: &str, #[case] code: &str, #[case] detail: &str) {
+async fn the_error_for_an_invalid_parameter_describes_the_fault(#[case] query: &str, #[case] code: &str, #[case] detail: &str) {
     let app = TestApp::start().await;
     let answer = refused(&app.admin().await, query).await;
     assert_eq!(answer.faults(), [(query.split('=').next().unwrap(), code)]);
@@ -215,7 +216,7 @@ async fn the_error_for_a_bad_parameter_says_what_is_wrong(#[case] query: &str, #
 }
 
 #[tokio::test]
-async fn h09_a_page_has_25_items_unless_told_otherwise() {
+async fn h09_a_page_has_25_items_by_default() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     for number in 0..26 {
@@ -317,7 +318,7 @@ async fn a_search_follows_every_change_of_a_name_and_forgets_a_deleted_account()
 }
 
 #[tokio::test]
-async fn a_list_tells_the_number_of_users_on_all_pages_if_it_is_asked_to() {
+async fn a_list_contains_the_total_number_of_users_on_request() {
     let app = TestApp::start().await;
     crowd(&app, &["ada", "adam", "grace"]).await;
     let admin = app.admin().await;
@@ -343,7 +344,7 @@ async fn a_total_above_ten_thousand_is_absent() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let now = "2026-01-01T00:00:00+00:00";
-    // PostgreSQL reads an id from its text.
+    // PostgreSQL reads an id as text, SQLite as a blob.
     let blob = if app.app.settings.database.url.is_some() { "" } else { "X" };
     let add = async |from: u32, to: u32| {
         let rows: Vec<_> = (from..to)
@@ -390,7 +391,7 @@ async fn a_list_is_filtered_by_role_and_status_and_both() {
 }
 
 #[tokio::test]
-async fn a_misspelt_parameter_is_refused_instead_of_being_no_filter() {
+async fn a_misspelt_parameter_is_refused() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let refused = assert_problem!(admin.get("/v1/users?stauts=disabled&limit=0&%3Cb%3E=1").await, 422, "validation_failed");

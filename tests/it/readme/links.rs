@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use super::{pages, read, root};
 
 #[test]
-fn every_relative_link_leads_somewhere() {
+fn every_relative_link_has_a_target() {
     let mut broken = Vec::new();
     let mut followed = 0;
     for page in pages() {
@@ -34,7 +34,7 @@ fn prose(markdown: &str) -> String {
         if line.trim_start().starts_with("```") {
             in_code = !in_code;
         } else if !in_code {
-            // Every second part is between backticks. A link's text may be code, so something has to stay there.
+            // Every second part is between backticks. The text of a link may be code, so a placeholder stays there.
             let parts = line.split('`').enumerate().map(|(number, part)| if number % 2 == 0 { part } else { "code" });
             prose.extend(parts);
         }

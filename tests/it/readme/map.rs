@@ -17,7 +17,7 @@ use super::{between, read, root};
 fn the_map_names_every_file_of_the_source_once() {
     let (folders, mut drawn) = read_map(&between(&read("CONTRIBUTING.md"), "map"));
     for folder in folders {
-        assert!(root().join(&folder).is_dir(), "the map names `{folder}`, which is no folder");
+        assert!(root().join(&folder).is_dir(), "the map names `{folder}`, which is not a folder");
     }
     let real = sources(&root().join("src"));
     let missing: Vec<_> = real.iter().filter(|file| !drawn.contains(file)).collect();
@@ -58,7 +58,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Returns the Rust files below a folder of the repository, but for unit tests and for `mod.rs`, which is the folder itself.
+/// Returns the Rust files below a folder of the repository, except unit tests and `mod.rs`, which stands for the folder itself.
 fn sources(folder: &Path) -> Vec<String> {
     let (folders, files): (Vec<_>, Vec<_>) = entries(folder).into_iter().partition(|path| path.is_dir());
     let is_source = |path: &PathBuf| {

@@ -1,4 +1,4 @@
-//! The commands of the README's walk, and those of the guide, print what is shown.
+//! The commands of the README's walk and of the guide print the output that is shown.
 
 use std::{
     fs,
@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{between, read};
+
 use crate::support::binary::{Server, command, not_tested};
 
 /// A block of commands, and the output that the README shows below it.
@@ -25,7 +26,7 @@ fn the_walk_prints_what_the_readme_shows() {
     let steps = steps(&between(&read("README.md"), "walk"));
     assert!(steps.len() > 8, "only {} blocks of commands were found", steps.len());
 
-    // One shell, so that a step sees the variables of those before it.
+    // All steps run in one shell, so a step sees the variables of the earlier ones.
     let blocks = steps.iter().enumerate().map(|(number, step)| {
         let commands = step.commands.replace("http://127.0.0.1:8080", &server.url);
         format!("{{\n{commands}}} >{number}.out 2>{number}.err\n")
@@ -37,7 +38,7 @@ fn the_walk_prints_what_the_readme_shows() {
     for (number, step) in steps.iter().enumerate() {
         let written = |stream: &str| fs::read_to_string(directory.path().join(format!("{number}.{stream}"))).unwrap();
         let printed = (lines(&written("out")), lines(&written("err")));
-        // curl names an error on standard error, which a terminal shows in between.
+        // curl writes errors to standard error, which a terminal shows together with the output.
         let (errors, output): (Vec<_>, Vec<_>) = lines(&step.output).into_iter().partition(|line| line.starts_with("curl: "));
         assert_eq!(printed, (output, errors), "after\n{}", step.commands);
     }
@@ -90,7 +91,7 @@ fn lines(text: &str) -> Vec<String> {
         word if word.starts_with("vrt_") => "REFRESH-TOKEN",
         word if word.len() == 43 => "KEY-ID",
         word if word.ends_with('…') || word.len() > 64 => "CURSOR",
-        word if word.starts_with("2591") => "2592000", // seconds, of which some have passed
+        word if word.starts_with("2591") => "2592000", // seconds, some of which have passed
         _ => "",
     };
     let stable = |line: &str| {
