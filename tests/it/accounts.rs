@@ -1,4 +1,4 @@
-//! Registration: who may have an account, and what a registration creates.
+//! Registration: which accounts may be registered, and what a registration creates.
 
 mod names;
 mod passwords;
@@ -11,18 +11,18 @@ use crate::{
     support::{PASSWORD, TestApp, caller::Answer},
 };
 
-/// Registers with this password, under names of no importance.
-async fn with_password(app: &TestApp, password: &str) -> Answer {
+/// Registers an account with this password.
+async fn register_password(app: &TestApp, password: &str) -> Answer {
     app.nobody().post("/v1/accounts", json!({ "email": "ada@example.org", "password": password })).await
 }
 
-/// Registers with this address.
-async fn with_email(app: &TestApp, email: &str) -> Answer {
+/// Registers an account with this address.
+async fn register_email(app: &TestApp, email: &str) -> Answer {
     app.nobody().post("/v1/accounts", json!({ "email": email, "password": PASSWORD })).await
 }
 
-/// Logs in; whether it worked.
-async fn gets_in(app: &TestApp, identifier: &str, password: &str) -> bool {
+/// Returns whether a log-in with this identifier and password succeeds.
+async fn can_log_in(app: &TestApp, identifier: &str, password: &str) -> bool {
     let answer = app.nobody().post("/v1/sessions", json!({ "identifier": identifier, "password": password })).await;
     match answer.status {
         201 => true,
@@ -31,7 +31,7 @@ async fn gets_in(app: &TestApp, identifier: &str, password: &str) -> bool {
 }
 
 #[tokio::test]
-async fn who_registers_gets_an_active_account_with_the_role_user() {
+async fn a_registration_creates_an_active_account_with_the_role_user() {
     let app = TestApp::start().await;
     let body = json!({ "email": "Ada@Example.org", "password": PASSWORD, "username": "Ada.L", "name": " Ada Lovelace " });
     let answer = app.nobody().post("/v1/accounts", body).await;
@@ -44,19 +44,19 @@ async fn who_registers_gets_an_active_account_with_the_role_user() {
         "roles": ["user"], "created_at": now, "updated_at": now,
     });
     assert_eq!(user, expected);
-    assert!(gets_in(&app, "ada.l", PASSWORD).await);
+    assert!(can_log_in(&app, "ada.l", PASSWORD).await);
 }
 
 #[tokio::test]
-async fn an_address_and_a_password_are_enough() {
+async fn a_registration_requires_only_an_address_and_a_password() {
     let app = TestApp::start().await;
-    let user = with_email(&app, "ada@example.org").await.expect(201);
+    let user = register_email(&app, "ada@example.org").await.expect(201);
     let members: Vec<_> = user.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["id", "email", "status", "roles", "created_at", "updated_at"], "absent members are absent");
+    assert_eq!(members, ["id", "email", "status", "roles", "created_at", "updated_at"], "the answer must omit absent members");
 }
 
 #[tokio::test]
-async fn an_optional_member_that_is_null_is_absent_wherever_something_is_made() {
+async fn null_in_an_optional_member_of_a_create_request_means_absent() {
     let app = TestApp::start().await;
     let body = json!({ "email": "ada@example.org", "password": PASSWORD, "username": null, "name": null });
     let user = app.nobody().post("/v1/accounts", body).await.expect(201);
@@ -78,12 +78,12 @@ async fn an_optional_member_that_is_null_is_absent_wherever_something_is_made() 
 async fn registration_can_be_closed() {
     let app = TestApp::start_with(|settings| settings.registration.open = false).await;
     let rows = app.rows().await;
-    assert_problem!(with_email(&app, "ada@example.org").await, 403, "registration_closed");
+    assert_problem!(register_email(&app, "ada@example.org").await, 403, "registration_closed");
     assert_eq!(app.rows().await, rows);
 }
 
 #[tokio::test]
-async fn every_bad_member_is_named_at_once() {
+async fn every_invalid_member_is_reported_in_one_response() {
     let app = TestApp::start().await;
     let body = json!({ "email": "ada", "username": "1", "name": "", "password": "short", "age": 36 });
     let answer = assert_problem!(app.nobody().post("/v1/accounts", body).await, 422, "validation_failed");
@@ -107,12 +107,12 @@ async fn every_bad_member_is_named_at_once() {
 }
 
 #[tokio::test]
-async fn of_two_who_register_the_same_address_at_once_one_gets_it() {
+async fn of_concurrent_registrations_of_one_address_exactly_one_succeeds() {
     let app = TestApp::start().await;
     let answers = tokio::join!(
-        with_email(&app, "ada@example.org"),
-        with_email(&app, "ADA@example.org"),
-        with_email(&app, "Ada@EXAMPLE.org"),
+        register_email(&app, "ada@example.org"),
+        register_email(&app, "ADA@example.org"),
+        register_email(&app, "Ada@EXAMPLE.org"),
     );
     let mut answers = [answers.0.status, answers.1.status, answers.2.status];
     answers.sort_unstable();
@@ -120,8 +120,8 @@ async fn of_two_who_register_the_same_address_at_once_one_gets_it() {
     assert_eq!(app.rows().await["users"], 2);
 }
 
-/// Members that an account has, and a registration must not.
-pub const NOT_YOURS: [(&str, &str); 9] = [
+/// Members that neither a registration nor an update of one's own account may set, and a value for each.
+pub const FORBIDDEN_MEMBERS: [(&str, &str); 9] = [
     ("role", r#""admin""#),
     ("roles", r#"["admin"]"#),
     ("status", r#""active""#),
@@ -134,10 +134,10 @@ pub const NOT_YOURS: [(&str, &str); 9] = [
 ];
 
 #[tokio::test]
-async fn p06_nobody_chooses_more_than_names_and_password() {
+async fn p06_a_registration_that_sets_any_other_member_of_an_account_is_rejected() {
     let app = TestApp::start().await;
     let rows = app.rows().await;
-    for (member, value) in NOT_YOURS {
+    for (member, value) in FORBIDDEN_MEMBERS {
         let mut body = json!({ "email": "ada@example.org", "password": PASSWORD });
         body[member] = serde_json::from_str::<Value>(value).unwrap();
         let answer = assert_problem!(app.nobody().post("/v1/accounts", body).await, 422, "validation_failed");
@@ -147,7 +147,7 @@ async fn p06_nobody_chooses_more_than_names_and_password() {
 }
 
 #[tokio::test]
-async fn p06_a_member_that_comes_twice_is_refused() {
+async fn p06_a_repeated_member_is_rejected() {
     let app = TestApp::start().await;
     let rows = app.rows().await;
     for body in [
@@ -164,9 +164,9 @@ async fn p06_a_member_that_comes_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn a08_a_registration_leaves_a_trace_without_a_secret() {
+async fn a08_a_registration_is_audited_without_its_password() {
     let app = TestApp::start().await;
-    let answer = with_email(&app, "ada@example.org").await;
+    let answer = register_email(&app, "ada@example.org").await;
     let request_id = answer.header("x-request-id").to_owned();
     let id = answer.expect(201)["id"].clone();
     let event = app.event("account.registered").await;
@@ -179,7 +179,7 @@ async fn a08_a_registration_leaves_a_trace_without_a_secret() {
 }
 
 #[tokio::test]
-async fn a08_a_flood_of_bad_requests_writes_nothing() {
+async fn a08_invalid_requests_write_nothing_to_the_database() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let rows = app.rows().await;
@@ -207,14 +207,14 @@ async fn a08_a_flood_of_bad_requests_writes_nothing() {
 }
 
 #[tokio::test]
-async fn when_too_many_hash_nobody_is_registered_by_halves() {
+async fn a_registration_under_hashing_overload_is_rejected_and_writes_nothing() {
     let app = TestApp::with_one_hashing_thread().await;
     let rows = app.rows().await;
     let busy = app.fill_hashing_queue().await;
-    let answer = assert_problem!(with_email(&app, "ada@example.org").await, 503, "overloaded");
+    let answer = assert_problem!(register_email(&app, "ada@example.org").await, 503, "overloaded");
     assert_eq!(answer.header("retry-after"), "2");
     assert_eq!(app.rows().await, rows);
     drop(busy);
     app.until_idle().await;
-    with_email(&app, "ada@example.org").await.expect(201);
+    register_email(&app, "ada@example.org").await.expect(201);
 }

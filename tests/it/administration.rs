@@ -1,5 +1,8 @@
-//! Administration: what some may do to the accounts of others, and what nobody may.
+//! Administration: which changes a caller may make to the accounts of other users.
 
+use std::time::Duration;
+
+use poem::{Body, http::Method};
 use serde_json::{Value, json};
 use vestibule::{
     domain::{
@@ -16,31 +19,32 @@ use crate::{
     support::{PASSWORD, TestApp, caller::Caller, clock::minutes},
 };
 
-const NOBODYS: &str = "/v1/users/0198c5e0-0000-7000-8000-000000000000";
+/// A path with an id that no user has.
+const UNKNOWN_USER: &str = "/v1/users/0198c5e0-0000-7000-8000-000000000000";
 
 async fn path_of(caller: &Caller<'_>) -> String {
     format!("/v1/users/{}", caller.get("/v1/me").await.expect(200)["id"].as_str().unwrap())
 }
 
-fn person(name: &str) -> Value {
+fn account(name: &str) -> Value {
     json!({ "email": format!("{name}@example.org"), "username": name, "password": PASSWORD })
 }
 
 #[tokio::test]
-async fn an_administrator_makes_an_account_that_can_log_in() {
+async fn an_account_created_by_an_administrator_can_log_in() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
-    let made = admin.post("/v1/users", person("ada")).await;
-    let location = made.header("location").to_owned();
-    let user = made.expect(201);
+    let created = admin.post("/v1/users", account("ada")).await;
+    let location = created.header("location").to_owned();
+    let user = created.expect(201);
     assert_eq!((&user["roles"], &user["status"]), (&json!(["user"]), &json!("active")));
     assert_eq!(admin.get(&location).await.expect(200), user);
     app.nobody().log_in("ada", PASSWORD).await;
-    assert_problem!(admin.post("/v1/users", person("ada")).await, 409, "email_taken");
+    assert_problem!(admin.post("/v1/users", account("ada")).await, 409, "email_taken");
 }
 
 #[tokio::test]
-async fn an_account_without_password_admits_nobody_until_one_is_set() {
+async fn an_account_without_a_password_cannot_log_in_until_one_is_set() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let user = admin.post("/v1/users", json!({ "email": "ada@example.org" })).await.expect(201);
@@ -52,46 +56,46 @@ async fn an_account_without_password_admits_nobody_until_one_is_set() {
 }
 
 #[tokio::test]
-async fn giving_roles_to_a_new_account_takes_the_permission_to_assign_them() {
+async fn creating_an_account_with_roles_requires_the_permission_to_assign_roles() {
     let app = TestApp::start().await;
     let clerk = app.holding("clerk", &["users:write"]).await;
     let with_roles = |name: &str, roles: &[&str]| {
-        let mut body = person(name);
+        let mut body = account(name);
         body["roles"] = json!(roles);
         body
     };
     for roles in [&["admin"][..], &["role-clerk"], &["user", "role-clerk"], &["no-such"]] {
-        let refused = clerk.post("/v1/users", with_roles("ada", roles)).await;
-        let refused = assert_problem!(refused, 403, "insufficient_permission");
-        assert_eq!(refused.body["required_permission"], "roles:assign");
+        let rejected = clerk.post("/v1/users", with_roles("ada", roles)).await;
+        let rejected = assert_problem!(rejected, 403, "insufficient_permission");
+        assert_eq!(rejected.body["required_permission"], "roles:assign");
     }
-    clerk.post("/v1/users", person("ada")).await.expect(201);
+    clerk.post("/v1/users", account("ada")).await.expect(201);
     for (name, roles) in [("eve", &["user"][..]), ("grace", &["user", "user"]), ("rosa", &[])] {
-        let made = clerk.post("/v1/users", with_roles(name, roles)).await.expect(201);
-        assert_eq!(made["roles"].as_array().unwrap().len(), roles.len().min(1));
+        let created = clerk.post("/v1/users", with_roles(name, roles)).await.expect(201);
+        assert_eq!(created["roles"].as_array().unwrap().len(), roles.len().min(1));
     }
     let head = app.holding("head", &["users:write", "roles:assign"]).await;
-    let mut bob = person("bob");
+    let mut bob = account("bob");
     bob["roles"] = json!(["admin"]);
     assert_problem!(head.post("/v1/users", bob.clone()).await, 403, "escalation_denied");
     bob["roles"] = json!(["role-clerk", "no-such", "user", "neither"]);
-    let refused = assert_problem!(head.post("/v1/users", bob).await, 422, "validation_failed");
-    assert_eq!(refused.faults(), [("/roles/1", "unknown_role"), ("/roles/3", "unknown_role")]);
+    let rejected = assert_problem!(head.post("/v1/users", bob).await, 422, "validation_failed");
+    assert_eq!(rejected.faults(), [("/roles/1", "unknown_role"), ("/roles/3", "unknown_role")]);
 }
 
 #[tokio::test]
-async fn an_account_is_changed_under_a_condition_or_without() {
+async fn an_account_can_be_changed_with_or_without_if_match() {
     let app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.user("ada").await);
     let path = path_of(&ada).await;
     let read = admin.get(&path).await;
     let tag = read.header("etag").to_owned();
-    let change = |name: &str| poem::Body::from_string(json!({ "name": name }).to_string());
+    let change = |name: &str| Body::from_string(json!({ "name": name }).to_string());
     let headers = [("content-type", "application/json"), ("if-match", tag.as_str())];
-    let changed = admin.send(poem::http::Method::PATCH, &path, &headers, change("Ada")).await.expect(200);
+    let changed = admin.send(Method::PATCH, &path, &headers, change("Ada")).await.expect(200);
     assert_eq!(changed["name"], "Ada");
-    let late = admin.send(poem::http::Method::PATCH, &path, &headers, change("Other")).await;
-    assert_problem!(late, 412, "precondition_failed");
+    let outdated = admin.send(Method::PATCH, &path, &headers, change("Other")).await;
+    assert_problem!(outdated, 412, "precondition_failed");
     let cleared =
         admin.patch(&path, json!({ "name": null, "username": null, "email": "countess@example.org" })).await.expect(200);
     assert!(cleared.get("name").is_none() && cleared.get("username").is_none());
@@ -110,21 +114,21 @@ async fn setting_a_password_ends_all_sessions() {
 }
 
 #[tokio::test]
-async fn p05_a_deleted_users_names_are_free_and_inherit_nothing() {
+async fn p05_a_new_account_with_the_names_of_a_deleted_account_inherits_nothing() {
     let app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.holding("ada", &["users:read"]).await);
     let path = path_of(&ada).await;
     admin.delete(&path, json!(null)).await.expect(204);
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
     assert_problem!(admin.get(&path).await, 404, "not_found");
-    let again = app.user("ada").await;
-    assert_ne!(path_of(&again).await, path);
-    assert_problem!(again.get("/v1/users").await, 403, "insufficient_permission");
+    let new_ada = app.user("ada").await;
+    assert_ne!(path_of(&new_ada).await, path);
+    assert_problem!(new_ada.get("/v1/users").await, 403, "insufficient_permission");
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
 }
 
 #[tokio::test]
-async fn s07_people_see_and_end_their_own_sessions_and_administrators_anybodys() {
+async fn s07_users_list_and_end_their_own_sessions_and_administrators_those_of_any_user() {
     let app = TestApp::start().await;
     let phone = app.user("ada").await;
     app.clock.advance(minutes(1));
@@ -132,8 +136,8 @@ async fn s07_people_see_and_end_their_own_sessions_and_administrators_anybodys()
     let bob = app.user("bob").await;
     let listed = laptop.get("/v1/me/sessions").await.expect(200);
     let sessions: Vec<_> =
-        listed["items"].as_array().unwrap().iter().map(|it| (it["id"].clone(), it["current"] == true)).collect();
-    assert_eq!(sessions.iter().map(|it| it.1).collect::<Vec<_>>(), [true, false]);
+        listed["items"].as_array().unwrap().iter().map(|session| (session["id"].clone(), session["current"] == true)).collect();
+    assert_eq!(sessions.iter().map(|(_, current)| *current).collect::<Vec<_>>(), [true, false]);
     let phones = format!("/v1/me/sessions/{}", sessions[1].0.as_str().unwrap());
     assert_problem!(bob.delete(&phones, json!(null)).await, 404, "not_found");
     phone.get("/v1/me").await.expect(200);
@@ -152,20 +156,20 @@ async fn s07_people_see_and_end_their_own_sessions_and_administrators_anybodys()
     assert_eq!(admin.get(&path).await.expect(200)["items"].as_array().unwrap().len(), 1);
     admin.delete(&path, json!(null)).await.expect(204);
     assert_problem!(laptop.get("/v1/me").await, 401, "session_ended");
-    assert_problem!(admin.get(&format!("{NOBODYS}/sessions")).await, 404, "not_found");
+    assert_problem!(admin.get(&format!("{UNKNOWN_USER}/sessions")).await, 404, "not_found");
 }
 
 #[tokio::test]
-async fn s06_a_session_nobody_used_in_time_is_listed_no_more() {
-    let app = TestApp::start_with(|settings| settings.sessions.idle_ttl = std::time::Duration::from_hours(1)).await;
+async fn s06_a_session_that_was_idle_for_too_long_is_not_listed() {
+    let app = TestApp::start_with(|settings| settings.sessions.idle_ttl = Duration::from_hours(1)).await;
     app.user("ada").await;
-    app.clock.advance(std::time::Duration::from_hours(2));
+    app.clock.advance(Duration::from_hours(2));
     let now = app.nobody().log_in("ada", PASSWORD).await;
     assert_eq!(now.get("/v1/me/sessions").await.expect(200)["items"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn a05_nobody_touches_an_account_that_holds_more_than_they_do() {
+async fn a05_a_caller_cannot_change_an_account_that_holds_more_permissions() {
     let app = TestApp::start().await;
     let all = ["users:read", "users:write", "users:delete", "roles:assign", "sessions:end", "sessions:read"];
     let deputy = app.holding("deputy", &all).await;
@@ -188,21 +192,21 @@ async fn a05_nobody_touches_an_account_that_holds_more_than_they_do() {
 }
 
 #[tokio::test]
-async fn a06_the_last_administrator_stays_whatever_they_try() {
+async fn a06_the_last_administrator_cannot_be_removed_by_any_operation() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let id: UserId = admin.get("/v1/me").await.expect(200)["id"].as_str().unwrap().parse().unwrap();
     let proof = json!({ "current_password": app.admin_password() });
     assert_problem!(admin.delete("/v1/me", proof.clone()).await, 409, "last_admin");
-    // The operator holds everything, and still cannot.
-    let refused = users::set_roles(&app.app, By::Operator, id, &[RoleName::user()]).await;
-    assert!(matches!(refused, Err(Error::LastAdmin)));
+    // The operator holds every permission, and cannot do it either.
+    let rejected = users::set_roles(&app.app, By::Operator, id, &[RoleName::user()]).await;
+    assert!(matches!(rejected, Err(Error::LastAdmin)));
     let disabled = Change { status: Some(Status::Disabled), ..Change::default() };
-    let refused = users::update(&app.app, By::Operator, id, disabled, None).await;
-    assert!(matches!(refused, Err(Error::LastAdmin)));
+    let rejected = users::update(&app.app, By::Operator, id, disabled, None).await;
+    assert!(matches!(rejected, Err(Error::LastAdmin)));
     assert!(matches!(users::delete(&app.app, By::Operator, id).await, Err(Error::LastAdmin)));
-    // A disabled second one does not count.
-    let mut second = person("second");
+    // A disabled administrator does not count.
+    let mut second = account("second");
     second["roles"] = json!(["admin"]);
     let second = admin.post("/v1/users", second).await.expect(201);
     admin.patch(&format!("/v1/users/{}", second["id"].as_str().unwrap()), json!({ "status": "disabled" })).await.expect(200);
@@ -211,12 +215,12 @@ async fn a06_the_last_administrator_stays_whatever_they_try() {
 }
 
 #[tokio::test]
-async fn a06_of_two_administrators_who_remove_each_other_one_is_left() {
+async fn a06_when_two_administrators_remove_each_other_at_once_one_remains() {
     for round in 0..8 {
         let app = TestApp::start().await;
         let other_replica = app.replica().await;
         let first = app.admin().await;
-        let mut second = person("second");
+        let mut second = account("second");
         second["roles"] = json!(["admin"]);
         first.post("/v1/users", second).await.expect(201);
         let second = other_replica.bearer(&app.nobody().log_in("second", PASSWORD).await.token.unwrap());
@@ -227,18 +231,18 @@ async fn a06_of_two_administrators_who_remove_each_other_one_is_left() {
         } else {
             tokio::join!(first.delete(&paths.1, json!(null)), second.delete(&paths.0, json!(null)))
         };
-        let won = [&one, &other].iter().filter(|it| it.status < 300).count();
-        assert_eq!(won, 1, "{one:?} {other:?}");
-        let lost = if one.status < 300 { &other } else { &one };
-        assert!(["last_admin", "stale_token", "session_ended"].contains(&lost.problem().1), "{lost:?}");
+        let successes = [&one, &other].iter().filter(|answer| answer.status < 300).count();
+        assert_eq!(successes, 1, "{one:?} {other:?}");
+        let failed = if one.status < 300 { &other } else { &one };
+        assert!(["last_admin", "stale_token", "session_ended"].contains(&failed.problem().1), "{failed:?}");
     }
 }
 
 #[tokio::test]
-async fn a06_of_two_administrators_who_step_down_at_once_one_stays() {
+async fn a06_when_two_administrators_close_their_accounts_at_once_one_remains() {
     let app = TestApp::start().await;
     let first = app.admin().await;
-    let mut second = person("second");
+    let mut second = account("second");
     second["roles"] = json!(["admin"]);
     first.post("/v1/users", second).await.expect(201);
     let second = app.nobody().log_in("second", PASSWORD).await;
@@ -251,7 +255,7 @@ async fn a06_of_two_administrators_who_step_down_at_once_one_stays() {
 }
 
 #[tokio::test]
-async fn p08_whoever_holds_only_an_administrators_token_does_not_take_the_account_over() {
+async fn p08_an_administrators_token_alone_cannot_take_over_the_account() {
     let app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.user("ada").await);
     let (own, adas) = (path_of(&admin).await, path_of(&ada).await);
@@ -275,24 +279,24 @@ async fn p08_whoever_holds_only_an_administrators_token_does_not_take_the_accoun
     assert_problem!(admin.delete(&upper, json!(null)).await, 409, "own_account");
     assert_eq!(app.rows().await, rows);
     assert_eq!(admin.get(&own).await.expect(200), before);
-    // A permission comes first, and names may be changed here too.
+    // The permission is checked first. An administrator may change their own name here too.
     assert_problem!(ada.delete(&adas, json!(null)).await, 403, "insufficient_permission");
     assert_eq!(admin.patch(&own, json!({ "name": "Root" })).await.expect(200)["name"], "Root");
     admin.put(&format!("{adas}/password"), password).await.expect(204);
 }
 
 #[tokio::test]
-async fn a03_what_is_not_there_is_not_found() {
+async fn a03_an_unknown_or_malformed_id_answers_404() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
-    for path in [NOBODYS, "/v1/users/1", "/v1/users/00000000-0000-0000-0000-00000000000g", "/v1/users/%ff"] {
+    for path in [UNKNOWN_USER, "/v1/users/1", "/v1/users/00000000-0000-0000-0000-00000000000g", "/v1/users/%ff"] {
         assert_problem!(admin.get(path).await, 404, "not_found");
         assert_problem!(admin.patch(path, json!({ "name": "X" })).await, 404, "not_found");
         assert_problem!(admin.delete(path, json!(null)).await, 404, "not_found");
         assert_problem!(admin.put(&format!("{path}/roles"), json!({ "roles": [] })).await, 404, "not_found");
     }
     for (path, missing) in [
-        (NOBODYS, "user"),
+        (UNKNOWN_USER, "user"),
         ("/v1/users/1", "user"),
         ("/v1/users/%ff", "path"),
         ("/v1/roles/none", "role"),

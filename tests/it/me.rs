@@ -1,4 +1,6 @@
-//! One's own account: look, change, change the password, close.
+//! The caller's own account: reading it, updating it, changing its password and closing it.
+
+use std::{collections::BTreeSet, fs};
 
 use poem::{Body, http::Method};
 use rstest::rstest;
@@ -6,7 +8,7 @@ use serde_json::{Value, json};
 use vestibule::{entity::user_role, values::role_name::RoleName};
 
 use crate::{
-    accounts::NOT_YOURS,
+    accounts::FORBIDDEN_MEMBERS,
     assert_problem,
     support::{
         PASSWORD, TestApp,
@@ -18,13 +20,13 @@ use crate::{
 const NEW_PASSWORD: &str = "another horse battery staple";
 const WRONG: &str = "wrong horse battery staple";
 
-async fn patch_if(caller: &Caller<'_>, condition: &str, body: Value) -> Answer {
+async fn patch_if_match(caller: &Caller<'_>, condition: &str, body: Value) -> Answer {
     let headers = [("content-type", "application/json"), ("if-match", condition)];
     caller.send(Method::PATCH, "/v1/me", &headers, Body::from_string(body.to_string())).await
 }
 
 #[tokio::test]
-async fn somebody_signed_in_sees_their_account() {
+async fn a_signed_in_user_can_read_their_account() {
     let app = TestApp::start().await;
     app.register("ada").await;
     app.clock.advance(minutes(1));
@@ -42,7 +44,7 @@ async fn somebody_signed_in_sees_their_account() {
 }
 
 #[tokio::test]
-async fn names_are_changed_cleared_and_left_alone() {
+async fn names_can_be_changed_cleared_and_kept() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let before = ada.get("/v1/me").await.expect(200);
@@ -62,7 +64,7 @@ async fn names_are_changed_cleared_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_change_leaves_a_trace_with_before_and_after() {
+async fn a_change_is_audited_with_the_values_before_and_after() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let body = json!({ "name": "Ada", "email": "Ada@Example.net", "current_password": PASSWORD });
@@ -81,7 +83,7 @@ async fn a_change_leaves_a_trace_with_before_and_after() {
 }
 
 #[tokio::test]
-async fn a_change_that_changes_nothing_leaves_no_trace() {
+async fn an_update_that_changes_nothing_writes_nothing() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let (rows, before) = (app.rows().await, ada.get("/v1/me").await);
@@ -105,7 +107,7 @@ async fn a_change_that_changes_nothing_leaves_no_trace() {
 #[case(json!({ "email": "grace@example.org" }), &[("/current_password", "required")])]
 #[case(json!({ "email": "grace@example.org", "current_password": WRONG }), &[("/current_password", "wrong_password")])]
 #[tokio::test]
-async fn what_is_refused_changes_nothing(#[case] body: Value, #[case] faults: &[(&str, &str)]) {
+async fn a_rejected_update_changes_nothing(#[case] body: Value, #[case] faults: &[(&str, &str)]) {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let before = ada.get("/v1/me").await.expect(200);
@@ -115,11 +117,11 @@ async fn what_is_refused_changes_nothing(#[case] body: Value, #[case] faults: &[
 }
 
 #[tokio::test]
-async fn p06_nobody_gives_themselves_a_role() {
+async fn p06_users_cannot_change_their_own_roles() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let (before, rows) = (ada.get("/v1/me").await.expect(200), app.rows().await);
-    for (member, value) in NOT_YOURS {
+    for (member, value) in FORBIDDEN_MEMBERS {
         let mut body = json!({ "name": "Ada" });
         body[member] = serde_json::from_str::<Value>(value).unwrap();
         let answer = assert_problem!(ada.patch("/v1/me", body).await, 422, "validation_failed");
@@ -133,7 +135,7 @@ async fn p06_nobody_gives_themselves_a_role() {
 }
 
 #[tokio::test]
-async fn p08_a_new_address_needs_the_password_and_is_the_new_name_to_log_in() {
+async fn p08_a_new_address_requires_the_password_and_replaces_the_old_address_at_log_in() {
     let app = TestApp::start().await;
     app.register("grace").await;
     let ada = app.user("ada").await;
@@ -148,7 +150,7 @@ async fn p08_a_new_address_needs_the_password_and_is_the_new_name_to_log_in() {
 }
 
 #[tokio::test]
-async fn the_present_address_needs_no_password_in_any_spelling() {
+async fn the_current_address_requires_no_password_in_any_spelling() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     for email in ["ada@example.org", "ADA@Example.ORG", " ada@example.org ", "ada@ｅｘａｍｐｌｅ.org"] {
@@ -156,37 +158,38 @@ async fn the_present_address_needs_no_password_in_any_spelling() {
         assert_eq!((&me["email"], &me["name"]), (&json!("ada@example.org"), &json!("Ada")));
         ada.patch("/v1/me", json!({ "email": email, "current_password": WRONG })).await.expect(200);
     }
-    let refused = ada.patch("/v1/me", json!({ "email": "ada@example.net" })).await;
-    assert_eq!(assert_problem!(refused, 422, "validation_failed").faults(), [("/current_password", "required")]);
+    let rejected = ada.patch("/v1/me", json!({ "email": "ada@example.net" })).await;
+    assert_eq!(assert_problem!(rejected, 422, "validation_failed").faults(), [("/current_password", "required")]);
 }
 
 #[tokio::test]
-async fn every_change_has_its_own_tag_and_a_condition_holds_for_one() {
+async fn every_version_has_its_own_etag_and_if_match_must_name_the_current_one() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
-    let mut tags = vec![ada.get("/v1/me").await.header("etag").to_owned()];
+    let mut etags = vec![ada.get("/v1/me").await.header("etag").to_owned()];
     for name in ["Ada", "Augusta", "Ada"] {
-        let answer = patch_if(&ada, tags.last().unwrap(), json!({ "name": name })).await;
-        tags.push(answer.header("etag").to_owned());
+        let answer = patch_if_match(&ada, etags.last().unwrap(), json!({ "name": name })).await;
+        etags.push(answer.header("etag").to_owned());
         answer.expect(200);
-        assert_eq!(ada.get("/v1/me").await.header("etag"), tags.last().unwrap());
+        assert_eq!(ada.get("/v1/me").await.header("etag"), etags.last().unwrap());
     }
     ada.log_in("ada", PASSWORD).await;
-    let (distinct, now) = (tags.iter().collect::<std::collections::BTreeSet<_>>().len(), tags.last().unwrap().clone());
-    assert_eq!(distinct, tags.len(), "{tags:?}");
-    assert_eq!(ada.get("/v1/me").await.header("etag"), now, "a log-in changes no tag");
+    let (distinct, now) = (etags.iter().collect::<BTreeSet<_>>().len(), etags.last().unwrap().clone());
+    assert_eq!(distinct, etags.len(), "{etags:?}");
+    assert_eq!(ada.get("/v1/me").await.header("etag"), now, "a log-in must not change the etag");
 
-    let unlike = [tags[0].as_str(), "\"x\"", now.trim_matches('"'), "\"\"", "\"999é\"", "é", "", &format!("{now}é"), "*, *"];
-    for condition in unlike {
-        assert_problem!(patch_if(&ada, condition, json!({ "name": "Eve" })).await, 412, "precondition_failed");
+    let not_matching =
+        [etags[0].as_str(), "\"x\"", now.trim_matches('"'), "\"\"", "\"999é\"", "é", "", &format!("{now}é"), "*, *"];
+    for condition in not_matching {
+        assert_problem!(patch_if_match(&ada, condition, json!({ "name": "Eve" })).await, 412, "precondition_failed");
     }
     let too_long = format!("\"{}\"", "x".repeat(1023));
-    assert_problem!(patch_if(&ada, &too_long, json!({ "name": "Eve" })).await, 400, "malformed_request");
+    assert_problem!(patch_if_match(&ada, &too_long, json!({ "name": "Eve" })).await, 400, "malformed_request");
     assert_eq!(ada.get("/v1/me").await.expect(200)["name"], "Ada");
-    patch_if(&ada, "*", json!({ "name": "Lady Ada" })).await.expect(200);
+    patch_if_match(&ada, "*", json!({ "name": "Lady Ada" })).await.expect(200);
     for condition in ["\"x\", TAG", "W/TAG", ",\"é\", W/TAG,"] {
         let now = ada.get("/v1/me").await.header("etag").to_owned();
-        patch_if(&ada, &condition.replace("TAG", &now), json!({ "name": condition })).await.expect(200);
+        patch_if_match(&ada, &condition.replace("TAG", &now), json!({ "name": condition })).await.expect(200);
     }
     let now = ada.get("/v1/me").await.header("etag").to_owned();
     let json = ("content-type", "application/json");
@@ -226,7 +229,7 @@ async fn a_new_password_keeps_this_session_and_ends_the_others() {
 #[case(json!({ "current_password": PASSWORD, "new_password": "password123" }), &[("/new_password", "common_password")])]
 #[case(json!({ "current_password": PASSWORD, "new_password": "ada@example.org" }), &[("/new_password", "contains_identity")])]
 #[tokio::test]
-async fn a_password_that_is_refused_stays(#[case] body: Value, #[case] faults: &[(&str, &str)]) {
+async fn a_rejected_password_change_keeps_the_password_and_the_sessions(#[case] body: Value, #[case] faults: &[(&str, &str)]) {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let other = ada.log_in("ada", PASSWORD).await;
@@ -237,7 +240,7 @@ async fn a_password_that_is_refused_stays(#[case] body: Value, #[case] faults: &
 }
 
 #[tokio::test]
-async fn a_wrong_current_password_leaves_a_trace() {
+async fn a_wrong_current_password_is_audited() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let wrong = json!({ "current_password": WRONG });
@@ -250,7 +253,7 @@ async fn a_wrong_current_password_leaves_a_trace() {
 }
 
 #[tokio::test]
-async fn of_two_new_passwords_at_once_one_is_refused() {
+async fn of_two_concurrent_password_changes_one_is_rejected() {
     let app = TestApp::with_one_hashing_thread().await;
     let (one, other) = (app.user("ada").await, app.nobody().log_in("ada", PASSWORD).await);
     let hold = app.hold_hashing().await;
@@ -271,7 +274,7 @@ async fn of_two_new_passwords_at_once_one_is_refused() {
 }
 
 #[tokio::test]
-async fn a_closed_account_is_gone() {
+async fn closing_an_account_deletes_the_account_and_its_sessions() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let other = ada.log_in("ada", PASSWORD).await;
@@ -280,8 +283,8 @@ async fn a_closed_account_is_gone() {
         assert_problem!(caller.get("/v1/me").await, 401, "session_ended");
         assert_problem!(caller.get("/v1/token").await, 401, "session_ended");
     }
-    let again = json!({ "identifier": "ada", "password": PASSWORD });
-    assert_problem!(app.nobody().post("/v1/sessions", again).await, 401, "invalid_credentials");
+    let log_in = json!({ "identifier": "ada", "password": PASSWORD });
+    assert_problem!(app.nobody().post("/v1/sessions", log_in).await, 401, "invalid_credentials");
     let rows = app.rows().await;
     assert_eq!((rows["users"], rows["sessions"], rows["user_roles"]), (1, 0, 2));
     let event = app.event("account.closed").await;
@@ -290,10 +293,10 @@ async fn a_closed_account_is_gone() {
 }
 
 #[tokio::test]
-async fn the_last_administrator_stays() {
+async fn the_last_administrator_cannot_close_their_account() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
-    let password = std::fs::read_to_string(app.directory.path().join("data/initial-admin-password")).unwrap();
+    let password = fs::read_to_string(app.directory.path().join("data/initial-admin-password")).unwrap();
     let proof = json!({ "current_password": password.trim() });
     let rows = app.rows().await;
     assert_problem!(admin.delete("/v1/me", proof.clone()).await, 409, "last_admin");
@@ -308,7 +311,7 @@ async fn the_last_administrator_stays() {
 }
 
 #[tokio::test]
-async fn p08_whoever_holds_only_a_token_takes_nothing_over() {
+async fn p08_a_token_alone_cannot_take_over_an_account() {
     let app = TestApp::start().await;
     let thief = app.user("ada").await;
     let before = thief.get("/v1/me").await.expect(200);
@@ -324,7 +327,7 @@ async fn p08_whoever_holds_only_a_token_takes_nothing_over() {
 }
 
 #[tokio::test]
-async fn when_too_many_hash_nothing_is_changed_by_halves() {
+async fn changes_under_hashing_overload_are_rejected_and_write_nothing() {
     let app = TestApp::with_one_hashing_thread().await;
     let ada = app.user("ada").await;
     let (before, rows) = (ada.get("/v1/me").await.expect(200), app.rows().await);

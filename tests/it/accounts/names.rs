@@ -3,8 +3,7 @@
 use rstest::rstest;
 use serde_json::json;
 
-use super::{gets_in, with_email};
-
+use super::{can_log_in, register_email};
 use crate::{
     assert_problem,
     support::{PASSWORD, TestApp, clock::minutes},
@@ -13,33 +12,32 @@ use crate::{
 #[tokio::test]
 async fn white_space_around_an_address_or_identifier_is_trimmed() {
     let app = TestApp::start().await;
-    assert_eq!(with_email(&app, " Ada@example.org\n").await.expect(201)["email"], "ada@example.org");
-    assert_problem!(with_email(&app, "ada@example.org\u{A0}").await, 409, "email_taken");
+    assert_eq!(register_email(&app, " Ada@example.org\n").await.expect(201)["email"], "ada@example.org");
+    assert_problem!(register_email(&app, "ada@example.org\u{A0}").await, 409, "email_taken");
     for identifier in ["ada@example.org ", "\tADA@example.org", "\u{3000}ada@example.org\r\n"] {
-        assert!(gets_in(&app, identifier, PASSWORD).await, "{identifier:?}");
+        assert!(can_log_in(&app, identifier, PASSWORD).await, "{identifier:?}");
     }
     app.register("grace").await;
-    assert!(gets_in(&app, " grace ", PASSWORD).await);
-    assert!(!gets_in(&app, "grace", &format!(" {PASSWORD} ")).await, "a password is taken as it is");
+    assert!(can_log_in(&app, " grace ", PASSWORD).await);
+    assert!(!can_log_in(&app, "grace", &format!(" {PASSWORD} ")).await, "a password must not be trimmed");
     let admin = app.admin().await;
-    let made = admin.post("/v1/users", json!({ "email": " eve@example.org " })).await.expect(201);
-    let path = format!("/v1/users/{}", made["id"].as_str().unwrap());
+    let created = admin.post("/v1/users", json!({ "email": " eve@example.org " })).await.expect(201);
+    let path = format!("/v1/users/{}", created["id"].as_str().unwrap());
     assert_eq!(admin.patch(&path, json!({ "email": "eva@example.org " })).await.expect(200)["email"], "eva@example.org");
-    let longest = "a".repeat(32);
-    let body =
-        json!({ "email": "mia@example.org", "password": PASSWORD, "username": format!(" {}\u{A0}", longest.to_uppercase()) });
-    assert_eq!(app.nobody().post("/v1/accounts", body).await.expect(201)["username"], longest);
-    let renamed = admin.patch(&path, json!({ "username": "\tEva " })).await.expect(200);
-    assert_eq!(renamed["username"], "eva");
-    let id = made["id"].as_str().unwrap();
+    let longest_username = "a".repeat(32);
+    let body = json!({ "email": "mia@example.org", "password": PASSWORD, "username": format!(" {}\u{A0}", longest_username.to_uppercase()) });
+    assert_eq!(app.nobody().post("/v1/accounts", body).await.expect(201)["username"], longest_username);
+    let updated = admin.patch(&path, json!({ "username": "\tEva " })).await.expect(200);
+    assert_eq!(updated["username"], "eva");
+    let id = created["id"].as_str().unwrap();
     let events = admin.get(&format!("/v1/audit-events?subject=%20{id}%0A&kind=user.updated")).await.expect(200);
     assert!(!events["items"].as_array().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn p04_an_address_is_one_account_however_it_is_spelled() {
+async fn p04_all_spellings_of_an_address_belong_to_one_account() {
     let app = TestApp::start().await;
-    let user = with_email(&app, "Ada@Bücher.example").await.expect(201);
+    let user = register_email(&app, "Ada@Bücher.example").await.expect(201);
     assert_eq!(user["email"], "ada@xn--bcher-kva.example");
     for same in [
         "ada@bücher.example",
@@ -50,8 +48,8 @@ async fn p04_an_address_is_one_account_however_it_is_spelled() {
         "ada@bücher\u{3002}example",
         "ada@ｂücher.example",
     ] {
-        assert_problem!(with_email(&app, same).await, 409, "email_taken");
-        assert!(gets_in(&app, same, PASSWORD).await, "{same}");
+        assert_problem!(register_email(&app, same).await, 409, "email_taken");
+        assert!(can_log_in(&app, same, PASSWORD).await, "{same}");
     }
     assert_eq!(app.rows().await["users"], 2);
 }
@@ -72,15 +70,15 @@ async fn p04_an_address_is_one_account_however_it_is_spelled() {
 #[case::ip("ada@127.0.0.1")]
 #[case::host("ada@localhost")]
 #[tokio::test]
-async fn p04_look_alikes_are_refused(#[case] email: &str) {
+async fn p04_look_alike_addresses_are_rejected(#[case] email: &str) {
     let app = TestApp::start().await;
-    let answer = assert_problem!(with_email(&app, email).await, 422, "validation_failed");
+    let answer = assert_problem!(register_email(&app, email).await, 422, "validation_failed");
     assert_eq!(answer.faults(), [("/email", "format")]);
     assert_eq!(app.rows().await["users"], 1);
 }
 
 #[tokio::test]
-async fn p05_a_username_is_one_name_in_any_case_and_never_an_address() {
+async fn p05_a_username_ignores_case_and_cannot_be_an_address() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let named = |username: &str| json!({ "email": "grace@example.org", "username": username, "password": PASSWORD });
@@ -98,12 +96,12 @@ async fn p05_a_username_is_one_name_in_any_case_and_never_an_address() {
     }
     app.nobody().post("/v1/accounts", named("Grace")).await.expect(201);
     for identifier in ["grace", "GRACE", "Grace@Example.org"] {
-        assert!(gets_in(&app, identifier, PASSWORD).await);
+        assert!(can_log_in(&app, identifier, PASSWORD).await);
     }
 }
 
 #[tokio::test]
-async fn p05_who_takes_the_names_of_a_closed_account_inherits_nothing() {
+async fn p05_a_new_account_with_the_names_of_a_closed_account_inherits_nothing() {
     let app = TestApp::start().await;
     let first = app.holding("ada", &["users:read"]).await;
     first.get("/v1/users").await.expect(200);
@@ -113,7 +111,7 @@ async fn p05_who_takes_the_names_of_a_closed_account_inherits_nothing() {
     let body = json!({ "email": "ada@example.org", "username": "ada", "password": "another horse battery staple" });
     let user = app.nobody().post("/v1/accounts", body).await.expect(201);
     assert_eq!(user["roles"], json!(["user"]));
-    assert!(!gets_in(&app, "ada", PASSWORD).await);
+    assert!(!can_log_in(&app, "ada", PASSWORD).await);
     let second = app.nobody().log_in("ada", "another horse battery staple").await;
     assert_problem!(second.get("/v1/users").await, 403, "insufficient_permission");
     assert_problem!(first.get("/v1/me").await, 401, "session_ended");

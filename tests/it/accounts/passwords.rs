@@ -3,36 +3,35 @@
 use rstest::rstest;
 use serde_json::json;
 
-use super::{gets_in, with_email, with_password};
-
+use super::{can_log_in, register_email, register_password};
 use crate::{assert_problem, support::TestApp};
 
 #[tokio::test]
-async fn p01_passwords_that_differ_after_72_bytes_are_two_passwords() {
+async fn p01_passwords_that_differ_only_after_72_bytes_are_different_passwords() {
     let app = TestApp::start().await;
-    let (ours, other) = ("a".repeat(72) + "A", "a".repeat(72) + "B");
-    with_password(&app, &ours).await.expect(201);
-    assert!(!gets_in(&app, "ada@example.org", &other).await);
-    assert!(!gets_in(&app, "ada@example.org", &ours[..72]).await);
-    assert!(gets_in(&app, "ada@example.org", &ours).await);
+    let (registered, other) = ("a".repeat(72) + "A", "a".repeat(72) + "B");
+    register_password(&app, &registered).await.expect(201);
+    assert!(!can_log_in(&app, "ada@example.org", &other).await);
+    assert!(!can_log_in(&app, "ada@example.org", &registered[..72]).await);
+    assert!(can_log_in(&app, "ada@example.org", &registered).await);
 }
 
 #[tokio::test]
-async fn p01_a_password_has_up_to_1024_bytes() {
+async fn p01_a_password_may_have_up_to_1024_bytes() {
     let app = TestApp::start().await;
     let longest = "é".repeat(511) + "xy";
-    with_password(&app, &longest).await.expect(201);
-    assert!(gets_in(&app, "ada@example.org", &longest).await);
-    assert!(!gets_in(&app, "ada@example.org", &longest[..1023]).await);
+    register_password(&app, &longest).await.expect(201);
+    assert!(can_log_in(&app, "ada@example.org", &longest).await);
+    assert!(!can_log_in(&app, "ada@example.org", &longest[..1023]).await);
 }
 
 #[tokio::test]
-async fn p01_a_password_that_is_refused_is_never_hashed() {
+async fn p01_a_rejected_password_is_never_hashed() {
     let app = TestApp::with_one_hashing_thread().await;
     app.register("grace").await;
     let _busy = app.fill_hashing_queue().await;
-    // Whoever needs a hash now is turned away; who is told something else needed none.
-    let answer = assert_problem!(with_password(&app, &"x".repeat(1024)).await, 503, "overloaded");
+    // A request that needs a hash now gets 503. Any other answer shows that the request needed none.
+    let answer = assert_problem!(register_password(&app, &"x".repeat(1024)).await, 503, "overloaded");
     assert_eq!(answer.header("retry-after"), "2");
     for (password, code) in [
         ("x".repeat(1025), "too_long"),
@@ -42,11 +41,11 @@ async fn p01_a_password_that_is_refused_is_never_hashed() {
         ("password1".into(), "common_password"),
         ("ada@example.org".into(), "contains_identity"),
     ] {
-        let answer = assert_problem!(with_password(&app, &password).await, 422, "validation_failed");
+        let answer = assert_problem!(register_password(&app, &password).await, 422, "validation_failed");
         assert_eq!(answer.faults(), [("/password", code)]);
         assert!(!answer.body.to_string().contains(&password));
     }
-    assert_problem!(with_email(&app, "grace@example.org").await, 409, "email_taken");
+    assert_problem!(register_email(&app, "grace@example.org").await, 409, "email_taken");
     let too_long = json!({ "identifier": "grace", "password": "x".repeat(1025) });
     let answer = assert_problem!(app.nobody().post("/v1/sessions", too_long).await, 422, "validation_failed");
     assert_eq!(answer.faults(), [("/password", "too_long")]);
@@ -60,18 +59,18 @@ async fn p01_a_password_that_is_refused_is_never_hashed() {
 #[case::decomposed("d\u{e9}j\u{e0} vu toujours", "de\u{301}ja\u{300} vu toujours")]
 #[case::spaces("  two tall ships ", "  two tall ships ")]
 #[tokio::test]
-async fn p01_any_script_in_any_spelling_gets_in(#[case] registered: &str, #[case] presented: &str) {
+async fn p01_a_password_may_use_any_script_and_any_unicode_normalization(#[case] registered: &str, #[case] presented: &str) {
     let app = TestApp::start().await;
-    with_password(&app, registered).await.expect(201);
-    assert!(gets_in(&app, "ada@example.org", presented).await);
+    register_password(&app, registered).await.expect(201);
+    assert!(can_log_in(&app, "ada@example.org", presented).await);
 }
 
 #[tokio::test]
-async fn p01_nothing_is_trimmed() {
+async fn p01_a_password_is_not_trimmed() {
     let app = TestApp::start().await;
-    with_password(&app, " two tall ships ").await.expect(201);
+    register_password(&app, " two tall ships ").await.expect(201);
     for other in ["two tall ships", " two tall ships", " Two tall ships "] {
-        assert!(!gets_in(&app, "ada@example.org", other).await);
+        assert!(!can_log_in(&app, "ada@example.org", other).await);
     }
 }
 
@@ -82,7 +81,7 @@ async fn p01_nothing_is_trimmed() {
 #[case("countess1815", "contains_identity")]
 #[case("Vestibule-2026", "contains_identity")]
 #[tokio::test]
-async fn p02_a_password_that_is_tried_first_is_refused_with_the_reason(#[case] password: &str, #[case] code: &str) {
+async fn p02_an_easily_guessed_password_is_rejected_with_the_reason(#[case] password: &str, #[case] code: &str) {
     let app = TestApp::start().await;
     let rows = app.rows().await;
     let body = json!({ "email": "ada.lovelace@example.org", "username": "countess", "password": password });
