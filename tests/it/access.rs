@@ -1,5 +1,5 @@
-//! The access matrix, lived: every operation of the contract with every kind of caller (row A02). A new operation
-//! needs no new line here.
+//! The access matrix: every kind of caller calls every operation of the contract (row A02). The operations are read from the
+//! contract, so that a new one needs no new test.
 
 use poem::http::Method;
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use crate::support::{
     clock::minutes,
 };
 
-/// One operation, and a request with every member that its schema requires.
+/// An operation, and a request with every member that its schema requires.
 struct Operation {
     id: &'static str,
     method: Method,
@@ -28,13 +28,13 @@ impl Operation {
         let read = |(path, method, operation): (&'static str, &str, &'static Map<String, Value>)| Self {
             id: operation["operationId"].as_str().unwrap(),
             method: method.to_uppercase().parse().unwrap(),
-            // Nothing has these ids, and this role cannot be changed: whoever gets in finds nothing to break.
+            // No object has these ids and the role `user` cannot be changed, so that an admitted caller changes nothing.
             path: path
                 .replace("{id}", "0198c5e0-0000-7000-8000-000000000000")
                 .replace("{kid}", "unknown")
                 .replace("{name}", "user"),
-            body: operation.get("requestBody").map(|it| {
-                let (media_type, content) = it["content"].as_object().unwrap().iter().next().unwrap();
+            body: operation.get("requestBody").map(|body| {
+                let (media_type, content) = body["content"].as_object().unwrap().iter().next().unwrap();
                 (media_type.as_str(), example(&content["schema"]))
             }),
             access: contract::access(operation),
@@ -55,8 +55,8 @@ impl Operation {
         }
     }
 
-    /// What the contract lets this operation refuse a caller with, by the guard alone.
-    fn assert_refused(&self, kind: &str, answer: &Answer, status: u16, code: &str) {
+    /// Checks that the guard rejected the caller with this status and code, and with the right challenge.
+    fn assert_rejected(&self, kind: &str, answer: &Answer, status: u16, code: &str) {
         assert_eq!(answer.problem(), (status, code), "{} as {kind}: {:#}", self.id, answer.body);
         let challenge = answer.header("www-authenticate");
         match (&self.access, code) {
@@ -70,22 +70,22 @@ impl Operation {
         }
     }
 
-    /// The guard let the caller in; what came after is the operation's own business.
-    fn assert_let_in(&self, kind: &str, answer: &Answer) {
-        let of_guards =
+    /// Checks that the guard admitted the caller, whatever the operation then answered.
+    fn assert_admitted(&self, kind: &str, answer: &Answer) {
+        let guard_codes =
             ["missing_token", "invalid_token", "expired_token", "session_ended", "stale_token", "insufficient_permission"];
-        assert!(!of_guards.contains(&answer.problem().1), "{} as {kind}: {:#}", self.id, answer.body);
+        assert!(!guard_codes.contains(&answer.problem().1), "{} as {kind}: {:#}", self.id, answer.body);
     }
 }
 
-/// A value that satisfies a schema, out of its examples.
+/// Returns a value that satisfies a schema, made from its examples.
 fn example(schema: &Value) -> Value {
     if let Some(name) = schema["$ref"].as_str() {
         return example(&contract::document()["components"]["schemas"][name.rsplit('/').next().unwrap()]);
     }
     if let Some(properties) = schema["properties"].as_object() {
-        // Required members alone: an optional one may take another permission.
-        let is_required = |name: &str| schema["required"].as_array().is_some_and(|it| it.contains(&json!(name)));
+        // Only required members, because an optional one may require another permission.
+        let is_required = |name: &str| schema["required"].as_array().is_some_and(|required| required.contains(&json!(name)));
         let members = properties.iter().filter(|(name, _)| is_required(name));
         return members.map(|(name, schema)| (name.clone(), example(schema))).collect::<Map<_, _>>().into();
     }
@@ -118,41 +118,46 @@ async fn a02_every_operation_answers_every_kind_of_caller_as_the_contract_says()
     let garbage = app.bearer("not-a-token");
 
     for (number, operation) in Operation::all().iter().enumerate() {
-        // Fresh for each operation, as some of them end the caller's session.
+        // New callers for each operation, because some operations end the caller's session.
         let user = app.user(&format!("user{number}")).await;
         let admin = app.admin().await;
         let guarded = operation.access != Access::Public;
         for (kind, caller, code) in [
-            ("nobody", &app.nobody(), "missing_token"),
-            ("garbage", &garbage, "invalid_token"),
-            ("foreign key", &foreign, "invalid_token"),
-            ("expired", &expired, "expired_token"),
-            ("ended", &ended, "session_ended"),
-            ("stale", &stale, "stale_token"),
+            ("a caller without a token", &app.nobody(), "missing_token"),
+            ("a caller with garbage", &garbage, "invalid_token"),
+            ("a caller with a token of a foreign key", &foreign, "invalid_token"),
+            ("a caller with an expired token", &expired, "expired_token"),
+            ("a caller whose session has ended", &ended, "session_ended"),
+            ("a caller with a stale token", &stale, "stale_token"),
         ] {
             let answer = operation.send(caller).await;
             if guarded {
-                operation.assert_refused(kind, &answer, 401, code);
+                operation.assert_rejected(kind, &answer, 401, code);
             } else {
-                operation.assert_let_in(kind, &answer);
+                operation.assert_admitted(kind, &answer);
             }
         }
         if let Access::Permission(name) = &operation.access {
-            operation.assert_refused("user", &operation.send(&user).await, 403, "insufficient_permission");
-            let others: Vec<_> = permission::ALL.iter().map(|(it, _)| *it).filter(|it| it != name).collect();
+            operation.assert_rejected("a user", &operation.send(&user).await, 403, "insufficient_permission");
+            let others: Vec<_> = permission::ALL.iter().map(|(other, _)| *other).filter(|other| other != name).collect();
             let without = app.holding(&format!("without{number}"), &others).await;
-            operation.assert_refused("all others", &operation.send(&without).await, 403, "insufficient_permission");
+            operation.assert_rejected(
+                "a caller with all other permissions",
+                &operation.send(&without).await,
+                403,
+                "insufficient_permission",
+            );
             let with = app.holding(&format!("with{number}"), &[name]).await;
-            operation.assert_let_in("exactly this", &operation.send(&with).await);
+            operation.assert_admitted("a caller with only this permission", &operation.send(&with).await);
         } else {
-            operation.assert_let_in("user", &operation.send(&user).await);
+            operation.assert_admitted("a user", &operation.send(&user).await);
         }
-        operation.assert_let_in("admin", &operation.send(&admin).await);
+        operation.assert_admitted("the administrator", &operation.send(&admin).await);
     }
 }
 
 #[tokio::test]
-async fn a_guard_comes_before_a_broken_body() {
+async fn the_guard_rejects_a_caller_before_the_body_is_parsed() {
     let app = TestApp::start().await;
     let user = app.user("ada").await;
     for operation in Operation::all() {
@@ -160,11 +165,11 @@ async fn a_guard_comes_before_a_broken_body() {
         let headers = [("content-type", "application/json")];
         if operation.access != Access::Public {
             let answer = app.nobody().send(operation.method.clone(), &operation.path, &headers, broken()).await;
-            operation.assert_refused("nobody", &answer, 401, "missing_token");
+            operation.assert_rejected("a caller without a token", &answer, 401, "missing_token");
         }
         if matches!(operation.access, Access::Permission(_)) {
             let answer = user.send(operation.method.clone(), &operation.path, &headers, broken()).await;
-            operation.assert_refused("user", &answer, 403, "insufficient_permission");
+            operation.assert_rejected("a user", &answer, 403, "insufficient_permission");
         }
     }
 }

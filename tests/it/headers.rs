@@ -1,4 +1,4 @@
-//! Headers: what every answer carries, and which other web origins may read it (row H08).
+//! Headers: which headers every response has, and which other web origins may read the response (row H08).
 
 use poem::{Body, http::Method};
 use rstest::rstest;
@@ -12,12 +12,12 @@ use crate::{
 const STRICT: &str = "default-src 'none'; frame-ancestors 'none'";
 const ORIGIN: &str = "https://app.example.org";
 
-async fn shared_with(origins: &[&str]) -> TestApp {
-    let origins = origins.iter().map(|it| it.parse().unwrap()).collect();
+async fn start_with_origins(origins: &[&str]) -> TestApp {
+    let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
     TestApp::start_with(|settings: &mut Settings| settings.cors.origins = origins).await
 }
 
-async fn from(app: &TestApp, origin: &str, method: Method, path: &str) -> Answer {
+async fn send_from(app: &TestApp, origin: &str, method: Method, path: &str) -> Answer {
     let headers =
         [("origin", origin), ("access-control-request-method", "PATCH"), ("access-control-request-headers", "authorization")];
     app.nobody().send(method, path, &headers, Body::empty()).await
@@ -25,12 +25,12 @@ async fn from(app: &TestApp, origin: &str, method: Method, path: &str) -> Answer
 
 #[track_caller]
 fn assert_not_shared(answer: &Answer) {
-    let shared: Vec<_> = answer.headers.keys().filter(|it| it.as_str().starts_with("access-control-")).collect();
+    let shared: Vec<_> = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control-")).collect();
     assert!(shared.is_empty(), "{shared:?}");
 }
 
 #[tokio::test]
-async fn h08_every_kind_of_answer_is_guarded_by_its_headers() {
+async fn h08_every_kind_of_response_has_the_security_headers() {
     let app = TestApp::start().await;
     let (ada, nobody) = (app.user("ada").await, app.nobody());
     let etag = nobody.get("/.well-known/jwks.json").await.header("etag").to_owned();
@@ -65,8 +65,8 @@ async fn h08_every_kind_of_answer_is_guarded_by_its_headers() {
 #[case::plain(Some("http://auth.example.org"), false)]
 #[case::secure(Some("https://auth.example.org"), true)]
 #[tokio::test]
-async fn h08_only_a_service_reached_through_tls_asks_for_tls(#[case] public_url: Option<&str>, #[case] expected: bool) {
-    let public_url = public_url.map(|it| it.parse().unwrap());
+async fn h08_hsts_is_sent_only_if_the_public_url_uses_https(#[case] public_url: Option<&str>, #[case] expected: bool) {
+    let public_url = public_url.map(|url| url.parse().unwrap());
     let app = TestApp::start_with(|settings| settings.server.public_url = public_url).await;
     for path in ["/healthz", "/v1/me", "/docs", "/none"] {
         let answer = app.nobody().get(path).await;
@@ -75,11 +75,11 @@ async fn h08_only_a_service_reached_through_tls_asks_for_tls(#[case] public_url:
 }
 
 #[tokio::test]
-async fn h08_no_other_origin_may_read_anything_unless_it_is_set() {
+async fn h08_another_origin_may_read_a_response_only_if_it_is_configured() {
     let app = TestApp::start().await;
     for origin in [ORIGIN, "null", "*", "", "http://127.0.0.1:8080", "https://exämple.org"] {
         for (method, path) in [(Method::GET, "/healthz"), (Method::OPTIONS, "/v1/me"), (Method::GET, "/none")] {
-            let answer = from(&app, origin, method, path).await;
+            let answer = send_from(&app, origin, method, path).await;
             assert_not_shared(&answer);
             assert!(!answer.headers.contains_key("vary"));
         }
@@ -87,26 +87,26 @@ async fn h08_no_other_origin_may_read_anything_unless_it_is_set() {
 }
 
 #[tokio::test]
-async fn h08_a_configured_origin_may_call_and_read() {
-    let app = shared_with(&["https://other.example.org", ORIGIN, "http://localhost:3000"]).await;
+async fn h08_a_configured_origin_may_send_requests_and_read_responses() {
+    let app = start_with_origins(&["https://other.example.org", ORIGIN, "http://localhost:3000"]).await;
     for origin in [ORIGIN, "http://localhost:3000"] {
-        let preflight = from(&app, origin, Method::OPTIONS, "/v1/me").await;
+        let preflight = send_from(&app, origin, Method::OPTIONS, "/v1/me").await;
         assert_eq!(preflight.status, 204);
         let methods: Vec<_> = preflight.header("access-control-allow-methods").split(", ").collect();
-        assert!(["GET", "PATCH", "DELETE"].iter().all(|it| methods.contains(it)), "{methods:?}");
+        assert!(["GET", "PATCH", "DELETE"].iter().all(|method| methods.contains(method)), "{methods:?}");
         let headers: Vec<_> = preflight.header("access-control-allow-headers").split(", ").collect();
-        assert!(["authorization", "content-type", "if-match"].iter().all(|it| headers.contains(it)), "{headers:?}");
+        assert!(["authorization", "content-type", "if-match"].iter().all(|name| headers.contains(name)), "{headers:?}");
         assert!(preflight.header("access-control-max-age").parse::<u32>().unwrap() <= 7_200);
 
-        // Refusals too: a page must be able to read why.
+        // Error responses too: a page must be able to read the reason.
         for (method, path) in
             [(Method::GET, "/healthz"), (Method::GET, "/v1/me"), (Method::PUT, "/v1/me"), (Method::GET, "/none")]
         {
-            let answer = from(&app, origin, method, path).await;
+            let answer = send_from(&app, origin, method, path).await;
             assert_eq!(answer.header("access-control-allow-origin"), origin);
             assert_eq!(answer.header("vary"), "Origin");
             let exposed: Vec<_> = answer.header("access-control-expose-headers").split(", ").collect();
-            assert!(["etag", "link", "location", "retry-after", "x-request-id"].iter().all(|it| exposed.contains(it)));
+            assert!(["etag", "link", "location", "retry-after", "x-request-id"].iter().all(|name| exposed.contains(name)));
         }
     }
 }
@@ -118,8 +118,8 @@ async fn h08_a_configured_origin_may_call_and_read() {
 #[case("chrome-extension://abcdefghijklmnopabcdefghijklmnop")]
 #[case("https://pr-17.preview.example.org")]
 #[tokio::test]
-async fn h08_a_page_of_an_application_or_of_a_pattern_may_send_any_header_it_asks_for(#[case] origin: &str) {
-    let app = shared_with(&[
+async fn h08_an_application_or_an_origin_that_matches_a_pattern_may_send_any_header(#[case] origin: &str) {
+    let app = start_with_origins(&[
         "capacitor://localhost",
         "tauri://localhost",
         "http://tauri.localhost",
@@ -127,24 +127,24 @@ async fn h08_a_page_of_an_application_or_of_a_pattern_may_send_any_header_it_ask
         "https://*.preview.example.org",
     ])
     .await;
-    let ask = async |origin: &str, wished: &str| {
+    let preflight = async |origin: &str, requested: &str| {
         let headers =
-            [("origin", origin), ("access-control-request-method", "PATCH"), ("access-control-request-headers", wished)];
+            [("origin", origin), ("access-control-request-method", "PATCH"), ("access-control-request-headers", requested)];
         app.nobody().send(Method::OPTIONS, "/v1/me", &headers, Body::empty()).await
     };
-    let answer = ask(origin, "authorization,baggage, Sentry-Trace,traceparent,x-b3").await;
+    let answer = preflight(origin, "authorization,baggage, Sentry-Trace,traceparent,x-b3").await;
     assert_eq!(answer.header("access-control-allow-origin"), origin);
     let allowed: Vec<_> = answer.header("access-control-allow-headers").split(", ").collect();
     for name in ["authorization", "baggage", "sentry-trace", "traceparent", "x-b3", "content-type", "if-match"] {
         assert!(allowed.contains(&name), "{allowed:?}");
     }
-    // What is not a list of names is not repeated, and neither is a list without end.
-    for wished in ["a b", "baggage, é", "*", "a:b", &vec!["x-a"; 65].join(","), &"x".repeat(5_000)] {
-        let answer = ask(origin, wished).await;
+    // A value that is not a list of names, or is a very long list, is not repeated.
+    for requested in ["a b", "baggage, é", "*", "a:b", &vec!["x-a"; 65].join(","), &"x".repeat(5_000)] {
+        let answer = preflight(origin, requested).await;
         assert_eq!(answer.header("access-control-allow-headers"), "authorization, content-type, if-match, if-none-match");
     }
-    assert_not_shared(&ask("https://evil.example", "baggage").await);
-    assert_not_shared(&ask("https://a.b.preview.example.org", "baggage").await);
+    assert_not_shared(&preflight("https://evil.example", "baggage").await);
+    assert_not_shared(&preflight("https://a.b.preview.example.org", "baggage").await);
 }
 
 #[rstest]
@@ -153,7 +153,7 @@ async fn h08_a_page_of_an_application_or_of_a_pattern_may_send_any_header_it_ask
 #[case::host(Some("host"), Some("max-age=31536000"))]
 #[case::below(Some("include_subdomains"), Some("max-age=31536000; includeSubDomains"))]
 #[tokio::test]
-async fn h08_no_other_host_must_use_tls_unless_it_is_set(#[case] hsts: Option<&str>, #[case] expected: Option<&str>) {
+async fn h08_hsts_includes_subdomains_only_if_configured(#[case] hsts: Option<&str>, #[case] expected: Option<&str>) {
     let app = TestApp::start_with(|settings| {
         settings.server.public_url = Some("https://auth.example.org".parse().unwrap());
         if let Some(hsts) = hsts {
@@ -166,34 +166,34 @@ async fn h08_no_other_host_must_use_tls_unless_it_is_set(#[case] hsts: Option<&s
 }
 
 #[tokio::test]
-async fn the_root_sends_a_browser_to_the_docs_and_programs_nowhere() {
+async fn the_root_redirects_browsers_to_the_docs_and_answers_404_to_programs() {
     let app = TestApp::start().await;
     let nobody = app.nobody();
-    let ask = async |method: Method, accept: &str| nobody.send(method, "/", &[("accept", accept)], Body::empty()).await;
+    let send = async |method: Method, accept: &str| nobody.send(method, "/", &[("accept", accept)], Body::empty()).await;
     let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
     for accept in [chrome, "text/html", "TEXT/HTML", "application/json, text/html;q=0.5", "é, text/html"] {
         for method in [Method::GET, Method::HEAD] {
-            let answer = ask(method, accept).await;
+            let answer = send(method, accept).await;
             assert_eq!((answer.status, answer.header("location"), answer.header("vary")), (302, "/docs", "Accept"), "{accept}");
         }
     }
     for accept in ["*/*", "application/json", "", "text/*", "text/html;q=0", "text/html;q=0.0", "text/html5", "x/text/html"] {
-        assert_problem!(ask(Method::GET, accept).await, 404, "not_found");
-        assert_eq!(ask(Method::HEAD, accept).await.status, 404);
+        assert_problem!(send(Method::GET, accept).await, 404, "not_found");
+        assert_eq!(send(Method::HEAD, accept).await.status, 404);
     }
     assert_problem!(nobody.get("/").await, 404, "not_found");
-    let read = "GET, HEAD, OPTIONS";
-    let options = ask(Method::OPTIONS, chrome).await;
-    assert_eq!((options.status, options.header("allow")), (204, read));
+    let allowed = "GET, HEAD, OPTIONS";
+    let options = send(Method::OPTIONS, chrome).await;
+    assert_eq!((options.status, options.header("allow")), (204, allowed));
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::TRACE, Method::from_bytes(b"BREW").unwrap()] {
-        let answer = assert_problem!(ask(method, chrome).await, 405, "method_not_allowed");
-        assert_eq!(answer.header("allow"), read);
+        let answer = assert_problem!(send(method, chrome).await, 405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), allowed);
     }
 }
 
 #[tokio::test]
-async fn h08_an_origin_is_compared_whole() {
-    let app = shared_with(&[ORIGIN]).await;
+async fn h08_an_origin_must_match_exactly() {
+    let app = start_with_origins(&[ORIGIN]).await;
     for origin in [
         "null",
         "*",
@@ -211,9 +211,9 @@ async fn h08_an_origin_is_compared_whole() {
         "https://app.example.org\u{e9}",
     ] {
         for (method, path) in [(Method::OPTIONS, "/v1/me"), (Method::GET, "/healthz"), (Method::GET, "/v1/me")] {
-            let answer = from(&app, origin, method, path).await;
+            let answer = send_from(&app, origin, method, path).await;
             assert_not_shared(&answer);
-            assert_eq!(answer.header("vary"), "Origin", "a shared cache must not mix them up");
+            assert_eq!(answer.header("vary"), "Origin", "a shared cache must keep responses to different origins apart");
         }
     }
     let nobody = app.nobody().get("/healthz").await;

@@ -1,4 +1,4 @@
-//! What the contract says of a request is what the program refuses: every bound in it is broken, one at a time.
+//! The server enforces every bound that the contract sets on a request. Each request here violates one bound.
 
 use std::fmt::Write;
 
@@ -13,39 +13,39 @@ use crate::{
 };
 
 #[tokio::test]
-async fn every_bound_on_a_member_is_kept_and_what_breaks_it_is_named() {
+async fn every_bound_on_a_member_is_enforced_and_its_violation_is_reported() {
     let app = TestApp::start().await;
-    let admin = with_a_role(&app).await;
+    let admin = admin_with_a_role(&app).await;
     let id = app.register("ada").await.to_string();
     let mut tried = 0;
     for (path, method, operation) in contract::operations(contract::document()) {
-        let Some(schema) = operation.get("requestBody").and_then(|it| it["content"]["application/json"].get("schema")) else {
+        let Some(schema) = operation.get("requestBody").and_then(|body| body["content"]["application/json"].get("schema")) else {
             continue;
         };
         let (schema, path) = (resolved(schema), path.replace("{id}", &id).replace("{name}", "clerk"));
-        let good = schema["examples"][0].clone();
+        let valid = schema["examples"][0].clone();
         let with = |name: &str, value: Value| {
-            let mut body = good.clone();
+            let mut body = valid.clone();
             body[name] = value;
             body
         };
-        let mut broken = vec![
+        let mut cases = vec![
             (json!([]), String::new(), "type"),
             (with("no_such_member", json!(1)), "/no_such_member".into(), "unknown_member"),
         ];
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let mut body = good.clone();
+            let mut body = valid.clone();
             body.as_object_mut().unwrap().remove(name);
-            broken.push((body, format!("/{name}"), "required"));
+            cases.push((body, format!("/{name}"), "required"));
         }
         for (name, member) in schema["properties"].as_object().unwrap() {
             for (value, inside, code) in violations(member) {
-                broken.push((with(name, value), format!("/{name}{inside}"), code));
+                cases.push((with(name, value), format!("/{name}{inside}"), code));
             }
         }
-        for (body, pointer, code) in broken {
-            let answer = admin.json(verb(method), &path, &body).await;
-            assert_eq!(answer.problem(), (422, "validation_failed"), "{method} {path} took {body}");
+        for (body, pointer, code) in cases {
+            let answer = admin.json(parse_method(method), &path, &body).await;
+            assert_eq!(answer.problem(), (422, "validation_failed"), "{method} {path} accepts {body}");
             assert!(answer.faults().contains(&(&*pointer, code)), "{method} {path}: {body}: {pointer} {code}: {:#}", answer.body);
             tried += 1;
         }
@@ -54,36 +54,39 @@ async fn every_bound_on_a_member_is_kept_and_what_breaks_it_is_named() {
 }
 
 #[tokio::test]
-async fn every_bound_on_a_parameter_is_kept() {
+async fn every_bound_on_a_parameter_is_enforced() {
     let app = TestApp::start().await;
-    let admin = with_a_role(&app).await;
+    let admin = admin_with_a_role(&app).await;
     let id = app.register("ada").await.to_string();
     let mut tried = 0;
     for (template, method, operation) in contract::operations(contract::document()) {
-        let body = operation.get("requestBody").and_then(|it| example(&it["content"]["application/json"]["schema"]));
+        let body = operation.get("requestBody").and_then(|body| example(&body["content"]["application/json"]["schema"]));
         let path = template.replace("{id}", &id).replace("{name}", "clerk");
         for parameter in operation.get("parameters").and_then(Value::as_array).into_iter().flatten() {
             let name = parameter["name"].as_str().unwrap();
             for raw in raw_violations(&parameter["schema"]) {
                 let value = percent_encoded(&raw);
-                let (uri, headers, status, place) = match parameter["in"].as_str().unwrap() {
+                let (uri, headers, status, location) = match parameter["in"].as_str().unwrap() {
                     "query" => (format!("{path}?{name}={value}"), Vec::new(), 422, Some(name)),
-                    // An empty segment is another path.
+                    // With an empty segment it is a different path.
                     "path" if value.is_empty() => continue,
                     "path" => (template.replace(&format!("{{{name}}}"), &value), Vec::new(), 404, None),
                     _ => (path.clone(), vec![(name, "*,".repeat(raw.len()))], 400, None),
                 };
                 let mut headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
                 headers.extend(body.map(|_| ("content-type", "application/json")));
-                let body = body.map_or(Body::empty(), |it| Body::from_string(it.to_string()));
-                let answer = admin.send(verb(method), &uri, &headers, body).await;
+                let body = body.map_or(Body::empty(), |body| Body::from_string(body.to_string()));
+                let answer = admin.send(parse_method(method), &uri, &headers, body).await;
                 assert_eq!(answer.status, status, "{method} {uri}: {:#}", answer.body);
-                assert_eq!(answer.faults().first().map(|(place, _)| *place), place, "{method} {uri}");
+                assert_eq!(answer.faults().first().map(|(location, _)| *location), location, "{method} {uri}");
                 tried += 1;
             }
         }
-        if operation.get("parameters").is_some_and(|it| it.as_array().unwrap().iter().any(|it| it["in"] == "query")) {
-            let answer = admin.send(verb(method), &format!("{path}?no_such_parameter=1"), &[], Body::empty()).await;
+        if operation
+            .get("parameters")
+            .is_some_and(|parameters| parameters.as_array().unwrap().iter().any(|parameter| parameter["in"] == "query"))
+        {
+            let answer = admin.send(parse_method(method), &format!("{path}?no_such_parameter=1"), &[], Body::empty()).await;
             assert_eq!(answer.faults(), [("no_such_parameter", "unknown_parameter")], "{method} {path}");
         }
     }
@@ -91,7 +94,7 @@ async fn every_bound_on_a_parameter_is_kept() {
 }
 
 #[tokio::test]
-async fn every_bound_on_a_form_is_kept() {
+async fn every_bound_on_a_form_is_enforced() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let send = async |path: &str, form: String| {
@@ -99,7 +102,7 @@ async fn every_bound_on_a_form_is_kept() {
         admin.send(Method::POST, path, &headers, Body::from_string(form)).await
     };
     for (path, _, operation) in contract::operations(contract::document()) {
-        let Some(form) = operation.get("requestBody").and_then(|it| it["content"].get("application/x-www-form-urlencoded"))
+        let Some(form) = operation.get("requestBody").and_then(|body| body["content"].get("application/x-www-form-urlencoded"))
         else {
             continue;
         };
@@ -114,86 +117,88 @@ async fn every_bound_on_a_form_is_kept() {
     }
 }
 
-/// The administrator, in an app that has the role `clerk`.
-async fn with_a_role(app: &TestApp) -> Caller<'_> {
+/// Creates the role `clerk`, and returns the administrator.
+async fn admin_with_a_role(app: &TestApp) -> Caller<'_> {
     let admin = app.admin().await;
     admin.post("/v1/roles", json!({ "name": "clerk", "permissions": [] })).await.expect(201);
     admin
 }
 
-fn verb(method: &str) -> Method {
+fn parse_method(method: &str) -> Method {
     method.to_uppercase().parse().unwrap()
 }
 
-/// Values that break one bound of a member each, with the place inside it and the code of the fault.
+/// Returns values of which each violates one bound of a member, with the pointer inside the member and the code of the fault.
 fn violations(schema: &Value) -> Vec<(Value, String, &'static str)> {
     let nullable = schema["type"].is_array() || schema["anyOf"].is_array();
     let schema = resolved(schema);
     let here = |value: Value, code| (value, String::new(), code);
-    let mut broken = vec![here(json!({ "a": 1 }), "type")];
+    let mut values = vec![here(json!({ "a": 1 }), "type")];
     if !nullable {
-        broken.push(here(Value::Null, "type"));
+        values.push(here(Value::Null, "type"));
     }
     match kind(schema) {
         "string" => {
-            broken.extend([here(json!(1), "type"), here(json!("a\0a"), "not_allowed")]);
+            values.extend([here(json!(1), "type"), here(json!("a\0a"), "not_allowed")]);
             if schema.get("enum").is_some() {
-                broken.push(here(json!("no_such_word"), "not_allowed"));
+                values.push(here(json!("no_such_word"), "not_allowed"));
             }
-            broken.extend(longer(schema).map(|it| here(it.into(), "too_long")));
-            broken.extend(shorter(schema).map(|it| here(it.into(), "too_short")));
-            broken.extend(foreign(schema).map(|it| here(it.into(), "pattern")));
+            values.extend(longer(schema).map(|text| here(text.into(), "too_long")));
+            values.extend(shorter(schema).map(|text| here(text.into(), "too_short")));
+            values.extend(unmatched(schema).map(|text| here(text.into(), "pattern")));
         }
         "array" => {
-            broken.push(here(json!("a"), "type"));
+            values.push(here(json!("a"), "type"));
             let limit = schema["maxItems"].as_u64().unwrap();
             let item = example(&schema["items"]).unwrap();
-            broken.push(here((0..=limit).map(|_| item.clone()).collect(), "too_long"));
+            values.push(here((0..=limit).map(|_| item.clone()).collect(), "too_long"));
             let items = violations(&schema["items"]).into_iter();
-            broken.extend(items.map(|(value, inside, code)| (json!([value]), format!("/0{inside}"), code)));
+            values.extend(items.map(|(value, inside, code)| (json!([value]), format!("/0{inside}"), code)));
         }
-        other => panic!("no request has a {other}: say here how to break it"),
+        other => panic!("no request had a {other} so far: add values that violate its bounds"),
     }
-    broken
+    values
 }
 
-/// Texts that break one bound of a parameter each.
+/// Returns texts of which each violates one bound of a parameter.
 fn raw_violations(schema: &Value) -> Vec<String> {
     let schema = resolved(schema);
     let number = |bound: &str| schema[bound].as_i64();
     match kind(schema) {
         "integer" => {
-            let outside = number("minimum").map(|it| it - 1).into_iter().chain(number("maximum").map(|it| it + 1));
-            outside.map(|it| it.to_string()).chain(["x".into(), "1.5".into(), String::new()]).collect()
+            let outside = number("minimum").map(|least| least - 1).into_iter().chain(number("maximum").map(|most| most + 1));
+            outside.map(|number| number.to_string()).chain(["x".into(), "1.5".into(), String::new()]).collect()
         }
         "boolean" => vec!["maybe".into(), String::new()],
         "string" if schema.get("enum").is_some() => vec!["no_such_word".into(), String::new()],
         _ => {
-            let mut broken: Vec<_> = longer(schema).into_iter().chain(shorter(schema)).chain(foreign(schema)).collect();
+            let mut texts: Vec<_> = longer(schema).into_iter().chain(shorter(schema)).chain(unmatched(schema)).collect();
             match schema["format"].as_str() {
-                Some("uuid") => broken.push("g".repeat(36)),
+                Some("uuid") => texts.push("g".repeat(36)),
                 Some("date-time") => {
-                    broken.extend(["yesterday".into(), format!("2026-01-01T12:00:00.{}Z", "0".repeat(20))]);
+                    texts.extend(["yesterday".into(), format!("2026-01-01T12:00:00.{}Z", "0".repeat(20))]);
                 }
                 _ => {}
             }
-            broken
+            texts
         }
     }
 }
 
+/// Returns a text that is longer than `maxLength` allows.
 fn longer(schema: &Value) -> Option<String> {
     let limit = usize::try_from(schema["maxLength"].as_u64()?).unwrap();
     Some("a".repeat(limit + 1))
 }
 
+/// Returns a text that is shorter than `minLength` allows.
 fn shorter(schema: &Value) -> Option<String> {
     let limit = usize::try_from(schema["minLength"].as_u64()?).unwrap();
     Some("a".repeat(limit.checked_sub(1)?))
 }
 
-/// Of a right length, with a character that the pattern does not allow; none where it allows even that.
-fn foreign(schema: &Value) -> Option<String> {
+/// Returns a text of a valid length that does not match the pattern; `None` if the pattern allows `é`.
+fn unmatched(schema: &Value) -> Option<String> {
     let limit = schema["minLength"].as_u64().unwrap_or(1).max(1);
     let text = "é".repeat(usize::try_from(limit).unwrap());
     let pattern = json!({ "pattern": schema.get("pattern")? });

@@ -1,4 +1,5 @@
-//! Nothing is left to guess: what every operation, schema and header of the contract says. A new one that says less fails.
+//! The contract is complete: every operation, schema and header has its descriptions, examples and bounds. A new one without
+//! them fails these tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +13,9 @@ use vestibule::{
 const PROBLEM: &str = "application/problem+json";
 
 #[test]
-fn every_operation_says_what_it_is_under_one_tag_that_is_described_too() {
+fn every_operation_is_described_and_has_one_tag_that_is_described() {
     let tags: BTreeMap<_, _> =
-        array(&contract::document()["tags"]).map(|it| (text(&it["name"]), text(&it["description"]))).collect();
+        array(&contract::document()["tags"]).map(|tag| (text(&tag["name"]), text(&tag["description"]))).collect();
     for (id, operation) in operations() {
         let tag = array(&operation["tags"]).map(text).collect::<Vec<_>>();
         assert!(tag.len() == 1 && tags[tag[0]].ends_with('.'), "{id}");
@@ -22,14 +23,14 @@ fn every_operation_says_what_it_is_under_one_tag_that_is_described_too() {
         for parameter in array(operation.get("parameters").unwrap_or(&Value::Null)) {
             assert!(text(&parameter["description"]).ends_with('.'), "{id} {}", parameter["name"]);
         }
-        for (status, answer) in members(&operation["responses"]) {
-            assert!(!text(&answer["description"]).is_empty(), "{id} {status}");
+        for (status, response) in members(&operation["responses"]) {
+            assert!(!text(&response["description"]).is_empty(), "{id} {status}");
         }
     }
 }
 
 #[test]
-fn every_operation_says_who_may_call_it() {
+fn every_operation_declares_who_may_call_it() {
     for (id, operation) in operations() {
         assert!(operation["security"].is_array(), "{id}");
         match contract::access(operation) {
@@ -41,27 +42,28 @@ fn every_operation_says_who_may_call_it() {
 }
 
 #[test]
-fn everything_sent_and_answered_has_an_example_that_fits_its_schema() {
+fn every_body_parameter_and_header_has_an_example_that_fits_its_schema() {
     for (id, operation) in operations() {
-        let request = operation.get("requestBody").into_iter().flat_map(|it| members(&it["content"]));
-        let answers = members(&operation["responses"]).flat_map(|(_, answer)| members(&answer["content"]));
-        for (media_type, content) in request.chain(answers) {
+        let request = operation.get("requestBody").into_iter().flat_map(|body| members(&body["content"]));
+        let responses = members(&operation["responses"]).flat_map(|(_, response)| members(&response["content"]));
+        for (media_type, content) in request.chain(responses) {
             let example = content.get("example").or_else(|| example(&content["schema"]));
-            fits(&format!("{id}: {media_type}"), &content["schema"], example);
+            assert_fits(&format!("{id}: {media_type}"), &content["schema"], example);
         }
         let parameters = array(operation.get("parameters").unwrap_or(&Value::Null));
-        let headers = members(&operation["responses"]).flat_map(|(_, answer)| members(&answer["headers"]).map(|(_, it)| it));
-        for it in parameters.chain(headers) {
-            fits(&format!("{id}: {it}"), &it["schema"], example(&it["schema"]));
+        let headers =
+            members(&operation["responses"]).flat_map(|(_, response)| members(&response["headers"]).map(|(_, header)| header));
+        for value in parameters.chain(headers) {
+            assert_fits(&format!("{id}: {value}"), &value["schema"], example(&value["schema"]));
         }
     }
 }
 
 #[test]
-fn every_text_list_and_number_has_an_end() {
-    let mut seen = 0;
+fn every_string_array_and_integer_is_bounded() {
+    let mut count = 0;
     each_schema(|at, schema| {
-        let has = |bounds: &[&str]| bounds.iter().all(|it| schema.get(*it).is_some());
+        let has = |bounds: &[&str]| bounds.iter().all(|bound| schema.get(*bound).is_some());
         match kind(schema) {
             "string" => assert!(has(&["enum"]) || has(&["maxLength"]) && (has(&["pattern"]) || has(&["format"])), "{at}"),
             "array" => assert!(has(&["items", "maxItems"]), "{at}"),
@@ -69,48 +71,51 @@ fn every_text_list_and_number_has_an_end() {
             "object" | "boolean" => {}
             _ => assert!(has(&["$ref"]) || has(&["allOf"]) || has(&["anyOf"]), "{at}"),
         }
-        seen += 1;
+        count += 1;
     });
-    assert!(seen > 500, "{seen}");
+    assert!(count > 500, "only {count} schemas");
 }
 
 #[test]
-fn every_enum_has_a_name_but_for_the_literals_of_a_status() {
+fn every_enum_is_a_named_schema_except_the_codes_of_a_status() {
     each_schema(|at, schema| {
-        let named = at.strip_prefix("/components/schemas/").is_some_and(|it| !it.contains('/'));
-        let literal = ["code", "status"].iter().any(|it| at.ends_with(&format!("/allOf/1/properties/{it}")));
+        let named = at.strip_prefix("/components/schemas/").is_some_and(|name| !name.contains('/'));
+        let literal = ["code", "status"].iter().any(|member| at.ends_with(&format!("/allOf/1/properties/{member}")));
         assert!(schema.get("enum").is_none() || named || literal, "{at}");
     });
 }
 
 #[test]
-fn requests_are_closed_and_answers_are_without_nulls() {
+fn request_objects_are_closed_and_responses_have_no_nulls() {
     for (id, operation) in operations() {
-        // Other parameters of a form are ignored (RFC 6749 section 3.2).
-        let request = operation.get("requestBody").map_or(&Value::Null, |it| &it["content"]["application/json"]["schema"]);
+        // Forms are open: other parameters are ignored (RFC 6749 section 3.2).
+        let request = operation.get("requestBody").map_or(&Value::Null, |body| &body["content"]["application/json"]["schema"]);
         for name in reachable(request) {
             let schema = component(name);
             assert!(kind(schema) != "object" || schema["additionalProperties"] == false, "{id}: {name} is open");
         }
-        for (status, answer) in members(&operation["responses"]) {
-            for name in members(&answer["content"]).flat_map(|(_, content)| reachable(&content["schema"])) {
+        for (status, response) in members(&operation["responses"]) {
+            for name in members(&response["content"]).flat_map(|(_, content)| reachable(&content["schema"])) {
                 let (schema, at) = (component(name), format!("{id} {status}: {name}"));
                 assert!(!schema.to_string().contains("\"null\""), "{at} has nulls");
                 let required: BTreeSet<_> = array(&schema["required"]).map(text).collect();
                 assert!(kind(schema) != "object" || !required.is_empty(), "{at} may be empty");
-                assert!(required.iter().all(|it| schema["properties"].get(it).is_some()), "{at} requires what it has not");
+                assert!(
+                    required.iter().all(|name| schema["properties"].get(name).is_some()),
+                    "{at} requires a member that it does not have"
+                );
             }
         }
     }
 }
 
 #[test]
-fn every_refusal_is_a_problem_with_the_codes_of_its_status_and_each_code_has_one_status() {
+fn every_error_response_is_a_problem_with_the_codes_of_its_status_and_each_code_has_one_status() {
     let mut statuses: BTreeMap<&str, &str> = BTreeMap::new();
     for (id, operation) in operations() {
-        for (status, answer) in members(&operation["responses"]).filter(|(status, _)| status.starts_with(['4', '5'])) {
-            assert_eq!(members(&answer["content"]).map(|(media_type, _)| media_type).collect::<Vec<_>>(), [PROBLEM], "{id}");
-            let literals = &answer["content"][PROBLEM]["schema"]["allOf"][1]["properties"];
+        for (status, response) in members(&operation["responses"]).filter(|(status, _)| status.starts_with(['4', '5'])) {
+            assert_eq!(members(&response["content"]).map(|(media_type, _)| media_type).collect::<Vec<_>>(), [PROBLEM], "{id}");
+            let literals = &response["content"][PROBLEM]["schema"]["allOf"][1]["properties"];
             assert_eq!(literals["status"]["enum"], json!([status.parse::<u16>().unwrap()]), "{id} {status}");
             let codes: Vec<_> = array(&literals["code"]["enum"]).map(text).collect();
             assert!(!codes.is_empty() && codes.iter().collect::<BTreeSet<_>>().len() == codes.len(), "{id} {status}: {codes:?}");
@@ -122,14 +127,17 @@ fn every_refusal_is_a_problem_with_the_codes_of_its_status_and_each_code_has_one
 }
 
 #[test]
-fn every_answer_names_its_headers() {
+fn every_response_declares_its_headers() {
     for (id, operation) in operations() {
-        for (status, answer) in members(&operation["responses"]) {
-            let required = |name: &str| answer["headers"][name]["required"] == true;
+        for (status, response) in members(&operation["responses"]) {
+            let required = |name: &str| response["headers"][name]["required"] == true;
             assert!(required("X-Request-Id"), "{id} {status}");
             assert_eq!(required("WWW-Authenticate"), status == "401", "{id} {status}");
             assert_eq!(required("Retry-After"), matches!(status, "429" | "503"), "{id} {status}");
-            assert!(members(&answer["headers"]).all(|(_, it)| text(&it["description"]).ends_with('.')), "{id} {status}");
+            assert!(
+                members(&response["headers"]).all(|(_, header)| text(&header["description"]).ends_with('.')),
+                "{id} {status}"
+            );
         }
     }
 }
@@ -143,14 +151,14 @@ fn array(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    value.as_object().into_iter().flatten().map(|(name, it)| (name.as_str(), it))
+    value.as_object().into_iter().flatten().map(|(name, member)| (name.as_str(), member))
 }
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The JSON type of what fits, beside `null`.
+/// Returns the JSON type of the values that a schema allows, other than `null`.
 pub fn kind(schema: &Value) -> &str {
     schema["type"].as_str().or_else(|| schema["type"][0].as_str()).unwrap_or_default()
 }
@@ -159,39 +167,42 @@ fn component(name: &str) -> &'static Value {
     &contract::document()["components"]["schemas"][name]
 }
 
-/// The schema itself, where this one only refers to it, perhaps beside `null`.
+/// Returns the component that a schema refers to, also where the schema allows `null` too; otherwise the schema itself.
 pub fn resolved(schema: &Value) -> &Value {
     let schema = schema["anyOf"].get(0).unwrap_or(schema);
-    schema["$ref"].as_str().and_then(|it| it.strip_prefix("#/components/schemas/")).map_or(schema, |name| component(name))
+    schema["$ref"]
+        .as_str()
+        .and_then(|reference| reference.strip_prefix("#/components/schemas/"))
+        .map_or(schema, |name| component(name))
 }
 
-/// An example of what fits; one of an enum's words is one.
+/// Returns a value that the schema allows: its first example, or the first value of its enum.
 pub fn example(schema: &Value) -> Option<&Value> {
     let schema = resolved(schema);
     schema["examples"].get(0).or_else(|| schema["enum"].get(0))
 }
 
-fn fits(what: &str, schema: &Value, example: Option<&Value>) {
+fn assert_fits(what: &str, schema: &Value, example: Option<&Value>) {
     let example = example.unwrap_or_else(|| panic!("{what} has no example"));
     let schema = json!({ "allOf": [schema], "components": contract::document()["components"] });
     let validator: Validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
-    let errors: Vec<_> = validator.iter_errors(example).map(|it| it.to_string()).collect();
+    let errors: Vec<_> = validator.iter_errors(example).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{what}: {errors:?}");
 }
 
-/// The names of all components that a schema leads to.
+/// Returns the names of all components that a schema refers to, directly or through others.
 fn reachable(schema: &Value) -> BTreeSet<&str> {
-    let (mut names, mut next) = (BTreeSet::new(), vec![schema]);
-    while let Some(value) = next.pop() {
+    let (mut names, mut pending) = (BTreeSet::new(), vec![schema]);
+    while let Some(value) = pending.pop() {
         match value {
-            Value::Array(items) => next.extend(items),
+            Value::Array(items) => pending.extend(items),
             Value::Object(all) => {
-                if let Some(name) = value["$ref"].as_str().and_then(|it| it.strip_prefix("#/components/schemas/"))
+                if let Some(name) = value["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/components/schemas/"))
                     && names.insert(name)
                 {
-                    next.push(component(name));
+                    pending.push(component(name));
                 }
-                next.extend(all.values());
+                pending.extend(all.values());
             }
             _ => {}
         }
@@ -199,28 +210,30 @@ fn reachable(schema: &Value) -> BTreeSet<&str> {
     names
 }
 
-/// Calls `check` with every schema of the document, and where it stands.
+/// Calls `check` with the JSON pointer of every schema of the document, and with the schema.
 fn each_schema(mut check: impl FnMut(&str, &Value)) {
     let document = contract::document();
-    let mut next: Vec<(String, &Value)> = Vec::new();
-    let mut places = vec![(String::from("/paths"), &document["paths"])];
-    while let Some((at, value)) = places.pop() {
+    let mut schemas: Vec<(String, &Value)> = Vec::new();
+    let mut pending = vec![(String::from("/paths"), &document["paths"])];
+    while let Some((at, value)) = pending.pop() {
         match value {
-            Value::Array(items) => places.extend(items.iter().enumerate().map(|(index, it)| (format!("{at}/{index}"), it))),
+            Value::Array(items) => pending.extend(items.iter().enumerate().map(|(index, item)| (format!("{at}/{index}"), item))),
             Value::Object(all) => {
-                for (name, it) in all {
-                    let list = if name == "schema" { &mut next } else { &mut places };
-                    list.push((format!("{at}/{name}"), it));
+                for (name, member) in all {
+                    let list = if name == "schema" { &mut schemas } else { &mut pending };
+                    list.push((format!("{at}/{name}"), member));
                 }
             }
             _ => {}
         }
     }
-    next.extend(members(&document["components"]["schemas"]).map(|(name, it)| (format!("/components/schemas/{name}"), it)));
-    while let Some((at, schema)) = next.pop() {
+    schemas.extend(
+        members(&document["components"]["schemas"]).map(|(name, schema)| (format!("/components/schemas/{name}"), schema)),
+    );
+    while let Some((at, schema)) = schemas.pop() {
         check(&at, schema);
-        next.extend(members(&schema["properties"]).map(|(name, it)| (format!("{at}/properties/{name}"), it)));
-        next.extend(array(&schema["allOf"]).enumerate().map(|(index, it)| (format!("{at}/allOf/{index}"), it)));
-        next.extend(schema.get("items").map(|it| (format!("{at}/items"), it)));
+        schemas.extend(members(&schema["properties"]).map(|(name, member)| (format!("{at}/properties/{name}"), member)));
+        schemas.extend(array(&schema["allOf"]).enumerate().map(|(index, part)| (format!("{at}/allOf/{index}"), part)));
+        schemas.extend(schema.get("items").map(|items| (format!("{at}/items"), items)));
     }
 }
