@@ -1,4 +1,4 @@
-//! Clocks that are wrong: whatever they say, nothing that was taken away comes back, and nothing is lost.
+//! Wrong clocks: they revive no revoked token, and delete no data.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,16 +19,16 @@ use crate::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What every start does, and every server again and again.
-async fn serve(app: &TestApp) {
+/// Runs the maintenance that a server runs when it starts and then regularly.
+async fn maintain(app: &TestApp) {
     signing_keys::maintain(&app.app).await.unwrap();
     jobs::purge(&app.app).await;
 }
 
-/// A server that was stopped and is started again.
+/// Returns a replica that has just started, as after a restart.
 async fn restarted(app: &TestApp) -> TestApp {
     let app = app.replica().await;
-    serve(&app).await;
+    maintain(&app).await;
     app
 }
 
@@ -36,8 +36,8 @@ fn is_postgres(app: &TestApp) -> bool {
     app.app.settings.database.url.is_some()
 }
 
-/// How many rows each table has of what time makes worthless.
-async fn kept(app: &TestApp) -> Vec<u64> {
+/// Returns how many rows each table has whose rows expire.
+async fn expiring_rows(app: &TestApp) -> Vec<u64> {
     let db = app.app.db.read();
     let rows = app.rows().await;
     vec![
@@ -49,12 +49,12 @@ async fn kept(app: &TestApp) -> Vec<u64> {
     ]
 }
 
-/// Tokens that were taken away, each with what the service says to it.
-struct Dead(Vec<(String, &'static str)>);
+/// Revoked access tokens, each with the code that it is rejected with.
+struct RevokedTokens(Vec<(String, &'static str)>);
 
-impl Dead {
-    /// Somebody logs out, somebody is disabled, an administrator is demoted.
-    async fn of(app: &TestApp) -> Self {
+impl RevokedTokens {
+    /// Revokes tokens by a log-out, by disabling a user and by demoting an administrator.
+    async fn create(app: &TestApp) -> Self {
         let admin = app.admin().await;
         let (out, disabled, demoted) = (app.user("out").await, app.user("disabled").await, app.user("demoted").await);
         let id = async |name| app.nobody().log_in(name, PASSWORD).await.get("/v1/me").await.expect(200)["id"].clone();
@@ -73,7 +73,7 @@ impl Dead {
         ])
     }
 
-    async fn stay_so(&self, app: &TestApp) {
+    async fn assert_rejected(&self, app: &TestApp) {
         for (token, code) in &self.0 {
             let answer = app.bearer(token).get("/v1/token").await;
             assert_eq!(answer.problem(), (401, *code));
@@ -90,13 +90,13 @@ impl Dead {
 #[case(TimeDelta::days(-1))]
 #[case(TimeDelta::days(-400))]
 #[tokio::test]
-async fn s08_a_start_with_a_wrong_clock_revives_nothing_and_deletes_nothing(#[case] wrong: TimeDelta) {
+async fn s08_a_start_with_a_wrong_clock_revives_no_token_and_deletes_no_row(#[case] wrong: TimeDelta) {
     let app = TestApp::start_with(|settings| settings.throttle.enabled = true).await;
-    let (ada, dead) = (app.client("ada").await, Dead::of(&app).await);
+    let (ada, revoked) = (app.client("ada").await, RevokedTokens::create(&app).await);
     let log_in = json!({ "identifier": "ada", "password": "not this" });
     app.nobody().post("/v1/sessions", log_in).await.expect(401);
-    serve(&app).await;
-    let (kept_before, events) = (kept(&app).await, app.events().await);
+    maintain(&app).await;
+    let (rows_before, events) = (expiring_rows(&app).await, app.events().await);
 
     app.clock.set_by(wrong);
     for start in [restarted(&app).await, restarted(&app).await] {
@@ -105,8 +105,8 @@ async fn s08_a_start_with_a_wrong_clock_revives_nothing_and_deletes_nothing(#[ca
     app.clock.set_by(-wrong);
     app.clock.advance(minutes(3));
     let restarted = restarted(&app).await;
-    dead.stay_so(&restarted).await;
-    assert_eq!(kept(&restarted).await, kept_before);
+    revoked.assert_rejected(&restarted).await;
+    assert_eq!(expiring_rows(&restarted).await, rows_before);
     assert_eq!(restarted.events().await, events);
     restarted.bearer(&ada.access).get("/v1/me").await.expect(200);
     restarted.refresh(&ada.refresh).await.expect(200);
@@ -118,47 +118,50 @@ async fn s08_a_start_with_a_wrong_clock_revives_nothing_and_deletes_nothing(#[ca
 #[case(TimeDelta::days(-1))]
 #[case(TimeDelta::days(-400))]
 #[tokio::test]
-async fn a_running_server_whose_clock_is_set_forgets_nothing(#[case] wrong: TimeDelta) {
+async fn setting_the_clock_of_a_running_server_revives_no_token_and_deletes_no_row(#[case] wrong: TimeDelta) {
     let app = TestApp::start().await;
-    let dead = Dead::of(&app).await;
-    serve(&app).await;
-    let kept_before = kept(&app).await;
+    let revoked = RevokedTokens::create(&app).await;
+    maintain(&app).await;
+    let rows_before = expiring_rows(&app).await;
     for _ in 0..2 {
         app.clock.set_by(wrong);
         for _ in 0..3 {
             app.clock.advance(minutes(1));
-            serve(&app).await;
+            maintain(&app).await;
         }
         app.clock.set_by(-wrong);
-        serve(&app).await;
-        dead.stay_so(&app).await;
-        dead.stay_so(&restarted(&app).await).await;
-        assert_eq!(kept(&app).await, kept_before);
+        maintain(&app).await;
+        revoked.assert_rejected(&app).await;
+        revoked.assert_rejected(&restarted(&app).await).await;
+        assert_eq!(expiring_rows(&app).await, rows_before);
     }
 }
 
 #[tokio::test]
-async fn what_is_taken_away_while_the_clock_is_behind_stays_away_once_it_is_right() {
+async fn a_revocation_made_while_the_clock_is_behind_holds_after_the_clock_is_corrected() {
     let app = TestApp::start().await;
     let (ada, admin) = (app.user("ada").await, app.admin().await);
     let id = ada.get("/v1/me").await.expect(200)["id"].as_str().unwrap().to_owned();
     app.clock.set_by(TimeDelta::days(-2));
     let wrong = restarted(&app).await;
     assert_problem!(wrong.bearer(ada.token.as_deref().unwrap()).get("/v1/me").await, 401, "invalid_token");
-    let there = wrong.nobody().log_in("admin", app.admin_password()).await;
-    there.patch(&format!("/v1/users/{id}"), json!({ "status": "disabled" })).await.expect(200);
+    let admin_there = wrong.nobody().log_in("admin", app.admin_password()).await;
+    admin_there.patch(&format!("/v1/users/{id}"), json!({ "status": "disabled" })).await.expect(200);
     app.clock.set_by(TimeDelta::days(2));
     for _ in 0..2 {
         let right = restarted(&app).await;
         assert_problem!(right.bearer(ada.token.as_deref().unwrap()).get("/v1/me").await, 401, "session_ended");
         right.bearer(admin.token.as_deref().unwrap()).get("/v1/me").await.expect(200);
     }
-    let disabled = restarted(&app).await.events().await;
-    assert!(disabled.iter().any(|it| it.kind == "user.updated"), "dated two days ago, it is not too old");
+    let events = restarted(&app).await.events().await;
+    assert!(
+        events.iter().any(|event| event.kind == "user.updated"),
+        "an event dated two days ago is not old enough to be purged"
+    );
 }
 
 #[tokio::test]
-async fn a_token_from_a_clock_that_was_ahead_stays_dead_when_its_time_comes() {
+async fn a_revoked_token_from_a_clock_that_was_ahead_is_still_revoked_when_its_time_comes() {
     let app = TestApp::start().await;
     let ahead = app.replica_by(Arc::new(app.clock.another()), |_| {}).await;
     ahead.clock.set_by(TimeDelta::days(3));
@@ -168,18 +171,18 @@ async fn a_token_from_a_clock_that_was_ahead_stays_dead_when_its_time_comes() {
     ada.delete("/v1/me/sessions", json!(null)).await.expect(204);
     for _ in 0..2 * 24 * 3 {
         app.clock.advance(minutes(30));
-        serve(&app).await;
+        maintain(&app).await;
     }
     assert_problem!(app.bearer(&early.access).get("/v1/me").await, 401, "session_ended");
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_brings_no_forgotten_token_back_to_life() {
+async fn setting_the_clock_back_revives_no_token_whose_revocation_was_purged() {
     let app = TestApp::start_with(|settings| settings.tokens.access_ttl = minutes(60)).await;
     let (out, ada) = (app.user("out").await, app.user("ada").await);
     out.delete("/v1/me/sessions/current", json!(null)).await.expect(204);
     app.clock.advance(2 * DAY);
-    serve(&app).await;
+    maintain(&app).await;
     assert_eq!((app.app.access.revocations.count(), revocation::Entity::find().count(app.app.db.read()).await.unwrap()), (0, 0));
     app.clock.set_by(TimeDelta::days(-2));
     for app in [&app, &restarted(&app).await] {
@@ -189,36 +192,36 @@ async fn a_clock_that_was_set_back_brings_no_forgotten_token_back_to_life() {
 }
 
 #[tokio::test]
-async fn a_doubt_ends_when_the_clock_has_kept_step_for_a_day() {
+async fn an_untrusted_clock_is_trusted_again_when_it_has_agreed_with_the_uptime_for_a_day() {
     let app = TestApp::start().await;
-    Dead::of(&app).await;
-    serve(&app).await;
+    RevokedTokens::create(&app).await;
+    maintain(&app).await;
     app.clock.off_for(20 * DAY);
     let app = restarted(&app).await;
     assert!(clocks::check(&app.app).await.unwrap().is_none());
     for _ in 0..23 {
         app.clock.advance(minutes(60));
-        serve(&app).await;
+        maintain(&app).await;
     }
     assert!(app.rows().await["revocations"] > 0);
     app.clock.advance(minutes(60));
-    serve(&app).await;
+    maintain(&app).await;
     assert_eq!(app.rows().await["revocations"], 0);
-    // The newest time is recorded, so the next start is in no doubt.
+    // The newest time is recorded, so that the next start trusts the clock.
     restarted(&app).await.trusted().await;
 }
 
 #[tokio::test]
-async fn a_machine_that_is_off_at_night_comes_out_of_doubt() {
+async fn an_untrusted_clock_of_a_machine_that_is_off_at_night_is_trusted_again() {
     let app = TestApp::start().await;
-    serve(&app).await;
+    maintain(&app).await;
     app.clock.off_for(20 * DAY);
     for day in 0..4 {
         let started = restarted(&app).await;
-        assert!(clocks::check(&started.app).await.unwrap().is_none(), "on day {day}");
+        assert!(clocks::check(&started.app).await.unwrap().is_none(), "the clock is trusted on day {day}");
         for _ in 0..8 {
             app.clock.advance(minutes(60));
-            serve(&started).await;
+            maintain(&started).await;
         }
         if day == 2 {
             started.trusted().await;
@@ -226,20 +229,20 @@ async fn a_machine_that_is_off_at_night_comes_out_of_doubt() {
         }
         app.clock.off_for(Duration::from_hours(16));
     }
-    // From here on a night is short enough to be no doubt at all.
+    // From here on the clock stays trusted, because a night is short enough.
     app.clock.off_for(Duration::from_hours(16));
     restarted(&app).await.trusted().await;
 }
 
 #[tokio::test]
-async fn a_laptop_that_sleeps_for_weeks_is_in_no_doubt() {
+async fn the_clock_of_a_laptop_that_sleeps_for_weeks_stays_trusted() {
     let app = TestApp::start().await;
-    app.clock.advance(20 * DAY); // uptime counts the time asleep
+    app.clock.advance(20 * DAY); // the uptime includes time asleep
     app.trusted().await;
 }
 
 #[tokio::test]
-async fn an_operator_ends_a_doubt() {
+async fn an_operator_can_accept_an_untrusted_clock() {
     let app = TestApp::start().await;
     app.clock.off_for(20 * DAY);
     let app = restarted(&app).await;
@@ -253,26 +256,30 @@ async fn an_operator_ends_a_doubt() {
 }
 
 #[tokio::test]
-async fn an_operator_who_ends_a_doubt_brings_nothing_back_that_the_wrong_clock_has_purged() {
+async fn accepting_the_clock_revives_no_token_whose_revocation_was_purged_by_a_wrong_clock() {
     let app = TestApp::start().await;
     if is_postgres(&app) {
-        return; // the database's own clock keeps this one in doubt
+        return; // the database's clock keeps this one untrusted
     }
-    let dead = Dead::of(&app).await;
-    serve(&app).await;
-    // Each step alone is too small to be noticed.
+    let revoked = RevokedTokens::create(&app).await;
+    maintain(&app).await;
+    // Each step alone is too small to be detected.
     for _ in 0..3 {
         app.clock.set_by(TimeDelta::hours(12));
         restarted(&app).await;
     }
-    assert_eq!(revocation::Entity::find().count(app.app.db.read()).await.unwrap(), 0, "the wrong clock has purged them");
+    assert_eq!(
+        revocation::Entity::find().count(app.app.db.read()).await.unwrap(),
+        0,
+        "the wrong clock must have purged all revocations"
+    );
     app.clock.set_by(-TimeDelta::hours(36));
     clocks::accept(&restarted(&app).await.app).await.unwrap();
-    dead.stay_so(&restarted(&app).await).await;
+    revoked.assert_rejected(&restarted(&app).await).await;
 }
 
 #[tokio::test]
-async fn only_postgres_reports_a_doubt_as_not_ready() {
+async fn an_untrusted_clock_makes_the_server_not_ready_on_postgresql_only() {
     let app = TestApp::start().await;
     app.clock.off_for(20 * DAY);
     let app = restarted(&app).await;
@@ -287,17 +294,17 @@ async fn only_postgres_reports_a_doubt_as_not_ready() {
 }
 
 #[tokio::test]
-async fn a_replica_whose_clock_is_wrong_takes_nothing_from_the_others() {
+async fn a_replica_with_a_wrong_clock_deletes_nothing_and_revives_no_token_on_other_replicas() {
     let right = TestApp::start_with(|settings| settings.tokens.access_ttl = minutes(60)).await;
-    let dead = Dead::of(&right).await;
-    let (kept_before, events) = (kept(&right).await, right.events().await);
+    let revoked = RevokedTokens::create(&right).await;
+    let (rows_before, events) = (expiring_rows(&right).await, right.events().await);
     let wrong = right.replica_by(Arc::new(right.clock.another()), |_| {}).await;
     for by in [TimeDelta::minutes(62), TimeDelta::hours(24), TimeDelta::days(400), TimeDelta::days(-800)] {
         wrong.clock.set_by(by);
         for _ in 0..10 {
             for app in [&right, &wrong] {
                 app.clock.advance(minutes(1));
-                serve(app).await;
+                maintain(app).await;
             }
         }
         if is_postgres(&right) {
@@ -306,29 +313,29 @@ async fn a_replica_whose_clock_is_wrong_takes_nothing_from_the_others() {
             right.nobody().get("/readyz").await.expect(200);
         }
         right.trusted().await;
-        assert_eq!(kept(&right).await, kept_before);
+        assert_eq!(expiring_rows(&right).await, rows_before);
         assert_eq!(right.events().await, events);
-        dead.stay_so(&right).await;
+        revoked.assert_rejected(&right).await;
         wrong.clock.set_by(-by);
     }
 }
 
 #[tokio::test]
-async fn a_key_that_a_wrong_clock_has_dated_keeps_nobody_waiting() {
+async fn a_signing_key_with_a_date_from_a_wrong_clock_becomes_active_in_time() {
     let app = TestApp::start().await;
     let wrong = app.replica_by(Arc::new(app.clock.another()), |_| {}).await;
     wrong.clock.set_by(TimeDelta::days(400));
     let admin = wrong.admin().await;
     admin.post("/v1/signing-keys", json!(null)).await.expect(201);
-    serve(&app).await;
+    maintain(&app).await;
     app.clock.advance(minutes(30));
     let listed = app.admin().await.get("/v1/signing-keys").await.expect(200);
-    let statuses: Vec<_> = listed["items"].as_array().unwrap().iter().map(|it| it["status"].as_str().unwrap()).collect();
+    let statuses: Vec<_> = listed["items"].as_array().unwrap().iter().map(|key| key["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["active", "retiring"]);
 }
 
 #[tokio::test]
-async fn a_wrong_clock_turns_no_key_over() {
+async fn a_wrong_clock_rotates_no_signing_key() {
     let app = TestApp::start().await;
     app.clock.set_by(TimeDelta::days(400));
     let wrong = restarted(&app).await;
@@ -336,7 +343,7 @@ async fn a_wrong_clock_turns_no_key_over() {
 }
 
 #[tokio::test]
-async fn events_written_while_the_clock_was_far_behind_are_kept() {
+async fn events_written_while_the_clock_was_far_behind_are_expiring_rows() {
     let app = TestApp::start().await;
     app.clock.set_by(TimeDelta::days(-500));
     let wrong = restarted(&app).await;
@@ -347,19 +354,19 @@ async fn events_written_while_the_clock_was_far_behind_are_kept() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_brings_no_token_of_any_kind_back_to_life() {
+async fn setting_the_clock_back_revives_no_token_of_any_kind() {
     let app = TestApp::start().await;
-    let (dead, left) = (Dead::of(&app).await, app.user("left").await);
+    let (revoked, left) = (RevokedTokens::create(&app).await, app.user("left").await);
     app.clock.advance(2 * DAY);
-    serve(&app).await;
+    maintain(&app).await;
     assert_eq!(app.app.access.revocations.count(), 0);
-    // Disabled by hand: the session was left.
+    // Disabled in the database only, so that the session remains.
     let tx = app.app.db.write().await.unwrap();
     tx.execute_unprepared("UPDATE users SET status = 'disabled' WHERE username = 'left'").await.unwrap();
     tx.commit().await.unwrap();
     app.clock.set_by(TimeDelta::days(-2));
     for app in [&app, &restarted(&app).await] {
-        dead.stay_so(app).await;
+        revoked.assert_rejected(app).await;
         assert_problem!(app.bearer(left.token.as_deref().unwrap()).get("/v1/me").await, 401, "session_ended");
     }
 }

@@ -1,10 +1,10 @@
-//! Random histories of sessions against a small model: no fork, no double exchange, revoked stays revoked, nothing comes
-//! back to life, one chain a session (rows S01, S03 to S06, S08).
+//! Random histories of sessions, compared with a small model: a session never forks, each session is one chain of refresh
+//! tokens, and what is revoked or ended stays so (rows S01, S03 to S06, S08).
 
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use proptest::prelude::*;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 use vestibule::{
@@ -26,19 +26,19 @@ const LONGEST: TimeDelta = TimeDelta::days(90);
 const DAY: u64 = 24 * 3600;
 const REPLAY: TimeDelta = TimeDelta::seconds(10);
 
-/// What happens next. Sessions are numbers, counted round.
+/// One step of a history. A session is a number, modulo the count of sessions.
 #[derive(Debug, Clone)]
 enum Step {
     LogIn {
         person: usize,
     },
-    /// Its client refreshes with the token that it holds; `lost` if the answer does not arrive.
+    /// The client refreshes with the token that it holds; `lost` if the answer does not arrive.
     Refresh {
         session: usize,
         lost: bool,
     },
-    /// Somebody presents a token from so many before the newest.
-    Again {
+    /// A client presents the refresh token that is `back` serials older than the newest.
+    Replay {
         session: usize,
         back: i64,
     },
@@ -68,7 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => person().prop_map(|person| Step::LogIn { person }),
         8 => (session(), any::<bool>()).prop_map(|(session, lost)| Step::Refresh { session, lost }),
-        4 => (session(), 0..4_i64).prop_map(|(session, back)| Step::Again { session, back }),
+        4 => (session(), 0..4_i64).prop_map(|(session, back)| Step::Replay { session, back }),
         1 => session().prop_map(|session| Step::LogOut { session }),
         1 => person().prop_map(|person| Step::Disable { person }),
         2 => person().prop_map(|person| Step::Enable { person }),
@@ -80,14 +80,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the model knows of an access token.
+/// The model of an access token.
 struct Access {
     token: String,
     expires: i64,
     epoch: u32,
 }
 
-/// What the model knows of a session.
+/// The model of a session.
 struct Session {
     id: SessionId,
     person: usize,
@@ -96,9 +96,9 @@ struct Session {
     ended: bool,
     current: i64,
     parent: Option<i64>,
-    /// Every refresh token that was ever given out, by its serial.
+    /// Every refresh token that was issued, by its serial.
     tokens: BTreeMap<i64, String>,
-    /// The serial that its client holds.
+    /// The serial of the token that the client holds.
     held: i64,
     access: Vec<Access>,
 }
@@ -119,7 +119,7 @@ struct World {
 }
 
 impl World {
-    async fn begin() -> Self {
+    async fn start() -> Self {
         let app = TestApp::start().await;
         let mut ids = Vec::new();
         for name in PEOPLE {
@@ -134,7 +134,7 @@ impl World {
         self.app.clock.now()
     }
 
-    async fn take(&mut self, step: &Step) {
+    async fn apply(&mut self, step: &Step) {
         let at = |number: usize| if self.sessions.is_empty() { None } else { Some(number % self.sessions.len()) };
         match *step {
             Step::LogIn { person } => self.log_in(person).await,
@@ -146,7 +146,7 @@ impl World {
                     }
                 }
             }
-            Step::Again { session, back } => {
+            Step::Replay { session, back } => {
                 if let Some(at) = at(session) {
                     let serial = (self.sessions[at].current - back).max(1);
                     self.present(at, serial).await;
@@ -160,7 +160,7 @@ impl World {
             Step::Disable { person } => {
                 self.set_status(person, Status::Disabled).await;
                 self.active[person] = false;
-                self.sessions.iter_mut().filter(|it| it.person == person).for_each(|it| it.ended = true);
+                self.sessions.iter_mut().filter(|session| session.person == person).for_each(|session| session.ended = true);
             }
             Step::Enable { person } => {
                 self.set_status(person, Status::Active).await;
@@ -168,14 +168,14 @@ impl World {
             }
             Step::SetRoles { person, more } => {
                 let names: Vec<_> =
-                    if more { &["user", "more"][..] } else { &["user"] }.iter().map(|it| it.parse().unwrap()).collect();
+                    if more { &["user", "more"][..] } else { &["user"] }.iter().map(|role| role.parse().unwrap()).collect();
                 users::set_roles(&self.app.app, By::Operator, self.ids[person], &names).await.unwrap();
                 self.epochs[person] += u32::from(self.more[person] != more);
                 self.more[person] = more;
             }
             Step::Wait { seconds } => {
                 self.app.clock.advance(Duration::from_secs(seconds));
-                self.app.trusted().await; // as a running server does every few minutes
+                self.app.trusted().await; // a running server checks its clock every few minutes
             }
             Step::Restart => {
                 self.app = self.app.replica().await;
@@ -214,48 +214,50 @@ impl World {
             held: 1,
             access: Vec::new(),
         });
-        self.granted(self.sessions.len() - 1, &tokens);
+        self.record(self.sessions.len() - 1, &tokens);
     }
 
-    /// Presents a serial, and compares with what the model says. The serial that was given out, if any.
+    /// Presents the token with this serial, and compares the answer with the model. Returns the serial of the token that was
+    /// issued, if any.
     async fn present(&mut self, at: usize, serial: i64) -> Option<i64> {
         let now = self.now();
         let session = &mut self.sessions[at];
         let answer = self.app.refresh(&session.tokens[&serial]).await;
         if session.ended || session.ends_at() - now < TimeDelta::seconds(1) {
-            return refused(&answer);
+            return assert_invalid(&answer);
         }
         if serial == session.current || (session.parent == Some(serial) && now - session.used_at >= REPLAY) {
             (session.parent, session.current, session.used_at) = (Some(serial), session.current + 1, now);
         } else if session.parent != Some(serial) {
             session.ended = true;
-            return refused(&answer);
+            return assert_invalid(&answer);
         }
-        self.granted(at, &answer.expect(200));
+        self.record(at, &answer.expect(200));
         Some(self.sessions[at].current)
     }
 
-    /// The tokens are of the session's present serial: the known one, or one that never was before.
-    fn granted(&mut self, at: usize, tokens: &Value) {
+    /// Records the tokens of a response. The refresh token must be the known token of the session's current serial, or a new
+    /// token.
+    fn record(&mut self, at: usize, tokens: &Value) {
         let (now, refresh) = (self.now(), tokens["refresh_token"].as_str().unwrap().to_owned());
-        let known = self.sessions.iter().flat_map(|it| it.tokens.values()).any(|it| *it == refresh);
+        let known = self.sessions.iter().flat_map(|session| session.tokens.values()).any(|token| *token == refresh);
         let session = &mut self.sessions[at];
         assert_eq!(tokens["session_id"], session.id.to_string());
         match session.tokens.get(&session.current) {
-            Some(before) => assert_eq!(refresh, *before, "a fork"),
-            None => assert!(!known, "a token of another serial or session"),
+            Some(before) => assert_eq!(refresh, *before, "the session forked"),
+            None => assert!(!known, "the token belongs to another serial or session"),
         }
         session.tokens.insert(session.current, refresh);
         assert_eq!(tokens["refresh_expires_in"], (session.ends_at() - now).num_seconds());
-        let life = tokens["expires_in"].as_i64().unwrap();
-        assert_eq!(life, (now + TimeDelta::minutes(15)).min(session.ends_at()).timestamp() - now.timestamp());
+        let lifetime = tokens["expires_in"].as_i64().unwrap();
+        assert_eq!(lifetime, (now + TimeDelta::minutes(15)).min(session.ends_at()).timestamp() - now.timestamp());
         let token = tokens["access_token"].as_str().unwrap().to_owned();
-        session.access.push(Access { token, expires: now.timestamp() + life, epoch: self.epochs[session.person] });
+        session.access.push(Access { token, expires: now.timestamp() + lifetime, epoch: self.epochs[session.person] });
     }
 
     async fn log_out(&mut self, at: usize) {
         let Some(newest) = self.sessions[at].access.last() else { return };
-        let expected = self.standing(&self.sessions[at], newest);
+        let expected = self.expected_code(&self.sessions[at], newest);
         let answer = self.app.bearer(&newest.token).delete("/v1/me/sessions/current", json!(null)).await;
         if let Some(code) = expected {
             assert_eq!(answer.problem(), (401, code));
@@ -265,8 +267,8 @@ impl World {
         }
     }
 
-    /// What a guard must say of an access token; `None` if it lets it in.
-    fn standing(&self, session: &Session, access: &Access) -> Option<&'static str> {
+    /// Returns the code with which a guard must reject an access token; `None` if it must accept the token.
+    fn expected_code(&self, session: &Session, access: &Access) -> Option<&'static str> {
         if self.now().timestamp() >= access.expires {
             Some("expired_token")
         } else if session.ended {
@@ -278,12 +280,12 @@ impl World {
         }
     }
 
-    /// Every token that was ever handed out stands as the model says, and each session is one row with one chain.
+    /// Checks the newest access tokens of each session and its row against the model.
     async fn check(&self) {
         for session in &self.sessions {
             for access in session.access.iter().rev().take(4) {
                 let answer = self.app.bearer(&access.token).get("/v1/token").await;
-                match self.standing(session, access) {
+                match self.expected_code(session, access) {
                     Some(code) => assert_eq!(answer.problem(), (401, code)),
                     None => _ = answer.expect(200),
                 }
@@ -291,26 +293,26 @@ impl World {
             let row = session::Entity::find_by_id(session.id).one(self.app.app.db.read()).await.unwrap();
             match row {
                 Some(row) => {
-                    assert!(!session.ended, "an ended session is there again");
+                    assert!(!session.ended, "an ended session still has a row");
                     assert_eq!((i64::from(row.current), row.parent.map(i64::from)), (session.current, session.parent));
                 }
-                None => assert!(session.ended || session.ends_at() <= self.now(), "a living session is gone"),
+                None => assert!(session.ended || session.ends_at() <= self.now(), "an active session has no row"),
             }
         }
     }
 }
 
-fn refused(answer: &Answer) -> Option<i64> {
+fn assert_invalid(answer: &Answer) -> Option<i64> {
     assert_eq!(answer.problem(), (401, "invalid_refresh_token"), "{:#}", answer.body);
     None
 }
 
-fn live(steps: &[Step]) {
+fn run(steps: &[Step]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut world = World::begin().await;
+        let mut world = World::start().await;
         for step in steps {
-            world.take(step).await;
+            world.apply(step).await;
             world.check().await;
         }
     });
@@ -324,8 +326,8 @@ proptest! {
     #![proptest_config(config(32))]
 
     #[test]
-    fn s01_no_history_forks_a_session_or_revives_one(steps in prop::collection::vec(step(), 1..60)) {
-        live(&steps);
+    fn s01_no_random_history_forks_or_revives_a_session(steps in prop::collection::vec(step(), 1..60)) {
+        run(&steps);
     }
 }
 
@@ -333,8 +335,8 @@ proptest! {
     #![proptest_config(config(200))]
 
     #[test]
-    #[ignore = "long: .ci/run lives two hundred longer ones"]
-    fn long_s01_no_longer_history_does_either(steps in prop::collection::vec(step(), 1..120)) {
-        live(&steps);
+    #[ignore = "long: .ci/run runs two hundred longer histories"]
+    fn long_s01_no_long_random_history_forks_or_revives_a_session(steps in prop::collection::vec(step(), 1..120)) {
+        run(&steps);
     }
 }

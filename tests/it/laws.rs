@@ -1,9 +1,13 @@
-//! The laws of escalation, over random histories: never without an active administrator, and nobody grants, takes or
-//! touches what they do not hold, an application's permissions included (rows A05 and A06).
+//! The rules of escalation, over random histories: there is always an active administrator, and no caller grants or takes away
+//! permissions that the caller does not hold, or changes an account that holds them. This includes the permissions of
+//! applications (rows A05 and A06).
 
 use std::collections::BTreeMap;
 
-use proptest::{prelude::*, sample::subsequence};
+use proptest::{
+    prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest},
+    sample::subsequence,
+};
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 use vestibule::{
@@ -30,7 +34,7 @@ const PERMISSIONS: &[&str] = &[
     "billing:pay",
 ];
 
-/// What somebody tries. People are numbers: 0 is the first administrator.
+/// What a caller attempts. People are numbers: 0 is the first administrator.
 #[derive(Debug, Clone)]
 enum Step {
     SetRoles { by: usize, of: usize, roles: Vec<&'static str> },
@@ -39,7 +43,7 @@ enum Step {
     EndSessions { by: usize, of: usize },
     Rename { by: usize, of: usize },
     ReplaceRole { by: usize, role: &'static str, permissions: Vec<&'static str> },
-    MakeUser { by: usize, roles: Vec<&'static str> },
+    CreateUser { by: usize, roles: Vec<&'static str> },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,11 +57,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (person(), person()).prop_map(|(by, of)| Step::SetPassword { by, of }),
         1 => (person(), person()).prop_map(|(by, of)| Step::EndSessions { by, of }),
         1 => (person(), person()).prop_map(|(by, of)| Step::Rename { by, of }),
-        1 => (person(), roles()).prop_map(|(by, roles)| Step::MakeUser { by, roles }),
+        1 => (person(), roles()).prop_map(|(by, roles)| Step::CreateUser { by, roles }),
     ]
 }
 
-/// What the database says of everybody and every role.
+/// The people and the roles in the database.
 struct World {
     people: BTreeMap<UserId, (Status, Vec<RoleName>)>,
     map: RoleMap,
@@ -90,11 +94,11 @@ impl World {
 }
 
 fn named(permissions: &[&str]) -> Grants {
-    permissions.iter().map(|it| it.parse().unwrap()).collect()
+    permissions.iter().map(|permission| permission.parse().unwrap()).collect()
 }
 
-/// Takes one step; if it succeeded, the law must have allowed it.
-async fn take(app: &TestApp, ids: &[UserId], number: usize, step: &Step) {
+/// Attempts one step, and checks that it succeeds only if the rules allow it and fails only for a reason that they give.
+async fn attempt(app: &TestApp, ids: &[UserId], number: usize, step: &Step) {
     let before = World::read(app).await;
     let (by, needs): (usize, Vec<Grants>) = match step {
         Step::SetRoles { by, of, roles } => {
@@ -107,10 +111,12 @@ async fn take(app: &TestApp, ids: &[UserId], number: usize, step: &Step) {
         Step::ReplaceRole { by, role, permissions } => {
             (*by, vec![named(&["roles:write"]), before.of_roles(&[*role]), named(permissions)])
         }
-        Step::MakeUser { by, roles } if roles.iter().all(|it| *it == RoleName::USER) => (*by, vec![named(&["users:write"])]),
-        Step::MakeUser { by, roles } => (*by, vec![named(&["users:write", "roles:assign"]), before.of_roles(roles)]),
+        Step::CreateUser { by, roles } if roles.iter().all(|role| *role == RoleName::USER) => {
+            (*by, vec![named(&["users:write"])])
+        }
+        Step::CreateUser { by, roles } => (*by, vec![named(&["users:write", "roles:assign"]), before.of_roles(roles)]),
     };
-    let on_oneself = match step {
+    let on_own_account = match step {
         Step::SetRoles { by, of, .. } | Step::SetStatus { by, of, .. } | Step::SetPassword { by, of } => by == of,
         _ => false,
     };
@@ -137,24 +143,24 @@ async fn take(app: &TestApp, ids: &[UserId], number: usize, step: &Step) {
         Step::ReplaceRole { role, permissions, .. } => {
             caller.put(&format!("/v1/roles/{role}"), json!({ "permissions": permissions })).await
         }
-        Step::MakeUser { roles, .. } => {
+        Step::CreateUser { roles, .. } => {
             caller.post("/v1/users", json!({ "email": format!("new{number}@example.org"), "roles": roles })).await
         }
     };
     let after = World::read(app).await;
     assert!(after.administrators() > 0, "no administrator is left after {step:?}");
     let holds = before.grants(ids[by]);
-    let lawful = needs.iter().all(|it| holds.covers(it));
+    let allowed = needs.iter().all(|grants| holds.covers(grants));
     if answer.status < 300 {
-        assert!(lawful && !on_oneself, "{step:?} succeeded for somebody who holds {holds:?}");
+        assert!(allowed && !on_own_account, "{step:?} succeeded for a caller who holds {holds:?}");
     } else {
-        let expected = match (on_oneself && holds.covers(&needs[0]), lawful) {
+        let expected = match (on_own_account && holds.covers(&needs[0]), allowed) {
             (true, _) => &["own_account"][..],
             (false, true) => &["last_admin"],
             (false, false) => &["escalation_denied", "insufficient_permission"],
         };
-        assert!(expected.contains(&answer.problem().1), "{step:?} was refused with {:?}", answer.body);
-        assert!(before.people == after.people, "{step:?} was refused and changed something");
+        assert!(expected.contains(&answer.problem().1), "{step:?} was rejected with {:?}", answer.body);
+        assert!(before.people == after.people, "{step:?} was rejected and changed something");
     }
 }
 
@@ -162,7 +168,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn a05_a06_no_history_breaks_the_laws(steps in prop::collection::vec(step(), 1..40)) {
+    fn a05_a06_no_random_history_breaks_the_rules_of_escalation(steps in prop::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let app = TestApp::start().await;
@@ -174,7 +180,7 @@ proptest! {
                 admin.put(&format!("/v1/users/{}/roles", ids.last().unwrap()), json!({ "roles": [role] })).await.expect(200);
             }
             for (number, step) in steps.iter().enumerate() {
-                take(&app, &ids, number, step).await;
+                attempt(&app, &ids, number, step).await;
             }
         });
     }

@@ -56,7 +56,8 @@ fn filter_of(line: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// Returns the ids with which a test's name begins, in lower case: `a05` and `a06` of `a05_a06_no_history_breaks_the_laws`.
+/// Returns the ids with which a test's name begins, in lower case: `a05` and `a06` of
+/// `a05_a06_no_random_history_breaks_the_rules_of_escalation`.
 fn ids(name: &str) -> Vec<String> {
     let words = name.strip_prefix("long_").unwrap_or(name).split('_');
     words.take_while(|word| is_id(word)).map(str::to_owned).collect()
