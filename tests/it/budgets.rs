@@ -1,7 +1,7 @@
-//! The budgets of the throttle: how many wrong passwords each allows, how long it makes a caller wait, and which
-//! accounts and networks share it (row P09).
+//! The budgets of the throttle: how many wrong passwords each budget allows, how long a caller then waits, and which accounts
+//! and networks share a budget (row P09).
 
-use std::time::Duration;
+use std::{array, time::Duration};
 
 use poem::http::Method;
 use serde_json::json;
@@ -16,8 +16,8 @@ use crate::{
     throttle::{ELSEWHERE, HOME, WRONG, guess, log_in, send, throttled, wait},
 };
 
-/// Enters a wrong password as soon as it may be entered. Returns how long that had to wait.
-async fn patient_guess(app: &TestApp, from: &str, identifier: &str) -> Duration {
+/// Sends a wrong password as soon as the throttle allows it. Returns how long it had to wait.
+async fn guess_when_allowed(app: &TestApp, from: &str, identifier: &str) -> Duration {
     let answer = log_in(app, from, identifier, WRONG).await;
     if answer.status == 401 {
         return Duration::ZERO;
@@ -28,27 +28,27 @@ async fn patient_guess(app: &TestApp, from: &str, identifier: &str) -> Duration 
     wait
 }
 
-/// An address in a network of its own.
+/// Returns an address in a network of its own.
 fn network(number: u8) -> String {
     format!("203.0.113.{number}")
 }
 
-/// Enters wrong passwords, each from another network, until the account's budget is spent. Returns how many.
-async fn besiege(app: &TestApp, identifier: &str) -> u8 {
+/// Sends wrong passwords, each from another network, until the account's budget is spent. Returns how many were sent.
+async fn spend_account_budget(app: &TestApp, identifier: &str) -> u8 {
     for number in 0..100 {
         if log_in(app, &network(number), identifier, WRONG).await.status == 429 {
             return number;
         }
     }
-    panic!("nothing limits the guesses at {identifier}")
+    panic!("the guesses for {identifier} are not limited")
 }
 
 #[tokio::test]
-async fn p09_a_network_that_refreshes_too_often_waits_even_with_a_good_token() {
+async fn p09_a_network_that_refreshes_too_often_must_wait_even_with_a_valid_token() {
     let app = throttled().await;
     let ada = app.client("ada").await;
     let home = Source { address: Some(HOME.parse().unwrap()), ..Source::default() };
-    assert!((0..5_000).any(|_| throttle::limit_rate(&app.app, &home, RateLimit::Refresh).is_err()), "nothing limits refreshes");
+    assert!((0..5_000).any(|_| throttle::limit_rate(&app.app, &home, RateLimit::Refresh).is_err()), "refreshes are not limited");
     let body = json!({ "refresh_token": ada.refresh });
     let refresh = async |from: &str| send(&app, from, Method::POST, "/v1/sessions/refresh", None, body.clone()).await;
     assert_problem!(refresh(HOME).await, 429, "too_many_requests");
@@ -56,58 +56,59 @@ async fn p09_a_network_that_refreshes_too_often_waits_even_with_a_good_token() {
 }
 
 #[tokio::test]
-async fn p09_the_longest_wait_is_half_an_hour_at_an_account_and_36_seconds_for_a_network() {
+async fn p09_the_longest_wait_is_half_an_hour_for_an_account_and_36_seconds_for_a_network() {
     let (pair, account, of_network) = (throttled().await, throttled().await, throttled().await);
-    // Where the owner has logged in, the account's budget does not count.
+    // The account's budget does not count in a network from which the owner has logged in.
     pair.register("ada").await;
     log_in(&pair, HOME, "ada", PASSWORD).await.expect(201);
     let mut longest = [Duration::ZERO; 3];
     for number in 0..80 {
         let waits = [
-            patient_guess(&pair, HOME, "ada").await,
-            patient_guess(&account, &network(number), "ada").await,
-            patient_guess(&of_network, HOME, &format!("user{number}")).await,
+            guess_when_allowed(&pair, HOME, "ada").await,
+            guess_when_allowed(&account, &network(number), "ada").await,
+            guess_when_allowed(&of_network, HOME, &format!("user{number}")).await,
         ];
-        longest = std::array::from_fn(|at| longest[at].max(waits[at]));
+        longest = array::from_fn(|index| longest[index].max(waits[index]));
     }
     assert_eq!(longest, [Duration::from_mins(30), Duration::from_mins(30), Duration::from_secs(36)]);
 }
 
 #[tokio::test]
-async fn p09_the_wait_is_the_longest_of_those_that_apply() {
-    // Mistakes at other accounts, then at one, and the wait that the last of them leaves: the network's, the pair's.
-    for (others, mistakes, expected) in [(47, 6, 4), (42, 9, 8)] {
+async fn p09_when_several_waits_apply_the_longest_counts() {
+    // Wrong passwords for other accounts, then for one account, and the wait in seconds after the last of them. In the first
+    // case the network's wait is longer, in the second the wait of the account in this network.
+    for (others, guesses, expected) in [(47, 6, 4), (42, 9, 8)] {
         let app = throttled().await;
         for number in 0..others {
-            patient_guess(&app, HOME, &format!("user{number}")).await;
+            guess_when_allowed(&app, HOME, &format!("user{number}")).await;
         }
-        for _ in 0..mistakes {
-            patient_guess(&app, HOME, "ada").await;
+        for _ in 0..guesses {
+            guess_when_allowed(&app, HOME, "ada").await;
         }
         assert_eq!(wait(&log_in(&app, HOME, "ada", WRONG).await), Duration::from_secs(expected));
     }
 }
 
 #[tokio::test]
-async fn p09_wrong_passwords_from_anywhere_make_an_account_wait_after_the_twentieth_but_no_other_account() {
+async fn p09_after_twenty_wrong_passwords_from_any_networks_an_account_must_wait_and_no_other_account() {
     for (one, other) in [("ada", "bea"), ("eve", "dan"), ("eve@example.org", "dan@example.org")] {
         let app = throttled().await;
         app.register("ada").await;
         app.register("bea").await;
-        assert_eq!(besiege(&app, one).await, 21, "{one}");
+        assert_eq!(spend_account_budget(&app, one).await, 21, "{one}");
         assert_problem!(log_in(&app, HOME, other, WRONG).await, 401, "invalid_credentials");
     }
 }
 
 #[tokio::test]
-async fn p09_a_name_and_an_address_do_not_run_into_each_other() {
+async fn p09_an_identifier_and_an_address_with_the_same_concatenation_have_separate_budgets() {
     let app = throttled().await;
     assert_eq!(guess(&app, "92.0.2.1", "guest1").await, 6);
     assert_problem!(log_in(&app, "192.0.2.1", "guest", WRONG).await, 401, "invalid_credentials");
 }
 
 #[tokio::test]
-async fn p09_a_network_is_known_for_90_days_and_only_to_the_accounts_that_have_logged_in_there() {
+async fn p09_a_network_is_known_for_90_days_to_the_accounts_that_logged_in_from_it() {
     let app = throttled().await;
     for name in ["ada", "bea", "cyd"] {
         app.register(name).await;
@@ -117,17 +118,17 @@ async fn p09_a_network_is_known_for_90_days_and_only_to_the_accounts_that_have_l
     }
     app.clock.advance(Duration::from_hours(24 * 90) - Duration::from_secs(1));
     for name in ["ada", "cyd"] {
-        besiege(&app, name).await;
+        spend_account_budget(&app, name).await;
     }
     log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
     assert_problem!(log_in(&app, HOME, "cyd", PASSWORD).await, 429, "too_many_requests");
     app.clock.advance(Duration::from_secs(1));
-    besiege(&app, "bea").await;
+    spend_account_budget(&app, "bea").await;
     assert_problem!(log_in(&app, HOME, "bea", PASSWORD).await, 429, "too_many_requests");
 }
 
 #[tokio::test]
-async fn p09_a_guess_is_not_answered_when_the_budget_was_spent_during_its_hash() {
+async fn p09_a_guess_is_rejected_if_the_budget_is_spent_while_it_is_hashed() {
     for password in [PASSWORD, WRONG] {
         let app = throttled().await;
         app.register("ada").await;

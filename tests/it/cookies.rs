@@ -1,4 +1,4 @@
-//! The cookie mode: the refresh token where no script can read it, for pages of ours alone (row S09).
+//! The cookie mode: the refresh token is in a cookie that no script can read and only pages of this site may use (row S09).
 
 use poem::{Body, http::Method};
 use serde_json::{Value, json};
@@ -21,22 +21,22 @@ async fn refresh(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
     app.nobody().send(Method::POST, "/v1/sessions/refresh", headers, Body::empty()).await
 }
 
-/// Name, value and attributes of the one cookie that an answer sets.
+/// Returns the name, the value and the attributes of the cookie that an answer sets.
 pub fn cookie(answer: &Answer) -> (String, String, Vec<String>) {
     let mut parts = answer.header("set-cookie").split("; ").map(str::to_owned);
-    let (name, value) = parts.next().unwrap().split_once('=').map(|(it, value)| (it.to_owned(), value.to_owned())).unwrap();
+    let (name, value) = parts.next().unwrap().split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap();
     (name, value, parts.collect())
 }
 
-/// What Ada's log-in in cookie mode answers, and her refresh token.
-pub async fn signed_in(app: &TestApp) -> (Value, String) {
+/// Logs Ada in, in cookie mode. Returns the body of the answer and the refresh token.
+pub async fn log_in_with_cookie(app: &TestApp) -> (Value, String) {
     let answer = log_in(app, &[SAME_ORIGIN]).await;
     let token = cookie(&answer).1;
     (answer.expect(201), token)
 }
 
 #[tokio::test]
-async fn s09_the_refresh_token_travels_in_the_cookie_alone() {
+async fn s09_in_cookie_mode_the_refresh_token_is_only_in_the_cookie() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let answer = log_in(&app, &[SAME_ORIGIN]).await;
@@ -69,7 +69,7 @@ async fn s09_in_body_mode_no_cookie_is_set() {
 }
 
 #[tokio::test]
-async fn s09_development_over_plain_http_drops_the_prefix_and_secure() {
+async fn s09_insecure_cookies_have_neither_the_host_prefix_nor_the_secure_attribute() {
     let app = TestApp::start_with(|settings| settings.cookies.insecure = true).await;
     app.register("ada").await;
     let (name, token, attributes) = cookie(&log_in(&app, &[]).await);
@@ -81,24 +81,24 @@ async fn s09_development_over_plain_http_drops_the_prefix_and_secure() {
 }
 
 #[tokio::test]
-async fn s09_one_token_one_way() {
+async fn s09_a_request_with_two_refresh_tokens_is_rejected() {
     let app = TestApp::start().await;
     app.register("ada").await;
-    let (_, token) = signed_in(&app).await;
-    let one = format!("{NAME}={token}");
-    let two = format!("{one}; {NAME}=other");
-    assert_problem!(refresh(&app, &[("cookie", &two)]).await, 400, "malformed_request");
-    assert_problem!(refresh(&app, &[("cookie", &one), ("cookie", &one)]).await, 400, "malformed_request");
-    let headers = [("cookie", one.as_str()), ("content-type", "application/json")];
+    let (_, token) = log_in_with_cookie(&app).await;
+    let cookie = format!("{NAME}={token}");
+    let two_cookies = format!("{cookie}; {NAME}=other");
+    assert_problem!(refresh(&app, &[("cookie", &two_cookies)]).await, 400, "malformed_request");
+    assert_problem!(refresh(&app, &[("cookie", &cookie), ("cookie", &cookie)]).await, 400, "malformed_request");
+    let headers = [("cookie", cookie.as_str()), ("content-type", "application/json")];
     let body = Body::from_string(json!({ "refresh_token": token }).to_string());
-    let both = app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers, body).await;
-    assert_problem!(both, 400, "malformed_request");
+    let with_both = app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers, body).await;
+    assert_problem!(with_both, 400, "malformed_request");
     for body in ["{}", r#"{"refresh_token":null}"#] {
         let answer = app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers[1..], body.into()).await;
         assert_problem!(answer, 401, "invalid_refresh_token");
     }
     let garbage = refresh(&app, &[("cookie", &format!("{NAME}=garbage"))]).await;
-    assert!(!garbage.headers.contains_key("set-cookie"), "whoever loses a race keeps what the winner got");
+    assert!(!garbage.headers.contains_key("set-cookie"), "a request that loses a race must not clear the winner's cookie");
     assert_problem!(garbage, 401, "invalid_refresh_token");
     for body in ["{}", r#"{"refresh_token":null}"#, ""] {
         app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers, body.into()).await.expect(200);
@@ -106,25 +106,25 @@ async fn s09_one_token_one_way() {
 }
 
 #[tokio::test]
-async fn s09_what_stands_in_the_cookies_of_others_does_not_matter() {
+async fn s09_the_values_of_other_cookies_are_ignored() {
     let app = TestApp::start().await;
     app.register("ada").await;
-    let (_, token) = signed_in(&app).await;
-    let (one, strange) = (format!("{NAME}={token}"), format!("theme=café; {NAME}={token}"));
-    assert_problem!(refresh(&app, &[("cookie", &one), ("cookie", &strange)]).await, 400, "malformed_request");
-    assert_problem!(refresh(&app, &[("cookie", &one), ("cookie", &format!("{NAME}=é"))]).await, 400, "malformed_request");
-    refresh(&app, &[("cookie", &strange)]).await.expect(200);
+    let (_, token) = log_in_with_cookie(&app).await;
+    let (cookie, with_other) = (format!("{NAME}={token}"), format!("theme=café; {NAME}={token}"));
+    assert_problem!(refresh(&app, &[("cookie", &cookie), ("cookie", &with_other)]).await, 400, "malformed_request");
+    assert_problem!(refresh(&app, &[("cookie", &cookie), ("cookie", &format!("{NAME}=é"))]).await, 400, "malformed_request");
+    refresh(&app, &[("cookie", &with_other)]).await.expect(200);
 }
 
 #[tokio::test]
-async fn s09_a_page_of_another_site_neither_logs_in_nor_refreshes() {
+async fn s09_a_page_of_another_site_can_neither_log_in_nor_refresh() {
     let app = TestApp::start_with(|settings| {
         settings.server.public_url = Some("https://id.example.org".parse().unwrap());
         settings.cors.origins = vec!["https://app.example.org".parse().unwrap()];
     })
     .await;
     app.register("ada").await;
-    let (_, token) = signed_in(&app).await;
+    let (_, token) = log_in_with_cookie(&app).await;
     let cookie = format!("{NAME}={token}");
     let rows = app.rows().await;
     for foreign in [
@@ -139,9 +139,9 @@ async fn s09_a_page_of_another_site_neither_logs_in_nor_refreshes() {
         let headers: Vec<_> = foreign.iter().copied().chain([("cookie", cookie.as_str())]).collect();
         assert_problem!(refresh(&app, &headers).await, 403, "csrf_rejected");
     }
-    assert_eq!(app.rows().await, rows, "nothing was attempted");
-    for ours in [&[][..], &[SAME_ORIGIN], &[("sec-fetch-site", "same-site")], &[("origin", "https://id.example.org")]] {
-        let headers: Vec<_> = ours.iter().copied().chain([("cookie", cookie.as_str())]).collect();
+    assert_eq!(app.rows().await, rows, "a rejected request must write nothing");
+    for own in [&[][..], &[SAME_ORIGIN], &[("sec-fetch-site", "same-site")], &[("origin", "https://id.example.org")]] {
+        let headers: Vec<_> = own.iter().copied().chain([("cookie", cookie.as_str())]).collect();
         refresh(&app, &headers).await.expect(200);
     }
     let answer = refresh(&app, &[("origin", "https://app.example.org"), ("cookie", &cookie)]).await;
@@ -151,17 +151,17 @@ async fn s09_a_page_of_another_site_neither_logs_in_nor_refreshes() {
 }
 
 #[tokio::test]
-async fn s09_log_out_takes_away_the_cookie_of_its_own_session() {
+async fn s09_a_log_out_clears_only_the_cookie_of_its_own_session() {
     let app = TestApp::start().await;
     app.register("ada").await;
-    let ((first, first_token), (second, second_token)) = (signed_in(&app).await, signed_in(&app).await);
+    let ((first, first_token), (second, second_token)) = (log_in_with_cookie(&app).await, log_in_with_cookie(&app).await);
     let end = async |tokens: &Value, cookie: &str| {
         let caller = app.bearer(tokens["access_token"].as_str().unwrap());
         let cookie = format!("{NAME}={cookie}");
         caller.send(Method::DELETE, "/v1/me/sessions/current", &[("cookie", &cookie)], Body::empty()).await
     };
     let answer = end(&first, &second_token).await;
-    assert!(!answer.headers.contains_key("set-cookie"), "another session's cookie stays");
+    assert!(!answer.headers.contains_key("set-cookie"), "the cookie of another session must stay");
     answer.expect(204);
     let answer = end(&second, &second_token).await;
     let (name, value, attributes) = cookie(&answer);
@@ -169,8 +169,8 @@ async fn s09_log_out_takes_away_the_cookie_of_its_own_session() {
     assert_eq!(attributes, ["Path=/", "Max-Age=0", "Secure", "HttpOnly", "SameSite=Strict"]);
     answer.expect(204);
     for token in [first_token, second_token] {
-        let refused = refresh(&app, &[("cookie", &format!("{NAME}={token}"))]).await;
-        assert!(!refused.headers.contains_key("set-cookie"));
-        assert_problem!(refused, 401, "invalid_refresh_token");
+        let rejected = refresh(&app, &[("cookie", &format!("{NAME}={token}"))]).await;
+        assert!(!rejected.headers.contains_key("set-cookie"));
+        assert_problem!(rejected, 401, "invalid_refresh_token");
     }
 }

@@ -1,4 +1,4 @@
-//! Password guesses whose clients do not wait: a guess counts from the moment its hash starts (row P09).
+//! Password guesses whose clients do not wait for the answer: a guess counts as soon as its hash starts (row P09).
 
 use std::{cell::Cell, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     throttle::{ELSEWHERE, HOME, WRONG, log_in, send},
 };
 
-/// Hashes take long enough for a client to hang up meanwhile.
+/// Starts an app with a throttle and with hashes that take long enough for a client to disconnect meanwhile.
 async fn throttled() -> TestApp {
     TestApp::start_with(|settings| {
         settings.throttle.enabled = true;
@@ -22,7 +22,7 @@ async fn throttled() -> TestApp {
     .await
 }
 
-/// Sends a request, and hangs up when its hash has started.
+/// Sends a request, and disconnects when its hash has started.
 async fn abandon(app: &TestApp, method: Method, path: &str, token: Option<&str>, body: Value) {
     let hold = app.hold_hashing().await;
     let request = send(app, HOME, method, path, token, body);
@@ -44,13 +44,13 @@ async fn abandon_log_in(app: &TestApp, identifier: &str, password: &str) {
 }
 
 async fn until_events(app: &TestApp, kind: &str, count: usize) {
-    while app.events().await.iter().filter(|it| it.kind == kind).count() < count {
+    while app.events().await.iter().filter(|event| event.kind == kind).count() < count {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn a_guess_counts_whether_or_not_its_client_waits() {
+async fn a_guess_counts_even_if_its_client_disconnects() {
     let app = throttled().await;
     app.register("ada").await;
     for (count, identifier) in (1..=6).flat_map(|count| [(count, "ada"), (count, "nobody")]) {
@@ -67,12 +67,12 @@ async fn a_guess_counts_in_every_operation_that_checks_a_password() {
     let app = throttled().await;
     app.register("ada").await;
     let token = log_in(&app, HOME, "ada", PASSWORD).await.expect(201)["access_token"].as_str().unwrap().to_owned();
-    let tries = [
+    let guesses = [
         (Method::PUT, "/v1/me/password", json!({ "current_password": WRONG, "new_password": "another horse battery staple" })),
         (Method::PATCH, "/v1/me", json!({ "email": "new@example.org", "current_password": WRONG })),
         (Method::DELETE, "/v1/me", json!({ "current_password": WRONG })),
     ];
-    for (count, (method, path, body)) in (1..).zip(tries.iter().chain(&tries)) {
+    for (count, (method, path, body)) in (1..).zip(guesses.iter().chain(&guesses)) {
         abandon(&app, method.clone(), path, Some(&token), body.clone()).await;
         until_events(&app, "account.password_refused", count).await;
     }
@@ -80,7 +80,7 @@ async fn a_guess_counts_in_every_operation_that_checks_a_password() {
 }
 
 #[tokio::test]
-async fn a_log_in_whose_client_hangs_up_is_done_whole() {
+async fn a_log_in_is_completed_even_if_its_client_disconnects() {
     let app = throttled().await;
     app.register("ada").await;
     abandon_log_in(&app, "ada", PASSWORD).await;
@@ -90,7 +90,7 @@ async fn a_log_in_whose_client_hangs_up_is_done_whole() {
 }
 
 #[tokio::test]
-async fn a_guess_that_waits_for_its_hash_is_dropped_with_its_client_and_does_not_count() {
+async fn a_queued_guess_is_dropped_and_does_not_count_if_its_client_disconnects() {
     let app = throttled().await;
     app.register("ada").await;
     let (before, hold) = (app.rows().await, app.hold_hashing().await);
@@ -100,7 +100,7 @@ async fn a_guess_that_waits_for_its_hash_is_dropped_with_its_client_and_does_not
             answer = log_in(&app, HOME, "ada", WRONG) => panic!("{answer:?}"),
             () = app.until_waiting(1) => {}
         }
-        app.until_idle().await; // although the thread does nothing
+        app.until_idle().await; // the guess has left the queue although the hashing thread is held
     }
     drop(hold);
     assert_eq!(app.rows().await, before);
@@ -108,30 +108,30 @@ async fn a_guess_that_waits_for_its_hash_is_dropped_with_its_client_and_does_not
 }
 
 #[tokio::test]
-async fn one_address_keeps_nobody_else_out() {
+async fn one_address_that_fills_the_hashing_queue_does_not_block_another_address() {
     let app = throttled().await;
     app.register("ada").await;
     let hold = app.hold_hashing().await;
     let names: Vec<_> = (0..30).map(|number| format!("user{number}")).collect();
-    let turned_away = Cell::new(0_u32);
+    let rejected = Cell::new(0_u32);
     let guesses = futures_util::future::join_all(names.iter().map(async |name| {
-        let is_turned_away = log_in(&app, HOME, name, WRONG).await.status == 503;
-        turned_away.set(turned_away.get() + u32::from(is_turned_away));
+        let is_rejected = log_in(&app, HOME, name, WRONG).await.status == 503;
+        rejected.set(rejected.get() + u32::from(is_rejected));
     }));
     let others = async {
-        // The first of the thirty have filled the queue.
-        while turned_away.get() < 10 {
+        // When ten guesses are rejected, the others have filled the queue.
+        while rejected.get() < 10 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let log_in = log_in(&app, ELSEWHERE, "ada", PASSWORD);
-        let one_gave_way = async {
-            let before = turned_away.get();
-            while turned_away.get() == before {
+        let one_was_displaced = async {
+            let before = rejected.get();
+            while rejected.get() == before {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             drop(hold);
         };
-        tokio::join!(log_in, one_gave_way).0.expect(201);
+        tokio::join!(log_in, one_was_displaced).0.expect(201);
     };
     tokio::join!(guesses, others);
 }

@@ -1,12 +1,12 @@
-//! Log-out: by the refresh token or the cookie alone; and which cookies go when sessions end.
+//! Log-out with only a refresh token or only the cookie, and which cookies are cleared when a session ends.
 
 use poem::{Body, http::Method};
 use serde_json::{Value, json};
 
 use crate::{
     assert_problem,
-    cookies::{NAME, SAME_ORIGIN, cookie, signed_in},
-    support::{PASSWORD, TestApp, caller::Answer, clock::minutes},
+    cookies::{NAME, SAME_ORIGIN, cookie, log_in_with_cookie},
+    support::{PASSWORD, TestApp, caller::Answer, client::Client, clock::minutes},
 };
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -16,7 +16,7 @@ async fn log_out(app: &TestApp, headers: &[(&str, &str)], body: &str) -> Answer 
     app.nobody().send(Method::POST, "/v1/sessions/end", &headers, Body::from_string(body.into())).await
 }
 
-fn holding(token: &str) -> String {
+fn cookie_header(token: &str) -> String {
     format!("{NAME}={token}")
 }
 
@@ -28,10 +28,10 @@ fn assert_cleared(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn a_refresh_token_logs_out_although_the_access_token_has_expired() {
+async fn a_refresh_token_can_log_out_after_the_access_token_has_expired() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;
-    let other = crate::support::client::Client::log_in(&app, "ada").await;
+    let other = Client::log_in(&app, "ada").await;
     app.clock.advance(minutes(16));
     assert_problem!(ada.caller().get("/v1/me").await, 401, "expired_token");
     let answer = log_out(&app, &[], &json!({ "refresh_token": ada.refresh }).to_string()).await;
@@ -45,12 +45,12 @@ async fn a_refresh_token_logs_out_although_the_access_token_has_expired() {
 }
 
 #[tokio::test]
-async fn a_log_out_ends_the_access_token_at_once() {
+async fn a_log_out_revokes_the_access_tokens_at_once() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;
     let before = ada.clone();
     ada.refresh().await.expect(200);
-    // The token of before was spent; whoever holds it may end the session all the same.
+    // A spent refresh token may end its session too.
     log_out(&app, &[], &json!({ "refresh_token": before.refresh }).to_string()).await.expect(204);
     for caller in [before.caller(), ada.caller()] {
         assert_problem!(caller.get("/v1/me").await, 401, "session_ended");
@@ -59,18 +59,18 @@ async fn a_log_out_ends_the_access_token_at_once() {
 }
 
 #[tokio::test]
-async fn the_cookie_alone_logs_out_and_is_cleared() {
+async fn the_cookie_alone_can_log_out_and_is_cleared() {
     let app = TestApp::start().await;
     app.register("ada").await;
     for body in ["", "{}", r#"{"refresh_token":null}"#] {
-        let (tokens, token) = signed_in(&app).await;
-        let answer = log_out(&app, &[SAME_ORIGIN, ("cookie", &holding(&token))], body).await;
+        let (tokens, token) = log_in_with_cookie(&app).await;
+        let answer = log_out(&app, &[SAME_ORIGIN, ("cookie", &cookie_header(&token))], body).await;
         assert_cleared(&answer);
         answer.expect(204);
         let caller = app.bearer(tokens["access_token"].as_str().unwrap());
         assert_problem!(caller.get("/v1/me").await, 401, "session_ended");
     }
-    let headers = [SAME_ORIGIN, ("cookie", &*holding(&signed_in(&app).await.1))];
+    let headers = [SAME_ORIGIN, ("cookie", &*cookie_header(&log_in_with_cookie(&app).await.1))];
     let without_type = app.nobody().send(Method::POST, "/v1/sessions/end", &headers, Body::empty()).await;
     assert_cleared(&without_type);
     without_type.expect(204);
@@ -78,11 +78,11 @@ async fn the_cookie_alone_logs_out_and_is_cleared() {
 }
 
 #[tokio::test]
-async fn every_token_that_is_presented_is_given_up() {
+async fn a_log_out_ends_the_sessions_of_all_presented_tokens() {
     let app = TestApp::start().await;
     let ada = app.client("ada").await;
-    let (one, two) = (signed_in(&app).await.1, signed_in(&app).await.1);
-    let cookies = format!("{}; {}", holding(&one), holding(&two));
+    let (first, second) = (log_in_with_cookie(&app).await.1, log_in_with_cookie(&app).await.1);
+    let cookies = format!("{}; {}", cookie_header(&first), cookie_header(&second));
     let answer = log_out(&app, &[("cookie", &cookies)], &json!({ "refresh_token": ada.refresh }).to_string()).await;
     assert_cleared(&answer);
     answer.expect(204);
@@ -90,7 +90,7 @@ async fn every_token_that_is_presented_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_log_out_answers_the_same_whatever_the_token_is() {
+async fn a_log_out_answers_204_for_any_token() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;
     let mut forged = ada.refresh.clone().into_bytes();
@@ -99,7 +99,7 @@ async fn a_log_out_answers_the_same_whatever_the_token_is() {
     let rows = app.rows().await;
     for token in ["x", "vrt_", &forged, &ada.access, "é", &"x".repeat(8_192)] {
         log_out(&app, &[], &json!({ "refresh_token": token }).to_string()).await.expect(204);
-        let answer = log_out(&app, &[("cookie", &holding(token))], "").await;
+        let answer = log_out(&app, &[("cookie", &cookie_header(token))], "").await;
         assert_cleared(&answer);
         answer.expect(204);
     }
@@ -108,23 +108,23 @@ async fn a_log_out_answers_the_same_whatever_the_token_is() {
         assert!(!answer.headers.contains_key("set-cookie"));
         answer.expect(204);
     }
-    assert_eq!(app.rows().await, rows, "nothing was ended, and nothing written");
+    assert_eq!(app.rows().await, rows, "an invalid token must end no session and write nothing");
     ada.refresh().await.expect(200);
     for _ in 0..2 {
         log_out(&app, &[], &json!({ "refresh_token": ada.refresh }).to_string()).await.expect(204);
     }
     app.event("session.ended").await;
-    // A bearer token has no say here.
+    // The operation ignores bearer tokens.
     app.bearer("garbage").post("/v1/sessions/end", json!({})).await.expect(204);
 }
 
 #[tokio::test]
-async fn s09_a_page_of_another_site_logs_nobody_out() {
+async fn s09_a_page_of_another_site_cannot_log_a_user_out() {
     let app = TestApp::start().await;
     app.register("ada").await;
-    let (_, token) = signed_in(&app).await;
+    let (_, token) = log_in_with_cookie(&app).await;
     for foreign in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site"), ("origin", "null")] {
-        let answer = log_out(&app, &[foreign, ("cookie", &holding(&token))], "").await;
+        let answer = log_out(&app, &[foreign, ("cookie", &cookie_header(&token))], "").await;
         assert!(!answer.headers.contains_key("set-cookie"));
         assert_problem!(answer, 403, "csrf_rejected");
     }
@@ -132,7 +132,7 @@ async fn s09_a_page_of_another_site_logs_nobody_out() {
 }
 
 #[tokio::test]
-async fn the_cookie_goes_with_its_session_however_that_ends() {
+async fn every_operation_that_ends_the_session_of_the_cookie_clears_the_cookie() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let all = [
@@ -142,10 +142,10 @@ async fn the_cookie_goes_with_its_session_however_that_ends() {
         (Method::DELETE, "/v1/me", json!({ "current_password": PASSWORD })),
     ];
     for (method, path, body) in all {
-        let ((here, own), (_, other)) = (signed_in(&app).await, signed_in(&app).await);
+        let ((here, own), (_, other)) = (log_in_with_cookie(&app).await, log_in_with_cookie(&app).await);
         let caller = app.bearer(here["access_token"].as_str().unwrap());
         let send = async |token: &str, body: &Value| {
-            let headers = [JSON, ("cookie", &*holding(token))];
+            let headers = [JSON, ("cookie", &*cookie_header(token))];
             caller.send(method.clone(), path, &headers, Body::from_string(body.to_string())).await
         };
         let ends_others = path.contains("except_current");
@@ -154,7 +154,7 @@ async fn the_cookie_goes_with_its_session_however_that_ends() {
         answer.expect(204);
         if ends_others {
             let answer = send(&own, &body).await;
-            assert!(!answer.headers.contains_key("set-cookie"), "this session goes on");
+            assert!(!answer.headers.contains_key("set-cookie"), "the cookie of a session that continues must stay");
             answer.expect(204);
         }
     }
