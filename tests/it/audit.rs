@@ -1,7 +1,8 @@
-//! The audit trail: who did what to whom, and nothing that is secret.
+//! The audit trail: an event names its actor, its subject and what was done, and contains no secret.
+
+use std::time::Duration;
 
 use serde_json::json;
-use std::time::Duration;
 use vestibule::domain::audit;
 
 use crate::{
@@ -11,11 +12,11 @@ use crate::{
 
 async fn kinds(caller: &Caller<'_>, query: &str) -> Vec<String> {
     let page = caller.get(&format!("/v1/audit-events?{query}")).await.expect(200);
-    page["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap().to_owned()).collect()
+    page["items"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
-async fn every_change_names_who_did_it_to_whom_with_before_and_after() {
+async fn the_event_of_a_change_names_its_actor_its_subject_and_the_values_before_and_after() {
     let app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.register("ada").await);
     let changed = admin.put(&format!("/v1/users/{ada}/roles"), json!({ "roles": ["admin"] })).await;
@@ -30,7 +31,7 @@ async fn every_change_names_who_did_it_to_whom_with_before_and_after() {
 }
 
 #[tokio::test]
-async fn events_are_found_by_actor_subject_kind_and_time() {
+async fn events_can_be_filtered_by_actor_kind_and_time() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     app.register("ada").await;
@@ -44,13 +45,13 @@ async fn events_are_found_by_actor_subject_kind_and_time() {
     assert_eq!(kinds(&admin, &format!("actor={id}&to=2026-01-01T00:02:00Z")).await, ["session.logged_in", "account.registered"]);
     assert_eq!(kinds(&admin, "kind=user.created").await, ["user.created"]);
     assert_eq!(kinds(&admin, "kind=user.deleted").await, [""; 0]);
-    let refused = admin.get("/v1/audit-events?kind=nonsense&actor=1&from=yesterday&limit=0").await;
-    let refused = assert_problem!(refused, 422, "validation_failed");
-    assert_eq!(refused.faults().iter().map(|it| it.0).collect::<Vec<_>>(), ["actor", "kind", "from", "limit"]);
+    let rejected = admin.get("/v1/audit-events?kind=nonsense&actor=1&from=yesterday&limit=0").await;
+    let rejected = assert_problem!(rejected, 422, "validation_failed");
+    assert_eq!(rejected.faults().iter().map(|(location, _)| *location).collect::<Vec<_>>(), ["actor", "kind", "from", "limit"]);
 }
 
 #[tokio::test]
-async fn failures_to_log_in_are_kept_without_what_was_typed() {
+async fn failed_log_ins_are_recorded_without_passwords_and_unknown_identifiers() {
     let app = TestApp::start().await;
     app.register("ada").await;
     for identifier in ["ada", "hunter2-in-the-wrong-field"] {
@@ -66,7 +67,7 @@ async fn failures_to_log_in_are_kept_without_what_was_typed() {
 }
 
 #[tokio::test]
-async fn a_flood_of_refusals_is_one_event_a_caller_operation_and_minute() {
+async fn denials_are_counted_in_one_event_per_caller_operation_and_minute() {
     let app = TestApp::start().await;
     let (admin, ada, bob) = (app.admin().await, app.user("ada").await, app.user("bob").await);
     for _ in 0..20 {
@@ -75,28 +76,28 @@ async fn a_flood_of_refusals_is_one_event_a_caller_operation_and_minute() {
     assert_problem!(ada.get("/v1/roles").await, 403, "insufficient_permission");
     assert_problem!(bob.get("/v1/users").await, 403, "insufficient_permission");
     audit::write_denials(&app.app, app.app.clock.now()).await.unwrap();
-    assert_eq!(kinds(&admin, "kind=access.refused").await, [""; 0], "the minute is not over");
+    assert_eq!(kinds(&admin, "kind=access.refused").await, [""; 0], "denials are written when their minute is over");
     app.clock.advance(minutes(1));
     audit::write_denials(&app.app, app.app.clock.now()).await.unwrap();
     let page = admin.get("/v1/audit-events?kind=access.refused").await.expect(200);
-    let mut seen: Vec<_> = page["items"]
+    let mut counts: Vec<_> = page["items"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| {
+        .map(|event| {
             (
-                it["actor"]["name"].as_str().unwrap(),
-                it["details"]["operation"].as_str().unwrap(),
-                it["details"]["count"].as_i64().unwrap(),
+                event["actor"]["name"].as_str().unwrap(),
+                event["details"]["operation"].as_str().unwrap(),
+                event["details"]["count"].as_i64().unwrap(),
             )
         })
         .collect();
-    seen.sort_unstable();
-    assert_eq!(seen, [("ada", "listRoles", 1), ("ada", "listUsers", 20), ("bob", "listUsers", 1)]);
+    counts.sort_unstable();
+    assert_eq!(counts, [("ada", "listRoles", 1), ("ada", "listUsers", 20), ("bob", "listUsers", 1)]);
 }
 
 #[tokio::test]
-async fn bad_bearer_tokens_leave_no_trace_in_the_database() {
+async fn invalid_bearer_tokens_write_no_events() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let before = kinds(&admin, "limit=100").await.len();
@@ -109,12 +110,12 @@ async fn bad_bearer_tokens_leave_no_trace_in_the_database() {
 }
 
 #[tokio::test]
-async fn events_are_kept_for_as_long_as_the_setting_says() {
+async fn events_are_kept_for_the_configured_retention() {
     let app = TestApp::start_with(|settings| settings.audit.retention = Duration::from_hours(24)).await;
     app.register("ada").await;
     app.clock.advance(Duration::from_hours(23));
     app.register("bob").await;
-    app.clock.advance(Duration::from_hours(26)); // a day longer than it must be
+    app.clock.advance(Duration::from_hours(26)); // events are purged a day later than the setting says
     audit::purge(&app.app, app.trusted().await).await.unwrap();
     let admin = app.admin().await;
     let page = admin.get("/v1/audit-events?kind=account.registered").await.expect(200);

@@ -1,9 +1,9 @@
-//! The service itself: is it alive, can it serve, what is it, which keys sign; and what it does without its database.
+//! Health, readiness, version and key set of the server, and how it behaves without its database.
 
 use std::time::Duration;
 
 use poem::{Body, http::Method};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend};
 use serde_json::json;
 use vestibule::live::database::Database;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_healthy_service_says_so_to_everybody() {
+async fn health_readiness_and_version_are_public() {
     let app = TestApp::start().await;
     for caller in [app.nobody(), app.bearer("garbage")] {
         for path in ["/healthz", "/readyz"] {
@@ -26,12 +26,12 @@ async fn a_healthy_service_says_so_to_everybody() {
 }
 
 #[tokio::test]
-async fn public_keys_may_be_kept_and_verify_what_is_issued() {
+async fn the_key_set_may_be_cached_and_contains_the_key_that_signs() {
     let app = TestApp::start().await;
     let answer = app.nobody().get("/.well-known/jwks.json").await;
     assert_eq!(answer.header("content-type"), "application/jwk-set+json");
     assert_eq!(answer.header("cache-control"), "public, max-age=300");
-    let tag = answer.header("etag").to_owned();
+    let etag = answer.header("etag").to_owned();
     let keys = answer.expect(200);
     let keys = keys["keys"].as_array().unwrap();
     assert_eq!(keys.len(), 1);
@@ -39,10 +39,10 @@ async fn public_keys_may_be_kept_and_verify_what_is_issued() {
     let token = app.user("ada").await.token.unwrap();
     let header = jsonwebtoken::decode_header(&token).unwrap();
     assert_eq!(keys[0]["kid"], header.kid.unwrap());
-    for condition in [tag.as_str(), "*", &format!("\"x\", W/{tag}")] {
+    for condition in [etag.as_str(), "*", &format!("\"x\", W/{etag}")] {
         let answer =
             app.nobody().send(Method::GET, "/.well-known/jwks.json", &[("if-none-match", condition)], Body::empty()).await;
-        assert_eq!((answer.header("etag"), answer.header("cache-control")), (tag.as_str(), "public, max-age=300"));
+        assert_eq!((answer.header("etag"), answer.header("cache-control")), (etag.as_str(), "public, max-age=300"));
         assert!(answer.expect(304).is_null());
     }
     let stale = [("if-none-match", "\"x\"")];
@@ -50,7 +50,7 @@ async fn public_keys_may_be_kept_and_verify_what_is_issued() {
 }
 
 #[tokio::test]
-async fn h10_without_a_database_tokens_are_verified_and_the_rest_is_unavailable() {
+async fn h10_without_a_database_tokens_are_verified_and_other_requests_get_503() {
     let app = TestApp::start().await;
     let (ada, admin) = (app.user("ada").await, app.admin().await);
     app.app.db.close().await;
@@ -80,22 +80,22 @@ async fn h10_without_a_database_tokens_are_verified_and_the_rest_is_unavailable(
 }
 
 #[tokio::test]
-async fn what_is_not_ready_is_named() {
+async fn a_server_that_is_not_ready_names_every_reason() {
     let app = TestApp::start().await;
     let detail = async || app.nobody().get("/readyz").await.body["detail"].as_str().unwrap().to_owned();
     app.clock.stall(Duration::from_secs(6));
     assert_eq!(detail().await, "Not ready: the revocation data is too old.");
     app.app.db.close().await;
     app.app.stopping.cancel();
-    let why = "the service is stopping; the database does not respond; the revocation data is too old";
-    assert_eq!(detail().await, format!("Not ready: {why}."));
+    let reasons = "the service is stopping; the database does not respond; the revocation data is too old";
+    assert_eq!(detail().await, format!("Not ready: {reasons}."));
 }
 
-/// On PostgreSQL nothing locks the whole database: there this story has no first sentence.
+/// On SQLite only: a writer on PostgreSQL does not lock the whole database.
 #[tokio::test]
-async fn h10_while_another_process_writes_on_and_on_who_only_reads_is_not_disturbed() {
+async fn h10_reads_succeed_while_another_process_holds_the_write_lock() {
     let app = TestApp::start().await;
-    if app.app.db.read().get_database_backend() != sea_orm::DbBackend::Sqlite {
+    if app.app.db.read().get_database_backend() != DbBackend::Sqlite {
         return;
     }
     let (ada, admin) = (app.user("ada").await, app.admin().await);
@@ -113,7 +113,7 @@ async fn h10_while_another_process_writes_on_and_on_who_only_reads_is_not_distur
             nobody.post("/v1/accounts", json!({ "email": "grace@example.org", "password": PASSWORD })),
         )
     };
-    let (log_in, patch, register) = tokio::time::timeout(limit, writes).await.expect("a refusal within 2 s");
+    let (log_in, patch, register) = tokio::time::timeout(limit, writes).await.expect("writes are rejected within 2 s");
     for answer in [log_in, patch, register] {
         assert_eq!(assert_problem!(answer, 503, "unavailable").header("retry-after"), "1");
     }

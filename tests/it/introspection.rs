@@ -1,11 +1,14 @@
-//! Introspection (RFC 7662) says of a token what a guard would say of it, whatever happened to it (row T13).
+//! Introspection (RFC 7662): a token is active exactly if a guard accepts it (row T13).
 
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta};
 use poem::{Body, http::Method};
-use proptest::{prelude::*, sample::Index};
+use proptest::{
+    prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest},
+    sample::Index,
+};
 use serde_json::{Value, json};
 use vestibule::{domain::revocations, values::ids::UserId};
 
@@ -31,7 +34,7 @@ async fn introspect(caller: &Caller<'_>, token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn t13_a_token_that_is_good_is_told_in_full_and_another_not_at_all() {
+async fn t13_a_valid_token_is_described_in_full_and_any_other_only_as_inactive() {
     let app = TestApp::start().await;
     let (gateway, clerk) = (app.holding("gateway", &["tokens:introspect"]).await, app.holding("clerk", &["users:read"]).await);
     let token = clerk.token.as_deref().unwrap();
@@ -42,7 +45,7 @@ async fn t13_a_token_that_is_good_is_told_in_full_and_another_not_at_all() {
         "scope": "users:read", "roles": ["role-clerk"],
     });
     assert_eq!(introspect(&gateway, token).await, expected);
-    // What a role grants is said as it is now.
+    // The permissions are those that the role grants now.
     let permissions = json!({ "permissions": ["users:read", "billing:refund"] });
     app.admin().await.put("/v1/roles/role-clerk", permissions).await.expect(200);
     assert_eq!(introspect(&gateway, token).await["scope"], "billing:refund users:read");
@@ -56,7 +59,7 @@ async fn t13_a_token_that_is_good_is_told_in_full_and_another_not_at_all() {
 }
 
 #[tokio::test]
-async fn t13_nobody_asks_without_the_permission() {
+async fn t13_introspection_requires_the_permission() {
     let app = TestApp::start().await;
     let (ada, others) = (app.user("ada").await, app.holding("others", &["keys:rotate", "users:read"]).await);
     let form = format!("token={}", ada.token.as_deref().unwrap());
@@ -67,7 +70,7 @@ async fn t13_nobody_asks_without_the_permission() {
 }
 
 #[tokio::test]
-async fn a_form_is_read_strictly_where_it_counts_and_openly_elsewhere() {
+async fn the_form_must_have_exactly_one_token_and_other_parameters_are_ignored() {
     let app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.user("ada").await);
     let token = ada.token.as_deref().unwrap();
@@ -89,8 +92,8 @@ async fn a_form_is_read_strictly_where_it_counts_and_openly_elsewhere() {
         format!("token={}", "x".repeat(8_193)),
         json!({ "token": token }).to_string(),
     ] {
-        let refused = assert_problem!(send(&admin, &form).await, 400, "malformed_request");
-        assert!(!refused.body.to_string().contains(token), "{:#}", refused.body);
+        let rejected = assert_problem!(send(&admin, &form).await, 400, "malformed_request");
+        assert!(!rejected.body.to_string().contains(token), "{:#}", rejected.body);
     }
     assert_eq!(send(&admin, &format!("token={}", "x".repeat(8_192))).await.expect(200), json!({ "active": false }));
     assert_problem!(send(&admin, &format!("x={}", "x".repeat(65_536))).await, 413, "payload_too_large");
@@ -108,12 +111,12 @@ async fn a_form_is_read_strictly_where_it_counts_and_openly_elsewhere() {
     assert_problem!(admin.send(Method::POST, PATH, &[], form()).await, 415, "unsupported_media_type");
     assert_problem!(admin.send(Method::POST, PATH, &[], Body::empty()).await, 400, "malformed_request");
     assert_problem!(admin.post(PATH, json!({ "token": token })).await, 415, "unsupported_media_type");
-    let coded = [("content-type", FORM), ("content-encoding", "gzip")];
-    assert_problem!(admin.send(Method::POST, PATH, &coded, form()).await, 415, "unsupported_media_type");
+    let compressed = [("content-type", FORM), ("content-encoding", "gzip")];
+    assert_problem!(admin.send(Method::POST, PATH, &compressed, form()).await, 415, "unsupported_media_type");
 }
 
 #[tokio::test]
-async fn t13_a_token_that_no_guard_lets_in_is_inactive_whatever_the_reason() {
+async fn t13_every_token_that_a_guard_rejects_is_inactive() {
     let app = TestApp::start().await;
     let early = app.user("early").await;
     app.clock.advance(minutes(15));
@@ -128,7 +131,7 @@ async fn t13_a_token_that_no_guard_lets_in_is_inactive_whatever_the_reason() {
 }
 
 #[tokio::test]
-async fn t13_who_cannot_know_says_so() {
+async fn t13_a_server_with_stale_revocation_data_answers_503() {
     let app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.user("ada").await);
     app.clock.stall(Duration::from_secs(6));
@@ -137,13 +140,13 @@ async fn t13_who_cannot_know_says_so() {
 }
 
 #[tokio::test]
-async fn t13_no_token_is_called_inactive_because_the_database_is_away() {
+async fn t13_an_outage_of_the_database_makes_no_token_inactive() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
     let expires_at = app.app.clock.now() + TimeDelta::minutes(15);
     app.clock.advance(minutes(1));
     let admin = app.admin().await;
-    // As after a clock was set back: whether ada's token was revoked is known to the database only.
+    // As after the clock was set back: only the database knows whether Ada's token was revoked.
     app.app.access.revocations.record_purge(expires_at);
     let form = format!("token={}", ada.token.as_deref().unwrap());
     assert_eq!(send(&admin, &form).await.expect(200)["active"], true);
@@ -153,7 +156,7 @@ async fn t13_no_token_is_called_inactive_because_the_database_is_away() {
 
 const PEOPLE: [&str; 3] = ["ada", "bob", "cyd"];
 
-/// What can happen to tokens.
+/// One step of a history. Tokens are made, revoked, damaged and invented.
 #[derive(Debug, Clone)]
 enum Step {
     LogIn(usize),
@@ -195,28 +198,28 @@ fn step() -> impl Strategy<Value = Step> {
 
 struct World {
     here: TestApp,
-    /// Another replica, which hears of everything before it is asked.
-    there: TestApp,
+    /// Another replica, which reads the revocation feed before each comparison.
+    replica: TestApp,
     /// Another installation.
-    elsewhere: TestApp,
+    other: TestApp,
     ids: Vec<UserId>,
     tokens: Vec<String>,
 }
 
 impl World {
-    async fn begin() -> Self {
+    async fn start() -> Self {
         let here = TestApp::start().await;
         let mut ids = Vec::new();
         for name in PEOPLE {
             ids.push(here.register(name).await);
         }
         here.admin().await.post("/v1/roles", json!({ "name": "clerk", "permissions": ["users:read"] })).await.expect(201);
-        let there = here.replica().await;
-        Self { there, elsewhere: TestApp::start().await, here, ids, tokens: Vec::new() }
+        let replica = here.replica().await;
+        Self { replica, other: TestApp::start().await, here, ids, tokens: Vec::new() }
     }
 
-    /// Does it, if it can be done at this moment.
-    async fn take(&mut self, step: &Step) {
+    /// Applies a step, if it is possible in the current state.
+    async fn apply(&mut self, step: &Step) {
         let admin = self.here.admin().await;
         let path = |of: usize| format!("/v1/users/{}", self.ids[of]);
         match step {
@@ -260,8 +263,8 @@ impl World {
             }
             Step::ForeignKey(of) => {
                 let body = json!({ "email": format!("{}{}@example.org", PEOPLE[*of], self.tokens.len()), "password": PASSWORD });
-                _ = self.elsewhere.nobody().post("/v1/accounts", body.clone()).await;
-                let stranger = self.elsewhere.nobody().log_in(body["email"].as_str().unwrap(), PASSWORD).await;
+                _ = self.other.nobody().post("/v1/accounts", body.clone()).await;
+                let stranger = self.other.nobody().log_in(body["email"].as_str().unwrap(), PASSWORD).await;
                 self.tokens.extend(stranger.token);
             }
             Step::Invent(text) => self.tokens.push(text.clone()),
@@ -269,26 +272,26 @@ impl World {
         }
     }
 
-    /// For every token that ever was, on both replicas.
+    /// Compares introspection with a guard, for every token and on both replicas.
     async fn compare(&self) {
-        revocations::follow(&self.there.app).await.unwrap();
-        for app in [&self.here, &self.there] {
+        revocations::follow(&self.replica.app).await.unwrap();
+        for app in [&self.here, &self.replica] {
             let admin = app.admin().await;
             for token in &self.tokens {
-                let said = introspect(&admin, token).await;
+                let described = introspect(&admin, token).await;
                 let guard = app.bearer(token).get("/v1/token").await;
-                assert_eq!(said["active"] == json!(true), guard.status == 200, "{token}: {said:#} {:#}", guard.body);
+                assert_eq!(described["active"] == json!(true), guard.status == 200, "{token}: {described:#} {:#}", guard.body);
                 if guard.status != 200 {
-                    assert_eq!(said, json!({ "active": false }));
+                    assert_eq!(described, json!({ "active": false }));
                     continue;
                 }
-                let at = |name: &str| DateTime::from_timestamp(said[name].as_i64().unwrap(), 0).unwrap();
+                let time = |name: &str| DateTime::from_timestamp(described[name].as_i64().unwrap(), 0).unwrap();
                 let read = |name: &str| DateTime::parse_from_rfc3339(guard.body[name].as_str().unwrap()).unwrap();
-                assert_eq!((at("iat"), at("exp")), (read("issued_at").into(), read("expires_at").into()));
-                let permissions: Vec<_> = said["scope"].as_str().unwrap().split_whitespace().collect();
+                assert_eq!((time("iat"), time("exp")), (read("issued_at").into(), read("expires_at").into()));
+                let permissions: Vec<_> = described["scope"].as_str().unwrap().split_whitespace().collect();
                 assert_eq!(json!(permissions), guard.body["permissions"]);
-                for (ours, theirs) in [("sub", "subject"), ("client_id", "client_id"), ("roles", "roles")] {
-                    assert_eq!(said[ours], guard.body[theirs]);
+                for (member, guard_member) in [("sub", "subject"), ("client_id", "client_id"), ("roles", "roles")] {
+                    assert_eq!(described[member], guard.body[guard_member]);
                 }
             }
         }
@@ -299,12 +302,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn t13_introspection_and_guards_agree_whatever_happens(steps in prop::collection::vec(step(), 4..24)) {
+    fn t13_introspection_and_guards_agree_in_every_random_history(steps in prop::collection::vec(step(), 4..24)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut world = World::begin().await;
+            let mut world = World::start().await;
             for step in &steps {
-                world.take(step).await;
+                world.apply(step).await;
                 world.compare().await;
             }
         });
