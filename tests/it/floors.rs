@@ -8,9 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use graph::{Graph, Uses};
+use self::graph::{Graph, Uses};
 
-/// The floors from the ground up. What is not listed here is no floor and uses nothing that is (`error` uses `values`).
+/// The floors, the lowest first. A module that is not listed is part of no floor, and uses none except `values` (`error` does).
 const FLOORS: &[&[&str]] =
     &[&["values", "config"], &["entity"], &["live"], &["app"], &["domain"], &["api", "jobs"], &["server"], &["cli"]];
 
@@ -24,14 +24,14 @@ fn floor_of(module: &str) -> Option<usize> {
 
 #[test]
 fn no_floor_uses_a_floor_above_it() {
-    let mut seen = 0;
+    let mut count = 0;
     for ((module, other), names) in Graph::read(&src()).uses() {
         let floors = [&module, &other].map(|path| path.first().and_then(|name| floor_of(name)));
         let [Some(own), Some(used)] = floors else { continue };
         assert!(used <= own, "{} uses {names:?} of {}, which is above it", module.join("::"), other.join("::"));
-        seen += 1;
+        count += 1;
     }
-    assert!(seen > 400, "only {seen} uses were seen: does this test still read the source correctly?");
+    assert!(count > 400, "only {count} uses were found: does this test still read the source correctly?");
 }
 
 #[test]
@@ -40,15 +40,15 @@ fn no_modules_use_each_other_in_a_circle() {
     assert!(circles.is_empty(), "{circles:#?}");
 }
 
-/// Which modules of a folder use which, with the uses in words.
+/// For each module of a folder, the modules of the folder that it uses, and a description of each use.
 type Folder<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<String>>>;
 
-/// Returns the circles among the modules of each folder, as the uses that form them. A module counts with all that is in it, so
-/// `live::database::open` stands for `live::database`. What a module and those in it take from each other is no circle.
+/// Returns the uses that form circles among the modules of a folder. A module includes its submodules: a use by
+/// `live::database::open` is a use by `live::database`. Uses between a module and its own submodules form no circle.
 fn circles(uses: &Uses) -> Vec<String> {
     let mut folders: BTreeMap<&[String], Folder<'_>> = BTreeMap::new();
     for ((module, other), names) in uses {
-        // Tables refer to each other in both directions: a relation is no use.
+        // Tables refer to each other in both directions: a relation does not count as a use.
         if module[0] == "entity" && names.iter().all(|name| ["Entity", "Column", "COLUMN"].contains(&name.as_str())) {
             continue;
         }
@@ -80,22 +80,22 @@ fn reachable<'a>(folder: &Folder<'a>, module: &'a str) -> BTreeSet<&'a str> {
 }
 
 #[test]
-fn only_api_and_server_know_poem() {
+fn only_api_and_server_use_poem() {
     for (path, source) in sources(&src()) {
         if !["api", "server"].iter().any(|floor| path.starts_with(src().join(floor))) {
-            assert!(!source.contains("poem::") && !source.contains("poem_openapi"), "{} knows poem", path.display());
+            assert!(!source.contains("poem::") && !source.contains("poem_openapi"), "{} uses poem", path.display());
         }
     }
 }
 
 #[test]
-fn api_and_server_do_not_know_the_database() {
+fn api_and_server_do_not_use_the_database() {
     for (path, source) in ["api", "server"].iter().flat_map(|floor| sources(&src().join(floor))) {
-        assert!(!source.contains("sea_orm") && !source.contains("sqlx"), "{} knows the database", path.display());
+        assert!(!source.contains("sea_orm") && !source.contains("sqlx"), "{} uses the database", path.display());
     }
 }
 
-/// Returns the Rust files below a folder, and their text.
+/// Returns the path and the text of every Rust file below a folder.
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {

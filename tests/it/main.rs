@@ -1,7 +1,7 @@
-//! The one test binary: stories about callers, told through the front door. `support` first, then a file per subject.
+//! The integration tests: one binary with a file per subject. They use the server's public interface; `support` starts it.
 
-#![allow(missing_docs, reason = "a test's name is its moral")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(missing_docs, reason = "the name of a test states the expected behavior")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod access;
 mod accounts;

@@ -1,4 +1,5 @@
-//! The guide's programs, each in a process of its own: they report on tokens, and their clocks can be advanced.
+//! The programs that the guide shows: the tests send them tokens to verify and advance their clocks. The Node and Python
+//! programs run in processes of their own.
 
 use std::{
     fs,
@@ -6,6 +7,7 @@ use std::{
     os::unix::fs::symlink,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -13,14 +15,14 @@ use tempfile::TempDir;
 
 use crate::support::binary::not_tested;
 
-// An example for people with older compilers and clocks of their own.
+// The guide's program must compile with older compilers and may use the system clock.
 #[allow(dead_code, missing_docs, clippy::disallowed_methods, clippy::duration_suboptimal_units)]
 #[rustfmt::skip] // as in the guide
 mod guide {
     include!("verify.rs");
 
     impl Verifier {
-        /// Moves the clock on, as far as the key set is concerned.
+        /// Advances the clock that determines the age of the key set.
         pub fn advance(&self, by: Duration) {
             if let Some((read_at, _)) = &mut *self.keys.lock().unwrap() {
                 *read_at = read_at.checked_sub(by).unwrap();
@@ -29,14 +31,14 @@ mod guide {
     }
 }
 
-/// Returns the program in this language from the guide.
+/// Returns the program in this language that the guide shows.
 pub fn shown(language: &str) -> String {
     let page = include_str!("../../../src/guide/verifying.md");
     let (_, program) = page.split_once(&format!("\n```{language}\n")).unwrap();
     program.split_once("```").unwrap().0.to_owned()
 }
 
-/// The three programs.
+/// The programs for Rust, Node and Python.
 pub struct Programs {
     others: Vec<Program>,
     rust: guide::Verifier,
@@ -44,7 +46,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Starts them; `None` where this machine cannot run them, which it says.
+    /// Starts the programs. Returns `None`, and reports why, if this machine cannot run them.
     pub fn start(issuer: &str, vestibule: &str) -> Option<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (modules, python) = (root.join("tests/elsewhere/node_modules"), root.join("target/python/bin/python"));
@@ -68,38 +70,39 @@ impl Programs {
         Some(Self { others, rust: guide::Verifier::new(issuer, vestibule), _directory: directory })
     }
 
-    /// Each says this of a request with this `Authorization` header: subject and roles, or the status and header of its refusal.
+    /// Checks what each program returns for a request with this `Authorization` header: the subject and the roles, or the
+    /// status and the header of the error response.
     pub fn verify(&mut self, authorization: Option<&str>, expected: &str) {
         let rust = self.rust.verify(authorization).map(|claims| format!("{} {}", claims.sub, claims.roles.join(",")));
-        self.agree(&json!(["verify", authorization]), rust, expected);
+        self.assert_all_return(&json!(["verify", authorization]), rust, expected);
     }
 
-    /// Each says this of a request that needs a permission.
+    /// Checks what each program returns for a request that requires a permission.
     pub fn authorize(&mut self, authorization: Option<&str>, permission: &str, expected: &str) {
         let rust = self.rust.authorize(authorization, permission).map(|caller| format!("{} may", caller.subject));
-        self.agree(&json!(["authorize", authorization, permission]), rust, expected);
+        self.assert_all_return(&json!(["authorize", authorization, permission]), rust, expected);
     }
 
-    /// Moves their clocks on.
+    /// Advances the clocks of all programs.
     pub fn advance(&mut self, seconds: u64) {
-        self.rust.advance(std::time::Duration::from_secs(seconds));
+        self.rust.advance(Duration::from_secs(seconds));
         for program in &mut self.others {
-            program.ask(&json!(["advance", seconds]));
+            program.call(&json!(["advance", seconds]));
         }
     }
 
-    fn agree(&mut self, call: &Value, rust: Result<String, guide::Refusal>, expected: &str) {
-        let refused = |guide::Refusal { status, challenge }| {
+    fn assert_all_return(&mut self, call: &Value, rust: Result<String, guide::Refusal>, expected: &str) {
+        let error_text = |guide::Refusal { status, challenge }| {
             format!("{status} {}", challenge.unwrap_or_else(|| "Retry-After: 5".to_owned()))
         };
-        assert_eq!(rust.unwrap_or_else(refused), expected, "Rust: {call}");
+        assert_eq!(rust.unwrap_or_else(error_text), expected, "Rust: {call}");
         for program in &mut self.others {
-            assert_eq!(program.ask(call), expected, "{}: {call}", program.name);
+            assert_eq!(program.call(call), expected, "{}: {call}", program.name);
         }
     }
 }
 
-/// A program that answers each line with one.
+/// A process that reads a call from each line of its input, and writes the outcome as one line.
 struct Program {
     name: &'static str,
     child: Child,
@@ -114,7 +117,7 @@ impl Program {
         Self { name, child, calls, outcomes }
     }
 
-    fn ask(&mut self, call: &Value) -> String {
+    fn call(&mut self, call: &Value) -> String {
         writeln!(self.calls, "{call}").unwrap();
         let mut outcome = String::new();
         self.outcomes.read_line(&mut outcome).unwrap();

@@ -1,4 +1,4 @@
-//! A stand-in for Vestibule whose keys, tokens and failures a test chooses.
+//! A stand-in for Vestibule. The test determines its keys, tokens and failures.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -12,21 +12,22 @@ use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 
-/// How the stand-in answers.
+/// How the stand-in answers requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    Well,
+    /// With the key set.
+    Healthy,
     /// With this status.
-    Answers(&'static str),
-    /// With 200 and a page that is no JSON.
+    Status(&'static str),
+    /// With 200 and a page that is not JSON.
     Page,
-    /// Closes each connection.
-    HangsUp,
-    /// Not at all, and keeps the connection.
-    Silent,
+    /// Closes each connection without an answer.
+    ClosesConnections,
+    /// Keeps each connection open without an answer.
+    Unresponsive,
 }
 
-/// A key that signs.
+/// A signing key.
 pub struct Key {
     id: &'static str,
     private: EncodingKey,
@@ -44,7 +45,7 @@ impl Key {
         json!(public)
     }
 
-    /// The `Authorization` header with a token that is good but for what is changed in its header and claims.
+    /// Returns an `Authorization` header with a token that is valid, except for what `change` changes in its header and claims.
     pub fn sign(&self, change: impl FnOnce(&mut Header, &mut Value)) -> String {
         let now = jsonwebtoken::get_current_timestamp();
         let mut header = Header { kid: Some(self.id.into()), typ: Some("at+jwt".into()), ..Header::new(Algorithm::EdDSA) };
@@ -56,7 +57,7 @@ impl Key {
     }
 }
 
-/// What the tokens say, which is not where the stand-in is reached.
+/// The issuer of the tokens. It is not the address of the stand-in.
 pub const ISSUER: &str = "https://id.example.org";
 
 struct State {
@@ -65,7 +66,7 @@ struct State {
     reads: usize,
 }
 
-/// The stand-in.
+/// A running stand-in.
 pub struct StandIn {
     pub url: String,
     state: Arc<Mutex<State>>,
@@ -75,7 +76,7 @@ impl StandIn {
     pub fn start(keys: &[&Key]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(State { health: Health::Well, keys: Value::Null, reads: 0 }));
+        let state = Arc::new(Mutex::new(State { health: Health::Healthy, keys: Value::Null, reads: 0 }));
         let stand_in = Self { url, state };
         stand_in.publish(keys);
         let state = Arc::clone(&stand_in.state);
@@ -92,11 +93,11 @@ impl StandIn {
         self.state.lock().unwrap().keys = keys.iter().map(|key| key.public()).collect();
     }
 
-    pub fn fall(&self, health: Health) {
+    pub fn set_health(&self, health: Health) {
         self.state.lock().unwrap().health = health;
     }
 
-    /// How often the key set was read.
+    /// Returns how often the key set was read.
     pub fn reads(&self) -> usize {
         self.state.lock().unwrap().reads
     }
@@ -106,18 +107,18 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) {
     let lines: Vec<_> = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     let mut state = state.lock().unwrap();
     let (status, body) = match state.health {
-        Health::HangsUp => return,
-        Health::Silent => {
+        Health::ClosesConnections => return,
+        Health::Unresponsive => {
             drop(state);
             return thread::sleep(Duration::from_mins(1));
         }
-        Health::Answers(status) => (status, json!({ "title": "No" }).to_string()),
+        Health::Status(status) => (status, json!({ "title": "No" }).to_string()),
         Health::Page => ("200 OK", "<h1>Welcome to the hotel</h1>".to_owned()),
-        Health::Well if lines[0].starts_with("GET /.well-known/jwks.json ") => {
+        Health::Healthy if lines[0].starts_with("GET /.well-known/jwks.json ") => {
             state.reads += 1;
             ("200 OK", json!({ "keys": state.keys }).to_string())
         }
-        Health::Well => ("404 Not Found", "{}".to_owned()),
+        Health::Healthy => ("404 Not Found", "{}".to_owned()),
     };
     let head = "Content-Type: application/json\r\nWWW-Authenticate: Bearer error=\"invalid_token\"\r\nConnection: close";
     _ = write!(stream, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());

@@ -1,16 +1,17 @@
-//! Which module of `src` uses which, read from the text of the files: from `use` declarations and from paths in the code.
+//! The uses between the modules of `src`, read from the text of the files: from `use` declarations and from paths in the code.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    iter::Peekable,
+    iter::{self, Peekable},
+    mem,
     path::Path,
 };
 
 /// The names of a path: `live::feed` is `["live", "feed"]`.
 pub type Names = Vec<String>;
 
-/// The names that one module takes from another, by the paths of both.
+/// The names that one module uses from another, by the paths of both modules.
 pub type Uses = BTreeMap<(Names, Names), BTreeSet<String>>;
 
 /// The modules of `src`, without `main.rs` and unit tests.
@@ -53,13 +54,13 @@ impl Graph {
         self.modules.insert(module, Module::parse(source));
     }
 
-    /// Returns what each module takes from others. The import of a module (`use crate::live;`) does not count, but what is then
-    /// taken from it does (`live::feed::Feed`). A name that a module re-exports is taken from the module that defines it.
+    /// Returns what each module uses from other modules. The import of a module (`use crate::live;`) does not count, but a path
+    /// through it does (`live::feed::Feed`). A re-exported name counts as a use of the module that defines it.
     pub fn uses(&self) -> Uses {
         let mut uses = Uses::new();
         for (path, module) in &self.modules {
-            for taken in module.imports.values().chain(&module.paths) {
-                let Some((other, name)) = self.absolute(path, taken).and_then(|taken| self.definition(&taken)) else { continue };
+            for used in module.imports.values().chain(&module.paths) {
+                let Some((other, name)) = self.absolute(path, used).and_then(|used| self.definition(&used)) else { continue };
                 if other != *path {
                     uses.entry((path.clone(), other)).or_default().insert(name);
                 }
@@ -68,7 +69,7 @@ impl Graph {
         uses
     }
 
-    /// Returns what `path` means inside `module`, from the root of the crate; `None` for a path into another crate.
+    /// Returns the path from the root of the crate that `path` stands for in `module`; `None` for a path into another crate.
     fn absolute(&self, module: &[String], path: &[String]) -> Option<Names> {
         let (first, rest) = path.split_first()?;
         let child = [module, &path[..1]].concat();
@@ -109,9 +110,9 @@ impl Module {
             } else if is_name(word) {
                 path.push(word.to_owned());
             }
-            let goes_on = word == "::" || words.peek() == Some(&"::");
-            if !goes_on {
-                module.paths.push(std::mem::take(&mut path));
+            let continues = word == "::" || words.peek() == Some(&"::");
+            if !continues {
+                module.paths.push(mem::take(&mut path));
             }
         }
         module.paths.retain(|path| path.len() > 1);
@@ -151,10 +152,10 @@ fn is_name(word: &str) -> bool {
     word.starts_with(|char: char| char.is_alphabetic() || char == '_')
 }
 
-/// Returns names, `::` and single characters. Skips comments and what is between quotation marks.
+/// Returns the names, the `::` and the other characters of the code. Skips comments and the contents of string literals.
 fn words(code: &str) -> impl Iterator<Item = &str> {
     let mut rest = code;
-    std::iter::from_fn(move || {
+    iter::from_fn(move || {
         rest = rest.trim_start();
         while rest.starts_with("//") {
             rest = rest.split_once('\n').map_or("", |(_, after)| after).trim_start();
@@ -182,7 +183,7 @@ fn closing_quote(code: &str) -> usize {
         escaped = char == '\\' && !escaped;
         closes
     };
-    code.char_indices().skip(1).find(closes).map_or(code.len(), |(at, _)| at + 1)
+    code.char_indices().skip(1).find(closes).map_or(code.len(), |(index, _)| index + 1)
 }
 
 #[test]
@@ -204,6 +205,6 @@ fn uses_are_read_from_imports_and_from_paths() {
         ("live::clock", "live::feed", "Feed"),
         ("live::feed", "api", "Reply"),
     ];
-    let expected = expected.into_iter().map(|(from, to, what)| ((name(from), name(to)), [what.to_owned()].into()));
+    let expected = expected.into_iter().map(|(from, to, item)| ((name(from), name(to)), [item.to_owned()].into()));
     assert_eq!(graph.uses(), expected.collect());
 }
