@@ -43,9 +43,9 @@ async fn the_longest_idle_connection_is_closed_first() {
     let server = room_for(3).await;
     let (mut first, mut second, mut third) = (idle(&server).await, idle(&server).await, idle(&server).await);
     assert!(is_served(&mut first).await);
-    let mut newcomer = idle(&server).await;
+    let mut new_client = idle(&server).await;
     assert_eq!(second.rest().await, "");
-    for client in [&mut first, &mut third, &mut newcomer] {
+    for client in [&mut first, &mut third, &mut new_client] {
         assert!(is_served(client).await);
     }
 }
@@ -64,10 +64,10 @@ async fn an_incomplete_request_does_not_keep_a_new_client_out() {
     for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
         let server = room_for(2).await;
         let (mut first, mut second) = (begin(&server, begun).await, begin(&server, begun).await);
-        let mut newcomer = idle(&server).await;
+        let mut new_client = idle(&server).await;
         assert_eq!(first.rest().await, "", "{begun:?}");
         assert!(second.is_open_after(SOON).await, "{begun:?}");
-        assert!(is_served(&mut newcomer).await);
+        assert!(is_served(&mut new_client).await);
     }
 }
 
@@ -109,11 +109,11 @@ async fn a_request_that_is_being_answered_keeps_its_connection() {
     let log_in = HALF_A_BODY.replace("100\r\n\r\n{", &format!("{}\r\n\r\n{body}", body.len()));
     let mut client = begin(&server, &log_in).await;
     server.app.until_waiting(1).await;
-    let mut newcomer = begin(&server, HEALTH).await;
-    assert!(newcomer.is_open_after(SOON).await, "there is no room yet");
+    let mut new_client = begin(&server, HEALTH).await;
+    assert!(new_client.is_open_after(SOON).await, "there is no room yet");
     drop(held);
     assert_eq!(client.answer().await.0, 201);
-    assert_eq!(newcomer.answer().await.0, 200);
+    assert_eq!(new_client.answer().await.0, 200);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ fn openapi_prints_the_served_contract_without_settings() {
 }
 
 #[test]
-fn openapi_check_finds_an_edit_and_says_what_to_do() {
+fn openapi_check_finds_an_edit_and_states_the_remedy() {
     let dir = empty_directory();
     let said = run(dir.path(), "openapi --write").refused(1);
     assert!(said.contains("cannot write openapi/openapi.json"), "{said}");

@@ -192,13 +192,13 @@ fn h05_a_server_without_free_descriptors_pauses_and_recovers_at_once() {
         shell.args(["-c", r#"ulimit -n 40; exec "$0""#, binary::BINARY]);
         Server::spawn(binary::like(shell, dir.path(), &[("VESTIBULE_METRICS__LISTEN", "127.0.0.1:0")]))
     };
-    let ask = |client: &mut TcpStream| {
+    let request_health = |client: &mut TcpStream| {
         client.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = [0; 1024];
         assert!(client.read(&mut answer).unwrap() > 0 && answer.starts_with(b"HTTP/1.1 200"));
     };
     let mut first = connect(&server);
-    ask(&mut first);
+    request_health(&mut first);
     let watched = metrics_address(&server);
     // The operating system accepts these connections; the server cannot.
     let clients: Vec<_> = (0..30).flat_map(|_| [connect(&server), TcpStream::connect(&watched).unwrap()]).collect();

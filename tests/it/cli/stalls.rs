@@ -61,7 +61,7 @@ impl Caller {
     }
 }
 
-/// Returns the address of a free port. A server whose output cannot be read is found by it.
+/// Returns the address of a free port. It is the address of a server whose output cannot be read.
 fn free_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
@@ -149,7 +149,7 @@ fn a_log_without_a_reader_drops_lines_and_reports_their_number() {
 }
 
 #[test]
-fn a_server_serves_and_stops_whatever_happens_to_its_output() {
+fn a_server_serves_and_stops_while_its_output_cannot_be_written() {
     let discard = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     for format in ["text", "json"] {
         let env = [("VESTIBULE_LOG__FORMAT", format)];

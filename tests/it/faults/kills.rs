@@ -7,7 +7,7 @@ use ureq::http::Method;
 
 use super::{
     cluster::{DATABASE, url},
-    load::{ask, log_in, now, register},
+    load::{log_in, now, register, send},
     site::{Site, settings, wait},
     trial::{Random, stop},
 };
@@ -37,7 +37,7 @@ fn long_s03_the_client_of_a_killed_server_continues_on_the_other_one() {
     assert_eq!(register(&other.url, "ada@example.org").status, 201);
     let mut held = log_in(&other.url, "ada@example.org").text("refresh_token");
     let refresh =
-        |url: &str, held: &str| ask(url, Method::POST, "/v1/sessions/refresh", "", Some(&json!({ "refresh_token": held })));
+        |url: &str, held: &str| send(url, Method::POST, "/v1/sessions/refresh", "", Some(&json!({ "refresh_token": held })));
     let (mut lost, mut slowest) = (0, Duration::ZERO);
     for round in 0..25 {
         let server = site.server(0);
@@ -58,9 +58,9 @@ fn long_s03_the_client_of_a_killed_server_continues_on_the_other_one() {
         wait(length.saturating_sub(began.elapsed()));
         server.kill();
         held = client.join().unwrap();
-        let asked = now();
+        let sent_at = now();
         let reply = refresh(&other.url, &held);
-        slowest = slowest.max(asked.elapsed());
+        slowest = slowest.max(sent_at.elapsed());
         assert_eq!(reply.status, 200, "round {round}: {}", reply.code);
         lost += 1;
         held = reply.text("refresh_token");

@@ -41,7 +41,7 @@ impl Reply {
 }
 
 /// Sends one request on a connection of its own.
-pub fn ask(url: &str, method: Method, path: &str, token: &str, body: Option<&Value>) -> Reply {
+pub fn send(url: &str, method: Method, path: &str, token: &str, body: Option<&Value>) -> Reply {
     let agent: Agent = Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
     let mut request = Request::builder().method(method).uri(format!("{url}{path}"));
     if !token.is_empty() {
@@ -66,11 +66,11 @@ pub fn ask(url: &str, method: Method, path: &str, token: &str, body: Option<&Val
 }
 
 pub fn log_in(url: &str, email: &str) -> Reply {
-    ask(url, Method::POST, "/v1/sessions", "", Some(&json!({ "identifier": email, "password": PASSWORD })))
+    send(url, Method::POST, "/v1/sessions", "", Some(&json!({ "identifier": email, "password": PASSWORD })))
 }
 
 pub fn register(url: &str, email: &str) -> Reply {
-    ask(url, Method::POST, "/v1/accounts", "", Some(&json!({ "email": email, "password": PASSWORD })))
+    send(url, Method::POST, "/v1/accounts", "", Some(&json!({ "email": email, "password": PASSWORD })))
 }
 
 /// A request that was sent.
@@ -171,7 +171,7 @@ impl Load {
         let token = writer.clone();
         load.spawn(move |shared| rename(shared, &token));
         load.spawn(move |shared| {
-            shared.ask(0, "end others", Method::DELETE, "/v1/me/sessions?except_current=true", &writer, None);
+            shared.send(0, "end others", Method::DELETE, "/v1/me/sessions?except_current=true", &writer, None);
             thread::sleep(PAUSE * 4);
         });
         load.spawn(leave);
@@ -190,7 +190,7 @@ impl Load {
     }
 
     fn repeat(&mut self, replica: usize, name: &'static str, method: Method, path: &'static str, token: String) {
-        self.spawn(move |shared| _ = shared.ask(replica, name, method.clone(), path, &token, None));
+        self.spawn(move |shared| _ = shared.send(replica, name, method.clone(), path, &token, None));
     }
 
     /// Returns the time since the trial began.
@@ -231,9 +231,9 @@ impl Shared {
         now().duration_since(self.began)
     }
 
-    fn ask(&self, replica: usize, name: &'static str, method: Method, path: &str, token: &str, body: Option<&Value>) -> Reply {
+    fn send(&self, replica: usize, name: &'static str, method: Method, path: &str, token: &str, body: Option<&Value>) -> Reply {
         let at = self.elapsed();
-        let reply = ask(&self.urls[replica], method, path, token, body);
+        let reply = send(&self.urls[replica], method, path, token, body);
         let took = self.elapsed().saturating_sub(at);
         let Reply { status, ref code, retry_after, .. } = reply;
         self.samples.lock().unwrap().push(Sample { replica, name, at, took, status, code: code.clone(), retry_after });
@@ -245,7 +245,7 @@ impl Shared {
 fn refresh(shared: &Shared, replica: usize) {
     let held = shared.promised.lock().unwrap().refresh[replica].clone();
     let body = json!({ "refresh_token": held });
-    let reply = shared.ask(replica, "refresh", Method::POST, "/v1/sessions/refresh", "", Some(&body));
+    let reply = shared.send(replica, "refresh", Method::POST, "/v1/sessions/refresh", "", Some(&body));
     if reply.status == 200 {
         shared.promised.lock().unwrap().refresh[replica] = reply.text("refresh_token");
     }
@@ -255,7 +255,7 @@ fn refresh(shared: &Shared, replica: usize) {
 fn rename(shared: &Shared, token: &str) {
     let number = shared.names.fetch_add(1, Ordering::SeqCst) + 1;
     let body = json!({ "name": format!("number {number}") });
-    if shared.ask(0, "rename", Method::PATCH, "/v1/me", token, Some(&body)).status == 200 {
+    if shared.send(0, "rename", Method::PATCH, "/v1/me", token, Some(&body)).status == 200 {
         shared.promised.lock().unwrap().name = number;
     }
 }
@@ -263,7 +263,7 @@ fn rename(shared: &Shared, token: &str) {
 fn register_others(shared: &Shared) {
     let email = format!("{}@example.org", uuid::Uuid::new_v4());
     let body = json!({ "email": email, "password": PASSWORD });
-    if shared.ask(0, "register", Method::POST, "/v1/accounts", "", Some(&body)).status == 201 {
+    if shared.send(0, "register", Method::POST, "/v1/accounts", "", Some(&body)).status == 201 {
         shared.promised.lock().unwrap().accounts.push(email);
     }
     thread::sleep(PAUSE * 4);
@@ -272,27 +272,27 @@ fn register_others(shared: &Shared) {
 /// Logs in, ends the session on one replica, and uses its token on both until it is refused.
 fn leave(shared: &Shared) {
     let body = json!({ "identifier": "leaver@example.org", "password": PASSWORD });
-    let tokens = shared.ask(0, "log in", Method::POST, "/v1/sessions", "", Some(&body));
+    let tokens = shared.send(0, "log in", Method::POST, "/v1/sessions", "", Some(&body));
     if tokens.status != 201 {
         return;
     }
     let token = tokens.text("access_token");
     // If the outcome is unknown, the end is not requested again: the token may already be refused.
-    if shared.ask(0, "end", Method::DELETE, "/v1/me/sessions/current", &token, None).status != 204 {
+    if shared.send(0, "end", Method::DELETE, "/v1/me/sessions/current", &token, None).status != 204 {
         return;
     }
     let acknowledged = shared.elapsed();
-    let try_token = |replica: usize| ask(&shared.urls[replica], Method::GET, "/v1/token", &token, None).status;
+    let try_token = |replica: usize| send(&shared.urls[replica], Method::GET, "/v1/token", &token, None).status;
     if try_token(0) == 200 {
         shared.promised.lock().unwrap().broken.push("a token was accepted by the replica that had just ended its session".into());
     }
     let mut accepted = Duration::ZERO;
     while !shared.stop.load(Ordering::SeqCst) {
-        let asked = shared.elapsed();
+        let sent_at = shared.elapsed();
         if try_token(1) != 200 {
             break;
         }
-        accepted = asked.saturating_sub(acknowledged);
+        accepted = sent_at.saturating_sub(acknowledged);
         thread::sleep(PAUSE / 2);
     }
     let mut promised = shared.promised.lock().unwrap();

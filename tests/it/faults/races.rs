@@ -8,7 +8,7 @@ use ureq::http::Method;
 
 use super::{
     cluster::{DATABASE, url},
-    load::{Reply, ask, log_in, now, register},
+    load::{Reply, log_in, now, register, send},
     proxy::Flow,
     site::{Site, seconds, settings, wait},
     trial::{Random, stop},
@@ -46,10 +46,10 @@ fn long_d02_servers_that_start_at_once_on_an_empty_database_agree() {
         // Every server accepts the tokens of every other one.
         for (number, server) in servers.iter().enumerate() {
             let body = json!({ "identifier": "admin", "password": password });
-            let tokens = ask(&server.url, Method::POST, "/v1/sessions", "", Some(&body));
+            let tokens = send(&server.url, Method::POST, "/v1/sessions", "", Some(&body));
             assert_eq!(tokens.status, 201, "{}", tokens.code);
             let other = &servers[(number + 1) % servers.len()];
-            assert_eq!(ask(&other.url, Method::GET, "/v1/users", &tokens.text("access_token"), None).status, 200);
+            assert_eq!(send(&other.url, Method::GET, "/v1/users", &tokens.text("access_token"), None).status, 200);
         }
         assert_eq!(site.cluster.sql(&name, "SELECT count(*) FROM users"), "1");
         assert_eq!(site.cluster.sql(&name, "SELECT count(*) FROM signing_keys"), "1");
@@ -93,7 +93,7 @@ fn long_h10_a_server_waits_for_a_database_that_starts_later() {
 /// left, whatever fault the database has.
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_a06_mutual_demotions_leave_an_administrator_whatever_the_fault() {
+fn long_a06_mutual_demotions_leave_an_administrator_in_every_fault() {
     let Some(site) = Site::new() else { return };
     let servers = [site.server(0), site.server(1)];
     let file = site.directory().join("data/initial-admin-password");
@@ -115,7 +115,7 @@ fn long_a06_mutual_demotions_leave_an_administrator_whatever_the_fault() {
         let demote = |at: usize| -> Reply {
             barrier.wait();
             let path = format!("/v1/users/{}/roles", ids[1 - at]);
-            ask(&servers[at].url, Method::PUT, &path, &tokens[at], Some(&json!({ "roles": ["user"] })))
+            send(&servers[at].url, Method::PUT, &path, &tokens[at], Some(&json!({ "roles": ["user"] })))
         };
         let replies = thread::scope(|scope| {
             let demotions = [scope.spawn(|| demote(0)), scope.spawn(|| demote(1))];
@@ -184,8 +184,8 @@ fn wait_until_all_is_well(servers: &[Server; 2], first: &Value) {
     let began = now();
     for server in servers {
         let is_well = || {
-            ask(&server.url, Method::GET, "/readyz", "", None).status == 200
-                && ask(&server.url, Method::POST, "/v1/sessions", "", Some(first)).status == 201
+            send(&server.url, Method::GET, "/readyz", "", None).status == 200
+                && send(&server.url, Method::POST, "/v1/sessions", "", Some(first)).status == 201
         };
         while !is_well() {
             assert!(began.elapsed() < seconds(15), "a server has not recovered after {:.1?}", began.elapsed());

@@ -9,7 +9,7 @@ use serde_json::json;
 use ureq::http::Method;
 
 use super::{
-    load::{Load, ask, log_in, now},
+    load::{Load, log_in, now, send},
     verdict,
 };
 
@@ -107,7 +107,7 @@ impl Trial {
         let began = self.load.elapsed();
         // The server that is stopped has a running request, which may wait for the database.
         let url = spare.url.clone();
-        let under_way = thread::spawn(move || ask(&url, Method::GET, "/v1/me", &token, None).status);
+        let under_way = thread::spawn(move || send(&url, Method::GET, "/v1/me", &token, None).status);
         thread::sleep(Duration::from_millis(200));
         let stopping = thread::spawn(move || stop(spare));
         thread::sleep((began + length).saturating_sub(self.load.elapsed()));
@@ -161,7 +161,7 @@ impl Trial {
         let url = &shared.urls[0];
         for (number, token) in promised.ended.iter().enumerate() {
             for url in &shared.urls {
-                let status = ask(url, Method::GET, "/v1/token", token, None).status;
+                let status = send(url, Method::GET, "/v1/token", token, None).status;
                 if status != 401 {
                     broken.push(format!("the token of ended session {number} gets status {status} at the end"));
                 }
@@ -179,13 +179,13 @@ impl Trial {
             }
         }
         for (replica, held) in promised.refresh.iter().enumerate() {
-            let reply = ask(url, Method::POST, "/v1/sessions/refresh", "", Some(&json!({ "refresh_token": held })));
+            let reply = send(url, Method::POST, "/v1/sessions/refresh", "", Some(&json!({ "refresh_token": held })));
             if reply.status != 200 {
                 broken.push(format!("the client of replica {replica} is logged out: {} {}", reply.status, reply.code));
             }
         }
         let writer = log_in(url, &self.load.writer).body["access_token"].as_str().unwrap_or_default().to_owned();
-        let me = ask(url, Method::GET, "/v1/me", &writer, None).body;
+        let me = send(url, Method::GET, "/v1/me", &writer, None).body;
         let number = me["name"].as_str().and_then(|name| name.strip_prefix("number ")?.parse::<u64>().ok()).unwrap_or_default();
         let last = shared.names.load(Ordering::SeqCst);
         if number < promised.name || number > last {
@@ -198,9 +198,9 @@ impl Trial {
 
 /// Sends SIGTERM to a server. Returns its exit code, or `None` if it is late, and the time that it took.
 pub fn stop(server: Server) -> (Option<i32>, Duration) {
-    let asked = now();
+    let signalled_at = now();
     let code = server.stop_within(STOP + SLACK).and_then(|status| status.code());
-    (code, now().duration_since(asked))
+    (code, now().duration_since(signalled_at))
 }
 
 /// The settings of a server in a trial. All clients are in one network, so the throttle must be off.

@@ -71,7 +71,7 @@ fn sources(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn files_of_a_map_are_read_from_lines_and_from_what_is_indented_below_them() {
+fn files_of_a_map_are_read_from_a_line_and_the_lines_indented_below_it() {
     let map = "src/\n  app.rs    what everything needs\n  live/     what a process holds\n    log.rs  the log (log/line.rs)\n    \
                database/    SQLite or PostgreSQL (open.rs)\n      group.rs lease.rs    group commit\n    clock.rs\ntests/\n  it/\n";
     let (folders, files) = read_map(map);

@@ -17,7 +17,7 @@ struct Step {
 }
 
 #[test]
-fn the_walk_prints_what_the_readme_shows() {
+fn the_walk_prints_the_output_that_the_readme_shows() {
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
         return not_tested("the README's walk", "curl is not installed");
     }
@@ -45,7 +45,7 @@ fn the_walk_prints_what_the_readme_shows() {
 }
 
 #[test]
-fn the_commands_of_the_guide_print_what_it_shows() {
+fn the_commands_of_the_guide_print_the_output_that_it_shows() {
     let directory = tempfile::tempdir().unwrap();
     assert!(Server::start(directory.path(), &[]).stop().success());
     let page = read("src/guide/operating.md");

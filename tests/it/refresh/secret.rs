@@ -20,7 +20,7 @@ async fn p10_the_database_holds_no_refresh_token_and_no_two_sessions_share_a_sec
     }
 }
 
-/// Returns the session's current refresh token as an attacker would write it who has only this key.
+/// Returns the session's current refresh token as an attacker with only this key would write it.
 fn forged(session: &session::Model, key: &[u8]) -> String {
     let message = RefreshToken::message(session.id, session.current);
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &message);

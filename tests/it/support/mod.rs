@@ -1,4 +1,4 @@
-//! What the tests share: an app with its own database and clock, and callers whose responses are checked against the contract.
+//! The common parts of the tests: an app with its own database and clock, and callers whose responses are checked against the contract.
 
 pub mod binary;
 pub mod caller;
@@ -124,7 +124,7 @@ impl TestApp {
         self.nobody().log_in(name, PASSWORD).await
     }
 
-    /// Starts another process on the same data directory. It follows the revocation feed only when a test tells it to.
+    /// Starts another process on the same data directory. It reads the revocation feed only when a test calls for it.
     pub async fn replica(&self) -> Self {
         self.replica_with(|_| {}).await
     }
