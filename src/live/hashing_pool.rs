@@ -1,6 +1,7 @@
 //! The hashing pool: passwords are hashed by a few low-priority threads behind a short queue. Under overload, jobs that would
 //! wait too long are rejected, and other requests keep their latency.
 
+mod lane;
 mod queue;
 mod worker;
 
@@ -11,10 +12,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-pub use self::worker::Lane;
+pub use self::lane::Lane;
 use self::{
+    lane::{Verdict, Work},
     queue::Queue,
-    worker::{Verdict, Work},
 };
 use crate::{
     error::{Error, Panicked, Result},

@@ -8,7 +8,7 @@ use std::{
 
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::worker::{Verdict, Work};
+use super::lane::{Verdict, Work};
 use crate::{
     error::{Error, Result},
     live::clock::{Clock, SystemClock},

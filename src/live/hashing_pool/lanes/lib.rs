@@ -8,6 +8,8 @@
 //! The algorithm is that of Provos and Mazières, "A Future-Adaptable Password Scheme" (1999), version `2b`. The tests compare it
 //! with the `bcrypt` crate, which is the reference.
 
+#![expect(clippy::inline_always, reason = "the hashes advance in step only if the loops over the lanes are one piece of code")]
+
 mod pi;
 
 use zeroize::Zeroize;
@@ -41,7 +43,7 @@ impl Bcrypt {
         let mut hash = Self { state: State { p: pi::P, s: pi::S }, key: words(&key), salt: words(&salt), rounds_left: 1 << cost };
         key.zeroize();
         let salt = [[hash.salt[0], hash.salt[1]], [hash.salt[2], hash.salt[3]]];
-        expand([&mut hash.state], [&hash.key], |block| salt[block % 2]);
+        expand(&mut [&mut hash.state], [&hash.key], |block| salt[block % 2]);
         hash
     }
 
@@ -71,11 +73,11 @@ impl Drop for Bcrypt {
 pub fn advance(hashes: &mut [&mut Bcrypt], rounds: u32) {
     for group in hashes.chunks_mut(MOST) {
         match group {
-            [a] => in_step([a], rounds),
-            [a, b] => in_step([a, b], rounds),
-            [a, b, c] => in_step([a, b, c], rounds),
-            [a, b, c, d] => in_step([a, b, c, d], rounds),
-            [a, b, c, d, e] => in_step([a, b, c, d, e], rounds),
+            [one] => in_step([one], rounds),
+            [one, two] => in_step([one, two], rounds),
+            [one, two, three] => in_step([one, two, three], rounds),
+            [one, two, three, four] => in_step([one, two, three, four], rounds),
+            [one, two, three, four, five] => in_step([one, two, three, four, five], rounds),
             _ => unreachable!("a group has one to five hashes"),
         }
     }
@@ -89,14 +91,14 @@ fn in_step<const N: usize>(hashes: [&mut Bcrypt; N], rounds: u32) {
     let (keys, salts) = (lanes.each_ref().map(|lane| lane.1), lanes.each_ref().map(|lane| lane.2));
     let mut states = lanes.map(|(state, ..)| state);
     for _ in 0..rounds {
-        expand(states.each_mut().map(|state| &mut **state), keys, |_| [0, 0]);
-        expand(states.each_mut().map(|state| &mut **state), salts, |_| [0, 0]);
+        expand(&mut states, keys, |_| [0, 0]);
+        expand(&mut states, salts, |_| [0, 0]);
     }
 }
 
 /// Mixes a key into each state, and a salt, of which `salt` returns the part for each block.
 #[inline(always)]
-fn expand<const N: usize>(states: [&mut State; N], keys: [&[u32; 18]; N], salt: impl Fn(usize) -> [u32; 2]) {
+fn expand<const N: usize>(states: &mut [&mut State; N], keys: [&[u32; 18]; N], salt: impl Fn(usize) -> [u32; 2]) {
     for n in 0..N {
         for (sub_key, word) in states[n].p.iter_mut().zip(keys[n]) {
             *sub_key ^= word;
@@ -109,14 +111,14 @@ fn expand<const N: usize>(states: [&mut State; N], keys: [&[u32; 18]; N], salt: 
         blocks
     };
     for at in 0..9 {
-        let blocks = next(&states, at);
+        let blocks = next(states, at);
         for n in 0..N {
             [states[n].p[2 * at], states[n].p[2 * at + 1]] = blocks[n];
         }
     }
     for table in 0..4 {
         for at in 0..128 {
-            let blocks = next(&states, 9 + 128 * table + at);
+            let blocks = next(states, 9 + 128 * table + at);
             for n in 0..N {
                 [states[n].s[table][2 * at], states[n].s[table][2 * at + 1]] = blocks[n];
             }
@@ -201,7 +203,7 @@ mod tests {
             count += 6;
             if count >= 8 {
                 count -= 8;
-                bytes.push((bits >> count) as u8);
+                bytes.push(u8::try_from(bits >> count & 0xff).unwrap());
             }
         }
         bytes
