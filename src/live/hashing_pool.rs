@@ -80,18 +80,24 @@ impl HashingPool {
     {
         let (sender, mut result) = oneshot::channel();
         let (overloaded, span) = (self.0.overloaded(), Span::current());
-        let work: Work = Box::new(move |verdict| match verdict {
-            _ if sender.is_closed() => None,
-            Verdict::Run(lane) => Some(Box::pin(async move { _ = sender.send(Ok(work(lane).await)) }.instrument(span))),
-            Verdict::Reject => {
-                _ = sender.send(Err(overloaded));
-                None
-            }
-        });
         let connection = CLIENT_CONNECTION.try_with(ClientConnection::clone).ok();
         let network = connection.as_ref().map(|connection| connection.network);
-        let job = QueuedJob { queue: &self.0, number: self.0.push(network, work)? };
         let disconnected = connection.map(|connection| connection.disconnected).unwrap_or_default();
+        let client_has_left = disconnected.clone();
+        let work: Work = Box::new(move |verdict| {
+            let rejection = match verdict {
+                _ if sender.is_closed() => return None,
+                // The thread can take the job before the select below has removed it.
+                _ if client_has_left.is_cancelled() => Error::ClientDisconnected,
+                Verdict::Run(lane) => {
+                    return Some(Box::pin(async move { _ = sender.send(Ok(work(lane).await)) }.instrument(span)));
+                }
+                Verdict::Reject => overloaded,
+            };
+            _ = sender.send(Err(rejection));
+            None
+        });
+        let job = QueuedJob { queue: &self.0, number: self.0.push(network, work)? };
         let result = tokio::select! {
             biased;
             result = &mut result => result,
