@@ -106,12 +106,12 @@ impl Variables {
 /// matter. Other variables may begin with `VESTIBULE_` too: Kubernetes sets some in each container for a service of this name,
 /// and images set one for their version.
 fn resembles_setting(variable: &str) -> bool {
-    let normalize = |name: &str| {
+    let normalise = |name: &str| {
         let words = name.split(['_', '.', '-']).filter(|word| !word.is_empty());
         words.collect::<Vec<_>>().join("_").to_ascii_uppercase()
     };
-    let name = normalize(&variable[10..]);
-    let names = REFERENCE.iter().map(|setting| normalize(setting.name)).flat_map(|name| [format!("{name}_FILE"), name]);
+    let name = normalise(&variable[10..]);
+    let names = REFERENCE.iter().map(|setting| normalise(setting.name)).flat_map(|name| [format!("{name}_FILE"), name]);
     names.into_iter().any(|known| strsim::damerau_levenshtein(&known, &name) <= 2)
 }
 

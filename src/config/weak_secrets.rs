@@ -42,13 +42,13 @@ const PLACEHOLDER_WORDS: &str = "\
 
 /// Returns whether a secret is published or easy to guess.
 pub(super) fn is_weak(secret: &str) -> bool {
-    let normalize =
+    let normalise =
         |text: &str| text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
-    let normalized = normalize(secret);
-    PUBLISHED.iter().any(|published| normalize(published) == normalized)
+    let normalised = normalise(secret);
+    PUBLISHED.iter().any(|published| normalise(published) == normalised)
         || has_few_bytes(secret.as_bytes())
         || repeats(secret.as_bytes())
-        || repeats(&normalized)
+        || repeats(&normalised)
         || is_sequence(secret.as_bytes())
         || is_placeholder(secret)
 }

@@ -1,6 +1,6 @@
 //! The integration tests: one binary with a file per subject. They use the server's public interface; `support` starts it.
 
-#![allow(missing_docs, reason = "the name of a test states the expected behavior")]
+#![allow(missing_docs, reason = "the name of a test states the expected behaviour")]
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod access;
