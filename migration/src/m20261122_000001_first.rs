@@ -1,4 +1,4 @@
-//! The first schema: users, roles, sessions, the revocation feed, signing keys, secrets and the audit log.
+//! The first schema: users, roles, sessions, the revocation feed, signing keys, secrets and the audit trail.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 

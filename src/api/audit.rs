@@ -72,14 +72,14 @@ struct AuditActor {
     name: String,
 }
 
-/// The user or role that an event concerns. The name remains when the account is deleted.
+/// The user, role or signing key that an event concerns. The name remains when the account is deleted.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditSubject {
-    /// `user` or `role`.
+    /// `user`, `role` or `key`.
     #[oai(rename = "type", validator(max_length = 32))]
     kind: String,
-    /// The id of the user, or the name of the role.
+    /// The id of the user, the name of the role, or the id of the signing key.
     #[oai(validator(max_length = 64))]
     id: String,
     /// The username or e-mail address at that time.

@@ -102,7 +102,7 @@ enum TokenType {
     Bearer,
 }
 
-/// The answer to whoever was granted tokens, and the cookie that it needs.
+/// Returns the response that carries the issued tokens, with the refresh cookie if the transport is `cookie`.
 fn hand_out<R>(settings: &Settings, issued: IssuedTokens, transport: Transport, reply: fn(Tokens) -> R) -> Result<WithCookie<R>> {
     let IssuedTokens { session, access, refresh_token, refresh_expires_in } = issued;
     let (refresh_token, cookie) = match transport {

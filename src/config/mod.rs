@@ -81,7 +81,7 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// The log.
     pub log: LogSettings,
-    /// The audit log.
+    /// The audit trail.
     pub audit: AuditSettings,
     /// Messages about environment variables that begin with `VESTIBULE_` but were ignored.
     #[serde(skip)]

@@ -1,5 +1,5 @@
-//! Authority: on whose authority a change is made. A caller grants and removes only permissions that they hold, and changes
-//! only accounts and roles whose permissions they hold. One active administrator always remains. The operator holds every
+//! Authority: what the caller of a change may grant, remove and change. A caller grants and removes only permissions that they hold, and changes
+//! only accounts and roles whose permissions they hold. The last active administrator cannot be removed. The operator holds every
 //! permission.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait};
@@ -75,8 +75,8 @@ impl By<'_> {
         Ok((tx, authority))
     }
 
-    /// Fails with [`Error::OwnAccount`] if the caller would change their own account as an administrator. That requires no
-    /// password, so a stolen token could take the account over. The operations under `/v1/me` require it.
+    /// Fails with [`Error::OwnAccount`] if the caller would change their own account as an administrator. The administrative
+    /// operation requires no password, so a stolen token could take the account over. The operations under `/v1/me` require it.
     pub(super) fn must_not_be(self, id: UserId) -> Result<()> {
         match self {
             Self::Caller(caller, _) if caller.user() == id => Err(Error::OwnAccount),

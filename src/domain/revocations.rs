@@ -1,5 +1,5 @@
-//! Revocations: every change that removes access writes it into the revocation feed in its own transaction, and into this
-//! process's memory before the response is sent. Other processes follow the feed.
+//! Revocations: ends sessions and makes tokens stale. A change that removes access writes its revocations into the feed, in its
+//! own transaction, and into this process's memory before the response is sent. Other processes follow the feed.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     app::App,
     entity::{
         installation,
-        revocation::{self, Kind},
+        revocation::{self, RevocationKind},
         session, user,
     },
     error::{Error, Result},
@@ -121,10 +121,10 @@ impl PendingRevocations {
 
 fn row(revocation: Revocation, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> revocation::ActiveModel {
     let (kind, session, user, least) = match revocation {
-        Revocation::Session(session) => (Kind::SessionEnded, Some(session), None, None),
-        Revocation::TokensBefore(user, least) => (Kind::TokensStale, None, Some(user), Some(least)),
-        Revocation::RoleMap => (Kind::RolesChanged, None, None, None),
-        Revocation::SigningKeys => (Kind::KeysChanged, None, None, None),
+        Revocation::Session(session) => (RevocationKind::SessionEnded, Some(session), None, None),
+        Revocation::TokensBefore(user, least) => (RevocationKind::TokensStale, None, Some(user), Some(least)),
+        Revocation::RoleMap => (RevocationKind::RolesChanged, None, None, None),
+        Revocation::SigningKeys => (RevocationKind::KeysChanged, None, None, None),
     };
     revocation::ActiveModel {
         seq: NotSet,
@@ -222,13 +222,13 @@ pub async fn follow(app: &App) -> Result<()> {
                 app.access.revocations.apply(revocation, row.expires_at, reading);
             }
         }
-        roles_changed |= rows.iter().any(|row| row.kind == Kind::RolesChanged);
+        roles_changed |= rows.iter().any(|row| row.kind == RevocationKind::RolesChanged);
         if roles_changed {
             // Before the position advances: if this fails, the next poll reads the rows again.
             reload_roles(app).await?;
             roles_changed = false;
         }
-        keys_changed |= rows.iter().any(|row| row.kind == Kind::KeysChanged);
+        keys_changed |= rows.iter().any(|row| row.kind == RevocationKind::KeysChanged);
         if keys_changed {
             reload_keys(app).await?;
             keys_changed = false;

@@ -47,10 +47,10 @@ pub struct Draft {
 
 impl Draft {
     /// Returns the permissions, once each. A permission that looks like a misspelt one of Vestibule's own is a fault of
-    /// `/permissions/N`, unless the role grants it already (`held`).
-    fn permissions(&self, held: &[PermissionName]) -> Result<BTreeSet<PermissionName>> {
+    /// `/permissions/N`, unless it is one of those `granted` already.
+    fn permissions(&self, granted: &[PermissionName]) -> Result<BTreeSet<PermissionName>> {
         let fault = |(at, name): (usize, &PermissionName)| {
-            let nearest = name.suggestion().filter(|_| !held.contains(name))?;
+            let nearest = name.suggestion().filter(|_| !granted.contains(name))?;
             let detail = format!("Vestibule has no such permission. The nearest one is {nearest}.");
             Some(Fault::at(format!("/permissions/{at}"), Invalid::new("unknown_permission", detail)))
         };

@@ -1,10 +1,12 @@
-//! Sessions: who is logged in, and for how long. A log-in begins a session; when it ends, so does every access token of it.
+//! Sessions: who is logged in, and for how long. A log-in begins a session. When a session ends, all its access tokens
+//! are refused.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
     QuerySelect,
 };
+use serde_json::json;
 
 use super::{
     audit::{self, Actor, Event, Kind},
@@ -134,7 +136,7 @@ async fn record_failure<T>(
 ) -> Result<T> {
     let event = user.map_or_else(|| Event::of(Kind::LogInFailed), |user| Event::on_user(Kind::LogInFailed, user));
     let disabled = matches!(error, Error::AccountDisabled);
-    audit::record(&tx, now, source, Actor::NONE, event.with(serde_json::json!({ "disabled": disabled }))).await?;
+    audit::record(&tx, now, source, Actor::NONE, event.with(json!({ "disabled": disabled }))).await?;
     tx.commit().await?;
     Err(error)
 }
@@ -210,7 +212,7 @@ async fn commit_end(
     pending: revocations::PendingRevocations,
 ) -> Result<Vec<SessionId>> {
     let ended = pending.sessions();
-    let event = Event::on_user(Kind::SessionEnded, user).with(serde_json::json!({ "sessions": ended }));
+    let event = Event::on_user(Kind::SessionEnded, user).with(json!({ "sessions": ended }));
     audit::record(&tx, app.clock.now(), source, actor, event).await?;
     pending.commit(app, tx).await?;
     Ok(ended)

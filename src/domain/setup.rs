@@ -1,6 +1,7 @@
 //! Setup: the first administrator and the issuer of an installation.
 
 use sea_orm::{EntityTrait, PaginatorTrait};
+use serde_json::json;
 
 use super::{
     audit::{self, Actor, Event, Kind},
@@ -46,7 +47,7 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
         return Ok(None);
     }
     let user = users::insert(app, &tx, new, Some(hash)).await?;
-    let event = Event::on_user(Kind::UserCreated, &user).with(serde_json::json!({ "roles": [RoleName::ADMIN, RoleName::USER] }));
+    let event = Event::on_user(Kind::UserCreated, &user).with(json!({ "roles": [RoleName::ADMIN, RoleName::USER] }));
     audit::record(&tx, user.created_at, &Source::default(), Actor::operator(), event).await?;
     // The file is written first: an account with an unknown password would be worse than a password without an account.
     write_secret(&app.settings.data_dir.join(PASSWORD_FILE), &password).map_err(Error::internal)?;

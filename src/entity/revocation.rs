@@ -16,7 +16,7 @@ pub struct Model {
     /// Unset on insert: the database draws the number, and never draws one twice.
     #[sea_orm(primary_key)]
     pub seq: FeedPosition,
-    pub kind: Kind,
+    pub kind: RevocationKind,
     /// The ended session.
     pub session_id: Option<SessionId>,
     /// The user with stale tokens.
@@ -33,7 +33,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// The kind of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
-pub enum Kind {
+pub enum RevocationKind {
     /// The session `session_id` has ended.
     SessionEnded,
     /// The tokens of `user_id` with an older epoch than `least_epoch` are stale.

@@ -11,7 +11,7 @@ use papaya::HashMap;
 
 use super::clock::Reading;
 use crate::{
-    entity::revocation::{self, Kind},
+    entity::revocation::{self, RevocationKind},
     values::{
         counters::Epoch,
         ids::{SessionId, UserId},
@@ -41,10 +41,10 @@ impl Revocation {
     /// Reads a row of the feed. Returns `None` if a column is missing that its kind needs.
     pub fn from_row(row: &revocation::Model) -> Option<Self> {
         match row.kind {
-            Kind::SessionEnded => row.session_id.map(Self::Session),
-            Kind::TokensStale => row.user_id.zip(row.least_epoch).map(|(user, least)| Self::TokensBefore(user, least)),
-            Kind::RolesChanged => Some(Self::RoleMap),
-            Kind::KeysChanged => Some(Self::SigningKeys),
+            RevocationKind::SessionEnded => row.session_id.map(Self::Session),
+            RevocationKind::TokensStale => row.user_id.zip(row.least_epoch).map(|(user, least)| Self::TokensBefore(user, least)),
+            RevocationKind::RolesChanged => Some(Self::RoleMap),
+            RevocationKind::KeysChanged => Some(Self::SigningKeys),
         }
     }
 }

@@ -11,8 +11,6 @@ use super::{Invalid, characters::first_disallowed, string_newtype::string_newtyp
 pub trait Permission: Send + Sync + 'static {
     /// The name on the wire.
     const NAME: &'static str;
-    /// What the permission allows, in one sentence.
-    const SENTENCE: &'static str;
 }
 
 macro_rules! permissions {
@@ -24,7 +22,6 @@ macro_rules! permissions {
 
             impl Permission for $marker {
                 const NAME: &'static str = $name;
-                const SENTENCE: &'static str = $sentence;
             }
         )*
 
@@ -42,7 +39,7 @@ permissions! {
     EndSessions,      "sessions:end",      "Log any account out.";
     ReadRoles,        "roles:read",        "See roles and permissions.";
     WriteRoles,       "roles:write",       "Create, change and delete roles.";
-    ReadAudit,        "audit:read",        "Read the audit log.";
+    ReadAudit,        "audit:read",        "Read the audit trail.";
     ReadKeys,         "keys:read",         "See the signing keys.";
     RotateKeys,       "keys:rotate",       "Rotate and revoke signing keys.";
     IntrospectTokens, "tokens:introspect", "Check whether an access token is valid.";
@@ -202,7 +199,6 @@ mod tests {
         let names: BTreeSet<_> = ALL.iter().map(|(name, _)| name.parse::<PermissionName>().unwrap()).collect();
         assert_eq!(names.len(), ALL.len());
         assert!(ALL.iter().all(|(_, sentence)| sentence.ends_with('.')));
-        assert!(ALL.contains(&(AssignRoles::NAME, AssignRoles::SENTENCE)));
     }
 
     #[rstest]

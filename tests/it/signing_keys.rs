@@ -33,7 +33,7 @@ async fn published(app: &TestApp) -> BTreeSet<String> {
 /// Returns the id and the status of each key that an administrator sees.
 async fn listed(app: &TestApp) -> Vec<(String, String)> {
     let page = app.admin().await.get("/v1/signing-keys").await.expect(200);
-    let text = |it: &Value, name: &str| it[name].as_str().unwrap().to_owned();
+    let text = |key: &Value, name: &str| key[name].as_str().unwrap().to_owned();
     page["items"].as_array().unwrap().iter().map(|key| (text(key, "kid"), text(key, "status"))).collect()
 }
 

@@ -1,6 +1,9 @@
 //! The responses of an operation: one for each status, with every code that the operation can return under it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+};
 
 use poem::http::StatusCode;
 use poem_openapi::{
@@ -22,7 +25,7 @@ use crate::api::{
 /// Completes an operation: its security requirement, and the responses that follow from its guard, its request and its declared
 /// codes.
 pub(super) fn complete(operation: &mut MetaOperation) {
-    let mut successes = std::mem::take(&mut operation.responses.responses);
+    let mut successes = mem::take(&mut operation.responses.responses);
     let mut codes = Declared::take(&mut successes).codes;
     codes.extend([Code::MalformedRequest, Code::Internal, Code::Unavailable, Code::UriTooLong, Code::HeadersTooLarge]);
     if operation.request.is_some() {

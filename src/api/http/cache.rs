@@ -31,7 +31,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Computes the tag of `body`. Make a document that does not change only once.
+    /// Computes the tag of `body`. If a document does not change, create it only once.
     pub fn new(body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let digest = digest(&SHA256, &body);
@@ -91,7 +91,7 @@ impl<T: Cacheable> ApiResponse for Cached<T> {
             status_range: None,
             content,
             headers: vec![
-                meta_header("ETag", "The state of the response, for `If-None-Match`.", true),
+                meta_header("ETag", "The entity tag of the response, to send in `If-None-Match`.", true),
                 meta_header("Cache-Control", "How long clients may keep the response.", true),
             ],
         };

@@ -1,5 +1,5 @@
-//! `DeclaredProblem<E>`: the problem that a handler returns, with the codes that it can have in its type. The contract learns
-//! the codes from there.
+//! `DeclaredProblem<E>`: the problem that a handler returns, with the codes that it can have in its type. The contract reads
+//! the codes from that type.
 
 use std::marker::PhantomData;
 
@@ -51,7 +51,7 @@ impl<E: Codes> ApiResponse for DeclaredProblem<E> {
     }
 }
 
-/// A response without content. It carries what a type declares to [`Declared::take`].
+/// A response without content. It passes the declaration of a type to [`Declared::take`].
 fn placeholder(description: &'static str, status: Option<u16>, status_range: Option<String>) -> MetaResponse {
     MetaResponse { description, status, status_range, content: Vec::new(), headers: Vec::new() }
 }

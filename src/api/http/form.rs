@@ -42,12 +42,12 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Form<T> {
 
 async fn read<T: ParseFromJSON + 'static>(request: &Request, body: &mut RequestBody) -> Result<T, Problem> {
     let bytes = body::bytes(request, body, MEDIA_TYPE).await?;
-    let bytes = bytes.ok_or_else(|| Problem::malformed("This operation needs a form."))?;
+    let bytes = bytes.ok_or_else(|| Problem::malformed("The body must be a form (`application/x-www-form-urlencoded`)."))?;
     let schema = Schema::of::<T>();
     let mut form = Map::new();
     for (name, value) in form_urlencoded::parse(&bytes).filter(|(name, _)| schema.members.contains(name.as_ref())) {
         if form.insert(name.clone().into_owned(), value.as_ref().into()).is_some() {
-            return Err(Problem::malformed(format!("Give {name} once.")));
+            return Err(Problem::malformed(format!("Send {name} only once.")));
         }
     }
     let form = Value::Object(form);

@@ -1,6 +1,8 @@
 //! The JSON Schema of request objects. poem-openapi emits schemas of OpenAPI 3.0 with some keys of 3.1; one pass turns them
 //! into schemas of 3.1, which are JSON Schema.
 
+use std::mem;
+
 use poem_openapi::{registry::Registry, types::Type};
 use serde_json::{Map, Value, json};
 
@@ -69,7 +71,7 @@ pub fn modernise(value: &mut Value) {
             unwrap_reference(members);
             bound(members);
             if let Some(content) = members.get_mut("content").and_then(Value::as_object_mut) {
-                *content = std::mem::take(content)
+                *content = mem::take(content)
                     .into_iter()
                     .map(|(media_type, body)| (media_type.trim_end_matches("; charset=utf-8").to_owned(), body))
                     .collect();

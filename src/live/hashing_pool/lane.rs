@@ -12,10 +12,10 @@ use vestibule_lanes::{Bcrypt, LENGTH};
 use zeroize::Zeroizing;
 
 /// What a thread calls with its verdict on a job. Returns the future of a job that runs.
-pub(super) type Work = Box<dyn FnOnce(Verdict) -> Option<Job> + Send>;
+pub(super) type Work = Box<dyn FnOnce(Verdict) -> Option<Computation> + Send>;
 
 /// The rest of a job. It awaits nothing but its lane.
-pub(super) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Computation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Whether a job runs.
 pub(super) enum Verdict {

@@ -52,7 +52,7 @@ struct Job {
 }
 
 /// A job that a thread has taken out of the queue.
-pub(super) struct Taken {
+pub(super) struct NextJob {
     pub(super) work: Work,
     pub(super) started_at: Duration,
     /// The job has waited so long that it is rejected for the sake of the jobs behind it.
@@ -133,7 +133,7 @@ impl Queue {
     }
 
     /// Takes the first job. If there is none, waits for one if `may_wait`; returns `None` if the queue is closed.
-    pub(super) fn take(&self, may_wait: bool) -> Option<Taken> {
+    pub(super) fn take(&self, may_wait: bool) -> Option<NextJob> {
         let mut state = self.state();
         loop {
             if let Some(Job { queued_at, work, .. }) = state.jobs.pop_front() {
@@ -143,7 +143,7 @@ impl Queue {
                 state.running += 1;
                 // A job that is a little too late runs, because its caller has waited for it.
                 let is_late = waited > self.max_wait * 3 / 2 && !state.jobs.is_empty();
-                return Some(Taken { work, started_at, is_late });
+                return Some(NextJob { work, started_at, is_late });
             }
             if !may_wait || state.is_closed {
                 return None;

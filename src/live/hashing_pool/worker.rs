@@ -11,8 +11,8 @@ use std::{
 use vestibule_lanes::{Bcrypt, advance};
 
 use super::{
-    lane::{Hash, Job, Lane, Verdict, lock},
-    queue::{Queue, Taken},
+    lane::{Computation, Hash, Lane, Verdict, lock},
+    queue::{NextJob, Queue},
 };
 
 /// How many rounds the hashes advance before the thread looks for another job: about two milliseconds.
@@ -39,7 +39,7 @@ pub(super) fn run(queue: &Queue, lanes: usize) {
 
 /// A job whose hash is being computed.
 struct RunningJob {
-    job: Job,
+    job: Computation,
     lane: Arc<Mutex<Hash>>,
     hash: Box<Bcrypt>,
     started_at: Duration,
@@ -47,7 +47,7 @@ struct RunningJob {
 
 impl RunningJob {
     /// Starts a job. Returns `None` if the job was rejected or needs no hash.
-    fn start(queue: &Queue, Taken { work, started_at, is_late }: Taken, is_alone: bool) -> Option<Self> {
+    fn start(queue: &Queue, NextJob { work, started_at, is_late }: NextJob, is_alone: bool) -> Option<Self> {
         let lane = Arc::new(Mutex::new(Hash::None));
         let verdict = if is_late { Verdict::Reject } else { Verdict::Run(Lane { hash: Arc::clone(&lane), is_alone }) };
         let Some(mut job) = work(verdict) else {
@@ -76,7 +76,7 @@ impl RunningJob {
 
 /// Lets a job run until it requests a hash. Returns `None` if it has ended. When a job panics, its result channel is
 /// dropped, so its caller fails; the thread continues.
-fn poll(job: &mut Job, lane: &Mutex<Hash>) -> Option<Box<Bcrypt>> {
+fn poll(job: &mut Computation, lane: &Mutex<Hash>) -> Option<Box<Bcrypt>> {
     let polled = catch_unwind(AssertUnwindSafe(|| job.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
     match (polled, mem::replace(&mut *lock(lane), Hash::None)) {
         (Ok(Poll::Pending), Hash::Requested(hash)) => Some(hash),

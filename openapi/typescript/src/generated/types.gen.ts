@@ -90,15 +90,15 @@ export type AuditEventPage = {
 /**
  * AuditSubject
  *
- * The user or role that an event concerns. The name remains when the account is deleted.
+ * The user, role or signing key that an event concerns. The name remains when the account is deleted.
  */
 export type AuditSubject = {
     /**
-     * `user` or `role`.
+     * `user`, `role` or `key`.
      */
     type: string;
     /**
-     * The id of the user, or the name of the role.
+     * The id of the user, the name of the role, or the id of the signing key.
      */
     id: string;
     /**

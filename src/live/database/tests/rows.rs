@@ -224,7 +224,7 @@ async fn no_position_in_the_feed_is_used_twice() {
     for database in TestDatabase::each().await {
         let db = database.migrated().await;
         let row = || revocation::ActiveModel {
-            kind: Set(revocation::Kind::TokensStale),
+            kind: Set(revocation::RevocationKind::TokensStale),
             user_id: Set(Some(UserId::new(noon()))),
             least_epoch: Set(Some(2.into())),
             created_at: Set(noon()),
