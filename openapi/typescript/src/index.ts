@@ -1,6 +1,6 @@
 // @vestibule/client: log-in, silent refresh, and every operation with its types.
 
-import { authorize } from "./answer.js";
+import { authorize } from "./response.js";
 import { createClient, createConfig } from "./generated/client/index.js";
 import type { OwnPermission } from "./generated/permissions.gen.js";
 import { Operations } from "./generated/sdk.gen.js";
@@ -11,7 +11,7 @@ import { Session, type Listeners, type SignedIn, type Transport } from "./sessio
 export type * from "./generated/types.gen.js";
 export type { Operations } from "./generated/sdk.gen.js";
 export type { OwnPermission } from "./generated/permissions.gen.js";
-export { CookieNotKept, UnexpectedAnswer } from "./problem.js";
+export { CookieNotKept, UnexpectedResponse } from "./problem.js";
 export type { Listeners, SignedIn, Transport, Why } from "./session.js";
 export type { SignedInUser, TokenStorage } from "./store.js";
 
@@ -22,7 +22,7 @@ export type Options = Listeners &
   };
 
 /**
- * Creates a client of one Vestibule. By default it keeps its tokens in memory, so a reload logs the user out. With
+ * Creates a client for one Vestibule server. By default it keeps its tokens in memory, so a reload logs the user out. With
  * `storage: localStorage` all tabs share tokens that scripts can read; with `transport: "cookie"` no script can read the
  * refresh token.
  *
@@ -40,11 +40,11 @@ export function createVestibule<ApplicationPermission extends string = never>(op
       auth: () => session.accessToken(),
       fetch: async (input, init) => {
         const request = new Request(input, init);
-        const answer = await session.fetch(request, true);
+        const response = await session.fetch(request, true);
         // The account or its session has changed: `signedIn` is updated before the call returns.
         const isOwn = /\/v1\/me\b/.test(new URL(request.url).pathname);
-        if (isOwn && request.method !== "GET" && answer.ok) await session.learn();
-        return answer;
+        if (isOwn && request.method !== "GET" && response.ok) await session.learn();
+        return response;
       },
     }),
   );
@@ -65,8 +65,9 @@ export function createVestibule<ApplicationPermission extends string = never>(op
     logOut: (): Promise<{ error?: LogOutError }> => session.logOut(),
 
     /**
-     * Finds out who is logged in after a page was loaded. `error` says why that is unknown. With a cookie, it calls Vestibule
-     * only if this origin has had a session; `ask: true` always calls, for a session that a page of another origin began.
+     * Restores the session after a page load. `error` states why the session could not be determined. With a cookie, it calls
+     * Vestibule only if this origin has had a session; `ask: true` always calls, for a session that a page of another origin
+     * began.
      */
     resume: ({ ask = false } = {}): Promise<{ error?: RefreshSessionError }> => session.resume(ask),
 
@@ -75,7 +76,7 @@ export function createVestibule<ApplicationPermission extends string = never>(op
       return session.signedIn;
     },
 
-    /** Calls `listener` after each change of `signedIn`. The function that it returns ends this. */
+    /** Calls `listener` after each change of `signedIn`. Returns a function that unsubscribes the listener. */
     subscribe: (listener: (signedIn: SignedIn | undefined) => void): (() => void) => session.subscribe(listener),
 
     /** Whether the user's roles granted this at the last refresh. Use it to show a button; the server decides. */
@@ -95,7 +96,10 @@ export function createVestibule<ApplicationPermission extends string = never>(op
       return session.fetch(request, false);
     },
 
-    /** Returns the access token for connections that `fetch` cannot make. Renews it first if it is about to expire. */
+    /**
+     * Returns the access token for connections that `fetch` cannot make (such as a WebSocket). Renews it first if it is about
+     * to expire.
+     */
     accessToken: (): Promise<string | undefined> => session.accessToken(),
 
     /** Ends the connection to other tabs and all subscriptions. */

@@ -1,4 +1,4 @@
-// A lock across all tabs of a browser, if it has `navigator.locks` (on https and localhost), and otherwise within this process.
+// A lock across all tabs of a browser, if it has `navigator.locks` (on https and localhost), and otherwise within this tab.
 
 const turns = new Map<string, Promise<unknown>>();
 

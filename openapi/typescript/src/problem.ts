@@ -1,10 +1,10 @@
 // `error` is always a problem of the contract, so that its types are true. Every other failure is thrown.
 
 /** A response that does not come from Vestibule, such as a proxy's page. */
-export class UnexpectedAnswer extends Error {
+export class UnexpectedResponse extends Error {
   constructor(readonly response: Response) {
-    super(`unexpected answer with status ${response.status}`);
-    this.name = "UnexpectedAnswer";
+    super(`unexpected response with status ${response.status}`);
+    this.name = "UnexpectedResponse";
   }
 }
 
@@ -24,5 +24,5 @@ export class CookieNotKept extends Error {
 export function onlyProblems(error: unknown, response: Response | undefined): unknown {
   if (!response) throw error;
   if (typeof error === "object" && error !== null && "code" in error && "status" in error) return error;
-  throw new UnexpectedAnswer(response);
+  throw new UnexpectedResponse(response);
 }

@@ -1,6 +1,6 @@
 // The session of this client: stores the tokens, renews them in time or after a refusal, and follows other tabs.
 
-import { asksForAnotherToken, authorize, codeOf } from "./answer.js";
+import { shouldRefresh, authorize, codeOf } from "./response.js";
 import { createClient, createConfig } from "./generated/client/index.js";
 import { Operations } from "./generated/sdk.gen.js";
 import type { Credentials, LogInError, LogOutError, RefreshSessionError, Tokens } from "./generated/types.gen.js";
@@ -174,29 +174,29 @@ export class Session {
    * Sends a request like `fetch`. If the response is a 401 that a refresh can help against, refreshes and returns the response
    * to a second attempt, or that to the refresh if the server rejects it. Rejects if the network fails; the session continues.
    */
-  async fetch(request: Request, isVestibules: boolean): Promise<Response> {
+  async fetch(request: Request, isFromVestibule: boolean): Promise<Response> {
     const again = request.clone();
     const session = this.#store.read()?.session_id;
     const used = request.headers.get("authorization")?.replace(/^Bearer /, "");
     const { origin } = new URL(request.url);
-    let answer = await fetch(request);
+    let response = await fetch(request);
     const helps = used
-      ? performance.now() >= (this.#serviceTimeouts.get(origin) ?? 0) && (await asksForAnotherToken(answer, isVestibules))
-      : answer.status === 401 && this.#mayHaveCookie;
+      ? performance.now() >= (this.#serviceTimeouts.get(origin) ?? 0) && (await shouldRefresh(response, isFromVestibule))
+      : response.status === 401 && this.#mayHaveCookie;
     if (helps) {
       const refused = await this.#renew(used);
       if (refused) return refused.clone(); // other calls that wait may receive it too
       const held = this.#store.read();
       // Another user may have logged in meanwhile. Do not repeat one user's request with another user's token.
-      if (!held || held.session_id !== (session ?? held.session_id)) return answer;
+      if (!held || held.session_id !== (session ?? held.session_id)) return response;
       authorize(again, held.access_token);
-      answer = await fetch(again);
-      if (answer.status === 401 && !isVestibules) this.#serviceTimeouts.set(origin, performance.now() + SERVICE_PAUSE);
+      response = await fetch(again);
+      if (response.status === 401 && !isFromVestibule) this.#serviceTimeouts.set(origin, performance.now() + SERVICE_PAUSE);
     }
-    if (session && (await codeOf(answer)) === "session_ended") {
-      await (isVestibules ? this.#end(session) : this.learn()); // only Vestibule can end a session
+    if (session && (await codeOf(response)) === "session_ended") {
+      await (isFromVestibule ? this.#end(session) : this.learn()); // only Vestibule can end a session
     }
-    return answer;
+    return response;
   }
 
   /** Deletes this session's tokens, unless another session has replaced it meanwhile. */

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { after, afterEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { createVestibule, CookieNotKept, UnexpectedAnswer } from "@vestibule/client";
+import { createVestibule, CookieNotKept, UnexpectedResponse } from "@vestibule/client";
 import { PASSWORD, startServer } from "./server.mjs";
 
 const server = await startServer({ SESSIONS__REPLAY_WINDOW: 0 });
@@ -423,7 +423,7 @@ test("a network failure after the log-in is not taken for a rejected cookie", as
 test("a call rejects if the response is not from Vestibule", async () => {
   const vestibule = tab();
   intercept = () => new Response("<h1>Bad Gateway</h1>", { status: 502 });
-  await assert.rejects(vestibule.api.readMe(), UnexpectedAnswer);
+  await assert.rejects(vestibule.api.readMe(), UnexpectedResponse);
   intercept = () => {
     throw new TypeError("fetch failed");
   };
