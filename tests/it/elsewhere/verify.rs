@@ -11,7 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 /// How long a key set is used.
 const KEPT: Duration = Duration::from_secs(300);
-/// The least age at which an unknown key id causes the key set to be read again.
+/// The minimum age at which an unknown key id causes the key set to be read again.
 const COOLDOWN: Duration = Duration::from_secs(30);
 
 /// The claims of an access token that this program uses.

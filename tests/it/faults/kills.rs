@@ -8,7 +8,7 @@ use ureq::http::Method;
 use super::{
     cluster::{DATABASE, url},
     load::{log_in, now, register, send},
-    site::{Site, settings, wait},
+    site::{PostgresServers, settings, wait},
     trial::{Random, stop},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 #[test]
 #[ignore = "long: .ci/long kills it a hundred times"]
 fn long_s03_a_server_on_postgres_killed_a_hundred_times_keeps_all_sessions() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let address = url(site.proxies[0].port);
     kill_and_restart(site.directory(), &settings(&address), 100);
     assert_eq!(site.cluster.sql(DATABASE, "SELECT count(*) FROM sessions"), CLIENTS.to_string());
@@ -31,7 +31,7 @@ fn long_s03_a_server_on_postgres_killed_a_hundred_times_keeps_all_sessions() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_s03_the_client_of_a_killed_server_continues_on_the_other_one() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let other = site.server(1);
     let mut random = Random::of_this_run("kills");
     assert_eq!(register(&other.url, "ada@example.org").status, 201);
@@ -73,7 +73,7 @@ fn long_s03_the_client_of_a_killed_server_continues_on_the_other_one() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d02_a_server_killed_mid_migration_leaves_a_database_that_the_next_one_migrates() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut random = Random::of_this_run("migrations");
     let (mut untouched, mut partly, mut whole) = (0, 0, 0);
     let mut length = Duration::ZERO;

@@ -1,16 +1,16 @@
 //! Another client of the database holds a lock (H10): requests that need it are refused in time, and others are not affected.
 
 use super::{
-    site::{Site, seconds},
-    trial::{Expect, SHAKEN},
+    site::{PostgresServers, seconds},
+    trial::{DEGRADED, Expect},
 };
 
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_rows_are_locked_by_another_client() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("rows locked", 3);
-    let expect = Expect { undisturbed: &["token", "me", "ready"], ..SHAKEN };
+    let expect = Expect { undisturbed: &["token", "me", "ready"], ..DEGRADED };
     for lock in [
         "BEGIN; SELECT id FROM users FOR UPDATE",
         "BEGIN; SELECT id FROM sessions FOR UPDATE",
@@ -26,11 +26,11 @@ fn long_h10_rows_are_locked_by_another_client() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_tables_are_locked_by_another_client() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("tables locked", 3);
     for table in ["users", "sessions", "revocations"] {
         let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-        trial.fault(SHAKEN, seconds(8), || site.cluster.hold(&lock), drop);
+        trial.fault(DEGRADED, seconds(8), || site.cluster.hold(&lock), drop);
     }
     trial.finish();
 }

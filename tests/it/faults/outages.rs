@@ -3,8 +3,8 @@
 use super::{
     cluster::{DATABASE, ROLE},
     proxy::Flow,
-    site::{Site, seconds, wait},
-    trial::{AWAY, Expect, READ_ONLY, Random, SHAKEN},
+    site::{PostgresServers, seconds, wait},
+    trial::{DEGRADED, Expect, READ_ONLY, Random, UNAVAILABLE},
 };
 
 /// The number of connections that PostgreSQL allows by default.
@@ -13,14 +13,14 @@ const CONNECTIONS: u32 = 100;
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_restarted_under_load() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("restarted", 3);
     for mode in ["fast", "immediate", "fast"] {
         let restart = || {
             site.cluster.stop(mode);
             site.cluster.start_again(CONNECTIONS);
         };
-        trial.fault(SHAKEN, seconds(0), || site.cluster.terminate("true"), |_| restart());
+        trial.fault(DEGRADED, seconds(0), || site.cluster.terminate("true"), |_| restart());
     }
     trial.finish();
 }
@@ -28,10 +28,10 @@ fn long_h10_postgres_is_restarted_under_load() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_stopped_and_comes_back() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("stopped", 3);
     for mode in ["fast", "immediate"] {
-        trial.fault(AWAY, seconds(11), || site.cluster.stop(mode), |()| site.cluster.start_again(CONNECTIONS));
+        trial.fault(UNAVAILABLE, seconds(11), || site.cluster.stop(mode), |()| site.cluster.start_again(CONNECTIONS));
     }
     trial.finish();
 }
@@ -39,9 +39,9 @@ fn long_h10_postgres_is_stopped_and_comes_back() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_frozen() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("frozen", 3);
-    trial.fault(AWAY, seconds(12), || site.cluster.freeze(), |()| site.cluster.thaw());
+    trial.fault(UNAVAILABLE, seconds(12), || site.cluster.freeze(), |()| site.cluster.thaw());
     trial.finish();
 }
 
@@ -49,9 +49,9 @@ fn long_h10_postgres_is_frozen() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_frozen_under_a_crowd() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("frozen under a crowd", 30);
-    trial.fault(AWAY, seconds(12), || site.cluster.freeze(), |()| site.cluster.thaw());
+    trial.fault(UNAVAILABLE, seconds(12), || site.cluster.freeze(), |()| site.cluster.thaw());
     trial.finish();
 }
 
@@ -74,15 +74,15 @@ fn long_h10_postgres_receives_no_queries() {
 }
 
 fn black_hole(name: &'static str, flow: Flow) {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial(name, 3);
-    trial.fault(AWAY, seconds(12), || site.set(flow), |()| site.set(Flow::Both));
+    trial.fault(UNAVAILABLE, seconds(12), || site.set(flow), |()| site.set(Flow::Both));
     // The connections of the outage stay silent for ever.
     let replace = || {
         site.set_existing(Flow::Cut);
         site.set(Flow::Both);
     };
-    trial.fault(AWAY, seconds(9), || site.set(flow), |()| replace());
+    trial.fault(UNAVAILABLE, seconds(9), || site.set(flow), |()| replace());
     trial.finish();
 }
 
@@ -90,7 +90,7 @@ fn black_hole(name: &'static str, flow: Flow) {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_out_of_connections() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     site.cluster.stop("fast");
     // As many as three servers use at most.
     site.cluster.start_again(CONNECTIONS);
@@ -105,7 +105,7 @@ fn long_h10_postgres_is_out_of_connections() {
         }
         hog
     };
-    trial.fault(AWAY, seconds(11), take_all, drop);
+    trial.fault(UNAVAILABLE, seconds(11), take_all, drop);
     trial.finish();
 }
 
@@ -113,7 +113,7 @@ fn long_h10_postgres_is_out_of_connections() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_is_read_only_for_a_while() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("read-only", 3);
     let set = |value| site.cluster.set("default_transaction_read_only", value);
     trial.fault(READ_ONLY, seconds(8), || set("on"), |()| set("off"));
@@ -124,7 +124,7 @@ fn long_h10_postgres_is_read_only_for_a_while() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_connections_that_were_opened_read_only_are_not_kept() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("opened read-only", 3);
     let make_read_only = || {
         site.cluster.sql("postgres", &format!("ALTER DATABASE {DATABASE} SET default_transaction_read_only = on"));
@@ -142,18 +142,18 @@ fn long_h10_connections_that_were_opened_read_only_are_not_kept() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_postgres_suffers_one_fault_after_another() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("one fault after another", 3);
     let mut random = Random::of_this_run("faults");
     let cluster = &site.cluster;
     for _ in 0..6 {
         let length = seconds(1) + random.up_to(seconds(6));
         match random.below(6) {
-            0 => trial.fault(SHAKEN, length, || cluster.stop("immediate"), |()| cluster.start_again(CONNECTIONS)),
-            1 => trial.fault(SHAKEN, length, || cluster.freeze(), |()| cluster.thaw()),
-            2 => trial.fault(SHAKEN, length, || site.set(Flow::Nothing), |()| site.set(Flow::Both)),
-            3 => trial.fault(SHAKEN, length, || site.set(Flow::ToServer), |()| site.set(Flow::Both)),
-            4 => trial.fault(SHAKEN, length, || _ = cluster.terminate("true"), |()| {}),
+            0 => trial.fault(DEGRADED, length, || cluster.stop("immediate"), |()| cluster.start_again(CONNECTIONS)),
+            1 => trial.fault(DEGRADED, length, || cluster.freeze(), |()| cluster.thaw()),
+            2 => trial.fault(DEGRADED, length, || site.set(Flow::Nothing), |()| site.set(Flow::Both)),
+            3 => trial.fault(DEGRADED, length, || site.set(Flow::ToServer), |()| site.set(Flow::Both)),
+            4 => trial.fault(DEGRADED, length, || _ = cluster.terminate("true"), |()| {}),
             _ => {
                 let limit = |limit: i32| {
                     cluster.sql("postgres", &format!("ALTER ROLE {ROLE} CONNECTION LIMIT {limit}"));
@@ -162,7 +162,7 @@ fn long_h10_postgres_suffers_one_fault_after_another() {
                     limit(0);
                     cluster.terminate("true");
                 };
-                trial.fault(SHAKEN, length, refuse, |()| limit(-1));
+                trial.fault(DEGRADED, length, refuse, |()| limit(-1));
             }
         }
     }

@@ -3,8 +3,8 @@
 
 use super::{
     proxy::Flow,
-    site::{Site, seconds, wait},
-    trial::{AWAY, Expect, SHAKEN, UNNOTICED},
+    site::{PostgresServers, seconds, wait},
+    trial::{DEGRADED, Expect, UNAVAILABLE, UNNOTICED},
 };
 
 /// As after a firewall has lost its state, or the database was moved: new connections work, and the existing ones are silent for
@@ -13,9 +13,9 @@ use super::{
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_connections_fall_silent_while_new_ones_work() {
     for flow in [Flow::Nothing, Flow::ToServer] {
-        let Some(site) = Site::new() else { return };
+        let Some(site) = PostgresServers::new() else { return };
         let mut trial = site.trial("silent connections", 3);
-        let expect = Expect { deadline: seconds(2), ..SHAKEN };
+        let expect = Expect { deadline: seconds(2), ..DEGRADED };
         trial.fault(expect, seconds(12), || site.set_existing(flow), |()| site.set_existing(Flow::Both));
         trial.finish();
     }
@@ -25,9 +25,9 @@ fn long_h10_connections_fall_silent_while_new_ones_work() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d03_one_replica_is_cut_off() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("one replica cut off", 3);
-    let expect = Expect { replicas: &[1], ..AWAY };
+    let expect = Expect { replicas: &[1], ..UNAVAILABLE };
     let proxy = &site.proxies[1];
     trial.fault(expect, seconds(12), || proxy.set(Flow::Nothing), |()| proxy.set(Flow::Both));
     trial.fault(expect, seconds(10), || proxy.set(Flow::ToClient), |()| proxy.set(Flow::Both));
@@ -38,7 +38,7 @@ fn long_d03_one_replica_is_cut_off() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d03_the_listeners_session_is_ended() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial("listener ended", 3);
     let end_again_and_again = || {
         let ended: usize = (0..10)
@@ -65,11 +65,11 @@ fn long_d03_the_listeners_connection_falls_silent() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d03_the_followers_connection_falls_silent() {
-    fall_silent("follower silent", "pg_is_in_recovery", Expect { undisturbed: &["token"], ..SHAKEN });
+    fall_silent("follower silent", "pg_is_in_recovery", Expect { undisturbed: &["token"], ..DEGRADED });
 }
 
 fn fall_silent(name: &'static str, text: &str, expect: Expect) {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let mut trial = site.trial(name, 3);
     for flow in [Flow::Nothing, Flow::ToServer] {
         let set = |flow| site.proxies.iter().map(|proxy| proxy.set_existing(flow, text)).sum::<usize>();

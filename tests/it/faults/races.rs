@@ -10,7 +10,7 @@ use super::{
     cluster::{DATABASE, url},
     load::{Reply, log_in, now, register, send},
     proxy::Flow,
-    site::{Site, seconds, settings, wait},
+    site::{PostgresServers, seconds, settings, wait},
     trial::{Random, stop},
 };
 
@@ -19,7 +19,7 @@ use crate::support::binary::{Server, command};
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_d02_servers_that_start_at_once_on_an_empty_database_agree() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     for round in 0..10 {
         let name = format!("round_{round}");
         site.cluster.create_database(&name);
@@ -63,7 +63,7 @@ fn long_d02_servers_that_start_at_once_on_an_empty_database_agree() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_h10_a_server_waits_for_a_database_that_starts_later() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     for silent in [false, true] {
         if silent {
             site.cluster.freeze();
@@ -94,7 +94,7 @@ fn long_h10_a_server_waits_for_a_database_that_starts_later() {
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_a06_mutual_demotions_leave_an_administrator_in_every_fault() {
-    let Some(site) = Site::new() else { return };
+    let Some(site) = PostgresServers::new() else { return };
     let servers = [site.server(0), site.server(1)];
     let file = site.directory().join("data/initial-admin-password");
     let first = json!({ "identifier": "admin", "password": fs::read_to_string(file).unwrap().trim() });

@@ -1,4 +1,4 @@
-//! The setting of a PostgreSQL trial: a database server, and a proxy in front of it for each replica.
+//! The servers of a PostgreSQL trial: a database server, and a proxy in front of it for each replica.
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::support::binary::{Server, command};
 
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-pub struct Site {
+pub struct PostgresServers {
     pub cluster: Cluster,
     /// One for each replica, and one for the server that is stopped during a fault.
     pub proxies: Vec<Arc<Proxy>>,
     directory: Arc<TempDir>,
 }
 
-impl Site {
+impl PostgresServers {
     /// Returns `None` if PostgreSQL is not installed.
     pub fn new() -> Option<Self> {
         Some(Self::around(Cluster::start()?))
@@ -42,7 +42,7 @@ impl Site {
         start(self.directory.path(), self.proxies[number].port)
     }
 
-    /// Starts clients of two servers.
+    /// Starts two servers and their clients.
     pub fn trial(&self, name: &'static str, readers: usize) -> Trial {
         let servers = [self.server(0), self.server(1)];
         let (directory, port) = (Arc::clone(&self.directory), self.proxies[2].port);

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     site::{seconds, wait},
-    trial::{Expect, READ_ONLY, SETTINGS, SHAKEN, Trial},
+    trial::{DEGRADED, Expect, READ_ONLY, SETTINGS, Trial},
 };
 
 use crate::support::{
@@ -26,14 +26,14 @@ use crate::support::{
     small_disk::SmallDisk,
 };
 
-/// The setting of a SQLite trial.
-struct Place {
+/// The files and servers of a SQLite trial.
+struct SqliteServers {
     directory: Arc<TempDir>,
     data: PathBuf,
     runtime: Runtime,
 }
 
-impl Place {
+impl SqliteServers {
     fn new() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let data = directory.path().join("data");
@@ -41,7 +41,7 @@ impl Place {
         Self { directory, data, runtime }
     }
 
-    /// Starts clients of two servers on one file. Returns the servers' process ids too.
+    /// Starts two servers on one file and their clients. Returns the servers' process ids too.
     fn trial(&self, name: &'static str) -> (Trial, [u32; 2]) {
         let servers = [start(self.directory.path()), start(self.directory.path())];
         let (ids, directory) = (servers.each_ref().map(Server::id), Arc::clone(&self.directory));
@@ -73,7 +73,7 @@ impl Place {
         })
     }
 
-    /// Fills the disk and the free room in the write-ahead log.
+    /// Empties the write-ahead log, so that no space in it can be reused, and fills the disk.
     fn fill(&self, disk: &SmallDisk) -> fs::File {
         drop(self.hold("PRAGMA wal_checkpoint(TRUNCATE)"));
         disk.fill()
@@ -87,28 +87,28 @@ fn start(directory: &Path) -> Server {
     Server::spawn(binary::like(shell, directory, &SETTINGS))
 }
 
-/// Operations that only read continue.
+/// Operations that continue, because they only read.
 const READS: &[&str] = &["token", "me"];
 
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_h10_sqlite_is_locked_by_a_process_that_froze() {
-    let place = Place::new();
-    let (mut trial, _) = place.trial("SQLite locked");
-    let expect = Expect { undisturbed: READS, ..SHAKEN };
+fn long_h10_the_service_recovers_after_a_frozen_process_locked_sqlite() {
+    let files = SqliteServers::new();
+    let (mut trial, _) = files.trial("SQLite locked");
+    let expect = Expect { undisturbed: READS, ..DEGRADED };
     for begin in ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"] {
-        trial.fault(expect, seconds(8), || place.hold(begin), drop);
+        trial.fault(expect, seconds(8), || files.hold(begin), drop);
     }
     trial.finish();
-    assert_eq!(place.integrity(), "ok");
+    assert_eq!(files.integrity(), "ok");
 }
 
 /// Every write to a file fails, as on a broken or detached disk.
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_h10_sqlite_cannot_write_to_its_disk() {
-    let place = Place::new();
-    let (mut trial, ids) = place.trial("SQLite: writes fail");
+fn long_h10_the_service_reads_while_sqlite_cannot_write_to_its_disk() {
+    let files = SqliteServers::new();
+    let (mut trial, ids) = files.trial("SQLite: writes fail");
     let limit = |bytes| {
         for id in ids {
             let limit = Rlimit { current: bytes, maximum: None };
@@ -117,68 +117,68 @@ fn long_h10_sqlite_cannot_write_to_its_disk() {
     };
     trial.fault(READ_ONLY, seconds(8), || limit(Some(0)), |()| limit(None));
     trial.finish();
-    assert_eq!(place.integrity(), "ok");
+    assert_eq!(files.integrity(), "ok");
 }
 
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_h10_sqlites_disk_is_full() {
-    let place = Place::new();
-    fs::create_dir(&place.data).unwrap();
-    let Some(disk) = SmallDisk::mount(&place.data, 64) else {
+fn long_h10_the_service_reads_while_the_disk_of_sqlite_is_full() {
+    let files = SqliteServers::new();
+    fs::create_dir(&files.data).unwrap();
+    let Some(disk) = SmallDisk::mount(&files.data, 64) else {
         return not_tested("a full disk", "only root can mount a small disk");
     };
-    let (mut trial, _) = place.trial("SQLite: disk full");
+    let (mut trial, _) = files.trial("SQLite: disk full");
     for _ in 0..2 {
-        trial.fault(READ_ONLY, seconds(8), || place.fill(&disk), |ballast| ballast.set_len(0).unwrap());
+        trial.fault(READ_ONLY, seconds(8), || files.fill(&disk), |ballast| ballast.set_len(0).unwrap());
     }
     trial.finish();
-    assert_eq!(place.integrity(), "ok");
+    assert_eq!(files.integrity(), "ok");
     drop(disk);
 }
 
 /// A full disk is remounted read-only, so that connections which are opened then cannot write.
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_h10_sqlites_file_is_read_only_for_a_while() {
-    let place = Place::new();
-    fs::create_dir(&place.data).unwrap();
-    let Some(disk) = SmallDisk::mount(&place.data, 64) else {
+fn long_h10_the_service_recovers_after_the_sqlite_file_was_read_only() {
+    let files = SqliteServers::new();
+    fs::create_dir(&files.data).unwrap();
+    let Some(disk) = SmallDisk::mount(&files.data, 64) else {
         return not_tested("a read-only disk", "only root can mount a small disk");
     };
-    let (mut trial, _) = place.trial("SQLite: read-only");
-    let read_only = place.directory.path().join("read-only");
+    let (mut trial, _) = files.trial("SQLite: read-only");
+    let read_only = files.directory.path().join("read-only");
     fs::create_dir(&read_only).unwrap();
     let run = |program: &str, arguments: &[&str], at: &Path| {
         assert!(Command::new(program).args(arguments).arg(at).status().unwrap().success(), "{program} {arguments:?}");
     };
     let make_read_only = || {
-        let ballast = place.fill(&disk);
+        let ballast = files.fill(&disk);
         wait(seconds(1));
-        run("mount", &["--bind", place.data.to_str().unwrap()], &read_only);
+        run("mount", &["--bind", files.data.to_str().unwrap()], &read_only);
         run("mount", &["-o", "remount,bind,ro"], &read_only);
-        run("mount", &["--bind", read_only.to_str().unwrap()], &place.data);
+        run("mount", &["--bind", read_only.to_str().unwrap()], &files.data);
         wait(seconds(2));
         ballast.set_len(0).unwrap();
     };
     let make_writable = || {
-        run("umount", &["--lazy"], &place.data);
+        run("umount", &["--lazy"], &files.data);
         run("umount", &["--lazy"], &read_only);
     };
-    trial.fault(Expect { undisturbed: READS, ..SHAKEN }, seconds(6), make_read_only, |()| make_writable());
+    trial.fault(Expect { undisturbed: READS, ..DEGRADED }, seconds(6), make_read_only, |()| make_writable());
     trial.finish();
-    assert_eq!(place.integrity(), "ok");
+    assert_eq!(files.integrity(), "ok");
     drop(disk);
 }
 
 /// The directory is moved away and back, as when a volume is mounted too late.
 #[test]
 #[ignore = "long: .ci/long runs it"]
-fn long_h10_sqlites_directory_is_away_for_a_while() {
-    let place = Place::new();
-    let (mut trial, _) = place.trial("SQLite: directory moved");
-    let away = place.directory.path().join("away");
-    trial.fault(SHAKEN, seconds(6), || fs::rename(&place.data, &away).unwrap(), |()| fs::rename(&away, &place.data).unwrap());
+fn long_h10_the_service_recovers_after_the_sqlite_directory_was_moved() {
+    let files = SqliteServers::new();
+    let (mut trial, _) = files.trial("SQLite: directory moved");
+    let away = files.directory.path().join("away");
+    trial.fault(DEGRADED, seconds(6), || fs::rename(&files.data, &away).unwrap(), |()| fs::rename(&away, &files.data).unwrap());
     trial.finish();
-    assert_eq!(place.integrity(), "ok");
+    assert_eq!(files.integrity(), "ok");
 }

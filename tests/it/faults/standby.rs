@@ -2,17 +2,17 @@
 
 use super::{
     cluster::Cluster,
-    site::{Site, seconds},
-    trial::AWAY,
+    site::{PostgresServers, seconds},
+    trial::UNAVAILABLE,
 };
 
-fn site_with_standby() -> Option<(Site, Cluster)> {
-    let site = Site::new()?;
+fn site_with_standby() -> Option<(PostgresServers, Cluster)> {
+    let site = PostgresServers::new()?;
     let standby = site.cluster.standby();
     Some((site, standby))
 }
 
-fn turn_to(site: &Site, cluster: &Cluster) {
+fn turn_to(site: &PostgresServers, cluster: &Cluster) {
     site.proxies.iter().for_each(|proxy| proxy.retarget(cluster.socket()));
 }
 
@@ -26,7 +26,7 @@ fn long_h10_a_standby_takes_over_from_a_primary_that_crashed() {
         site.cluster.kill();
         turn_to(&site, &standby);
     };
-    trial.fault(AWAY, seconds(9), crash, |()| standby.promote());
+    trial.fault(UNAVAILABLE, seconds(9), crash, |()| standby.promote());
     trial.finish();
 }
 
@@ -40,7 +40,7 @@ fn long_h10_a_standby_takes_over_from_a_primary_that_froze() {
         standby.promote();
         turn_to(&site, &standby);
     };
-    trial.fault(AWAY, seconds(9), || site.cluster.freeze(), |()| take_over());
+    trial.fault(UNAVAILABLE, seconds(9), || site.cluster.freeze(), |()| take_over());
     trial.finish();
     site.cluster.thaw();
 }

@@ -46,13 +46,14 @@ pub struct Expect {
 }
 
 /// Everything that needs the database is unavailable.
-pub const AWAY: Expect = Expect { replicas: &[0, 1], unready: true, stale: true, undisturbed: &[], deadline: Duration::ZERO };
+pub const UNAVAILABLE: Expect =
+    Expect { replicas: &[0, 1], unready: true, stale: true, undisturbed: &[], deadline: Duration::ZERO };
 /// The fault ends as soon as it has begun, or affects only some requests.
-pub const SHAKEN: Expect = Expect { unready: false, stale: false, ..AWAY };
+pub const DEGRADED: Expect = Expect { unready: false, stale: false, ..UNAVAILABLE };
 /// Writes fail, and reads continue.
-pub const READ_ONLY: Expect = Expect { stale: false, undisturbed: &["token", "me"], ..AWAY };
+pub const READ_ONLY: Expect = Expect { stale: false, undisturbed: &["token", "me"], ..UNAVAILABLE };
 /// The fault has no effect on clients.
-pub const UNNOTICED: Expect = Expect { replicas: &[], unready: false, stale: false, ..AWAY };
+pub const UNNOTICED: Expect = Expect { replicas: &[], unready: false, stale: false, ..UNAVAILABLE };
 
 /// A fault. Times are measured from the beginning of the trial.
 pub struct Window {

@@ -1,4 +1,4 @@
-//! The real binary, started in a directory of its own with no settings but those of the test.
+//! The real binary, started in a directory of its own with the settings of the test, a free port and the lowest bcrypt cost.
 
 use std::{
     env,
@@ -21,8 +21,8 @@ pub fn path() -> String {
 /// How long a start may take on a busy machine. Most of it is the hash of the first administrator's password.
 const START: Duration = Duration::from_mins(1);
 
-/// Returns a command that runs the binary in `dir` with the settings of `env`, on a free port and with the lowest cost that a
-/// configured service allows.
+/// Returns a command that runs the binary in `dir` with the settings of `env`, on a free port and with the lowest cost that can
+/// be configured.
 pub fn command(dir: &Path, env: &[(&str, &str)]) -> Command {
     like(Command::new(path()), dir, env)
 }
