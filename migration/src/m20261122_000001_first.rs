@@ -216,7 +216,7 @@ fn records(columns: &Columns) -> Vec<TableCreateStatement> {
     ]
 }
 
-/// `entity/user.rs` uses the names of the unique indexes to find out which name is already in use.
+/// `entity/user.rs` uses the names of the unique indexes to find out whether the e-mail address or the username is taken.
 fn indexes() -> Vec<IndexCreateStatement> {
     fn index<const N: usize>(name: &str, table: impl IntoIden, columns: [DynIden; N]) -> IndexCreateStatement {
         let mut index = Index::create().name(name).table(table.into_iden()).to_owned();
@@ -251,9 +251,10 @@ fn built_in_roles(columns: &Columns) -> InsertStatement {
         Roles::CreatedAt,
         Roles::UpdatedAt,
     ]);
-    for (name, description) in
-        [("admin", "May do everything. Cannot be changed."), ("user", "Grants nothing beyond one's own account.")]
-    {
+    for (name, description) in [
+        ("admin", "Grants every permission. Cannot be changed."),
+        ("user", "Grants no permission; users manage their own account without one."),
+    ] {
         insert.values_panic([name.into(), description.into(), true.into(), columns.now(), columns.now()]);
     }
     insert

@@ -46,7 +46,7 @@ struct AuditEvent {
     /// The kind of event.
     #[oai(validator(max_length = 64))]
     kind: String,
-    /// Who caused the event. Absent if nobody was signed in.
+    /// Who caused the event. Absent if nobody was logged in.
     actor: Option<AuditActor>,
     /// The user or role that the event concerns.
     subject: Option<AuditSubject>,

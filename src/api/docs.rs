@@ -21,7 +21,7 @@ use super::http::cache::Document;
 ///
 /// `data:` is for images only, the icons in Swagger UI's style sheet. Swagger UI sets its inline styles through the DOM, which
 /// `style-src` does not govern, so `unsafe-inline` is not needed.
-pub const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+pub const CONTENT_SECURITY_POLICY_VALUE: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const PAGE: &str = "index.html";
@@ -45,7 +45,7 @@ struct Assets;
 
 /// Adds the page at `/docs` and its files under `/docs/` to `routes`. Both are public.
 ///
-/// The responses set [`CONTENT_SECURITY`]. A layer that sets another policy must not replace it.
+/// The responses set [`CONTENT_SECURITY_POLICY_VALUE`]. A layer that sets another policy must not replace it.
 pub fn mount(routes: Route) -> Route {
     routes.at("/docs", get(read_page)).at("/docs/", get(redirect_to_page)).at("/docs/:name", get(read_file))
 }
@@ -76,9 +76,11 @@ fn serve(name: &str, request: &Request) -> Result<Response> {
     let document = Document::with_digest(body, &file.metadata.sha256_hash());
     // `no-cache` means that a browser asks each time whether its copy is current, so an update shows at once.
     let mut response = document.respond(request, content_type, "no-cache");
-    for (name, value) in
-        [(CONTENT_SECURITY_POLICY, CONTENT_SECURITY), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")]
-    {
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY_VALUE),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     Ok(response)
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_file_has_its_media_type_and_is_sent_only_once() {
+    async fn every_file_has_its_media_type_and_is_not_sent_again_to_a_client_that_has_it() {
         let client = client();
         let paths = FILES.map(|(name, content_type)| (format!("/docs/{name}"), content_type));
         for (path, content_type) in paths.into_iter().chain([("/docs".to_owned(), "text/html; charset=utf-8")]) {
@@ -130,7 +132,7 @@ mod tests {
                 let again = client.get(&path).header(IF_NONE_MATCH, known).send().await;
                 again.assert_status(StatusCode::NOT_MODIFIED);
                 assert_eq!(header(&again, ETAG), etag, "{path}");
-                assert_eq!(header(&again, CONTENT_SECURITY_POLICY), CONTENT_SECURITY, "{path}");
+                assert_eq!(header(&again, CONTENT_SECURITY_POLICY), CONTENT_SECURITY_POLICY_VALUE, "{path}");
                 assert!(again.0.into_body().into_vec().await.unwrap().is_empty(), "{path}");
             }
             for unknown in ["\"other\"", "rubbish"] {
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_page_can_only_be_read() {
+    async fn the_page_allows_only_get_and_head() {
         let client = client();
         let head = client.head("/docs").send().await;
         head.assert_status_is_ok();

@@ -1,4 +1,4 @@
-//! The caller's own account, which every signed-in user may read and change.
+//! The caller's own account, which every logged-in user may read and change.
 
 use poem::{Request, web::Data};
 use poem_openapi::{Object, OpenApi};

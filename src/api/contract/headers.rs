@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// For each header its name, the pattern of its values, the greatest length in characters, and an example.
+/// For each header its name, the pattern of its values, the maximum length in characters, and an example.
 const HEADERS: &[(&str, &str, u32, &str)] = &[
     ("Cache-Control", "^public, max-age=[0-9]+$", 64, "public, max-age=300"),
     ("ETag", "^\"[A-Za-z0-9_-]+\"$", 64, "\"1\""),

@@ -25,7 +25,7 @@ use crate::{
 };
 
 const MEDIA_TYPE: &str = "application/json";
-/// The largest body that is read, in bytes.
+/// The maximum size of a body, in bytes.
 const LIMIT: usize = 64 * 1024;
 
 /// A request object that satisfied its schema.

@@ -249,7 +249,7 @@ impl ParseFromJSON for Time {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeBound(pub DateTime<Utc>);
 
-/// The greatest length of a [`TimeBound`] in characters, which leaves room for nanoseconds.
+/// The maximum length of a [`TimeBound`] in characters, which leaves room for nanoseconds.
 const LONGEST_TIME: usize = 40;
 
 typed!(

@@ -39,7 +39,7 @@ export type AuditEvent = {
      */
     kind: string;
     /**
-     * Who caused the event. Absent if nobody was signed in.
+     * Who caused the event. Absent if nobody was logged in.
      */
     actor?: AuditActor;
     /**
