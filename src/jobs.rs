@@ -53,7 +53,7 @@ pub async fn stop(mut jobs: JoinSet<()>, app: &App) {
 }
 
 /// Polls the revocation feed. Cancels a poll that takes too long and starts the next one. Until a poll succeeds, the data
-/// in memory grows older, and guards answer 503 once it is older than `revocation.max_staleness`.
+/// in memory grows older, and guards return 503 once it is older than `revocation.max_staleness`.
 async fn follow_revocations(app: App) {
     let mut is_failing = false;
     loop {

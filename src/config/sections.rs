@@ -81,7 +81,7 @@ pub struct SessionsSettings {
 /// The settings under `[revocation]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct RevocationSettings {
-    /// How old the revocations in memory may be before guarded operations answer 503, 1 to 60 seconds.
+    /// How old the revocations in memory may be before guarded operations return 503, 1 to 60 seconds.
     #[serde(with = "setting_value")]
     pub max_staleness: Duration,
 }

@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Creates an account for a person who is not signed in.
+/// Creates an account for a person who is not logged in.
 ///
 /// # Errors
 /// [`Error::RegistrationClosed`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::TooManyRequests`],

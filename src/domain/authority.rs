@@ -28,7 +28,7 @@ use crate::{
 /// The authority on which a change is requested.
 #[derive(Clone, Copy)]
 pub enum By<'a> {
-    /// A signed-in caller, and the permission that allows the operation.
+    /// A logged-in caller, and the permission that allows the operation.
     Caller(&'a Caller, OwnPermission),
     /// The operator, who runs a command on the server.
     Operator,

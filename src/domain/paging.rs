@@ -19,7 +19,7 @@ const MAC: usize = 16;
 pub struct Paging {
     /// The end of the page before.
     pub cursor: Option<Cursor>,
-    /// The greatest number of items, 1 to 100.
+    /// The maximum number of items, 1 to 100.
     pub limit: u64,
 }
 

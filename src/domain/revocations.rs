@@ -29,7 +29,7 @@ use crate::{
 
 /// The key of PostgreSQL's advisory lock under which the rows of the feed are numbered.
 const FEED_LOCK: i64 = 0x5645_5354_4642;
-/// The greatest number of rows in one statement: databases limit a statement's variables, and a user may have any number of
+/// The maximum number of rows in one statement: databases limit a statement's variables, and a user may have any number of
 /// sessions.
 const BATCH: usize = 1_000;
 /// The channel on which PostgreSQL notifies the followers of the feed.

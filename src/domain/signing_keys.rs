@@ -40,7 +40,7 @@ pub const PUBLISHED_AHEAD: Duration = Duration::from_mins(20);
 const MAX_AGE: Duration = Duration::from_hours(90 * 24);
 /// How long a key is kept after it last signed: no token lives longer under any setting.
 const KEPT_AFTER: Duration = MAX_TOKEN_LIFETIME.saturating_add(CLOCK_MARGIN);
-/// The greatest number of keys in a list.
+/// The maximum number of keys in a list.
 const MAX_LISTED: u64 = 100;
 
 /// The status of a signing key.

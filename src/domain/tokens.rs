@@ -27,7 +27,7 @@ use crate::{
 /// The `client_id` of every token, until applications can be registered.
 pub const CLIENT: &str = "vestibule";
 
-/// The greatest length of a token, in bytes.
+/// The maximum length of a token, in bytes.
 const LONGEST: usize = 8 * 1024;
 /// How far the clock of the server that issued a token may be ahead of this one's, in seconds.
 const LEEWAY: i64 = 5;

@@ -21,7 +21,7 @@ pub struct Model {
     pub session_id: Option<SessionId>,
     /// The user with stale tokens.
     pub user_id: Option<UserId>,
-    /// The least epoch that the user's tokens must carry.
+    /// The minimum epoch that the user's tokens must carry.
     pub least_epoch: Option<Epoch>,
     pub created_at: DateTime<Utc>,
     /// When every token that the row concerns has expired.
@@ -44,7 +44,7 @@ pub enum RevocationKind {
     KeysChanged,
 }
 
-/// The greatest number of rows that [`after`] returns.
+/// The maximum number of rows that [`after`] returns.
 pub const PAGE: u64 = 5_000;
 
 /// Returns the first [`PAGE`] rows after a position, in order.

@@ -29,7 +29,7 @@ pub struct Model {
     pub status: Status,
     /// Absent if the user cannot log in with a password.
     pub password_hash: Option<PasswordHash>,
-    /// The least epoch that the user's tokens must carry.
+    /// The minimum epoch that the user's tokens must carry.
     pub epoch: Epoch,
     /// The number of changes that a reader can see. The ETag is made from it.
     pub revision: Revision,

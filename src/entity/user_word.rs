@@ -22,7 +22,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The greatest number of users or words in one statement.
+/// The maximum number of users or words in one statement.
 const BATCH: usize = 1_000;
 
 /// Replaces the words of a user with those of this address and name.

@@ -11,7 +11,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
 use crate::values::{ids::UserId, permission::OwnPermission};
 
-/// The most different denials kept between two writes to the audit trail. Others are dropped, and each is logged.
+/// The maximum number of different denials kept between two writes to the audit trail. Others are dropped, and each is logged.
 const MAX_DENIALS: usize = 10_000;
 
 /// A caller who lacks the permission for an operation, in one minute.

@@ -74,7 +74,7 @@ pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The most files that [`readable_by_others`] returns.
+/// The maximum number of files that [`readable_by_others`] returns.
 const MAX_REPORTED: usize = 20;
 
 /// Returns the secrets, databases and backups that users other than their owner can read, with their modes. Searches the data

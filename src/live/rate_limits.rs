@@ -13,7 +13,8 @@ use crate::values::{
     network::Network,
 };
 
-/// The most entries kept, about 20 MB. When the table is full, calls from networks that are not in it are not limited.
+/// The maximum number of entries kept, about 20 MB. When the table is full, calls from networks that are not in it are not
+/// limited.
 const MAX_ENTRIES: usize = 100_000;
 
 /// A public operation that is expensive to serve or that reveals something.

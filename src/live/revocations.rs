@@ -1,4 +1,4 @@
-//! The revocations in memory: ended sessions, and for each user the least epoch that a token must have. An entry is never
+//! The revocations in memory: ended sessions, and for each user the minimum epoch that a token must have. An entry is never
 //! evicted; it is removed when no token that it affects can be valid.
 
 use std::{

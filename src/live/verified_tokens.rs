@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 
 use crate::values::claims::Claims;
 
-/// The most tokens remembered, about 10 MB.
+/// The maximum number of tokens remembered, about 10 MB.
 const CAPACITY: usize = 10_000;
 
 /// A token whose signature is valid.

@@ -38,8 +38,8 @@ use crate::{
     live::clock::{Clock, SystemClock},
 };
 
-/// The most bytes of a request's head that hyper buffers before it rejects the request (431, without a body). This is more
-/// than the service accepts, so that most responses to long heads come from the service and give the reason.
+/// The maximum number of bytes of a request's head that hyper buffers before it rejects the request (431, without a body). This
+/// is more than the service accepts, so that most responses to long heads come from the service and give the reason.
 const MAX_HEAD_BUFFER: usize = 64 * 1024;
 /// How long to wait for the first request of a new connection once the server is stopping.
 const FIRST_REQUEST: Duration = Duration::from_millis(250);

@@ -16,8 +16,8 @@ use super::{connection, connection_table::ConnectionTable, limits::Limits};
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// How long requests in flight may take after the server has stopped accepting connections.
 const GRACE: Duration = Duration::from_secs(6);
-/// The most bytes of a response that the operating system buffers for a connection; Linux doubles the number. Its own limit
-/// is 4 MiB, and every client that does not read its response would use all of it.
+/// The maximum number of bytes of a response that the operating system buffers for a connection; Linux doubles the number. Its
+/// own limit is 4 MiB, and every client that does not read its response would use all of it.
 const SEND_BUFFER: u32 = 64 * 1024;
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;

@@ -21,8 +21,8 @@ use crate::live::clock::{Clock, SystemClock};
 
 /// The client must accept each part of this size within [`Timeouts::response`]: that is a rate of about 2 KiB/s.
 const PART: usize = 64 * 1024;
-/// The most bytes to read at once. hyper reads once more while a request is in flight, and doubles its buffer when a read
-/// fills it. Without this limit, a client that sends requests without waiting for responses would make the buffer large.
+/// The maximum number of bytes to read at once. hyper reads once more while a request is in flight, and doubles its buffer when
+/// a read fills it. Without this limit, a client that sends requests without waiting for responses would make the buffer large.
 const READ: usize = 4 * 1024;
 
 /// The time-out that applies when the stream waits to read.

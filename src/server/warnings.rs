@@ -16,7 +16,7 @@ use crate::config::{ForwardedHeader, Settings};
 
 /// The highest number of origins to log.
 const MAX_ORIGINS: usize = 100;
-/// The most characters of a client's text to log.
+/// The maximum number of characters of a client's text to log.
 const MAX_TEXT: usize = 100;
 
 /// The warnings that were logged.

@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 
 pub use self::nul::nul_pointers;
 
-/// The greatest depth of nested arrays and objects. It is less than the 128 of `serde_json`.
+/// The maximum depth of nested arrays and objects. It is less than the 128 of `serde_json`.
 const DEEPEST: usize = 64;
 
 /// Why a document is rejected. Nothing of the document is included.

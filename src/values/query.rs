@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::{Invalid, string_newtype::string_newtype};
 
-/// The greatest number of items of a page: 1 to 100, 25 by default.
+/// The maximum number of items of a page: 1 to 100, 25 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(u64);
 

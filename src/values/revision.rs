@@ -67,7 +67,7 @@ fn opaque_tags(mut rest: &[u8]) -> Option<Vec<Vec<u8>>> {
 pub struct IfMatch(EntityTags);
 
 impl IfMatch {
-    /// The greatest length, in characters.
+    /// The maximum length, in characters.
     pub const LONGEST: usize = 1024;
 
     /// Parses all lines of the header; `None` if there are none. Fails with `too_long`.

@@ -21,7 +21,7 @@ impl RoleName {
     /// The built-in role that grants no permission. Users reach only their own objects.
     pub const USER: &'static str = "user";
 
-    /// The greatest number of roles, including the built-in ones. It limits the size of a 403, which lists the roles that grant
+    /// The maximum number of roles, including the built-in ones. It limits the size of a 403, which lists the roles that grant
     /// a permission.
     pub const MOST: usize = 1_000;
 

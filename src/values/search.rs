@@ -6,7 +6,7 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use super::{Invalid, characters::is_invisible, email::Email};
 
-/// The greatest length of a text that is compared, in characters. PostgreSQL indexes at most 2,704 bytes.
+/// The maximum length of a text that is compared, in characters. PostgreSQL indexes at most 2,704 bytes.
 const LONGEST: usize = 254;
 
 /// A search term: the beginning of an e-mail address, a username or a word of a name. It has 1 to 254 characters, in any letter

@@ -21,7 +21,7 @@ mod tests;
 pub use matching::Filter;
 use matching::{Window, matching};
 
-/// The largest number that [`count`] returns.
+/// The maximum number that [`count`] returns.
 pub const MOST_COUNTED: u32 = 10_000;
 
 /// The order of a list of users. An index serves each order.

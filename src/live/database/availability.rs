@@ -17,7 +17,7 @@ use crate::live::files;
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// How long it is used after a failure, or while there are signs of one.
 const PROBE_EVERY_WHEN_SUSPECT: Duration = Duration::from_millis(500);
-/// The least free space, in bytes, at which a file system is not suspect. SQLite writes a page of 4 KiB for each changed row.
+/// The minimum free space, in bytes, at which a file system is not suspect. SQLite writes a page of 4 KiB for each changed row.
 const MIN_FREE_SPACE: u64 = 1024 * 1024;
 
 /// The last probe: when it ended, and whether its write succeeded.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The most callers that share a transaction. Other writers wait for all of it.
+/// The maximum number of callers that share a transaction. Other writers wait for all of it.
 const MAX_PARTS: usize = 64;
 
 /// A future that runs in a transaction.

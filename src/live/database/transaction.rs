@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// The least time for a COMMIT, however late it is sent: when it is cancelled, its outcome is unknown.
+/// The minimum time for a COMMIT, however late it is sent: when it is cancelled, its outcome is unknown.
 const COMMIT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Cancels `work` at `deadline`, or when the current request has waited for the database long enough.

@@ -17,7 +17,7 @@ use crate::{
 
 /// The expected duration of a job until one was measured: a hash of the default cost.
 const INITIAL_AVERAGE: Duration = Duration::from_millis(200);
-/// The least expected duration of a job. It bounds the queue when hashes cost almost nothing.
+/// The minimum expected duration of a job. It bounds the queue when hashes cost almost nothing.
 const MIN_AVERAGE: Duration = Duration::from_millis(1);
 /// The last job counts for one part in this many of the moving average.
 const AVERAGE_PARTS: u32 = 8;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The greatest number of pointers that are returned: each may be as long as the document.
+/// The maximum number of pointers that are returned: each may be as long as the document.
 const MOST_POINTERS: usize = 32;
 
 /// Returns JSON pointers (RFC 6901) to the first 32 strings that contain NUL. If the name of a member contains NUL, the pointer
