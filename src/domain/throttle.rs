@@ -21,7 +21,7 @@ use crate::{
 
 /// The attempts of one network at one account: five mistakes are free, then the wait grows from a second to half an hour. NIST
 /// SP 800-63B section 3.2.2 recommends waits of up to an hour and at most 100 consecutive failures; an attacker gets about 65
-/// attempts on the first day and 48 on each later day.
+/// attempts from one network, or 80 from many, on the first day and 48 on each later day.
 const PAIR: Backoff = Backoff::new(5, 30 * 60);
 /// The attempts of all networks at one account, so that attackers who share the work gain nothing. A network from which the
 /// account has logged in is exempt.
