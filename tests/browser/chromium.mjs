@@ -10,8 +10,12 @@ import { chromium } from "playwright-core";
 
 const { VESTIBULE_SCREENSHOTS, CHROMIUM = "/usr/bin/chromium" } = process.env;
 
+/** How long to wait for anything before the test fails, in milliseconds: long enough for a machine on which the browser hardly runs. */
+export const TIMEOUT = 120_000;
+
 export const browser = await chromium.launch({
   executablePath: CHROMIUM,
+  timeout: TIMEOUT,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });

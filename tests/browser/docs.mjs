@@ -4,14 +4,14 @@
 // VESTIBULE_ADMIN_PASSWORD   the first administrator's password
 
 import assert from "node:assert/strict";
-import { browser, screenshot, step } from "./chromium.mjs";
+import { TIMEOUT, browser, screenshot, step } from "./chromium.mjs";
 
 const { VESTIBULE_URL, VESTIBULE_ADMIN_PASSWORD } = process.env;
 assert.ok(VESTIBULE_URL && VESTIBULE_ADMIN_PASSWORD, "VESTIBULE_URL and VESTIBULE_ADMIN_PASSWORD must be set");
 const { origin } = new URL(VESTIBULE_URL);
 
 const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
-page.setDefaultTimeout(10_000);
+page.setDefaultTimeout(TIMEOUT);
 
 // Errors that the user of the page does not see. The last test checks that there are none.
 const faults = [];

@@ -11,7 +11,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createVestibule } from "../../openapi/typescript/dist/index.js";
 import { PASSWORD, startServer } from "../../openapi/typescript/test/server.mjs";
-import { browser, screenshot, step } from "./chromium.mjs";
+import { TIMEOUT, browser, screenshot, step } from "./chromium.mjs";
 
 /** The lifetime of an access token in seconds: short, but long enough for the calls right after a refresh. */
 const LIFETIME = 3;
@@ -28,7 +28,7 @@ await once(example.stdout, "data");
 after(() => Promise.all([server.stop(), example.kill()]));
 
 const context = await browser.newContext({ viewport: { width: 800, height: 400 } });
-context.setDefaultTimeout(10_000);
+context.setDefaultTimeout(TIMEOUT);
 
 /** The bodies of all responses, which scripts can read; the errors that the page does not show; the calls of the API. */
 const bodies = [];
