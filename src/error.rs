@@ -141,7 +141,7 @@ pub enum Missing {
     /// A session.
     Session,
     /// A signing key.
-    Key,
+    SigningKey,
 }
 
 impl Missing {
@@ -151,7 +151,7 @@ impl Missing {
             Self::User => "user",
             Self::Role => "role",
             Self::Session => "session",
-            Self::Key => "signing key",
+            Self::SigningKey => "signing key",
         }
     }
 }

@@ -38,7 +38,8 @@ pub enum Tag {
     /// Access tokens.
     Tokens,
     /// The keys that sign access tokens.
-    Keys,
+    #[oai(rename = "Signing keys")]
+    SigningKeys,
     /// The service itself.
     Service,
 }

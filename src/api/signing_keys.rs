@@ -150,7 +150,7 @@ struct SigningKeyPage {
 /// The operations on signing keys.
 pub struct SigningKeysApi;
 
-#[OpenApi(tag = "Tag::Keys")]
+#[OpenApi(tag = "Tag::SigningKeys")]
 impl SigningKeysApi {
     /// Get the public keys.
     ///

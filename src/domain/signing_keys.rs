@@ -127,7 +127,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     // A leaked key is revoked even if no other key can take its place.
     let new = if secrets::are_sealed_by(&app.signing.sealer, &tx).await? { new } else { None };
     let now = app.clock.now();
-    let row = signing_key::Entity::find_by_id(kid.as_str()).one(&tx).await?.ok_or(Error::NotFound(Missing::Key))?;
+    let row = signing_key::Entity::find_by_id(kid.as_str()).one(&tx).await?.ok_or(Error::NotFound(Missing::SigningKey))?;
     if row.revoked_at.is_some() {
         return Ok(());
     }
@@ -145,7 +145,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
         (Status::Active, None, None) => tracing::error!("no key signs access tokens until this server is restarted"),
         _ => {}
     }
-    let event = Event::on_key(Kind::KeyRevoked, kid.as_str());
+    let event = Event::on_key(Kind::SigningKeyRevoked, kid.as_str());
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
     revocations::signing_keys_changed().commit(app, tx).await
 }
@@ -269,7 +269,7 @@ fn master_key_changed() -> Error {
 }
 
 fn rotation_event(row: &Model) -> Event {
-    Event::on_key(Kind::KeyRotated, &row.kid)
+    Event::on_key(Kind::SigningKeyRotated, &row.kid)
         .with(json!({ "algorithm": row.algorithm, "activates_at": rfc3339(row.activates_at) }))
 }
 

@@ -79,7 +79,7 @@ impl Segment for RoleName {
 }
 
 impl Segment for KeyId {
-    const MISSING: Missing = Missing::Key;
+    const MISSING: Missing = Missing::SigningKey;
 }
 
 /// A segment of the path. A malformed segment names nothing, so the response is 404.
