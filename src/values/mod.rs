@@ -13,6 +13,8 @@ pub mod identifier;
 pub mod ids;
 pub mod json;
 pub mod key_id;
+pub mod language;
+pub mod mail_kind;
 pub mod name;
 pub mod network;
 pub mod password;
