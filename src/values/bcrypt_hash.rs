@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{
     Engine, alphabet,
-    engine::{GeneralPurpose, GeneralPurposeConfig},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
 /// bcrypt's base64: another order of letters, and no padding. Other programs leave something in the unused bits at the end.
@@ -12,7 +12,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::BCRYPT,
     GeneralPurposeConfig::new()
         .with_encode_padding(false)
-        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
         .with_decode_allow_trailing_bits(true),
 );
 /// The number of characters of an encoded salt.

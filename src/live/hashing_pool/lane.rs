@@ -27,8 +27,8 @@ pub(super) enum Verdict {
 /// Where a job computes its hashes, one after another, while other jobs compute theirs.
 pub struct Lane {
     pub(super) hash: Arc<Mutex<Hash>>,
-    /// The job has the thread to itself, so its hashes are computed by the `bcrypt` crate.
-    pub(super) is_alone: bool,
+    /// The thread has no other lane (`password.lanes = 1`), so the `bcrypt` crate computes the hashes.
+    pub(super) is_only_lane: bool,
 }
 
 /// The hash that a job waits for.
@@ -41,7 +41,7 @@ pub(super) enum Hash {
 impl Lane {
     /// Computes the bcrypt hash of `password` with 2^`cost` rounds. Of a password, bcrypt reads at most 71 bytes.
     pub async fn bcrypt(&self, password: &[u8], salt: [u8; 16], cost: u32) -> [u8; LENGTH] {
-        if self.is_alone {
+        if self.is_only_lane {
             let mut key = Zeroizing::new(password.to_vec());
             key.push(0);
             let hash = bcrypt::bcrypt(cost, salt, &key);

@@ -47,9 +47,9 @@ struct RunningJob {
 
 impl RunningJob {
     /// Starts a job. Returns `None` if the job was rejected or needs no hash.
-    fn start(queue: &Queue, NextJob { work, started_at, is_late }: NextJob, is_alone: bool) -> Option<Self> {
+    fn start(queue: &Queue, NextJob { work, started_at, is_late }: NextJob, is_only_lane: bool) -> Option<Self> {
         let lane = Arc::new(Mutex::new(Hash::None));
-        let verdict = if is_late { Verdict::Reject } else { Verdict::Run(Lane { hash: Arc::clone(&lane), is_alone }) };
+        let verdict = if is_late { Verdict::Reject } else { Verdict::Run(Lane { hash: Arc::clone(&lane), is_only_lane }) };
         let Some(mut job) = work(verdict) else {
             queue.finish(started_at, false);
             return None;

@@ -20,7 +20,7 @@ pub struct Server {
 impl Server {
     pub fn start(binary: &Path) -> Result<Self> {
         let binary = binary.canonicalize().with_context(|| format!("{} does not exist", binary.display()))?;
-        let directory = env::temp_dir().join(format!("vestibule-storm-{}", process::id()));
+        let directory = env::temp_dir().join(format!("vestibule-overload-{}", process::id()));
         fs::create_dir(&directory)?;
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]).arg(binary).current_dir(&directory);

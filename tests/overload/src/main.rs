@@ -41,12 +41,12 @@ type Outcome = (Response, Duration, bool);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
-    let binary = arguments.next().context("usage: storm BINARY [SECONDS]")?;
+    let binary = arguments.next().context("usage: overload BINARY [SECONDS]")?;
     let seconds = arguments.next().map_or(Ok(60), |seconds| seconds.parse())?;
-    LocalSet::new().run_until(storm(Path::new(&binary), Duration::from_secs(seconds))).await
+    LocalSet::new().run_until(overload(Path::new(&binary), Duration::from_secs(seconds))).await
 }
 
-async fn storm(binary: &Path, length: Duration) -> Result<()> {
+async fn overload(binary: &Path, length: Duration) -> Result<()> {
     let server = Server::start(binary)?;
     let client = Rc::new(Client::new(server.address));
     let log_in: Rc<str> = http::post("/v1/sessions", &server.credentials()?).into();
