@@ -8,7 +8,7 @@ use std::{
     task::Poll,
 };
 
-use vestibule_lanes::{Bcrypt, LENGTH};
+use vestibule_lanes::{Input, LENGTH};
 use zeroize::Zeroizing;
 
 /// What a thread calls with its verdict on a job. Returns the future of a job that runs.
@@ -34,7 +34,7 @@ pub struct Lane {
 /// The hash that a job waits for.
 pub(super) enum Hash {
     None,
-    Requested(Box<Bcrypt>),
+    Requested(Input),
     Computed([u8; LENGTH]),
 }
 
@@ -47,7 +47,7 @@ impl Lane {
             let hash = bcrypt::bcrypt(cost, salt, &key);
             return from_fn(|at| hash[at]);
         }
-        *lock(&self.hash) = Hash::Requested(Box::new(Bcrypt::new(password, salt, cost)));
+        *lock(&self.hash) = Hash::Requested(Input::new(password, salt, cost));
         poll_fn(|_| {
             let mut hash = lock(&self.hash);
             match *hash {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use vestibule_lanes::{Bcrypt, advance};
+use vestibule_lanes::{Input, LENGTH, Lanes};
 
 use super::{
     lane::{Computation, Hash, Lane, Verdict, lock},
@@ -18,22 +18,31 @@ use super::{
 /// How many rounds the hashes advance before the thread looks for another job: about two milliseconds.
 const ROUNDS: u32 = 32;
 
-/// Runs jobs of `queue`, at most `lanes` at a time, until the queue is closed and empty.
-pub(super) fn run(queue: &Queue, lanes: usize) {
-    let mut running: Vec<RunningJob> = Vec::with_capacity(lanes);
+/// Runs jobs of `queue`, at most `count` at a time, until the queue is closed and empty.
+pub(super) fn run(queue: &Queue, count: usize) {
+    let mut lanes = Lanes::new(count);
+    // Each job has the number of its hash.
+    let mut jobs: Vec<RunningJob> = Vec::with_capacity(count);
     loop {
-        while running.len() < lanes
-            && let Some(taken) = queue.take(running.is_empty())
+        while jobs.len() < count
+            && let Some(next) = queue.take(jobs.is_empty())
         {
-            running.extend(RunningJob::start(queue, taken, lanes == 1));
+            if let Some((job, input)) = RunningJob::start(queue, next, count == 1) {
+                lanes.start(&input);
+                jobs.push(job);
+            }
         }
-        if running.is_empty() {
+        if jobs.is_empty() {
             return;
         }
-        let rounds = running.iter().map(|job| job.hash.rounds_left()).min().unwrap_or_default();
-        let mut hashes: Vec<_> = running.iter_mut().map(|job| &mut *job.hash).collect();
-        advance(&mut hashes, rounds.min(ROUNDS));
-        running.retain_mut(|job| job.hash.rounds_left() > 0 || job.proceed(queue));
+        lanes.advance(ROUNDS);
+        while let Some((number, hash)) = lanes.remove_finished() {
+            let mut job = jobs.swap_remove(number);
+            if let Some(input) = job.proceed(queue, hash) {
+                lanes.start(&input);
+                jobs.push(job);
+            }
+        }
     }
 }
 
@@ -41,45 +50,42 @@ pub(super) fn run(queue: &Queue, lanes: usize) {
 struct RunningJob {
     job: Computation,
     lane: Arc<Mutex<Hash>>,
-    hash: Box<Bcrypt>,
     started_at: Duration,
 }
 
 impl RunningJob {
-    /// Starts a job. Returns `None` if the job was rejected or needs no hash.
-    fn start(queue: &Queue, NextJob { work, started_at, is_late }: NextJob, is_only_lane: bool) -> Option<Self> {
+    /// Starts a job. Returns it and the input of its first hash, or `None` if the job was rejected or needs no hash.
+    fn start(queue: &Queue, NextJob { work, started_at, is_late }: NextJob, is_only_lane: bool) -> Option<(Self, Input)> {
         let lane = Arc::new(Mutex::new(Hash::None));
         let verdict = if is_late { Verdict::Reject } else { Verdict::Run(Lane { hash: Arc::clone(&lane), is_only_lane }) };
         let Some(mut job) = work(verdict) else {
             queue.finish(started_at, false);
             return None;
         };
-        let hash = poll(&mut job, &lane);
-        if hash.is_none() {
+        let input = poll(&mut job, &lane);
+        if input.is_none() {
             queue.finish(started_at, true);
         }
-        hash.map(|hash| Self { job, lane, hash, started_at })
+        input.map(|input| (Self { job, lane, started_at }, input))
     }
 
-    /// Passes the computed hash to the job. Returns whether the job goes on to compute another one.
-    fn proceed(&mut self, queue: &Queue) -> bool {
-        *lock(&self.lane) = Hash::Computed(self.hash.result());
+    /// Passes the computed hash to the job. Returns the input of its next hash, or `None` if the job has ended.
+    fn proceed(&mut self, queue: &Queue, hash: [u8; LENGTH]) -> Option<Input> {
+        *lock(&self.lane) = Hash::Computed(hash);
         let next = poll(&mut self.job, &self.lane);
-        if let Some(hash) = next {
-            self.hash = hash;
-            return true;
+        if next.is_none() {
+            queue.finish(self.started_at, true);
         }
-        queue.finish(self.started_at, true);
-        false
+        next
     }
 }
 
 /// Lets a job run until it requests a hash. Returns `None` if it has ended. When a job panics, its result channel is
 /// dropped, so its caller fails; the thread continues.
-fn poll(job: &mut Computation, lane: &Mutex<Hash>) -> Option<Box<Bcrypt>> {
+fn poll(job: &mut Computation, lane: &Mutex<Hash>) -> Option<Input> {
     let polled = catch_unwind(AssertUnwindSafe(|| job.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
     match (polled, mem::replace(&mut *lock(lane), Hash::None)) {
-        (Ok(Poll::Pending), Hash::Requested(hash)) => Some(hash),
+        (Ok(Poll::Pending), Hash::Requested(input)) => Some(input),
         _ => None,
     }
 }

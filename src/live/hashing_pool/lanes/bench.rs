@@ -5,37 +5,48 @@
 
 use std::{hint::black_box, time::Instant};
 
-use vestibule_lanes::{Bcrypt, MOST, advance};
+use vestibule_lanes::{Input, Lanes, MOST};
 
 const COST: u32 = 10;
 const PASSWORD: [u8; 64] = [b'p'; 64];
 const SALT: [u8; 16] = [7; 16];
-/// How many rounds of hashes each figure is the median of.
-const TRIALS: usize = 7;
+/// How often the crate and each number of lanes are measured, in turns. The figures are medians.
+const TRIALS: usize = 15;
 
 fn main() {
-    let reference = median(1, || _ = black_box(bcrypt::bcrypt(COST, SALT, &PASSWORD)));
+    let mut rates = vec![Vec::new(); MOST + 1];
+    for _ in 0..TRIALS {
+        for (count, rates) in rates.iter_mut().enumerate() {
+            rates.push(match count {
+                0 => rate(1, || _ = black_box(bcrypt::bcrypt(COST, SALT, &PASSWORD))),
+                count => rate(count, || in_step(count)),
+            });
+        }
+    }
+    let median = |rates: &mut Vec<f64>| *rates.select_nth_unstable_by(TRIALS / 2, f64::total_cmp).1;
+    let [reference, lanes @ ..] = &*rates.iter_mut().map(median).collect::<Vec<_>>() else { return };
     println!("| hashes at a time | hashes a second at cost {COST} | ratio |\n|---|---|---|");
     println!("| 1, the `bcrypt` crate | {reference:.1} | x 1.0 |");
-    for count in 1..=MOST {
-        let rate = median(count, || {
-            let mut hashes: Vec<_> = (0..count).map(|_| Bcrypt::new(&PASSWORD, SALT, COST)).collect();
-            advance(&mut hashes.iter_mut().collect::<Vec<_>>(), 1 << COST);
-            for hash in hashes {
-                black_box(hash.result());
-            }
-        });
+    for (count, rate) in (1..).zip(lanes) {
         println!("| {count} | {rate:.1} | x {:.2} |", rate / reference);
     }
 }
 
-/// Returns how many hashes a second `hash` computes, which computes `count` at a time.
-fn median(count: usize, hash: impl Fn()) -> f64 {
-    let mut rates = [0.0; TRIALS].map(|_| {
-        let start = Instant::now();
-        hash();
-        count as f64 / start.elapsed().as_secs_f64()
-    });
-    rates.sort_by(f64::total_cmp);
-    rates[TRIALS / 2]
+/// Computes `count` hashes in step.
+fn in_step(count: usize) {
+    let mut lanes = Lanes::new(count);
+    for _ in 0..count {
+        lanes.start(&Input::new(&PASSWORD, SALT, COST));
+    }
+    lanes.advance(1 << COST);
+    while let Some(hash) = lanes.remove_finished() {
+        black_box(hash);
+    }
+}
+
+/// Returns how many hashes a second `hash` computes, which computes `count` of them.
+fn rate(count: usize, hash: impl Fn()) -> f64 {
+    let start = Instant::now();
+    hash();
+    count as f64 / start.elapsed().as_secs_f64()
 }
