@@ -11,7 +11,7 @@ use poem::{
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaMediaType, MetaRequest, Registry},
-    types::ParseFromJSON,
+    types::{ParseFromJSON, Type},
 };
 
 use super::{
@@ -41,8 +41,7 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Body<T> {
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = vec![MetaMediaType { content_type: MEDIA_TYPE, schema: T::schema_ref() }];
-        Some(MetaRequest { description: None, content, required: true })
+        Some(describe::<T>(MEDIA_TYPE, true))
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
@@ -64,12 +63,18 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for OptionalBody<T> {
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        Body::<T>::request_meta().map(|meta| MetaRequest { required: false, ..meta })
+        Some(describe::<T>(MEDIA_TYPE, false))
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
         Ok(Self(read(request, body).await?))
     }
+}
+
+/// Returns what the contract says of a body of this media type.
+pub(super) fn describe<T: Type>(media_type: &'static str, required: bool) -> MetaRequest {
+    let content = vec![MetaMediaType { content_type: media_type, schema: T::schema_ref() }];
+    MetaRequest { description: None, content, required }
 }
 
 /// Returns the request object, or `None` if there is no body.
