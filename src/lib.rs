@@ -1,28 +1,25 @@
 //! Vestibule is a self-hosted service for accounts, sessions and roles, in one binary. [`guide`] explains how to run and use
 //! it; this page is for readers of the code.
 //!
-//! # The floors
+//! # The layers
 //!
-//! The code has four floors. A floor uses only the floors below it; `tests/it/floors.rs` checks this.
+//! From the top, the layers are the following modules. A layer imports nothing from a layer above it; `tests/it/layers.rs`
+//! checks this.
 //!
-//! - [`api`] translates between HTTP and the domain. Only [`api`] and [`server`] know poem.
+//! - [`cli`] has the commands of the binary.
+//! - [`server`] accepts connections, limits them, and adds to every response what all responses have in common.
+//! - [`api`] translates between HTTP and the domain. Only [`api`] and [`server`] know poem. [`jobs`] runs in the background: it
+//!   follows the revocation feed and purges old data.
 //! - [`domain`] decides: it holds the rules of accounts, sessions, roles and keys. Each operation is one transaction.
-//! - [`entity`] stores and finds rows, with one file per table.
-//! - [`values`] defines the vocabulary: types that are parsed once and are valid from then on.
-//!
-//! A subject has the same name on each floor: `api::sessions`, `domain::sessions`, `entity::session`.
-//!
-//! Beside them:
-//!
-//! - [`config`] has every setting.
+//! - [`app`] combines the settings, the database and the live state into an [`App`](app::App), which is an argument of
+//!   everything above.
 //! - [`live`] holds what a running process keeps in memory: the database's connections, the role map, the revocations, the
 //!   signing keys, the hashing threads.
-//! - [`app`] combines the settings, the database and the live state into an [`App`](app::App), which is an argument of
-//!   everything else.
-//! - [`error`] defines what can go wrong, without HTTP.
-//! - [`server`] accepts connections, limits them, and adds to every response what all responses have in common.
-//! - [`jobs`] runs in the background: it follows the revocation feed and purges old data.
-//! - [`cli`] has the commands of the binary.
+//! - [`entity`] stores and finds rows, with one file per table.
+//! - [`values`] defines the vocabulary: types that are parsed once and are valid from then on. [`config`] has every setting.
+//!
+//! [`error`] defines what can go wrong, without HTTP. A subject has the same name in each layer: `api::sessions`,
+//! `domain::sessions`, `entity::session`.
 //!
 //! # The life of a request
 //!

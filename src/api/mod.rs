@@ -1,4 +1,4 @@
-//! The HTTP API. A handler translates and `domain` decides. Besides `server`, this is the only floor that knows poem.
+//! The HTTP API. A handler translates and `domain` decides. Besides `server`, this is the only layer that knows poem.
 
 pub mod accounts;
 pub mod audit;

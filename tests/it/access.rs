@@ -109,7 +109,7 @@ async fn a02_every_operation_answers_every_kind_of_caller_as_the_contract_says()
     app.clock.advance(minutes(16));
     other.clock.advance(minutes(16));
     let ended = app.user("ended").await;
-    let elsewhere = app.nobody().log_in("ended", PASSWORD).await;
+    let elsewhere = app.anonymous().log_in("ended", PASSWORD).await;
     elsewhere.delete("/v1/me/sessions?except_current=true", json!(null)).await.expect(204);
     let stale = app.user("stale").await;
     let roles = format!("/v1/users/{}/roles", stale.get("/v1/me").await.expect(200)["id"].as_str().unwrap());
@@ -123,7 +123,7 @@ async fn a02_every_operation_answers_every_kind_of_caller_as_the_contract_says()
         let admin = app.admin().await;
         let guarded = operation.access != Access::Public;
         for (kind, caller, code) in [
-            ("a caller without a token", &app.nobody(), "missing_token"),
+            ("a caller without a token", &app.anonymous(), "missing_token"),
             ("a caller with garbage", &garbage, "invalid_token"),
             ("a caller with a token of a foreign key", &foreign, "invalid_token"),
             ("a caller with an expired token", &expired, "expired_token"),
@@ -164,7 +164,7 @@ async fn the_guard_rejects_a_caller_before_the_body_is_parsed() {
         let broken = || poem::Body::from_string("{".into());
         let headers = [("content-type", "application/json")];
         if operation.access != Access::Public {
-            let answer = app.nobody().send(operation.method.clone(), &operation.path, &headers, broken()).await;
+            let answer = app.anonymous().send(operation.method.clone(), &operation.path, &headers, broken()).await;
             operation.assert_rejected("a caller without a token", &answer, 401, "missing_token");
         }
         if matches!(operation.access, Access::Permission(_)) {

@@ -13,17 +13,17 @@ use crate::{
 
 /// Registers an account with this password.
 async fn register_password(app: &TestApp, password: &str) -> Answer {
-    app.nobody().post("/v1/accounts", json!({ "email": "ada@example.org", "password": password })).await
+    app.anonymous().post("/v1/accounts", json!({ "email": "ada@example.org", "password": password })).await
 }
 
 /// Registers an account with this address.
 async fn register_email(app: &TestApp, email: &str) -> Answer {
-    app.nobody().post("/v1/accounts", json!({ "email": email, "password": PASSWORD })).await
+    app.anonymous().post("/v1/accounts", json!({ "email": email, "password": PASSWORD })).await
 }
 
 /// Returns whether a log-in with this identifier and password succeeds.
 async fn can_log_in(app: &TestApp, identifier: &str, password: &str) -> bool {
-    let answer = app.nobody().post("/v1/sessions", json!({ "identifier": identifier, "password": password })).await;
+    let answer = app.anonymous().post("/v1/sessions", json!({ "identifier": identifier, "password": password })).await;
     match answer.status {
         201 => true,
         _ => assert_problem!(answer, 401, "invalid_credentials").status == 201,
@@ -34,7 +34,7 @@ async fn can_log_in(app: &TestApp, identifier: &str, password: &str) -> bool {
 async fn a_registration_creates_an_active_account_with_the_role_user() {
     let app = TestApp::start().await;
     let body = json!({ "email": "Ada@Example.org", "password": PASSWORD, "username": "Ada.L", "name": " Ada Lovelace " });
-    let answer = app.nobody().post("/v1/accounts", body).await;
+    let answer = app.anonymous().post("/v1/accounts", body).await;
     assert_eq!(answer.header("location"), "/v1/me");
     let user = answer.expect(201);
     let now = &user["created_at"];
@@ -59,10 +59,10 @@ async fn a_registration_requires_only_an_address_and_a_password() {
 async fn null_in_an_optional_member_of_a_create_request_means_absent() {
     let app = TestApp::start().await;
     let body = json!({ "email": "ada@example.org", "password": PASSWORD, "username": null, "name": null });
-    let user = app.nobody().post("/v1/accounts", body).await.expect(201);
+    let user = app.anonymous().post("/v1/accounts", body).await.expect(201);
     assert!(user.get("username").is_none() && user.get("name").is_none());
     let body = json!({ "identifier": "ada@example.org", "password": PASSWORD, "transport": null });
-    assert!(app.nobody().post("/v1/sessions", body).await.expect(201)["refresh_token"].is_string());
+    assert!(app.anonymous().post("/v1/sessions", body).await.expect(201)["refresh_token"].is_string());
     let admin = app.admin().await;
     let body = json!({ "email": "eve@example.org", "password": null, "username": null, "name": null, "roles": null });
     assert_eq!(admin.post("/v1/users", body).await.expect(201)["roles"], json!(["user"]));
@@ -86,7 +86,7 @@ async fn registration_can_be_closed() {
 async fn every_invalid_member_is_reported_in_one_response() {
     let app = TestApp::start().await;
     let body = json!({ "email": "ada", "username": "1", "name": "", "password": "short", "age": 36 });
-    let answer = assert_problem!(app.nobody().post("/v1/accounts", body).await, 422, "validation_failed");
+    let answer = assert_problem!(app.anonymous().post("/v1/accounts", body).await, 422, "validation_failed");
     let faults = answer.faults();
     for expected in [
         ("/email", "format"),
@@ -97,10 +97,10 @@ async fn every_invalid_member_is_reported_in_one_response() {
     ] {
         assert!(faults.contains(&expected), "{expected:?} is not among {faults:?}");
     }
-    let answer = assert_problem!(app.nobody().post("/v1/accounts", json!({})).await, 422, "validation_failed");
+    let answer = assert_problem!(app.anonymous().post("/v1/accounts", json!({})).await, 422, "validation_failed");
     assert_eq!(answer.faults(), [("/email", "required"), ("/password", "required")]);
     let body = json!({ "email": 1, "username": true, "name": [], "password": null, "age": null });
-    let answer = assert_problem!(app.nobody().post("/v1/accounts", body).await, 422, "validation_failed");
+    let answer = assert_problem!(app.anonymous().post("/v1/accounts", body).await, 422, "validation_failed");
     let expected =
         [("/age", "unknown_member"), ("/email", "type"), ("/name", "type"), ("/password", "type"), ("/username", "type")];
     assert_eq!(answer.faults(), expected);
@@ -140,7 +140,7 @@ async fn p06_a_registration_that_sets_any_other_member_of_an_account_is_rejected
     for (member, value) in FORBIDDEN_MEMBERS {
         let mut body = json!({ "email": "ada@example.org", "password": PASSWORD });
         body[member] = serde_json::from_str::<Value>(value).unwrap();
-        let answer = assert_problem!(app.nobody().post("/v1/accounts", body).await, 422, "validation_failed");
+        let answer = assert_problem!(app.anonymous().post("/v1/accounts", body).await, 422, "validation_failed");
         assert_eq!(answer.faults(), [(format!("/{member}").as_str(), "unknown_member")]);
     }
     assert_eq!(app.rows().await, rows);
@@ -157,7 +157,7 @@ async fn p06_a_repeated_member_is_rejected() {
         r#"{"email":"ada@example.org","password":{"a":1,"a":2}}"#.to_owned(),
     ] {
         let json = [("content-type", "application/json")];
-        let answer = app.nobody().send(Method::POST, "/v1/accounts", &json, Body::from_string(body)).await;
+        let answer = app.anonymous().send(Method::POST, "/v1/accounts", &json, Body::from_string(body)).await;
         assert_problem!(answer, 400, "malformed_request");
     }
     assert_eq!(app.rows().await, rows);
@@ -184,7 +184,7 @@ async fn a08_invalid_requests_write_nothing_to_the_database() {
     let ada = app.user("ada").await;
     let rows = app.rows().await;
     let json = [("content-type", "application/json")];
-    for caller in [app.nobody(), app.bearer("garbage"), ada] {
+    for caller in [app.anonymous(), app.bearer("garbage"), ada] {
         for (method, path) in [
             (Method::POST, "/v1/accounts"),
             (Method::POST, "/v1/sessions"),

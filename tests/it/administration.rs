@@ -39,7 +39,7 @@ async fn an_account_created_by_an_administrator_can_log_in() {
     let user = created.expect(201);
     assert_eq!((&user["roles"], &user["status"]), (&json!(["user"]), &json!("active")));
     assert_eq!(admin.get(&location).await.expect(200), user);
-    app.nobody().log_in("ada", PASSWORD).await;
+    app.anonymous().log_in("ada", PASSWORD).await;
     assert_problem!(admin.post("/v1/users", account("ada")).await, 409, "email_taken");
 }
 
@@ -49,10 +49,10 @@ async fn an_account_without_a_password_cannot_log_in_until_one_is_set() {
     let admin = app.admin().await;
     let user = admin.post("/v1/users", json!({ "email": "ada@example.org" })).await.expect(201);
     let log_in = json!({ "identifier": "ada@example.org", "password": PASSWORD });
-    assert_problem!(app.nobody().post("/v1/sessions", log_in.clone()).await, 401, "invalid_credentials");
+    assert_problem!(app.anonymous().post("/v1/sessions", log_in.clone()).await, 401, "invalid_credentials");
     let path = format!("/v1/users/{}/password", user["id"].as_str().unwrap());
     admin.put(&path, json!({ "new_password": PASSWORD })).await.expect(204);
-    app.nobody().post("/v1/sessions", log_in).await.expect(201);
+    app.anonymous().post("/v1/sessions", log_in).await.expect(201);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn an_account_can_be_changed_with_or_without_if_match() {
     let cleared =
         admin.patch(&path, json!({ "name": null, "username": null, "email": "countess@example.org" })).await.expect(200);
     assert!(cleared.get("name").is_none() && cleared.get("username").is_none());
-    app.nobody().log_in("countess@example.org", PASSWORD).await;
+    app.anonymous().log_in("countess@example.org", PASSWORD).await;
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn setting_a_password_ends_all_sessions() {
     assert_problem!(admin.put(&path, json!({ "new_password": "ada@example.org" })).await, 422, "validation_failed");
     admin.put(&path, json!({ "new_password": "another horse battery staple" })).await.expect(204);
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
-    app.nobody().log_in("ada", "another horse battery staple").await;
+    app.anonymous().log_in("ada", "another horse battery staple").await;
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn s07_users_list_and_end_their_own_sessions_and_administrators_those_of_a
     let app = TestApp::start().await;
     let phone = app.user("ada").await;
     app.clock.advance(minutes(1));
-    let laptop = app.nobody().log_in("ada", PASSWORD).await;
+    let laptop = app.anonymous().log_in("ada", PASSWORD).await;
     let bob = app.user("bob").await;
     let listed = laptop.get("/v1/me/sessions").await.expect(200);
     let sessions: Vec<_> =
@@ -146,7 +146,7 @@ async fn s07_users_list_and_end_their_own_sessions_and_administrators_those_of_a
     assert_problem!(laptop.delete(&phones, json!(null)).await, 404, "not_found");
     assert_problem!(laptop.delete("/v1/me/sessions/nonsense", json!(null)).await, 404, "not_found");
 
-    let tablet = app.nobody().log_in("ada", PASSWORD).await;
+    let tablet = app.anonymous().log_in("ada", PASSWORD).await;
     laptop.delete("/v1/me/sessions?except_current=true", json!(null)).await.expect(204);
     assert_problem!(tablet.get("/v1/me").await, 401, "session_ended");
     laptop.get("/v1/me").await.expect(200);
@@ -164,7 +164,7 @@ async fn s06_a_session_that_was_idle_for_too_long_is_not_listed() {
     let app = TestApp::start_with(|settings| settings.sessions.idle_ttl = Duration::from_hours(1)).await;
     app.user("ada").await;
     app.clock.advance(Duration::from_hours(2));
-    let now = app.nobody().log_in("ada", PASSWORD).await;
+    let now = app.anonymous().log_in("ada", PASSWORD).await;
     assert_eq!(now.get("/v1/me/sessions").await.expect(200)["items"].as_array().unwrap().len(), 1);
 }
 
@@ -223,7 +223,7 @@ async fn a06_when_two_administrators_remove_each_other_at_once_one_remains() {
         let mut second = account("second");
         second["roles"] = json!(["admin"]);
         first.post("/v1/users", second).await.expect(201);
-        let second = other_replica.bearer(&app.nobody().log_in("second", PASSWORD).await.token.unwrap());
+        let second = other_replica.bearer(&app.anonymous().log_in("second", PASSWORD).await.token.unwrap());
         let (paths, nothing) = ((path_of(&first).await, path_of(&second).await), json!({ "roles": [] }));
         let (one, other) = if round % 2 == 0 {
             let (to_second, to_first) = (format!("{}/roles", paths.1), format!("{}/roles", paths.0));
@@ -245,7 +245,7 @@ async fn a06_when_two_administrators_close_their_accounts_at_once_one_remains() 
     let mut second = account("second");
     second["roles"] = json!(["admin"]);
     first.post("/v1/users", second).await.expect(201);
-    let second = app.nobody().log_in("second", PASSWORD).await;
+    let second = app.anonymous().log_in("second", PASSWORD).await;
     let proof = |password: &str| json!({ "current_password": password });
     let (one, other) =
         tokio::join!(first.delete("/v1/me", proof(app.admin_password())), second.delete("/v1/me", proof(PASSWORD)));

@@ -36,7 +36,7 @@ async fn events_can_be_filtered_by_actor_kind_and_time() {
     let admin = app.admin().await;
     app.register("ada").await;
     app.clock.advance(minutes(1));
-    let ada = app.nobody().log_in("ada", PASSWORD).await;
+    let ada = app.anonymous().log_in("ada", PASSWORD).await;
     let id = ada.get("/v1/me").await.expect(200)["id"].as_str().unwrap().to_owned();
     app.clock.advance(minutes(1));
     ada.patch("/v1/me", json!({ "name": "Ada" })).await.expect(200);
@@ -56,7 +56,7 @@ async fn failed_log_ins_are_recorded_without_passwords_and_unknown_identifiers()
     app.register("ada").await;
     for identifier in ["ada", "hunter2-in-the-wrong-field"] {
         let body = json!({ "identifier": identifier, "password": "hunter2 hunter2" });
-        assert_problem!(app.nobody().post("/v1/sessions", body).await, 401, "invalid_credentials");
+        assert_problem!(app.anonymous().post("/v1/sessions", body).await, 401, "invalid_credentials");
         app.clock.advance(minutes(1));
     }
     let page = app.admin().await.get("/v1/audit-events?kind=session.log_in_failed").await.expect(200);
@@ -120,5 +120,5 @@ async fn events_are_kept_for_the_configured_retention() {
     let admin = app.admin().await;
     let page = admin.get("/v1/audit-events?kind=account.registered").await.expect(200);
     assert_eq!(page["items"].as_array().unwrap().len(), 1);
-    app.nobody().log_in("ada", PASSWORD).await;
+    app.anonymous().log_in("ada", PASSWORD).await;
 }

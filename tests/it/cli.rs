@@ -3,12 +3,12 @@
 mod accounts;
 mod clocks;
 mod contract;
-mod crowds;
 mod http;
 mod installing;
 mod keys;
 pub mod kills;
 mod logs;
+mod many_clients;
 mod migrations;
 mod secrets;
 mod settings;

@@ -57,13 +57,13 @@ impl RevokedTokens {
     async fn create(app: &TestApp) -> Self {
         let admin = app.admin().await;
         let (out, disabled, demoted) = (app.user("out").await, app.user("disabled").await, app.user("demoted").await);
-        let id = async |name| app.nobody().log_in(name, PASSWORD).await.get("/v1/me").await.expect(200)["id"].clone();
+        let id = async |name| app.anonymous().log_in(name, PASSWORD).await.get("/v1/me").await.expect(200)["id"].clone();
         let path = async |name| format!("/v1/users/{}", id(name).await.as_str().unwrap());
         out.delete("/v1/me/sessions/current", json!(null)).await.expect(204);
         admin.patch(&path("disabled").await, json!({ "status": "disabled" })).await.expect(200);
         let roles = format!("{}/roles", path("demoted").await);
         admin.put(&roles, json!({ "roles": ["admin", "user"] })).await.expect(200);
-        let promoted = app.nobody().log_in("demoted", PASSWORD).await;
+        let promoted = app.anonymous().log_in("demoted", PASSWORD).await;
         admin.put(&roles, json!({ "roles": ["user"] })).await.expect(200);
         Self(vec![
             (out.token.unwrap(), "session_ended"),
@@ -94,13 +94,13 @@ async fn s08_a_start_with_a_wrong_clock_revives_no_token_and_deletes_no_row(#[ca
     let app = TestApp::start_with(|settings| settings.throttle.enabled = true).await;
     let (ada, revoked) = (app.client("ada").await, RevokedTokens::create(&app).await);
     let log_in = json!({ "identifier": "ada", "password": "not this" });
-    app.nobody().post("/v1/sessions", log_in).await.expect(401);
+    app.anonymous().post("/v1/sessions", log_in).await.expect(401);
     maintain(&app).await;
     let (rows_before, events) = (expiring_rows(&app).await, app.events().await);
 
     app.clock.set_by(wrong);
     for start in [restarted(&app).await, restarted(&app).await] {
-        start.nobody().get("/healthz").await.expect(200);
+        start.anonymous().get("/healthz").await.expect(200);
     }
     app.clock.set_by(-wrong);
     app.clock.advance(minutes(3));
@@ -145,7 +145,7 @@ async fn a_revocation_made_while_the_clock_is_behind_holds_after_the_clock_is_co
     app.clock.set_by(TimeDelta::days(-2));
     let wrong = restarted(&app).await;
     assert_problem!(wrong.bearer(ada.token.as_deref().unwrap()).get("/v1/me").await, 401, "invalid_token");
-    let admin_there = wrong.nobody().log_in("admin", app.admin_password()).await;
+    let admin_there = wrong.anonymous().log_in("admin", app.admin_password()).await;
     admin_there.patch(&format!("/v1/users/{id}"), json!({ "status": "disabled" })).await.expect(200);
     app.clock.set_by(TimeDelta::days(2));
     for _ in 0..2 {
@@ -167,7 +167,7 @@ async fn a_revoked_token_from_a_clock_that_was_ahead_is_still_revoked_when_its_t
     ahead.clock.set_by(TimeDelta::days(3));
     ahead.register("ada").await;
     let early = Client::log_in(&ahead, "ada").await;
-    let ada = app.nobody().log_in("ada", PASSWORD).await;
+    let ada = app.anonymous().log_in("ada", PASSWORD).await;
     ada.delete("/v1/me/sessions", json!(null)).await.expect(204);
     for _ in 0..2 * 24 * 3 {
         app.clock.advance(minutes(30));
@@ -252,7 +252,7 @@ async fn an_operator_can_accept_an_untrusted_clock() {
     assert_eq!(app.app.clock_trust.mismatch(), None);
     app.trusted().await;
     assert_eq!(app.event("clock.accepted").await.actor_name.as_deref(), Some("operator"));
-    app.nobody().get("/readyz").await.expect(200);
+    app.anonymous().get("/readyz").await.expect(200);
 }
 
 #[tokio::test]
@@ -283,7 +283,7 @@ async fn an_untrusted_clock_makes_the_server_not_ready_on_postgresql_only() {
     let app = TestApp::start().await;
     app.clock.off_for(20 * DAY);
     let app = restarted(&app).await;
-    let answer = app.nobody().get("/readyz").await;
+    let answer = app.anonymous().get("/readyz").await;
     if is_postgres(&app) {
         let answer = assert_problem!(answer, 503, "unavailable");
         let detail = answer.body["detail"].as_str().unwrap();
@@ -309,8 +309,8 @@ async fn a_replica_with_a_wrong_clock_deletes_nothing_and_revives_no_token_on_ot
         }
         if is_postgres(&right) {
             clocks::compare(&wrong.app).await.unwrap();
-            wrong.nobody().get("/readyz").await.expect(503);
-            right.nobody().get("/readyz").await.expect(200);
+            wrong.anonymous().get("/readyz").await.expect(503);
+            right.anonymous().get("/readyz").await.expect(200);
         }
         right.trusted().await;
         assert_eq!(expiring_rows(&right).await, rows_before);

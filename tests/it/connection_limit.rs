@@ -1,4 +1,4 @@
-//! Room for new clients: when every connection is taken, the least useful one is closed (row H05).
+//! Connections when the server is full: if every connection is taken, the least useful one is closed (row H05).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const HALF_A_BODY: &str =
     "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
 const LARGE: &str = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n";
 
-async fn room_for(connections: usize) -> Listening {
+async fn limited_to(connections: usize) -> Listening {
     Listening::start(limits(|limits| limits.connections = connections)).await
 }
 
@@ -40,7 +40,7 @@ async fn is_served(client: &mut Client) -> bool {
 
 #[tokio::test]
 async fn the_longest_idle_connection_is_closed_first() {
-    let server = room_for(3).await;
+    let server = limited_to(3).await;
     let (mut first, mut second, mut third) = (idle(&server).await, idle(&server).await, idle(&server).await);
     assert!(is_served(&mut first).await);
     let mut new_client = idle(&server).await;
@@ -52,7 +52,7 @@ async fn the_longest_idle_connection_is_closed_first() {
 
 #[tokio::test]
 async fn new_clients_are_served_despite_many_idle_connections() {
-    let server = room_for(4).await;
+    let server = limited_to(4).await;
     let mut clients = Vec::new();
     for _ in 0..40 {
         clients.push(idle(&server).await);
@@ -62,7 +62,7 @@ async fn new_clients_are_served_despite_many_idle_connections() {
 #[tokio::test]
 async fn an_incomplete_request_does_not_keep_a_new_client_out() {
     for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
-        let server = room_for(2).await;
+        let server = limited_to(2).await;
         let (mut first, mut second) = (begin(&server, begun).await, begin(&server, begun).await);
         let mut new_client = idle(&server).await;
         assert_eq!(first.rest().await, "", "{begun:?}");
@@ -74,7 +74,7 @@ async fn an_incomplete_request_does_not_keep_a_new_client_out() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_before_an_incomplete_request() {
     for begun in ["", HALF_A_HEAD, HALF_A_BODY] {
-        let server = room_for(2).await;
+        let server = limited_to(2).await;
         let mut half = begin(&server, begun).await;
         let mut old = idle(&server).await;
         let _newcomer = idle(&server).await;
@@ -102,7 +102,7 @@ async fn a_stalled_incomplete_request_is_closed_before_an_idle_connection() {
 
 #[tokio::test]
 async fn a_request_that_is_being_answered_keeps_its_connection() {
-    let server = room_for(1).await;
+    let server = limited_to(1).await;
     server.app.register("ada").await;
     let held = server.app.hold_hashing().await;
     let body = serde_json::json!({ "identifier": "ada", "password": PASSWORD }).to_string();

@@ -14,11 +14,11 @@ pub const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 async fn log_in(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
     let body = json!({ "identifier": "ada", "password": PASSWORD, "transport": "cookie" }).to_string();
     let headers: Vec<_> = headers.iter().copied().chain([("content-type", "application/json")]).collect();
-    app.nobody().send(Method::POST, "/v1/sessions", &headers, Body::from_string(body)).await
+    app.anonymous().send(Method::POST, "/v1/sessions", &headers, Body::from_string(body)).await
 }
 
 async fn refresh(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
-    app.nobody().send(Method::POST, "/v1/sessions/refresh", headers, Body::empty()).await
+    app.anonymous().send(Method::POST, "/v1/sessions/refresh", headers, Body::empty()).await
 }
 
 /// Returns the name, the value and the attributes of the cookie that an answer sets.
@@ -62,7 +62,7 @@ async fn s09_in_body_mode_no_cookie_is_set() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;
     let body = json!({ "identifier": "ada", "password": PASSWORD, "transport": "body" });
-    let answer = app.nobody().post("/v1/sessions", body).await;
+    let answer = app.anonymous().post("/v1/sessions", body).await;
     assert!(!answer.headers.contains_key("set-cookie"));
     assert!(answer.expect(201)["refresh_token"].is_string());
     assert!(!ada.refresh().await.headers.contains_key("set-cookie"));
@@ -91,17 +91,17 @@ async fn s09_a_request_with_two_refresh_tokens_is_rejected() {
     assert_problem!(refresh(&app, &[("cookie", &cookie), ("cookie", &cookie)]).await, 400, "malformed_request");
     let headers = [("cookie", cookie.as_str()), ("content-type", "application/json")];
     let body = Body::from_string(json!({ "refresh_token": token }).to_string());
-    let with_both = app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers, body).await;
+    let with_both = app.anonymous().send(Method::POST, "/v1/sessions/refresh", &headers, body).await;
     assert_problem!(with_both, 400, "malformed_request");
     for body in ["{}", r#"{"refresh_token":null}"#] {
-        let answer = app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers[1..], body.into()).await;
+        let answer = app.anonymous().send(Method::POST, "/v1/sessions/refresh", &headers[1..], body.into()).await;
         assert_problem!(answer, 401, "invalid_refresh_token");
     }
     let garbage = refresh(&app, &[("cookie", &format!("{NAME}=garbage"))]).await;
     assert!(!garbage.headers.contains_key("set-cookie"), "a request that loses a race must not clear the winner's cookie");
     assert_problem!(garbage, 401, "invalid_refresh_token");
     for body in ["{}", r#"{"refresh_token":null}"#, ""] {
-        app.nobody().send(Method::POST, "/v1/sessions/refresh", &headers, body.into()).await.expect(200);
+        app.anonymous().send(Method::POST, "/v1/sessions/refresh", &headers, body.into()).await.expect(200);
     }
 }
 

@@ -20,7 +20,7 @@ async fn start_with_origins(origins: &[&str]) -> TestApp {
 async fn send_from(app: &TestApp, origin: &str, method: Method, path: &str) -> Answer {
     let headers =
         [("origin", origin), ("access-control-request-method", "PATCH"), ("access-control-request-headers", "authorization")];
-    app.nobody().send(method, path, &headers, Body::empty()).await
+    app.anonymous().send(method, path, &headers, Body::empty()).await
 }
 
 #[track_caller]
@@ -32,22 +32,22 @@ fn assert_not_shared(answer: &Answer) {
 #[tokio::test]
 async fn h08_every_kind_of_response_has_the_security_headers() {
     let app = TestApp::start().await;
-    let (ada, nobody) = (app.user("ada").await, app.nobody());
-    let etag = nobody.get("/.well-known/jwks.json").await.header("etag").to_owned();
+    let (ada, anonymous) = (app.user("ada").await, app.anonymous());
+    let etag = anonymous.get("/.well-known/jwks.json").await.header("etag").to_owned();
     let known = [("if-none-match", etag.as_str())];
     for (answer, status, cache) in [
         (ada.get("/v1/me").await, 200, "no-store"),
         (ada.get("/v1/token").await, 200, "no-store"),
         (ada.send(Method::HEAD, "/v1/me", &[], Body::empty()).await, 200, "no-store"),
         (ada.get("/v1/users").await, 403, "no-store"),
-        (nobody.get("/v1/me").await, 401, "no-store"),
-        (nobody.get("/none").await, 404, "no-store"),
-        (nobody.send(Method::PUT, "/v1/me", &[], Body::empty()).await, 405, "no-store"),
-        (nobody.send(Method::OPTIONS, "/v1/me", &[], Body::empty()).await, 204, "no-store"),
-        (nobody.get("/healthz").await, 200, "no-store"),
-        (nobody.get("/.well-known/jwks.json").await, 200, "public, max-age=300"),
-        (nobody.send(Method::GET, "/.well-known/jwks.json", &known, Body::empty()).await, 304, "public, max-age=300"),
-        (nobody.get("/openapi.json").await, 200, "no-cache"),
+        (anonymous.get("/v1/me").await, 401, "no-store"),
+        (anonymous.get("/none").await, 404, "no-store"),
+        (anonymous.send(Method::PUT, "/v1/me", &[], Body::empty()).await, 405, "no-store"),
+        (anonymous.send(Method::OPTIONS, "/v1/me", &[], Body::empty()).await, 204, "no-store"),
+        (anonymous.get("/healthz").await, 200, "no-store"),
+        (anonymous.get("/.well-known/jwks.json").await, 200, "public, max-age=300"),
+        (anonymous.send(Method::GET, "/.well-known/jwks.json", &known, Body::empty()).await, 304, "public, max-age=300"),
+        (anonymous.get("/openapi.json").await, 200, "no-cache"),
     ] {
         assert_eq!((answer.status, answer.header("cache-control")), (status, cache));
         assert_eq!(answer.header("content-security-policy"), STRICT);
@@ -55,7 +55,7 @@ async fn h08_every_kind_of_response_has_the_security_headers() {
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
         assert!(!answer.headers.contains_key("strict-transport-security") && !answer.headers.contains_key("server"));
     }
-    let page = nobody.get("/docs").await;
+    let page = anonymous.get("/docs").await;
     assert!(page.header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
     assert_eq!(page.header("referrer-policy"), "no-referrer");
 }
@@ -69,7 +69,7 @@ async fn h08_hsts_is_sent_only_if_the_public_url_uses_https(#[case] public_url: 
     let public_url = public_url.map(|url| url.parse().unwrap());
     let app = TestApp::start_with(|settings| settings.server.public_url = public_url).await;
     for path in ["/healthz", "/v1/me", "/docs", "/none"] {
-        let answer = app.nobody().get(path).await;
+        let answer = app.anonymous().get(path).await;
         assert_eq!(answer.headers.contains_key("strict-transport-security"), expected, "{path}");
     }
 }
@@ -130,7 +130,7 @@ async fn h08_an_application_or_an_origin_that_matches_a_pattern_may_send_any_hea
     let preflight = async |origin: &str, requested: &str| {
         let headers =
             [("origin", origin), ("access-control-request-method", "PATCH"), ("access-control-request-headers", requested)];
-        app.nobody().send(Method::OPTIONS, "/v1/me", &headers, Body::empty()).await
+        app.anonymous().send(Method::OPTIONS, "/v1/me", &headers, Body::empty()).await
     };
     let answer = preflight(origin, "authorization,baggage, Sentry-Trace,traceparent,x-b3").await;
     assert_eq!(answer.header("access-control-allow-origin"), origin);
@@ -161,15 +161,15 @@ async fn h08_hsts_includes_subdomains_only_if_configured(#[case] hsts: Option<&s
         }
     })
     .await;
-    let answer = app.nobody().get("/healthz").await;
+    let answer = app.anonymous().get("/healthz").await;
     assert_eq!(answer.headers.get("strict-transport-security").map(|policy| policy.to_str().unwrap()), expected);
 }
 
 #[tokio::test]
 async fn the_root_redirects_browsers_to_the_docs_and_answers_404_to_programs() {
     let app = TestApp::start().await;
-    let nobody = app.nobody();
-    let send = async |method: Method, accept: &str| nobody.send(method, "/", &[("accept", accept)], Body::empty()).await;
+    let anonymous = app.anonymous();
+    let send = async |method: Method, accept: &str| anonymous.send(method, "/", &[("accept", accept)], Body::empty()).await;
     let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
     for accept in [chrome, "text/html", "TEXT/HTML", "application/json, text/html;q=0.5", "é, text/html"] {
         for method in [Method::GET, Method::HEAD] {
@@ -181,7 +181,7 @@ async fn the_root_redirects_browsers_to_the_docs_and_answers_404_to_programs() {
         assert_problem!(send(Method::GET, accept).await, 404, "not_found");
         assert_eq!(send(Method::HEAD, accept).await.status, 404);
     }
-    assert_problem!(nobody.get("/").await, 404, "not_found");
+    assert_problem!(anonymous.get("/").await, 404, "not_found");
     let allowed = "GET, HEAD, OPTIONS";
     let options = send(Method::OPTIONS, chrome).await;
     assert_eq!((options.status, options.header("allow")), (204, allowed));
@@ -216,7 +216,7 @@ async fn h08_an_origin_must_match_exactly() {
             assert_eq!(answer.header("vary"), "Origin", "a shared cache must keep responses to different origins apart");
         }
     }
-    let nobody = app.nobody().get("/healthz").await;
-    assert_not_shared(&nobody);
-    assert_eq!(nobody.header("vary"), "Origin");
+    let anonymous = app.anonymous().get("/healthz").await;
+    assert_not_shared(&anonymous);
+    assert_eq!(anonymous.header("vary"), "Origin");
 }

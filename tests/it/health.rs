@@ -15,20 +15,20 @@ use crate::{
 #[tokio::test]
 async fn health_readiness_and_version_are_public() {
     let app = TestApp::start().await;
-    for caller in [app.nobody(), app.bearer("garbage")] {
+    for caller in [app.anonymous(), app.bearer("garbage")] {
         for path in ["/healthz", "/readyz"] {
             assert_eq!(caller.get(path).await.expect(200), json!({ "status": "ok" }));
         }
         let version = json!({ "name": "vestibule", "version": env!("CARGO_PKG_VERSION") });
         assert_eq!(caller.get("/version").await.expect(200), version);
     }
-    assert_problem!(app.nobody().post("/healthz", json!({})).await, 405, "method_not_allowed");
+    assert_problem!(app.anonymous().post("/healthz", json!({})).await, 405, "method_not_allowed");
 }
 
 #[tokio::test]
 async fn the_key_set_may_be_cached_and_contains_the_key_that_signs() {
     let app = TestApp::start().await;
-    let answer = app.nobody().get("/.well-known/jwks.json").await;
+    let answer = app.anonymous().get("/.well-known/jwks.json").await;
     assert_eq!(answer.header("content-type"), "application/jwk-set+json");
     assert_eq!(answer.header("cache-control"), "public, max-age=300");
     let etag = answer.header("etag").to_owned();
@@ -41,12 +41,12 @@ async fn the_key_set_may_be_cached_and_contains_the_key_that_signs() {
     assert_eq!(keys[0]["kid"], header.kid.unwrap());
     for condition in [etag.as_str(), "*", &format!("\"x\", W/{etag}")] {
         let answer =
-            app.nobody().send(Method::GET, "/.well-known/jwks.json", &[("if-none-match", condition)], Body::empty()).await;
+            app.anonymous().send(Method::GET, "/.well-known/jwks.json", &[("if-none-match", condition)], Body::empty()).await;
         assert_eq!((answer.header("etag"), answer.header("cache-control")), (etag.as_str(), "public, max-age=300"));
         assert!(answer.expect(304).is_null());
     }
     let stale = [("if-none-match", "\"x\"")];
-    app.nobody().send(Method::GET, "/.well-known/jwks.json", &stale, Body::empty()).await.expect(200);
+    app.anonymous().send(Method::GET, "/.well-known/jwks.json", &stale, Body::empty()).await.expect(200);
 }
 
 #[tokio::test]
@@ -58,9 +58,9 @@ async fn h10_without_a_database_tokens_are_verified_and_other_requests_get_503()
     let registration = json!({ "email": "grace@example.org", "password": PASSWORD });
     let change = json!({ "current_password": PASSWORD, "new_password": "another horse battery staple" });
     for answer in [
-        app.nobody().get("/readyz").await,
-        app.nobody().post("/v1/accounts", registration).await,
-        app.nobody().post("/v1/sessions", credentials).await,
+        app.anonymous().get("/readyz").await,
+        app.anonymous().post("/v1/accounts", registration).await,
+        app.anonymous().post("/v1/sessions", credentials).await,
         ada.get("/v1/me").await,
         ada.patch("/v1/me", json!({ "name": "Ada" })).await,
         ada.put("/v1/me/password", change).await,
@@ -71,8 +71,8 @@ async fn h10_without_a_database_tokens_are_verified_and_other_requests_get_503()
         let answer = assert_problem!(answer, 503, "unavailable");
         assert_eq!(answer.header("retry-after"), "1");
     }
-    app.nobody().get("/healthz").await.expect(200);
-    app.nobody().get("/version").await.expect(200);
+    app.anonymous().get("/healthz").await.expect(200);
+    app.anonymous().get("/version").await.expect(200);
     ada.get("/v1/token").await.expect(200);
     assert_problem!(app.bearer("garbage").get("/v1/me").await, 401, "invalid_token");
     assert_problem!(ada.get("/v1/users").await, 403, "insufficient_permission");
@@ -82,7 +82,7 @@ async fn h10_without_a_database_tokens_are_verified_and_other_requests_get_503()
 #[tokio::test]
 async fn a_server_that_is_not_ready_names_every_reason() {
     let app = TestApp::start().await;
-    let detail = async || app.nobody().get("/readyz").await.body["detail"].as_str().unwrap().to_owned();
+    let detail = async || app.anonymous().get("/readyz").await.body["detail"].as_str().unwrap().to_owned();
     app.clock.stall(Duration::from_secs(6));
     assert_eq!(detail().await, "Not ready: the revocation data is too old.");
     app.app.db.close().await;
@@ -105,12 +105,12 @@ async fn h10_reads_succeed_while_another_process_holds_the_write_lock() {
 
     let limit = Duration::from_secs(2);
     let credentials = json!({ "identifier": "ada", "password": PASSWORD });
-    let nobody = app.nobody();
+    let anonymous = app.anonymous();
     let writes = async {
         tokio::join!(
-            nobody.post("/v1/sessions", credentials.clone()),
+            anonymous.post("/v1/sessions", credentials.clone()),
             ada.patch("/v1/me", json!({ "name": "Ada" })),
-            nobody.post("/v1/accounts", json!({ "email": "grace@example.org", "password": PASSWORD })),
+            anonymous.post("/v1/accounts", json!({ "email": "grace@example.org", "password": PASSWORD })),
         )
     };
     let (log_in, patch, register) = tokio::time::timeout(limit, writes).await.expect("writes are rejected within 2 s");
@@ -119,10 +119,10 @@ async fn h10_reads_succeed_while_another_process_holds_the_write_lock() {
     }
     ada.get("/v1/me").await.expect(200);
     admin.get("/v1/users").await.expect(200);
-    app.nobody().get("/healthz").await.expect(200);
+    app.anonymous().get("/healthz").await.expect(200);
     assert_eq!(app.rows().await, rows);
 
     lock.commit().await.unwrap();
-    app.nobody().post("/v1/sessions", credentials).await.expect(201);
+    app.anonymous().post("/v1/sessions", credentials).await.expect(201);
     assert_eq!(ada.patch("/v1/me", json!({ "name": "Ada" })).await.expect(200)["name"], "Ada");
 }

@@ -196,7 +196,7 @@ impl World {
 
     async fn log_in(&mut self, person: usize) {
         let body = json!({ "identifier": PEOPLE[person], "password": PASSWORD });
-        let answer = self.app.nobody().post("/v1/sessions", body).await;
+        let answer = self.app.anonymous().post("/v1/sessions", body).await;
         if !self.active[person] {
             assert_eq!(answer.problem(), (403, "account_disabled"));
             return;

@@ -59,23 +59,23 @@ fn operations_with_bodies() -> Vec<(Method, String, Vec<String>)> {
 #[tokio::test]
 async fn h01_every_error_response_is_a_problem_whose_request_id_is_in_the_log() {
     let app = TestApp::start().await;
-    let (ada, nobody) = (app.user("ada").await, app.nobody());
+    let (ada, anonymous) = (app.user("ada").await, app.anonymous());
     let log = app.directory.path().join("log");
     let subscriber = tracing_subscriber::fmt().json().with_writer(Arc::new(File::create(&log).unwrap())).finish();
     let log_guard = tracing::subscriber::set_default(subscriber);
 
     let text = Body::from_string("x".repeat(65 * 1024));
     let answers = [
-        assert_problem!(nobody.send(Method::POST, "/v1/sessions", &[JSON], "{".into()).await, 400, "malformed_request"),
-        assert_problem!(nobody.get("/v1/me").await, 401, "missing_token"),
+        assert_problem!(anonymous.send(Method::POST, "/v1/sessions", &[JSON], "{".into()).await, 400, "malformed_request"),
+        assert_problem!(anonymous.get("/v1/me").await, 401, "missing_token"),
         assert_problem!(ada.get("/v1/users").await, 403, "insufficient_permission"),
-        assert_problem!(nobody.get(&format!("/no/such/path?{MARK}")).await, 404, "not_found"),
-        assert_problem!(nobody.get("/docs/none").await, 404, "not_found"),
-        assert_problem!(nobody.get("/").await, 404, "not_found"),
+        assert_problem!(anonymous.get(&format!("/no/such/path?{MARK}")).await, 404, "not_found"),
+        assert_problem!(anonymous.get("/docs/none").await, 404, "not_found"),
+        assert_problem!(anonymous.get("/").await, 404, "not_found"),
         assert_problem!(ada.put("/v1/me", json!({})).await, 405, "method_not_allowed"),
-        assert_problem!(nobody.send(Method::POST, "/v1/sessions", &[JSON], text).await, 413, "payload_too_large"),
-        assert_problem!(nobody.send(Method::POST, "/v1/sessions", &[], "x".into()).await, 415, "unsupported_media_type"),
-        assert_problem!(nobody.post("/v1/sessions", json!({})).await, 422, "validation_failed"),
+        assert_problem!(anonymous.send(Method::POST, "/v1/sessions", &[JSON], text).await, 413, "payload_too_large"),
+        assert_problem!(anonymous.send(Method::POST, "/v1/sessions", &[], "x".into()).await, 415, "unsupported_media_type"),
+        assert_problem!(anonymous.post("/v1/sessions", json!({})).await, 422, "validation_failed"),
     ];
     drop(log_guard);
 
@@ -98,7 +98,7 @@ async fn h01_every_error_response_is_a_problem_whose_request_id_is_in_the_log() 
 async fn h01_a_request_id_sent_by_the_client_is_ignored() {
     let app = TestApp::start().await;
     let from_client = "0198c5e0-0000-7000-8000-00000000000a";
-    let answer = app.nobody().send(Method::GET, "/v1/me", &[("x-request-id", from_client)], Body::empty()).await;
+    let answer = app.anonymous().send(Method::GET, "/v1/me", &[("x-request-id", from_client)], Body::empty()).await;
     assert_ne!(answer.header("x-request-id"), from_client);
 }
 
@@ -147,7 +147,7 @@ async fn h02_no_error_response_repeats_the_request_body() {
 #[tokio::test]
 async fn h02_no_error_response_repeats_a_path_a_parameter_or_a_header() {
     let app = TestApp::start().await;
-    let (admin, nobody) = (app.admin().await, app.nobody());
+    let (admin, anonymous) = (app.admin().await, app.anonymous());
     let headers =
         ["if-match", "if-none-match", "cookie", "origin", "accept", "x-request-id", "x-forwarded-for", "user-agent", MARK];
     for (path, method, operation) in contract::operations(contract::document()) {
@@ -168,12 +168,12 @@ async fn h02_no_error_response_repeats_a_path_a_parameter_or_a_header() {
         let sent: Vec<_> = headers.iter().map(|name| (*name, MARK)).collect();
         assert_not_repeated(&unknown, &admin.send(method.clone(), &unknown, &sent, Body::empty()).await);
         let invented = Method::from_bytes(MARK.as_bytes()).unwrap();
-        assert_not_repeated(path, &nobody.send(invented, &filled(path, "x"), &sent, Body::empty()).await);
+        assert_not_repeated(path, &anonymous.send(invented, &filled(path, "x"), &sent, Body::empty()).await);
     }
     for authorization in [format!("Bearer {MARK}"), format!("{MARK} x"), format!("Bearer é{MARK}")] {
         assert_not_repeated(
             &authorization,
-            &nobody.send(Method::GET, "/v1/me", &[("authorization", &authorization)], Body::empty()).await,
+            &anonymous.send(Method::GET, "/v1/me", &[("authorization", &authorization)], Body::empty()).await,
         );
     }
     app.register(MARK).await;
@@ -181,7 +181,7 @@ async fn h02_no_error_response_repeats_a_path_a_parameter_or_a_header() {
         json!({ "email": format!("{MARK}@example.org"), "password": PASSWORD }),
         json!({ "email": "other@example.org", "username": MARK, "password": PASSWORD }),
     ] {
-        let answer = nobody.post("/v1/accounts", body).await;
+        let answer = anonymous.post("/v1/accounts", body).await;
         assert_eq!(answer.status, 409);
         assert_not_repeated("a registration with a taken name", &answer);
     }
@@ -191,7 +191,7 @@ async fn h02_no_error_response_repeats_a_path_a_parameter_or_a_header() {
 async fn h02_every_invalid_member_is_reported_in_one_response() {
     let app = TestApp::start().await;
     let body = json!({ "email": 1, "username": "9", "name": "", "role": "admin", "rôle": 1 });
-    let answer = assert_problem!(app.nobody().post("/v1/accounts", body).await, 422, "validation_failed");
+    let answer = assert_problem!(app.anonymous().post("/v1/accounts", body).await, 422, "validation_failed");
     let pointers: BTreeSet<_> = answer.faults().into_iter().map(|(pointer, _)| pointer).collect();
     assert_eq!(pointers, BTreeSet::from(["", "/email", "/name", "/password", "/role", "/username"]));
 }
@@ -204,26 +204,26 @@ async fn h03_options_lists_the_methods_of_every_path() {
         if methods.contains(&Method::GET) {
             methods.insert(Method::HEAD);
         }
-        let answer = app.nobody().send(Method::OPTIONS, &path, &[], Body::empty()).await;
+        let answer = app.anonymous().send(Method::OPTIONS, &path, &[], Body::empty()).await;
         assert_eq!(answer.status, 204, "{path}");
         assert_eq!(allowed(&answer), methods, "{path}");
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::TRACE, Method::CONNECT] {
             if !methods.contains(&method) {
-                let answer = app.nobody().send(method, &path, &[JSON], "{}".into()).await;
+                let answer = app.anonymous().send(method, &path, &[JSON], "{}".into()).await;
                 assert_eq!(allowed(&assert_problem!(answer, 405, "method_not_allowed")), methods, "{path}");
             }
         }
         let invented = Method::from_bytes(b"BREW").unwrap();
-        assert_problem!(app.nobody().send(invented, &path, &[], Body::empty()).await, 405, "method_not_allowed");
+        assert_problem!(app.anonymous().send(invented, &path, &[], Body::empty()).await, 405, "method_not_allowed");
     }
     for path in ["/docs", "/openapi.json", "/docs/vestibule.js"] {
         let read_methods = BTreeSet::from([Method::GET, Method::HEAD, Method::OPTIONS]);
-        assert_eq!(allowed(&app.nobody().send(Method::OPTIONS, path, &[], Body::empty()).await), read_methods);
-        let answer = assert_problem!(app.nobody().post(path, json!({})).await, 405, "method_not_allowed");
+        assert_eq!(allowed(&app.anonymous().send(Method::OPTIONS, path, &[], Body::empty()).await), read_methods);
+        let answer = assert_problem!(app.anonymous().post(path, json!({})).await, 405, "method_not_allowed");
         assert_eq!(allowed(&answer), read_methods);
     }
     for method in [Method::OPTIONS, Method::TRACE, Method::GET] {
-        assert_problem!(app.nobody().send(method, "/v1/none", &[], Body::empty()).await, 404, "not_found");
+        assert_problem!(app.anonymous().send(method, "/v1/none", &[], Body::empty()).await, 404, "not_found");
     }
 }
 
@@ -248,10 +248,10 @@ async fn h03_head_is_get_without_a_body() {
         head.headers.remove("x-request-id");
         assert_eq!(get.headers, head.headers, "{path}");
     }
-    let rejected = app.nobody().send(Method::HEAD, "/v1/me", &[], Body::empty()).await;
+    let rejected = app.anonymous().send(Method::HEAD, "/v1/me", &[], Body::empty()).await;
     assert_eq!((rejected.status, rejected.header("www-authenticate")), (401, r#"Bearer realm="vestibule""#));
-    assert_eq!(app.nobody().send(Method::HEAD, "/v1/sessions", &[], Body::empty()).await.status, 405);
-    assert_eq!(app.nobody().send(Method::HEAD, "/none", &[], Body::empty()).await.status, 404);
+    assert_eq!(app.anonymous().send(Method::HEAD, "/v1/sessions", &[], Body::empty()).await.status, 405);
+    assert_eq!(app.anonymous().send(Method::HEAD, "/none", &[], Body::empty()).await.status, 404);
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn h03_accept_headers_are_ignored() {
     for accept in ["", "*/*", "text/html", "application/xml;q=1", "application/json;q=0", "image/*", "garbage", "é", ",;=/"] {
         let headers = [("accept", accept), ("accept-language", "tlh"), ("accept-encoding", "br;q=1, identity;q=0")];
         ada.send(Method::GET, "/v1/me", &headers, Body::empty()).await.expect(200);
-        let rejected = app.nobody().send(Method::GET, "/v1/me", &headers, Body::empty()).await;
+        let rejected = app.anonymous().send(Method::GET, "/v1/me", &headers, Body::empty()).await;
         assert_problem!(rejected, 401, "missing_token");
     }
 }
@@ -330,7 +330,7 @@ async fn h03_accept_headers_are_ignored() {
 #[tokio::test]
 async fn h04_a_body_that_is_not_exactly_one_json_document_is_malformed(#[case] body: &'static [u8]) {
     let app = TestApp::start().await;
-    let answer = app.nobody().send(Method::POST, "/v1/sessions", &[JSON], Body::from(body)).await;
+    let answer = app.anonymous().send(Method::POST, "/v1/sessions", &[JSON], Body::from(body)).await;
     assert_problem!(answer, 400, "malformed_request");
 }
 
@@ -339,7 +339,7 @@ async fn h04_json_may_be_at_most_64_levels_deep() {
     let app = TestApp::start().await;
     let arrays = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     for (body, status) in [(arrays(64), 422), (arrays(65), 400), (arrays(32_000), 400), ("[".repeat(60_000), 400)] {
-        let answer = app.nobody().send(Method::POST, "/v1/sessions", &[JSON], Body::from_string(body)).await;
+        let answer = app.anonymous().send(Method::POST, "/v1/sessions", &[JSON], Body::from_string(body)).await;
         assert_eq!(answer.status, status);
     }
 }
@@ -354,13 +354,13 @@ async fn h04_nul_is_rejected_at_every_position() {
         (r#""\u0000":1"#, ""),
     ] {
         let body = Body::from_string(format!(r#"{{"password":"x",{member}}}"#));
-        let answer = app.nobody().send(Method::POST, "/v1/sessions", &[JSON], body).await;
+        let answer = app.anonymous().send(Method::POST, "/v1/sessions", &[JSON], body).await;
         assert_eq!(assert_problem!(answer, 422, "validation_failed").faults(), [(pointer, "not_allowed")]);
     }
     // The answer is small even if the names are long or deeply nested.
     let deep = |name: &str| (0..60).fold(json!("\0"), |inner, _| json!({ name: inner }));
     for body in [deep(&"x".repeat(64)), deep("x"), json!({ "x".repeat(60_000): "\0" }), json!(vec!["\0"; 7_000])] {
-        assert_problem!(app.nobody().post("/v1/sessions", body).await, 422, "validation_failed");
+        assert_problem!(app.anonymous().post("/v1/sessions", body).await, 422, "validation_failed");
     }
 }
 
@@ -396,7 +396,7 @@ async fn h04_a_body_of_more_than_64_kib_is_not_read_to_its_end() {
         if !contract::PUBLIC.contains(&checked::operation(&method, &path).unwrap().0) {
             let read = Arc::new(AtomicUsize::new(0));
             let endless = Body::from_async_read(Endless(Arc::clone(&read)));
-            assert_problem!(app.nobody().send(method, &path, &[JSON], endless).await, 401, "missing_token");
+            assert_problem!(app.anonymous().send(method, &path, &[JSON], endless).await, 401, "missing_token");
             assert_eq!(read.load(Ordering::Relaxed), 0);
         }
     }

@@ -63,7 +63,7 @@ async fn t13_introspection_requires_the_permission() {
     let app = TestApp::start().await;
     let (ada, others) = (app.user("ada").await, app.holding("others", &["keys:rotate", "users:read"]).await);
     let form = format!("token={}", ada.token.as_deref().unwrap());
-    assert_problem!(send(&app.nobody(), &form).await, 401, "missing_token");
+    assert_problem!(send(&app.anonymous(), &form).await, 401, "missing_token");
     assert_problem!(send(&ada, &form).await, 403, "insufficient_permission");
     assert_problem!(send(&others, &form).await, 403, "insufficient_permission");
     assert_problem!(send(&ada, "").await, 403, "insufficient_permission");
@@ -225,7 +225,7 @@ impl World {
         match step {
             Step::LogIn(of) => {
                 let body = json!({ "identifier": PEOPLE[*of], "password": PASSWORD });
-                let tokens = self.here.nobody().post("/v1/sessions", body).await.body;
+                let tokens = self.here.anonymous().post("/v1/sessions", body).await.body;
                 self.tokens.extend(tokens["access_token"].as_str().map(str::to_owned));
             }
             Step::EndSession(of) if !self.tokens.is_empty() => {
@@ -263,8 +263,8 @@ impl World {
             }
             Step::ForeignKey(of) => {
                 let body = json!({ "email": format!("{}{}@example.org", PEOPLE[*of], self.tokens.len()), "password": PASSWORD });
-                _ = self.other.nobody().post("/v1/accounts", body.clone()).await;
-                let stranger = self.other.nobody().log_in(body["email"].as_str().unwrap(), PASSWORD).await;
+                _ = self.other.anonymous().post("/v1/accounts", body.clone()).await;
+                let stranger = self.other.anonymous().log_in(body["email"].as_str().unwrap(), PASSWORD).await;
                 self.tokens.extend(stranger.token);
             }
             Step::Invent(text) => self.tokens.push(text.clone()),

@@ -122,7 +122,7 @@ async fn attempt(app: &TestApp, ids: &[UserId], number: usize, step: &Step) {
     };
     let name = if by == 0 { "admin" } else { PEOPLE[by - 1] };
     let password = if by == 0 { app.admin_password().to_owned() } else { PASSWORD.to_owned() };
-    let log_in = app.nobody().post("/v1/sessions", json!({ "identifier": name, "password": password })).await;
+    let log_in = app.anonymous().post("/v1/sessions", json!({ "identifier": name, "password": password })).await;
     if before.people[&ids[by]].0 == Status::Disabled {
         assert_eq!(log_in.problem(), (403, "account_disabled"));
         return;

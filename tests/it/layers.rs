@@ -1,4 +1,4 @@
-//! The structure of the source: no floor imports a floor above it, and modules do not use each other in a circle.
+//! The structure of the source: no layer imports a layer above it, and modules do not use each other in a circle.
 
 mod graph;
 
@@ -10,24 +10,24 @@ use std::{
 
 use self::graph::{Graph, Uses};
 
-/// The floors, the lowest first. A module that is not listed is part of no floor, and uses none except `values` (`error` does).
-const FLOORS: &[&[&str]] =
+/// The layers, the lowest first. A module that is not listed is part of no layer, and uses none except `values` (`error` does).
+const LAYERS: &[&[&str]] =
     &[&["values", "config"], &["entity"], &["live"], &["app"], &["domain"], &["api", "jobs"], &["server"], &["cli"]];
 
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn floor_of(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&module))
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
 #[test]
-fn no_floor_uses_a_floor_above_it() {
+fn no_layer_uses_a_layer_above_it() {
     let mut count = 0;
     for ((module, other), names) in Graph::read(&src()).uses() {
-        let floors = [&module, &other].map(|path| path.first().and_then(|name| floor_of(name)));
-        let [Some(own), Some(used)] = floors else { continue };
+        let layers = [&module, &other].map(|path| path.first().and_then(|name| layer_of(name)));
+        let [Some(own), Some(used)] = layers else { continue };
         assert!(used <= own, "{} uses {names:?} of {}, which is above it", module.join("::"), other.join("::"));
         count += 1;
     }
@@ -82,7 +82,7 @@ fn reachable<'a>(folder: &Folder<'a>, module: &'a str) -> BTreeSet<&'a str> {
 #[test]
 fn only_api_and_server_use_poem() {
     for (path, source) in sources(&src()) {
-        if !["api", "server"].iter().any(|floor| path.starts_with(src().join(floor))) {
+        if !["api", "server"].iter().any(|layer| path.starts_with(src().join(layer))) {
             assert!(!source.contains("poem::") && !source.contains("poem_openapi"), "{} uses poem", path.display());
         }
     }
@@ -90,7 +90,7 @@ fn only_api_and_server_use_poem() {
 
 #[test]
 fn api_and_server_do_not_use_the_database() {
-    for (path, source) in ["api", "server"].iter().flat_map(|floor| sources(&src().join(floor))) {
+    for (path, source) in ["api", "server"].iter().flat_map(|layer| sources(&src().join(layer))) {
         assert!(!source.contains("sea_orm") && !source.contains("sqlx"), "{} uses the database", path.display());
     }
 }

@@ -146,11 +146,11 @@ async fn expect_100_continue_is_supported() {
 #[tokio::test]
 async fn h11_a_server_that_is_stopping_is_not_ready() {
     let app = TestApp::start().await;
-    app.nobody().get("/readyz").await.expect(200);
+    app.anonymous().get("/readyz").await.expect(200);
     app.app.stopping.cancel();
-    let answer = app.nobody().get("/readyz").await;
+    let answer = app.anonymous().get("/readyz").await;
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.problem(), (503, "unavailable"));
     assert!(answer.body["detail"].as_str().unwrap().contains("stopping"));
-    app.nobody().get("/healthz").await.expect(200);
+    app.anonymous().get("/healthz").await.expect(200);
 }

@@ -13,7 +13,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 
 async fn log_out(app: &TestApp, headers: &[(&str, &str)], body: &str) -> Answer {
     let headers: Vec<_> = headers.iter().copied().chain([JSON]).collect();
-    app.nobody().send(Method::POST, "/v1/sessions/end", &headers, Body::from_string(body.into())).await
+    app.anonymous().send(Method::POST, "/v1/sessions/end", &headers, Body::from_string(body.into())).await
 }
 
 fn cookie_header(token: &str) -> String {
@@ -71,7 +71,7 @@ async fn the_cookie_alone_can_log_out_and_is_cleared() {
         assert_problem!(caller.get("/v1/me").await, 401, "session_ended");
     }
     let headers = [SAME_ORIGIN, ("cookie", &*cookie_header(&log_in_with_cookie(&app).await.1))];
-    let without_type = app.nobody().send(Method::POST, "/v1/sessions/end", &headers, Body::empty()).await;
+    let without_type = app.anonymous().send(Method::POST, "/v1/sessions/end", &headers, Body::empty()).await;
     assert_cleared(&without_type);
     without_type.expect(204);
     assert_eq!(app.rows().await["sessions"], 0);

@@ -30,7 +30,7 @@ async fn a_signed_in_user_can_read_their_account() {
     let app = TestApp::start().await;
     app.register("ada").await;
     app.clock.advance(minutes(1));
-    let ada = app.nobody().log_in("ada", PASSWORD).await;
+    let ada = app.anonymous().log_in("ada", PASSWORD).await;
     let answer = ada.get("/v1/me").await;
     assert!(answer.header("etag").starts_with('"'));
     assert_eq!(answer.header("cache-control"), "no-store");
@@ -143,9 +143,9 @@ async fn p08_a_new_address_requires_the_password_and_replaces_the_old_address_at
     assert_problem!(ada.patch("/v1/me", address("GRACE@example.org")).await, 409, "email_taken");
     let me = ada.patch("/v1/me", address("Ada@Bücher.example")).await.expect(200);
     assert_eq!(me["email"], "ada@xn--bcher-kva.example");
-    app.nobody().log_in("ada@bücher.example", PASSWORD).await;
+    app.anonymous().log_in("ada@bücher.example", PASSWORD).await;
     let old = json!({ "identifier": "ada@example.org", "password": PASSWORD });
-    assert_problem!(app.nobody().post("/v1/sessions", old).await, 401, "invalid_credentials");
+    assert_problem!(app.anonymous().post("/v1/sessions", old).await, 401, "invalid_credentials");
     assert_eq!(app.event("account.updated").await.details.0["email"]["before"], "ada@example.org");
 }
 
@@ -214,8 +214,8 @@ async fn a_new_password_keeps_this_session_and_ends_the_others() {
     }
     assert_problem!(there.patch("/v1/me", json!({ "name": "Eve" })).await, 401, "session_ended");
     let old = json!({ "identifier": "ada", "password": PASSWORD });
-    assert_problem!(app.nobody().post("/v1/sessions", old).await, 401, "invalid_credentials");
-    app.nobody().log_in("ada", NEW_PASSWORD).await;
+    assert_problem!(app.anonymous().post("/v1/sessions", old).await, 401, "invalid_credentials");
+    app.anonymous().log_in("ada", NEW_PASSWORD).await;
     let event = app.event("account.password_changed").await;
     assert!(event.session_id.is_some() && event.request_id.is_some());
     let trail = format!("{:?}", app.events().await);
@@ -255,7 +255,7 @@ async fn a_wrong_current_password_is_audited() {
 #[tokio::test]
 async fn of_two_concurrent_password_changes_one_is_rejected() {
     let app = TestApp::with_one_hashing_thread().await;
-    let (one, other) = (app.user("ada").await, app.nobody().log_in("ada", PASSWORD).await);
+    let (one, other) = (app.user("ada").await, app.anonymous().log_in("ada", PASSWORD).await);
     let hold = app.hold_hashing().await;
     let release = async {
         app.until_waiting(2).await; // both have read the account
@@ -269,7 +269,7 @@ async fn of_two_concurrent_password_changes_one_is_rejected() {
     );
     let (winner, loser) = if first.status == 204 { ("first", second) } else { ("second", first) };
     assert!(matches!(loser.problem(), (422, "validation_failed") | (401, "session_ended")), "{:#}", loser.body);
-    app.nobody().log_in("ada", &format!("{winner} horse battery staple")).await;
+    app.anonymous().log_in("ada", &format!("{winner} horse battery staple")).await;
     assert_eq!(app.rows().await["sessions"], 2);
 }
 
@@ -284,7 +284,7 @@ async fn closing_an_account_deletes_the_account_and_its_sessions() {
         assert_problem!(caller.get("/v1/token").await, 401, "session_ended");
     }
     let log_in = json!({ "identifier": "ada", "password": PASSWORD });
-    assert_problem!(app.nobody().post("/v1/sessions", log_in).await, 401, "invalid_credentials");
+    assert_problem!(app.anonymous().post("/v1/sessions", log_in).await, 401, "invalid_credentials");
     let rows = app.rows().await;
     assert_eq!((rows["users"], rows["sessions"], rows["user_roles"]), (1, 0, 2));
     let event = app.event("account.closed").await;

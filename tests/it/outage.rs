@@ -78,11 +78,11 @@ async fn h10_a_silent_connection_is_abandoned_in_time_and_replaced() {
         // New connections work, so no other request fails, although the old connections are still silent.
         ada.get("/v1/me").await.expect(200);
         ada.patch("/v1/me", json!({ "name": "Ada Lovelace" })).await.expect(200);
-        site.app.nobody().get("/readyz").await.expect(200);
+        site.app.anonymous().get("/readyz").await.expect(200);
     }
     site.proxy.set(Flow::Nothing);
     for answer in
-        [ada.get("/v1/me").await, ada.patch("/v1/me", json!({ "name": "Ada" })).await, site.app.nobody().get("/readyz").await]
+        [ada.get("/v1/me").await, ada.patch("/v1/me", json!({ "name": "Ada" })).await, site.app.anonymous().get("/readyz").await]
     {
         assert_eq!(assert_problem!(answer, 503, "unavailable").header("retry-after"), "1");
     }
@@ -141,11 +141,11 @@ async fn h10_a_read_only_database_is_not_ready_and_its_connections_are_replaced(
     while ada.patch("/v1/me", json!({ "name": "Ada" })).await.status == 200 {}
     assert_problem!(ada.patch("/v1/me", json!({ "name": "Ada" })).await, 503, "unavailable");
     ada.get("/v1/me").await.expect(200);
-    let answer = assert_problem!(site.app.nobody().get("/readyz").await, 503, "unavailable");
+    let answer = assert_problem!(site.app.anonymous().get("/readyz").await, 503, "unavailable");
     assert!(answer.body["detail"].as_str().unwrap().contains("the database does not accept writes"), "{:#}", answer.body);
 
     site.sql(format!("ALTER DATABASE {DATABASE} RESET default_transaction_read_only")).await;
-    while site.app.nobody().get("/readyz").await.status != 200 {}
+    while site.app.anonymous().get("/readyz").await.status != 200 {}
     ada.patch("/v1/me", json!({ "name": "Ada" })).await.expect(200);
     site.end().await;
 }

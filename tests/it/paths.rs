@@ -73,7 +73,7 @@ fn variants(path: &str) -> Vec<String> {
 #[tokio::test]
 async fn a07_only_the_plain_spelling_of_a_path_is_routed() {
     let app = TestApp::start().await;
-    let (anonymous, user, admin) = (app.nobody(), app.user("ada").await, app.admin().await);
+    let (anonymous, user, admin) = (app.anonymous(), app.user("ada").await, app.admin().await);
     let id = app.register("eve").await.to_string();
     for (template, method, _) in contract::operations(contract::document()) {
         let method: Method = method.to_uppercase().parse().unwrap();
@@ -109,7 +109,7 @@ async fn a07_a_request_without_a_path_is_refused() {
         assert_problem!(answer, 404, "not_found");
     }
     // The absolute form, which proxies send, is equivalent to the plain path and has the same guard.
-    assert_problem!(app.nobody().get("http://elsewhere.example/v1/me").await, 401, "missing_token");
+    assert_problem!(app.anonymous().get("http://elsewhere.example/v1/me").await, 401, "missing_token");
 }
 
 #[tokio::test]

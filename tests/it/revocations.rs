@@ -29,7 +29,7 @@ async fn a04_disabling_a_user_ends_all_sessions_and_enabling_revives_none() {
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
     admin.patch(&path, json!({ "status": "active" })).await.expect(200);
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
-    app.nobody().log_in("ada", PASSWORD).await.get("/v1/me").await.expect(200);
+    app.anonymous().log_in("ada", PASSWORD).await.get("/v1/me").await.expect(200);
 }
 
 #[tokio::test]
@@ -39,11 +39,11 @@ async fn a04_new_roles_make_old_tokens_stale_and_never_upgrade_them() {
     let path = format!("/v1/users/{}/roles", id_of(&ada).await);
     admin.put(&path, json!({ "roles": ["admin", "user"] })).await.expect(200);
     assert_problem!(ada.get("/v1/users").await, 401, "stale_token");
-    let ada = app.nobody().log_in("ada", PASSWORD).await;
+    let ada = app.anonymous().log_in("ada", PASSWORD).await;
     ada.get("/v1/users").await.expect(200);
     admin.put(&path, json!({ "roles": ["user"] })).await.expect(200);
     assert_problem!(ada.get("/v1/users").await, 401, "stale_token");
-    let ada = app.nobody().log_in("ada", PASSWORD).await;
+    let ada = app.anonymous().log_in("ada", PASSWORD).await;
     assert_problem!(ada.get("/v1/users").await, 403, "insufficient_permission");
 }
 
@@ -133,14 +133,14 @@ async fn d03_a_replica_with_stale_revocations_refuses_tokens_until_it_reads_the_
     let refused = assert_problem!(ada.get("/v1/me").await, 503, "authorization_stale");
     assert_eq!(refused.header("retry-after"), "1");
     assert_problem!(bob.get("/v1/me").await, 401, "session_ended");
-    assert_problem!(app.nobody().get("/v1/me").await, 401, "missing_token");
-    assert_problem!(app.nobody().get("/readyz").await, 503, "authorization_stale");
-    app.nobody().get("/healthz").await.expect(200);
-    app.nobody().log_in("ada", PASSWORD).await;
+    assert_problem!(app.anonymous().get("/v1/me").await, 401, "missing_token");
+    assert_problem!(app.anonymous().get("/readyz").await, 503, "authorization_stale");
+    app.anonymous().get("/healthz").await.expect(200);
+    app.anonymous().log_in("ada", PASSWORD).await;
 
     revocations::follow(&app.app).await.unwrap();
     ada.get("/v1/me").await.expect(200);
-    app.nobody().get("/readyz").await.expect(200);
+    app.anonymous().get("/readyz").await.expect(200);
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn d03_a_follower_misses_nothing_that_many_writers_commit_at_once() {
     let mut sessions = Vec::new();
     here.register("ada").await;
     for _ in 0..40 {
-        sessions.push(here.nobody().log_in("ada", PASSWORD).await.token.unwrap());
+        sessions.push(here.anonymous().log_in("ada", PASSWORD).await.token.unwrap());
     }
     // A request that waits too long for SQLite's only writer gets 503 and is sent again.
     let end = async |app: &TestApp, token: &str| {

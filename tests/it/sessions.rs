@@ -26,7 +26,7 @@ use crate::{
 const WRONG: &str = "wrong horse battery staple";
 
 async fn log_in(app: &TestApp, identifier: &str, password: &str) -> Answer {
-    app.nobody().post("/v1/sessions", json!({ "identifier": identifier, "password": password })).await
+    app.anonymous().post("/v1/sessions", json!({ "identifier": identifier, "password": password })).await
 }
 
 async fn disable(app: &TestApp, id: UserId) {
@@ -123,7 +123,7 @@ async fn all_invalid_members_are_reported_together() {
     let app = TestApp::start().await;
     let rows = app.rows().await;
     let faults = |body: Value| {
-        let anonymous = app.nobody();
+        let anonymous = app.anonymous();
         async move { assert_problem!(anonymous.post("/v1/sessions", body).await, 422, "validation_failed") }
     };
     assert_eq!(faults(json!({})).await.faults(), [("/identifier", "required"), ("/password", "required")]);
@@ -198,7 +198,7 @@ async fn two_concurrent_log_ins_begin_two_sessions() {
 async fn t07_a_token_expires_no_later_than_its_unused_session() {
     let app = TestApp::start_with(|settings| settings.sessions.idle_ttl = Duration::from_mins(1)).await;
     let (admin, id) = (app.admin().await, app.register("ada").await);
-    let begun = app.nobody().post("/v1/sessions", json!({ "identifier": "ada", "password": PASSWORD })).await.expect(201);
+    let begun = app.anonymous().post("/v1/sessions", json!({ "identifier": "ada", "password": PASSWORD })).await.expect(201);
     assert_eq!(begun["expires_in"], 60);
     let ada = app.bearer(begun["access_token"].as_str().unwrap());
     app.clock.advance(Duration::from_secs(59));

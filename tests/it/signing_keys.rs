@@ -23,7 +23,7 @@ fn kid(caller: &Caller<'_>) -> String {
 }
 
 async fn published(app: &TestApp) -> BTreeSet<String> {
-    let set = app.nobody().get("/.well-known/jwks.json").await.expect(200);
+    let set = app.anonymous().get("/.well-known/jwks.json").await.expect(200);
     let kids: Vec<_> = set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
     let unique: BTreeSet<_> = kids.iter().cloned().collect();
     assert_eq!(unique.len(), kids.len(), "a kid is published twice: {kids:?}");
@@ -52,7 +52,7 @@ async fn revoke(app: &TestApp, kid: &str) {
 }
 
 async fn ada(app: &TestApp) -> Caller<'_> {
-    app.nobody().log_in("ada", PASSWORD).await
+    app.anonymous().log_in("ada", PASSWORD).await
 }
 
 fn signing(algorithm: Algorithm) -> impl FnOnce(&mut Settings) {

@@ -66,7 +66,7 @@ async fn one_user_is_found_by_id() {
     let answer = admin.get(&format!("/v1/users/{id}")).await;
     assert!(answer.header("etag").starts_with('"'));
     assert_eq!(answer.expect(200)["email"], "ada@example.org");
-    let me = app.nobody().log_in("ada", PASSWORD).await.get("/v1/me").await;
+    let me = app.anonymous().log_in("ada", PASSWORD).await.get("/v1/me").await;
     let seen = admin.get(&format!("/v1/users/{id}")).await;
     assert_eq!((seen.header("etag"), &seen.body), (me.header("etag"), &me.body));
     for id in ["0198c5e0-0000-7000-8000-000000000000", "1", "me", "%00", "0198c5e0000070008000000000000000", "..", "%2e%2e"] {
@@ -135,7 +135,7 @@ async fn h09_paging_returns_every_user_once_while_users_come_and_go(#[case] sort
     let met = walk(&admin, &format!("sort={sort}&limit=2"), async |page| {
         app.register(&format!("newcomer{page}")).await;
         if page == 2 {
-            let leaver = app.nobody().log_in("xx0", PASSWORD).await;
+            let leaver = app.anonymous().log_in("xx0", PASSWORD).await;
             leaver.delete("/v1/me", json!({ "current_password": PASSWORD })).await.expect(204);
         }
     })
@@ -238,10 +238,10 @@ async fn a_search_finds_beginnings_of_names_in_any_case_and_nothing_else() {
         ("zed@example.org", "axb"),
     ] {
         let body = json!({ "email": email, "username": username, "password": PASSWORD });
-        app.nobody().post("/v1/accounts", body).await.expect(201);
+        app.anonymous().post("/v1/accounts", body).await.expect(201);
     }
     let nameless = json!({ "email": "nameless@example.org", "password": PASSWORD });
-    app.nobody().post("/v1/accounts", nameless).await.expect(201);
+    app.anonymous().post("/v1/accounts", nameless).await.expect(201);
     let admin = app.admin().await;
     for (search, expected) in [
         ("ada", &["ada@example.org", "adam@example.org"][..]),

@@ -26,7 +26,7 @@ async fn white_space_around_an_address_or_identifier_is_trimmed() {
     assert_eq!(admin.patch(&path, json!({ "email": "eva@example.org " })).await.expect(200)["email"], "eva@example.org");
     let longest_username = "a".repeat(32);
     let body = json!({ "email": "mia@example.org", "password": PASSWORD, "username": format!(" {}\u{A0}", longest_username.to_uppercase()) });
-    assert_eq!(app.nobody().post("/v1/accounts", body).await.expect(201)["username"], longest_username);
+    assert_eq!(app.anonymous().post("/v1/accounts", body).await.expect(201)["username"], longest_username);
     let updated = admin.patch(&path, json!({ "username": "\tEva " })).await.expect(200);
     assert_eq!(updated["username"], "eva");
     let id = created["id"].as_str().unwrap();
@@ -82,7 +82,7 @@ async fn p05_a_username_ignores_case_and_cannot_be_an_address() {
     let app = TestApp::start().await;
     app.register("ada").await;
     let named = |username: &str| json!({ "email": "grace@example.org", "username": username, "password": PASSWORD });
-    assert_problem!(app.nobody().post("/v1/accounts", named("ADA")).await, 409, "username_taken");
+    assert_problem!(app.anonymous().post("/v1/accounts", named("ADA")).await, 409, "username_taken");
     for (username, code) in [
         ("ada@example.org", "pattern"),
         ("a@b", "pattern"),
@@ -91,10 +91,10 @@ async fn p05_a_username_ignores_case_and_cannot_be_an_address() {
         ("ab", "too_short"),
         ("a23456789012345678901234567890123", "too_long"),
     ] {
-        let answer = assert_problem!(app.nobody().post("/v1/accounts", named(username)).await, 422, "validation_failed");
+        let answer = assert_problem!(app.anonymous().post("/v1/accounts", named(username)).await, 422, "validation_failed");
         assert_eq!(answer.faults(), [("/username", code)], "{username}");
     }
-    app.nobody().post("/v1/accounts", named("Grace")).await.expect(201);
+    app.anonymous().post("/v1/accounts", named("Grace")).await.expect(201);
     for identifier in ["grace", "GRACE", "Grace@Example.org"] {
         assert!(can_log_in(&app, identifier, PASSWORD).await);
     }
@@ -109,10 +109,10 @@ async fn p05_a_new_account_with_the_names_of_a_closed_account_inherits_nothing()
     assert_problem!(first.get("/v1/me").await, 401, "session_ended");
 
     let body = json!({ "email": "ada@example.org", "username": "ada", "password": "another horse battery staple" });
-    let user = app.nobody().post("/v1/accounts", body).await.expect(201);
+    let user = app.anonymous().post("/v1/accounts", body).await.expect(201);
     assert_eq!(user["roles"], json!(["user"]));
     assert!(!can_log_in(&app, "ada", PASSWORD).await);
-    let second = app.nobody().log_in("ada", "another horse battery staple").await;
+    let second = app.anonymous().log_in("ada", "another horse battery staple").await;
     assert_problem!(second.get("/v1/users").await, 403, "insufficient_permission");
     assert_problem!(first.get("/v1/me").await, 401, "session_ended");
     assert_problem!(first.get("/v1/token").await, 401, "session_ended");

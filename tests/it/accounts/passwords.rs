@@ -47,7 +47,7 @@ async fn p01_a_rejected_password_is_never_hashed() {
     }
     assert_problem!(register_email(&app, "grace@example.org").await, 409, "email_taken");
     let too_long = json!({ "identifier": "grace", "password": "x".repeat(1025) });
-    let answer = assert_problem!(app.nobody().post("/v1/sessions", too_long).await, 422, "validation_failed");
+    let answer = assert_problem!(app.anonymous().post("/v1/sessions", too_long).await, 422, "validation_failed");
     assert_eq!(answer.faults(), [("/password", "too_long")]);
 }
 
@@ -85,7 +85,7 @@ async fn p02_an_easily_guessed_password_is_rejected_with_the_reason(#[case] pass
     let app = TestApp::start().await;
     let rows = app.rows().await;
     let body = json!({ "email": "ada.lovelace@example.org", "username": "countess", "password": password });
-    let answer = assert_problem!(app.nobody().post("/v1/accounts", body).await, 422, "validation_failed");
+    let answer = assert_problem!(app.anonymous().post("/v1/accounts", body).await, 422, "validation_failed");
     assert_eq!(answer.faults(), [("/password", code)]);
     assert_eq!(app.rows().await, rows);
 }

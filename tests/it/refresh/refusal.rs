@@ -35,7 +35,7 @@ async fn forged_refresh_tokens_get_the_same_response_and_change_nothing() {
         bodies.push(answer.body);
     }
     let mut answer = assert_problem!(
-        app.nobody().send(poem::http::Method::POST, "/v1/sessions/refresh", &[], poem::Body::empty()).await,
+        app.anonymous().send(poem::http::Method::POST, "/v1/sessions/refresh", &[], poem::Body::empty()).await,
         401,
         "invalid_refresh_token"
     );
@@ -65,7 +65,7 @@ async fn a_restored_backup_refuses_unknown_tokens_and_ends_no_session() {
 #[tokio::test]
 async fn invalid_bodies_are_refused_as_for_other_operations() {
     let app = TestApp::start().await;
-    let refresh = |body: Value| async { app.nobody().post("/v1/sessions/refresh", body).await };
+    let refresh = |body: Value| async { app.anonymous().post("/v1/sessions/refresh", body).await };
     let refused = |answer: Answer| assert_problem!(answer, 422, "validation_failed");
     assert_eq!(refused(refresh(json!({ "refresh_token": 1 })).await).faults(), [("/refresh_token", "type")]);
     for nothing in [json!({}), json!({ "refresh_token": null })] {

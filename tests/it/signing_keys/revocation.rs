@@ -150,11 +150,11 @@ async fn t12_a_revoked_key_is_refused_even_if_no_key_can_replace_it() {
     }
     let (admin, other) = (app.admin().await, app.replica().await);
     signing_keys::rewrap(&other.app, None).await.unwrap();
-    app.nobody().get("/readyz").await.expect(200);
+    app.anonymous().get("/readyz").await.expect(200);
     let leaked = kid(&admin);
     admin.delete(&format!("/v1/signing-keys/{leaked}"), Value::Null).await.expect(204);
     assert_problem!(admin.get("/v1/me").await, 401, "invalid_token");
-    let answer = assert_problem!(app.nobody().get("/readyz").await, 503, "unavailable");
+    let answer = assert_problem!(app.anonymous().get("/readyz").await, 503, "unavailable");
     assert!(answer.body["detail"].as_str().unwrap().contains("no active signing key"), "{}", answer.body);
     // After a restart the service creates another key.
     let restarted = app.replica().await;

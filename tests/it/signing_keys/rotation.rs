@@ -55,9 +55,9 @@ async fn t12_a_new_key_is_published_before_it_signs_and_an_old_one_kept_until_it
 #[tokio::test]
 async fn t12_the_key_set_is_cached_until_it_changes() {
     let app = TestApp::start().await;
-    let tag = async || app.nobody().get("/.well-known/jwks.json").await.header("etag").to_owned();
+    let tag = async || app.anonymous().get("/.well-known/jwks.json").await.header("etag").to_owned();
     let known = async |tag: &str| {
-        app.nobody().send(Method::GET, "/.well-known/jwks.json", &[("if-none-match", tag)], Body::empty()).await
+        app.anonymous().send(Method::GET, "/.well-known/jwks.json", &[("if-none-match", tag)], Body::empty()).await
     };
     let before = tag().await;
     let unchanged = known(&before).await;
@@ -68,7 +68,7 @@ async fn t12_the_key_set_is_cached_until_it_changes() {
     known(&both).await.expect(304);
     app.clock.advance(minutes(20));
     known(&both).await.expect(304);
-    assert_eq!(app.replica().await.nobody().get("/.well-known/jwks.json").await.header("etag"), both);
+    assert_eq!(app.replica().await.anonymous().get("/.well-known/jwks.json").await.header("etag"), both);
     app.clock.advance(minutes(61));
     known(&both).await.expect(200);
     assert_eq!(published(&app).await, [next].into());

@@ -25,7 +25,7 @@ impl<'a> Client<'a> {
 
     pub async fn log_in(app: &'a TestApp, name: &str) -> Self {
         let log_in = json!({ "identifier": name, "password": PASSWORD });
-        Self::new(app, &app.nobody().post("/v1/sessions", log_in).await.expect(201))
+        Self::new(app, &app.anonymous().post("/v1/sessions", log_in).await.expect(201))
     }
 
     /// Refreshes and stores the new tokens, if there are any.
@@ -51,7 +51,7 @@ impl<'a> Client<'a> {
 impl TestApp {
     /// Sends a refresh token.
     pub async fn refresh(&self, token: &str) -> Answer {
-        self.nobody().post("/v1/sessions/refresh", json!({ "refresh_token": token })).await
+        self.anonymous().post("/v1/sessions/refresh", json!({ "refresh_token": token })).await
     }
 
     /// Registers a user of this name and logs a client in.

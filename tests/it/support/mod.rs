@@ -84,7 +84,7 @@ impl TestApp {
     }
 
     /// Returns a caller without a token.
-    pub fn nobody(&self) -> Caller<'_> {
+    pub fn anonymous(&self) -> Caller<'_> {
         Caller::new(self, None)
     }
 
@@ -95,7 +95,7 @@ impl TestApp {
 
     /// Logs the first administrator in.
     pub async fn admin(&self) -> Caller<'_> {
-        self.nobody().log_in("admin", &self.admin_password).await
+        self.anonymous().log_in("admin", &self.admin_password).await
     }
 
     pub fn admin_password(&self) -> &str {
@@ -105,13 +105,13 @@ impl TestApp {
     /// Registers a user of this name and logs the user in.
     pub async fn user(&self, name: &str) -> Caller<'_> {
         self.register(name).await;
-        self.nobody().log_in(name, PASSWORD).await
+        self.anonymous().log_in(name, PASSWORD).await
     }
 
     /// Registers a user with the address `name@example.org` and returns the id.
     pub async fn register(&self, name: &str) -> UserId {
         let body = json!({ "email": format!("{name}@example.org"), "username": name, "password": PASSWORD });
-        let user = self.nobody().post("/v1/accounts", body).await.expect(201);
+        let user = self.anonymous().post("/v1/accounts", body).await.expect(201);
         user["id"].as_str().unwrap().parse().unwrap()
     }
 
@@ -121,7 +121,7 @@ impl TestApp {
         let (admin, role) = (self.admin().await, format!("role-{name}"));
         admin.post("/v1/roles", json!({ "name": role, "permissions": permissions })).await.expect(201);
         admin.put(&format!("/v1/users/{user}/roles"), json!({ "roles": [role] })).await.expect(200);
-        self.nobody().log_in(name, PASSWORD).await
+        self.anonymous().log_in(name, PASSWORD).await
     }
 
     /// Starts another process on the same data directory. It reads the revocation feed only when a test calls for it.

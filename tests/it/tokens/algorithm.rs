@@ -43,7 +43,7 @@ async fn t05_a_public_key_is_not_accepted_as_an_hmac_secret() {
     for algorithm in [config::Algorithm::EdDsa, config::Algorithm::Rs256] {
         let app = signing_with(algorithm).await;
         let token = app.user("ada").await.token.unwrap();
-        let jwks = app.nobody().get("/.well-known/jwks.json").await.expect(200);
+        let jwks = app.anonymous().get("/.well-known/jwks.json").await.expect(200);
         let key = &jwks["keys"][0];
         let public = key["x"].as_str().or_else(|| key["n"].as_str()).unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(public).unwrap();
@@ -107,7 +107,7 @@ async fn t11_each_algorithm_works_from_log_in_to_key_set(
     let ada = app.user("ada").await;
     ada.get("/v1/me").await.expect(200);
 
-    let keys = app.nobody().get("/.well-known/jwks.json").await.expect(200)["keys"].clone();
+    let keys = app.anonymous().get("/.well-known/jwks.json").await.expect(200)["keys"].clone();
     let key = keys[0].as_object().unwrap();
     assert_eq!(keys.as_array().unwrap().len(), 1);
     let expected = json!({ "alg": algorithm.as_str(), "typ": "at+jwt", "kid": key["kid"] });
@@ -142,7 +142,7 @@ async fn t11_a_shared_secret_signs_and_is_never_published() {
     let ada = app.user("ada").await;
     ada.get("/v1/me").await.expect(200);
     assert_eq!(part(ada.token.as_ref().unwrap(), 0)["alg"], "HS256");
-    let keys = app.nobody().get("/.well-known/jwks.json").await;
+    let keys = app.anonymous().get("/.well-known/jwks.json").await;
     assert_eq!(keys.expect(200), json!({ "keys": [] }));
     // Another service with the same secret computes the same signature.
     let token = ada.token.unwrap();

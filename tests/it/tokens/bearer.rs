@@ -17,7 +17,7 @@ async fn t01_the_scheme_is_bearer_in_any_letter_case() {
     let token = app.user("ada").await.token.unwrap();
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer ", "Bearer   "] {
         let header = format!("{scheme} {token}");
-        app.nobody().send(Method::GET, "/v1/me", &[("authorization", &header)], Body::empty()).await.expect(200);
+        app.anonymous().send(Method::GET, "/v1/me", &[("authorization", &header)], Body::empty()).await.expect(200);
     }
     for (header, code) in [
         ("Basic YWRhOnNlY3JldA==", "missing_token"),
@@ -33,7 +33,7 @@ async fn t01_the_scheme_is_bearer_in_any_letter_case() {
         (&format!("Bearer \"{token}\""), "invalid_token"),
         ("Bearer é", "invalid_token"),
     ] {
-        let answer = app.nobody().send(Method::GET, "/v1/me", &[("authorization", header)], Body::empty()).await;
+        let answer = app.anonymous().send(Method::GET, "/v1/me", &[("authorization", header)], Body::empty()).await;
         assert_eq!(answer.problem(), (401, code), "{header}");
     }
 }
@@ -42,7 +42,7 @@ async fn t01_the_scheme_is_bearer_in_any_letter_case() {
 async fn t01_a_token_outside_the_authorization_header_is_ignored() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
-    let (token, anonymous) = (ada.token.clone().unwrap(), app.nobody());
+    let (token, anonymous) = (ada.token.clone().unwrap(), app.anonymous());
     for name in ["access_token", "token", "authorization", "Authorization"] {
         assert_problem!(anonymous.get(&format!("/v1/me?{name}={token}")).await, 401, "missing_token");
         let cookie = format!("{name}={token}");
@@ -69,7 +69,7 @@ async fn t01_two_authorization_headers_are_ambiguous() {
 async fn t02_every_401_has_one_challenge_that_reveals_no_more_than_it_should() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
-    let anonymous = app.nobody().get("/v1/me").await;
+    let anonymous = app.anonymous().get("/v1/me").await;
     assert_eq!(anonymous.header("www-authenticate"), r#"Bearer realm="vestibule""#);
     assert_invalid("garbage", &app.bearer("garbage").get("/v1/me").await);
 
@@ -78,7 +78,7 @@ async fn t02_every_401_has_one_challenge_that_reveals_no_more_than_it_should() {
     let challenge = r#"Bearer realm="vestibule", error="invalid_token", error_description="The access token has expired.""#;
     assert_eq!(expired.header("www-authenticate"), challenge);
 
-    let wrong = app.nobody().post("/v1/sessions", json!({ "identifier": "ada", "password": "wrong" })).await;
+    let wrong = app.anonymous().post("/v1/sessions", json!({ "identifier": "ada", "password": "wrong" })).await;
     assert_eq!(wrong.header("www-authenticate"), r#"Bearer realm="vestibule""#);
 }
 
@@ -125,7 +125,7 @@ async fn t14_a_public_operation_ignores_authorization() {
             };
             let headers: Vec<_> = headers.iter().copied().chain([("content-type", "application/json")]).collect();
             let method: Method = method.to_uppercase().parse().unwrap();
-            app.nobody().send(method, path, &headers, Body::from_string(body.to_string())).await.expect(status);
+            app.anonymous().send(method, path, &headers, Body::from_string(body.to_string())).await.expect(status);
         }
     }
 }

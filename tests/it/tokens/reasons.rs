@@ -47,7 +47,7 @@ async fn t07_unknown_kid_and_bad_signature_get_the_same_response() {
 #[tokio::test]
 async fn t07_only_an_authentic_token_is_refused_with_a_reason() {
     let forger = Forger::start().await;
-    let (app, ada) = (&forger.app, forger.app.nobody().log_in("ada", PASSWORD).await);
+    let (app, ada) = (&forger.app, forger.app.anonymous().log_in("ada", PASSWORD).await);
     let token = ada.token.clone().unwrap();
     let (message, _) = token.rsplit_once('.').unwrap();
     let badly_signed = app.bearer(&signed_with(hmac::HMAC_SHA256, b"another secret", message));
