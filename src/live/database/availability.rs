@@ -43,7 +43,7 @@ impl Database {
             Ok(false) => return Availability::ReadOnly,
             Err(_) => return Availability::Unreachable,
         }
-        let refuses_writes = self.writer.health.refuses_writes();
+        let refuses_writes = self.writer.health().refuses_writes();
         let is_writable = match (refuses_writes, self.is_file_system_suspect().await) {
             // The few pages of a probe may fit into the write-ahead log when those of a request do not.
             (true, true) => false,
@@ -66,7 +66,7 @@ impl Database {
         let is_writable = row.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false));
         if !is_writable {
             // A connection keeps the mode that the database had when it was opened.
-            self.writer.health.retire_all();
+            self.writer.health().retire_all();
         }
         Ok(is_writable)
     }
@@ -95,7 +95,7 @@ impl Database {
         }
         let succeeded = match self.write_twice().await {
             Ok(()) => {
-                self.writer.health.record_accepted_write();
+                self.writer.health().record_accepted_write();
                 true
             }
             // Another process is writing.

@@ -3,39 +3,50 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use sea_orm::{DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
+use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
 use sea_query_sqlx::SqlxValues;
-use sqlx::{AssertSqlSafe, Executor, Postgres, Sqlite, pool::PoolConnection};
-use tokio::{runtime::Handle, time::timeout};
+use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection, SqliteConnection};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{failure, pool_health::PoolHealth};
+use super::{
+    failure,
+    pool::{OpenConnection, Pool},
+};
 
-/// How long a connection may take to roll back and to return to its pool.
-const RETURN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection may take to roll back.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The connection of the database driver.
+/// The connection of the database driver. When dropped, it is closed without waiting for the other end.
+#[derive(Debug)]
 pub(super) enum Driver {
-    Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
 }
 
-/// Closes the connection when dropped, without waiting for the other end, unless it was taken out before.
-struct CloseOnDrop(Option<Driver>);
+impl Driver {
+    /// Closes the connection, and waits until it is closed.
+    pub(super) async fn close(self) {
+        // The connection is closed even if this fails.
+        _ = match self {
+            Self::Sqlite(connection) => connection.close().await,
+            Self::Postgres(connection) => connection.close().await,
+        };
+    }
 
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        match self.0.take() {
-            Some(Driver::Sqlite(connection)) => drop(connection.detach()),
-            Some(Driver::Postgres(connection)) => drop(connection.detach()),
-            None => {}
+    async fn roll_back(&mut self) -> bool {
+        const ROLLBACK: &str = "ROLLBACK";
+        match self {
+            Self::Sqlite(connection) => connection.execute(ROLLBACK).await.is_ok(),
+            Self::Postgres(connection) => connection.execute(ROLLBACK).await.is_ok(),
         }
     }
 }
 
 /// A borrowed connection. When dropped, it returns to its pool if it is usable, and is closed otherwise.
 pub(super) struct Connection {
-    driver: CloseOnDrop,
-    health: Arc<PoolHealth>,
+    /// Absent once the connection has returned.
+    borrowed: Option<(OpenConnection, OwnedSemaphorePermit)>,
+    pool: Pool,
     /// False while a statement runs, and from then on if the statement was cancelled or its error makes the connection
     /// unusable.
     is_usable: bool,
@@ -56,7 +67,7 @@ macro_rules! run {
             return Err(failure::unusable_connection());
         }
         connection.is_usable = false;
-        let result = match &mut connection.driver.0 {
+        let result = match connection.driver() {
             Some(Driver::Sqlite($driver)) => $body,
             Some(Driver::Postgres($driver)) => $body,
             None => return Err(failure::unusable_connection()),
@@ -67,16 +78,27 @@ macro_rules! run {
 }
 
 impl Connection {
-    pub(super) fn new(driver: Driver, health: Arc<PoolHealth>) -> Self {
-        Self { driver: CloseOnDrop(Some(driver)), health, is_usable: true, is_in_transaction: false }
+    pub(super) fn new(open: OpenConnection, permit: OwnedSemaphorePermit, pool: Pool) -> Self {
+        Self { borrowed: Some((open, permit)), pool, is_usable: true, is_in_transaction: false }
+    }
+
+    fn driver(&mut self) -> Option<&mut Driver> {
+        self.borrowed.as_mut().map(|(open, _)| &mut open.driver)
     }
 
     /// Decides after a statement whether the connection remains usable.
     fn record_outcome(&mut self, err: Option<&sqlx::Error>) {
         if let Some(err) = err {
-            self.health.record_error(err);
+            self.pool.health().record_error(err);
         }
         self.is_usable = err.is_none_or(|err| !failure::makes_unusable(err, self.is_in_transaction));
+    }
+
+    /// Returns the text and the values of a statement that is about to be sent.
+    fn parts(&self, statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
+        #[cfg(test)]
+        self.pool.health().sent.lock().unwrap().push(statement.clone());
+        (AssertSqlSafe(statement.sql), SqlxValues(statement.values.unwrap_or_else(|| Values(Vec::new()))))
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -84,33 +106,33 @@ impl Connection {
     }
 
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let (sql, values) = parts(statement);
-        run!(self, DbErr::Exec, driver => sqlx::query_with(sql, values).execute(&mut **driver).await.map(ExecResult::from))
+        let (sql, values) = self.parts(statement);
+        run!(self, DbErr::Exec, driver => sqlx::query_with(sql, values).execute(&mut *driver).await.map(ExecResult::from))
     }
 
     pub(super) async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
         let sql = AssertSqlSafe(sql.to_owned());
-        run!(self, DbErr::Exec, driver => (&mut **driver).execute(sql).await.map(ExecResult::from))
+        run!(self, DbErr::Exec, driver => (&mut *driver).execute(sql).await.map(ExecResult::from))
     }
 
     pub(super) async fn query_one(&mut self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (sql, values) = parts(statement);
+        let (sql, values) = self.parts(statement);
         run!(self, DbErr::Query, driver => {
-            sqlx::query_with(sql, values).fetch_optional(&mut **driver).await.map(|row| row.map(QueryResult::from))
+            sqlx::query_with(sql, values).fetch_optional(&mut *driver).await.map(|row| row.map(QueryResult::from))
         })
     }
 
     pub(super) async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (sql, values) = parts(statement);
+        let (sql, values) = self.parts(statement);
         run!(self, DbErr::Query, driver => {
-            let rows = sqlx::query_with(sql, values).fetch_all(&mut **driver).await;
+            let rows = sqlx::query_with(sql, values).fetch_all(&mut *driver).await;
             rows.map(|rows| rows.into_iter().map(QueryResult::from).collect())
         })
     }
 
     pub(super) async fn begin(&mut self) -> Result<(), DbErr> {
         // SQLite: a deferred transaction would fail at its first write, and without waiting, where this one waits.
-        let begin = if matches!(self.driver.0, Some(Driver::Sqlite(_))) { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        let begin = if self.pool.backend() == DbBackend::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
         Box::pin(self.execute_unprepared(begin)).await?;
         self.is_in_transaction = true;
         Ok(())
@@ -126,39 +148,19 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let (true, Ok(runtime)) = (self.is_usable, Handle::try_current()) {
-            let driver = CloseOnDrop(self.driver.0.take());
-            runtime.spawn(return_to_pool(driver, self.is_in_transaction));
+        let Some((mut open, permit)) = self.borrowed.take().filter(|_| self.is_usable) else { return };
+        let pool = self.pool.clone();
+        if !self.is_in_transaction {
+            return pool.give_back(open, permit);
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                if timeout(ROLLBACK_TIMEOUT, open.driver.roll_back()).await == Ok(true) {
+                    pool.give_back(open, permit);
+                }
+            });
         }
     }
-}
-
-/// Returns a connection to its pool, or closes it if that takes too long.
-async fn return_to_pool(mut driver: CloseOnDrop, roll_back: bool) {
-    const ROLLBACK: &str = "ROLLBACK";
-    if roll_back {
-        let rolled_back = timeout(RETURN_TIMEOUT, async {
-            match &mut driver.0 {
-                Some(Driver::Sqlite(connection)) => connection.execute(ROLLBACK).await.is_ok(),
-                Some(Driver::Postgres(connection)) => connection.execute(ROLLBACK).await.is_ok(),
-                None => false,
-            }
-        });
-        if rolled_back.await != Ok(true) {
-            return;
-        }
-    }
-    // sqlx tests the connection here. Cancelling the test closes the connection.
-    match driver.0.take() {
-        Some(Driver::Sqlite(mut connection)) => _ = timeout(RETURN_TIMEOUT, connection.return_to_pool()).await,
-        Some(Driver::Postgres(mut connection)) => _ = timeout(RETURN_TIMEOUT, connection.return_to_pool()).await,
-        None => {}
-    }
-}
-
-fn parts(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
-    let values = statement.values.unwrap_or_else(|| Values(Vec::new()));
-    (AssertSqlSafe(statement.sql), SqlxValues(values))
 }
 
 pub(super) fn runtime_error(err: sqlx::Error) -> RuntimeErr {

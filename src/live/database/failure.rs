@@ -1,6 +1,6 @@
 //! What an error of the database means: that it is unavailable, that it refuses writes, or that a connection is unusable.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::{
@@ -60,6 +60,15 @@ pub(super) fn may_become_available(err: &sqlx::Error) -> bool {
             // BUSY, LOCKED.
             Code::Sqlite(code) => matches!(code, 5 | 6),
         }),
+        _ => false,
+    }
+}
+
+/// Returns whether a server refuses a new connection because it is starting, is stopping or has too many.
+pub(super) fn is_starting(err: &sqlx::Error) -> bool {
+    match err {
+        sqlx::Error::Io(err) => err.kind() == io::ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(err) => err.is_transient_in_connect_phase(),
         _ => false,
     }
 }

@@ -1,83 +1,197 @@
-//! Pools of connections to one database.
+//! Pools of connections to one database. The pool of sqlx is not used: it sends a test through the database for each
+//! connection that is returned, which takes as long as reading a row.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use sea_orm::{ConnAcquireErr, DbBackend, DbErr};
-use sqlx::{PgPool, SqlitePool, pool::PoolOptions, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions as _, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     connection::{Connection, Driver, runtime_error},
+    deadline::now,
+    failure,
     pool_health::PoolHealth,
 };
 
+/// When an open connection is replaced: a server's process for a connection grows, and the address of a database may come to
+/// mean another server.
+const MAX_AGE: Duration = Duration::from_mins(30);
+/// When a connection that is not needed is closed.
+const MAX_IDLE: Duration = Duration::from_mins(10);
+/// The first pause before another attempt to open a connection. Each further pause is twice as long.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
+
 /// A pool. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Pool {
-    pub(super) kind: Kind,
-    pub(super) health: Arc<PoolHealth>,
+pub(super) struct Pool(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    options: Options,
+    size: u32,
+    /// How long [`Pool::acquire`] waits.
+    timeout: Duration,
+    /// One for each connection that may be open. They are granted in the order in which they are requested.
+    permits: Arc<Semaphore>,
+    /// The connections that nobody uses. The last one was used last, and is used next: so a database sees as few connections
+    /// as the load needs.
+    idle: Mutex<Vec<OpenConnection>>,
+    is_closed: AtomicBool,
+    health: Arc<PoolHealth>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum Kind {
-    Sqlite(SqlitePool),
-    Postgres(PgPool),
+#[derive(Debug)]
+enum Options {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres(Box<PgConnectOptions>),
+}
+
+/// An open connection of a pool.
+#[derive(Debug)]
+pub(super) struct OpenConnection {
+    pub(super) driver: Driver,
+    opened_at: Instant,
+    /// When its last use ended.
+    used_at: Instant,
+}
+
+impl OpenConnection {
+    fn new(driver: Driver) -> Self {
+        let opened_at = now();
+        Self { driver, opened_at, used_at: opened_at }
+    }
 }
 
 impl Pool {
     /// Makes a pool that opens its connections when they are needed. [`Self::acquire`] waits for `timeout` at most.
-    pub(super) fn sqlite(options: SqliteConnectOptions, connections: u32, timeout: Duration, health: &Arc<PoolHealth>) -> Self {
-        let pool = PoolOptions::new().max_connections(connections).acquire_timeout(timeout).test_before_acquire(false);
-        Self { kind: Kind::Sqlite(pool.connect_lazy_with(options)), health: Arc::clone(health) }
+    pub(super) fn sqlite(options: SqliteConnectOptions, size: u32, timeout: Duration, health: &Arc<PoolHealth>) -> Self {
+        Self::new(Options::Sqlite(Box::new(options)), size, timeout, health)
     }
 
     /// As [`Self::sqlite`].
-    pub(super) fn postgres(options: PgConnectOptions, connections: u32, timeout: Duration, health: &Arc<PoolHealth>) -> Self {
-        let for_pool = Arc::clone(health);
-        let pool =
-            PoolOptions::new().max_connections(connections).acquire_timeout(timeout).test_before_acquire(false).before_acquire(
-                move |connection, meta| {
-                    let health = Arc::clone(&for_pool);
-                    Box::pin(async move { health.allows(connection, meta).await })
-                },
-            );
-        Self { kind: Kind::Postgres(pool.connect_lazy_with(options)), health: Arc::clone(health) }
+    pub(super) fn postgres(options: PgConnectOptions, size: u32, timeout: Duration, health: &Arc<PoolHealth>) -> Self {
+        Self::new(Options::Postgres(Box::new(options)), size, timeout, health)
+    }
+
+    fn new(options: Options, size: u32, timeout: Duration, health: &Arc<PoolHealth>) -> Self {
+        Self(Arc::new(State {
+            options,
+            size,
+            timeout,
+            permits: Arc::new(Semaphore::new(size as usize)),
+            idle: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+            health: Arc::clone(health),
+        }))
     }
 
     pub(super) fn backend(&self) -> DbBackend {
-        match self.kind {
-            Kind::Sqlite(_) => DbBackend::Sqlite,
-            Kind::Postgres(_) => DbBackend::Postgres,
+        match self.0.options {
+            Options::Sqlite(_) => DbBackend::Sqlite,
+            Options::Postgres(_) => DbBackend::Postgres,
         }
+    }
+
+    pub(super) fn health(&self) -> &Arc<PoolHealth> {
+        &self.0.health
     }
 
     /// Returns the numbers of busy and idle connections.
     pub(super) fn count(&self) -> (usize, usize) {
-        let (size, idle) = match &self.kind {
-            Kind::Sqlite(pool) => (pool.size(), pool.num_idle()),
-            Kind::Postgres(pool) => (pool.size(), pool.num_idle()),
-        };
-        ((size as usize).saturating_sub(idle), idle)
+        let busy = (self.0.size as usize).saturating_sub(self.0.permits.available_permits());
+        (busy, self.idle().len())
     }
 
     /// Borrows a connection.
     pub(super) async fn acquire(&self) -> Result<Connection, DbErr> {
-        let acquired = match &self.kind {
-            Kind::Sqlite(pool) => Box::pin(pool.acquire()).await.map(Driver::Sqlite),
-            Kind::Postgres(pool) => Box::pin(pool.acquire()).await.map(Driver::Postgres),
-        };
-        let driver = acquired.map_err(|err| match err {
-            sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
-            sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
-            err => DbErr::Conn(runtime_error(err)),
-        })?;
-        Ok(Connection::new(driver, Arc::clone(&self.health)))
+        let permit = Arc::clone(&self.0.permits).acquire_owned();
+        let acquired = timeout(self.0.timeout, async {
+            let permit = permit.await.ok().filter(|_| !self.is_closed());
+            let permit = permit.ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+            let open = match self.take_idle().await {
+                Some(open) => open,
+                None => OpenConnection::new(self.0.options.open().await.map_err(|err| DbErr::Conn(runtime_error(err)))?),
+            };
+            Ok(Connection::new(open, permit, self.clone()))
+        });
+        acquired.await.unwrap_or(Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
     }
 
-    /// Closes each connection when its current use ends.
+    /// Takes an idle connection that can be used, and closes those that cannot.
+    async fn take_idle(&self) -> Option<OpenConnection> {
+        loop {
+            let mut open = self.idle().pop()?;
+            let (age, idle_for) = (open.opened_at.elapsed(), open.used_at.elapsed());
+            if age < MAX_AGE && self.0.health.allows(&mut open.driver, age, idle_for).await {
+                return Some(open);
+            }
+        }
+    }
+
+    /// Takes a connection back whose use has ended. The next caller that waits for `permit` gets it.
+    pub(super) fn give_back(&self, mut open: OpenConnection, permit: OwnedSemaphorePermit) {
+        open.used_at = now();
+        let mut idle = self.idle();
+        // The first one has been idle for longest.
+        let unneeded = idle.first().is_some_and(|first| first.used_at + MAX_IDLE < open.used_at).then(|| idle.remove(0));
+        idle.push(open);
+        drop(idle);
+        drop((unneeded, permit));
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed.load(Ordering::SeqCst)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<OpenConnection>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the idle connections older, as if this time had passed.
+    #[cfg(test)]
+    pub(super) fn age(&self, by: Duration) {
+        for open in &mut *self.idle() {
+            open.opened_at -= by;
+            open.used_at -= by;
+        }
+    }
+
+    /// Closes each connection when its current use ends, and waits until all are closed.
     pub(super) async fn close(&self) {
-        match &self.kind {
-            Kind::Sqlite(pool) => pool.close().await,
-            Kind::Postgres(pool) => pool.close().await,
+        self.0.is_closed.store(true, Ordering::SeqCst);
+        let _permits = self.0.permits.acquire_many(self.0.size).await;
+        let idle = mem::take(&mut *self.idle());
+        for open in idle {
+            open.driver.close().await;
+        }
+    }
+}
+
+impl Options {
+    /// Opens a connection. Waits while the server refuses connections, because it may be starting.
+    async fn open(&self) -> Result<Driver, sqlx::Error> {
+        let mut pause = RETRY_AFTER;
+        loop {
+            let opened = match self {
+                Self::Sqlite(options) => options.connect().await.map(Driver::Sqlite),
+                Self::Postgres(options) => options.connect().await.map(Driver::Postgres),
+            };
+            match opened {
+                Err(err) if failure::is_starting(&err) => sleep(pause).await,
+                opened => return opened,
+            }
+            pause *= 2;
         }
     }
 }

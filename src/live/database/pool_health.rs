@@ -1,15 +1,14 @@
 //! What the errors of single connections reveal about all connections of a database.
 
 use std::{
-    io,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
-use sqlx::{Connection as _, pool::PoolConnectionMetadata, postgres::PgConnection};
+use sqlx::Connection as _;
 use tokio::time::{Instant, timeout};
 
-use super::{deadline::now, failure};
+use super::{connection::Driver, deadline::now, failure};
 
 /// A connection that was idle for longer is tested before it is used, so that no request fails after the server restarts.
 const TEST_AFTER: Duration = Duration::from_secs(1);
@@ -27,12 +26,21 @@ pub(super) struct PoolHealth {
     suspected_before: AtomicU64,
     /// Whether the database has refused a write, and is not known to have accepted one since.
     refuses_writes: AtomicBool,
+    /// Every statement that was sent.
+    #[cfg(test)]
+    pub(super) sent: std::sync::Mutex<Vec<sea_orm::Statement>>,
 }
 
 impl Default for PoolHealth {
     fn default() -> Self {
-        let (retired_before, suspected_before, refuses_writes) = Default::default();
-        Self { started_at: now(), retired_before, suspected_before, refuses_writes }
+        Self {
+            started_at: now(),
+            retired_before: AtomicU64::default(),
+            suspected_before: AtomicU64::default(),
+            refuses_writes: AtomicBool::default(),
+            #[cfg(test)]
+            sent: std::sync::Mutex::default(),
+        }
     }
 }
 
@@ -78,15 +86,16 @@ impl PoolHealth {
         }
     }
 
-    /// Returns whether an idle connection may be used again, and tests it if necessary.
-    pub(super) async fn allows(&self, connection: &mut PgConnection, meta: PoolConnectionMetadata) -> Result<bool, sqlx::Error> {
-        if self.is_before(meta.age, &self.retired_before) {
-            return Ok(false);
+    /// Returns whether a connection that was opened `age` ago and has been idle for `idle_for` may be used again. Tests it if
+    /// necessary. A connection of SQLite needs no test.
+    pub(super) async fn allows(&self, driver: &mut Driver, age: Duration, idle_for: Duration) -> bool {
+        let Driver::Postgres(connection) = driver else { return true };
+        if self.is_before(age, &self.retired_before) {
+            return false;
         }
-        if meta.idle_for >= TEST_AFTER || self.is_before(meta.idle_for, &self.suspected_before) {
-            let timed_out = |_| sqlx::Error::Io(io::ErrorKind::TimedOut.into());
-            timeout(TEST_TIMEOUT, connection.ping()).await.map_err(timed_out)??;
+        if idle_for >= TEST_AFTER || self.is_before(idle_for, &self.suspected_before) {
+            return matches!(timeout(TEST_TIMEOUT, connection.ping()).await, Ok(Ok(())));
         }
-        Ok(true)
+        true
     }
 }

@@ -2,6 +2,7 @@
 
 mod group_commit;
 mod migrations;
+mod pool;
 mod postgres;
 mod rows;
 pub(crate) mod test_database;
@@ -9,32 +10,30 @@ pub(crate) mod test_database;
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use sea_orm::Statement;
-use sqlx::AssertSqlSafe;
 use tempfile::tempdir;
 
 use self::test_database::{TestDatabase, is_sqlite};
-use super::{open::SQLITE_READERS, pool::Kind, *};
+use super::{open::SQLITE_READERS, *};
 
 #[tokio::test]
 async fn d01_every_sqlite_connection_is_durable_and_keeps_foreign_keys() {
     let database = TestDatabase::sqlite();
     let db = database.open().await;
     for (pool, size, query_only) in [(&db.writer, 1, 0), (&db.reader.pool, SQLITE_READERS, 1)] {
-        let Kind::Sqlite(pool) = &pool.kind else { panic!() };
         let mut held = Vec::new();
         for _ in 0..size {
             held.push(pool.acquire().await.unwrap());
         }
-        assert!(pool.try_acquire().is_none(), "these are all connections of the pool");
+        assert!(timeout(Duration::ZERO, pool.acquire()).await.is_err(), "these are all connections of the pool");
         for connection in &mut held {
-            let mut numbers = Vec::new();
-            for pragma in ["synchronous", "foreign_keys", "busy_timeout", "query_only"] {
-                let sql = AssertSqlSafe(format!("PRAGMA {pragma}"));
-                numbers.push(sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut **connection).await.unwrap());
+            let mut pragma = async |name: &str| {
+                let sql = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"));
+                connection.query_one(sql).await.unwrap().unwrap()
+            };
+            for (name, value) in [("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 850), ("query_only", query_only)] {
+                assert_eq!(pragma(name).await.try_get_by_index::<i32>(0).unwrap(), value, "{name}");
             }
-            assert_eq!(numbers, [2, 1, 850, query_only]);
-            let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await.unwrap();
-            assert_eq!(mode, "wal");
+            assert_eq!(pragma("journal_mode").await.try_get_by_index::<String>(0).unwrap(), "wal");
         }
     }
 }

@@ -35,7 +35,7 @@ async fn end(connection: &mut Connection, statement: &str, deadline: Instant, po
 
 async fn run_until<T>(deadline: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     deadline::count(timeout_at(deadline, work)).await.unwrap_or_else(|_| {
-        pool.health.suspect_all();
+        pool.health().suspect_all();
         Err(failure::timed_out())
     })
 }
