@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
+use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Value, Values};
 use sea_query_sqlx::SqlxValues;
 use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection, SqliteConnection};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
@@ -96,6 +96,7 @@ impl Connection {
 
     /// Returns the text and the values of a statement that is about to be sent.
     fn parts(&self, statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
+        let statement = with_literal_limit(statement);
         #[cfg(test)]
         self.pool.health().sent.lock().unwrap().push(statement.clone());
         (AssertSqlSafe(statement.sql), SqlxValues(statement.values.unwrap_or_else(|| Values(Vec::new()))))
@@ -163,6 +164,38 @@ impl Drop for Connection {
     }
 }
 
+/// Writes the LIMIT at the end of a statement of SQLite into its text. SQLite would plan a statement with a bound LIMIT anew
+/// at each execution.
+fn with_literal_limit(mut statement: Statement) -> Statement {
+    if statement.db_backend == DbBackend::Sqlite
+        && let Some(before) = statement.sql.strip_suffix("LIMIT ?").map(str::len)
+        && let Some(Values(values)) = &mut statement.values
+        && let Some(Value::BigUnsigned(Some(limit))) = values.pop_if(|last| matches!(last, Value::BigUnsigned(Some(_))))
+    {
+        statement.sql.truncate(before);
+        statement.sql.push_str(&format!("LIMIT {limit}"));
+    }
+    statement
+}
+
 pub(super) fn runtime_error(err: sqlx::Error) -> RuntimeErr {
     RuntimeErr::SqlxError(Arc::new(err))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_statement_of_sqlite_contains_its_limit() {
+        let statement = |sql: &str, values: &[u64]| {
+            let values = values.iter().map(|value| Value::from(*value));
+            Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
+        };
+        let literal = |sql, values| with_literal_limit(statement(sql, values));
+        assert_eq!(literal("SELECT ? LIMIT ?", &[3, 7]), statement("SELECT ? LIMIT 7", &[3]));
+        for unchanged in ["SELECT ?", "SELECT ? LIMIT 7", "SELECT ? FROM (SELECT 1 LIMIT ?)"] {
+            assert_eq!(literal(unchanged, &[3, 7]), statement(unchanged, &[3, 7]));
+        }
+    }
 }
