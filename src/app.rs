@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Settings},
-    entity::{installation, revocation, role, user},
+    entity::{installation, revocation, role, session, user},
     live::{
         clock::Clock,
         clock_trust::ClockTrust,
-        database::{Database, Reader},
+        database::{Database, Reader, SharedRead},
         denials::Denials,
         feed::FeedProgress,
         files,
@@ -52,6 +52,8 @@ pub struct State {
     pub clock_trust: ClockTrust,
     /// The database.
     pub db: Database,
+    /// The reads that concurrent requests share.
+    pub(crate) shared_reads: SharedReads,
     /// The state for hashing and checking passwords.
     pub passwords: Passwords,
     /// The state for signing and verifying access tokens.
@@ -106,12 +108,22 @@ impl App {
             cursor_key: keys.cursor_key,
             denials: Denials::default(),
             metrics,
+            shared_reads: SharedReads::default(),
             stopping: CancellationToken::new(),
             db,
             clock,
             settings,
         })))
     }
+}
+
+/// The reads that concurrent requests share.
+#[derive(Default)]
+pub(crate) struct SharedReads {
+    /// Users with their roles.
+    pub(crate) users: SharedRead<user::ProfileWithRoles>,
+    /// Sessions.
+    pub(crate) sessions: SharedRead<session::Model>,
 }
 
 /// The keys of an installation, which the database stores sealed under the master key.

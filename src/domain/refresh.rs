@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use aws_lc_rs::{hmac, rand};
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::EntityTrait;
+use sea_orm::{DbErr, EntityTrait, prelude::async_trait::async_trait};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -35,7 +35,10 @@ use crate::{
         user_role,
     },
     error::{Error, Result},
-    live::{database::Transaction, rate_limits::RateLimit},
+    live::{
+        database::{ReadById, Reader, Transaction},
+        rate_limits::RateLimit,
+    },
     values::{
         counters::Serial,
         ids::SessionId,
@@ -95,8 +98,21 @@ pub async fn exchange(app: &App, source: &Source, presented: &str) -> Result<Iss
 /// Returns the session of a genuine refresh token, whatever its serial; `None` for any other text.
 pub(super) async fn session_of(app: &App, presented: &str) -> Result<Option<(session::Model, RefreshToken)>> {
     let Ok(token) = presented.parse::<RefreshToken>() else { return Ok(None) };
-    let session = session::Entity::find_by_id(token.session).one(app.db.read()).await?;
+    let session = app.shared_reads.sessions.row(app.db.read(), token.session).await?;
     Ok(session.filter(|session| is_genuine(app, session, &token)).map(|session| (session, token)))
+}
+
+#[async_trait]
+impl ReadById for session::Model {
+    type Id = SessionId;
+
+    fn id(&self) -> SessionId {
+        self.id
+    }
+
+    async fn read(db: &Reader, ids: &[SessionId]) -> Result<Vec<Self>, DbErr> {
+        session::Entity::with_ids(db, ids).await
+    }
 }
 
 /// The outcome for a genuine token.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel, ModelTrait};
+use sea_orm::{ActiveValue::Set, DbErr, IntoActiveModel, ModelTrait, prelude::async_trait::async_trait};
 use serde_json::json;
 
 use super::{
@@ -15,11 +15,11 @@ use crate::{
     app::App,
     entity::{
         role,
-        user::{self, Profile, Status},
+        user::{self, ProfileWithRoles, Status},
         user_role,
     },
     error::{Error, Fault, Missing, Result},
-    live::database::Transaction,
+    live::database::{ReadById, Reader, Transaction},
     values::{
         Invalid,
         identifier::Identifier,
@@ -47,12 +47,23 @@ pub struct Change {
     pub status: Option<Status>,
 }
 
+#[async_trait]
+impl ReadById for ProfileWithRoles {
+    type Id = UserId;
+
+    fn id(&self) -> UserId {
+        self.profile.id
+    }
+
+    async fn read(db: &Reader, ids: &[UserId]) -> Result<Vec<Self>, DbErr> {
+        user::Entity::profiles(db, ids).await
+    }
+}
+
 /// Returns a user, or [`Error::NotFound`].
 pub async fn read(app: &App, id: UserId) -> Result<User> {
-    let db = app.db.read();
-    let profile: Option<Profile> = user::Entity::find_by_id(id).into_partial_model().one(db).await?;
-    let profile = profile.ok_or(Error::NotFound(Missing::User))?;
-    Ok(User { roles: user_role::Entity::of(db, id).await?, profile })
+    let row = app.shared_reads.users.row(app.db.read(), id).await?;
+    row.map(User::from).ok_or(Error::NotFound(Missing::User))
 }
 
 /// Returns the account that a log-in or a command names, with its password hash.

@@ -61,6 +61,11 @@ impl Entity {
         Ok(updated.rows_affected == 1)
     }
 
+    /// Returns the sessions with these ids, in any order.
+    pub async fn with_ids(conn: &impl ConnectionTrait, ids: &[SessionId]) -> Result<Vec<Model>, DbErr> {
+        Self::find().filter(COLUMN.id.is_in(ids.iter().copied())).all(conn).await
+    }
+
     /// Selects the sessions of one user, so that a caller never reaches the session of another user.
     pub fn of(user_id: UserId) -> Select<Self> {
         Self::find().filter(COLUMN.user_id.eq(user_id))

@@ -7,11 +7,12 @@ use sea_orm::{
     sea_query::{Expr, Func},
 };
 
-use super::user_word;
+use super::{user_role, user_word};
 use crate::values::{
     counters::{Epoch, Revision},
     ids::UserId,
     password_hash::PasswordHash,
+    role_name::RoleName,
 };
 
 /// A user. `email` and `username` are canonical (`values/email`, `values/username`): equal ones have equal bytes.
@@ -86,6 +87,26 @@ pub struct Profile {
     pub last_login_at: Option<DateTime<Utc>>,
 }
 
+/// A profile with the roles that the user holds.
+#[derive(Clone, Debug, DerivePartialModel)]
+#[sea_orm(entity = "Entity", from_query_result)]
+pub struct ProfileWithRoles {
+    #[sea_orm(nested)]
+    pub profile: Profile,
+    /// The names of the roles, separated by spaces, in no order.
+    #[sea_orm(from_expr = "user_role::names()")]
+    roles: Option<String>,
+}
+
+impl ProfileWithRoles {
+    /// Returns the names of the roles, sorted by their bytes.
+    pub fn roles(&self) -> Vec<RoleName> {
+        let mut roles: Vec<_> = self.roles.iter().flat_map(|names| names.split(' ')).map(RoleName::stored).collect();
+        roles.sort_unstable();
+        roles
+    }
+}
+
 impl From<Model> for Profile {
     fn from(user: Model) -> Self {
         Self {
@@ -110,6 +131,11 @@ impl Entity {
         } else {
             Self::find().filter(COLUMN.username.eq(identifier))
         }
+    }
+
+    /// Returns the profiles of the users with these ids, in any order.
+    pub async fn profiles(conn: &impl ConnectionTrait, ids: &[UserId]) -> Result<Vec<ProfileWithRoles>, DbErr> {
+        Self::find().filter(COLUMN.id.is_in(ids.iter().copied())).into_partial_model().all(conn).await
     }
 
     /// Returns the prefixes of the stored password hashes, once each: enough to read the costs.

@@ -1,12 +1,15 @@
 //! The roles that each user holds.
 
-use std::{
-    borrow::Borrow,
-    collections::{BTreeMap, BTreeSet},
+use std::{borrow::Borrow, collections::BTreeSet};
+
+use sea_orm::{
+    ActiveValue::Set,
+    ExprTrait, QueryOrder,
+    entity::prelude::*,
+    sea_query::{Func, Query},
 };
 
-use sea_orm::{ActiveValue::Set, QueryOrder, entity::prelude::*};
-
+use super::user;
 use crate::values::{ids::UserId, role_name::RoleName};
 
 /// A role that a user holds.
@@ -29,21 +32,17 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Entity {
     /// Returns the names of the roles that a user holds, sorted by their bytes.
     pub async fn of<C: ConnectionTrait>(conn: &C, user_id: UserId) -> Result<Vec<RoleName>, DbErr> {
-        Ok(Self::of_each(conn, [user_id]).await?.remove(&user_id).unwrap_or_default())
+        let rows = Self::find().filter(COLUMN.user_id.eq(user_id)).order_by_asc(COLUMN.role).all(conn).await?;
+        Ok(rows.into_iter().map(|row| row.role).collect())
     }
+}
 
-    /// Does the same for many users in one query. A user without roles is missing from the map.
-    pub async fn of_each<C: ConnectionTrait>(
-        conn: &C,
-        user_ids: impl IntoIterator<Item = UserId>,
-    ) -> Result<BTreeMap<UserId, Vec<RoleName>>, DbErr> {
-        let rows = Self::find().filter(COLUMN.user_id.is_in(user_ids)).order_by_asc(COLUMN.role).all(conn).await?;
-        let mut roles = BTreeMap::<_, Vec<_>>::new();
-        for row in rows {
-            roles.entry(row.user_id).or_default().push(row.role);
-        }
-        Ok(roles)
-    }
+/// The names of the roles that each user of a query holds, separated by spaces: so one statement reads users and their roles.
+/// `NULL` for a user without roles.
+pub(super) fn names() -> Expr {
+    let names = Func::cust("string_agg").arg(Expr::col((Entity, Column::Role))).arg(" ");
+    let holds = Expr::col((Entity, Column::UserId)).equals((user::Entity, user::Column::Id));
+    Query::select().expr(names).from(Entity).and_where(holds).to_owned().into()
 }
 
 /// Makes a user hold exactly these roles. A role that is named twice counts once. Fails with a violation of a foreign key if

@@ -11,6 +11,7 @@ mod open;
 mod pool;
 mod pool_health;
 mod schema;
+mod shared_read;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transaction;
@@ -25,6 +26,7 @@ pub use self::{
     failure::is_unavailable,
     group_commit::TransactionFuture,
     schema::Migration,
+    shared_read::{ReadById, SharedRead},
     transaction::{CommitError, Reader, Transaction},
 };
 use self::{availability::LastProbe, deadline::now, group_commit::GroupCommit, pool::Pool};

@@ -25,6 +25,11 @@ impl RoleName {
     /// a permission.
     pub const MOST: usize = 1_000;
 
+    /// A name that the database stores.
+    pub(crate) fn stored(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The name [`RoleName::ADMIN`].
     pub fn admin() -> Self {
         Self(Self::ADMIN.to_owned())

@@ -7,7 +7,7 @@ use crate::{
     app::App,
     domain::credentials,
     entity::{
-        user::{self, NameConflict, Profile, Status},
+        user::{self, NameConflict, Profile, ProfileWithRoles, Status},
         user_role,
     },
     error::{Error, Fault, Result},
@@ -31,6 +31,12 @@ pub struct User {
     pub profile: Profile,
     /// The names of the roles.
     pub roles: Vec<RoleName>,
+}
+
+impl From<ProfileWithRoles> for User {
+    fn from(row: ProfileWithRoles) -> Self {
+        Self { roles: row.roles(), profile: row.profile }
+    }
 }
 
 /// The parts of a new account.

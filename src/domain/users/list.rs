@@ -6,10 +6,7 @@ use super::account::User;
 use crate::{
     app::App,
     domain::paging::{Paging, Slice},
-    entity::{
-        user::{self, Profile},
-        user_role,
-    },
+    entity::user::{self, ProfileWithRoles},
     error::Result,
     values::ids::UserId,
 };
@@ -63,13 +60,12 @@ pub async fn list(app: &App, filter: &Filter, sort: Sort, paging: &Paging) -> Re
     let db = app.db.read();
     let window = window(app, sort, paging)?;
     let rows = rows(matching(db, filter, &window).await?, &window);
-    let rows: Vec<Profile> = rows.into_partial_model().all(db).await?;
+    let rows: Vec<ProfileWithRoles> = rows.into_partial_model().all(db).await?;
     let page = match sort {
-        Sort::Newest | Sort::Oldest => paging.slice(app, sort.list(), rows, |profile| profile.id),
-        Sort::Email | Sort::EmailDescending => paging.slice(app, sort.list(), rows, |profile| profile.email.clone()),
+        Sort::Newest | Sort::Oldest => paging.slice(app, sort.list(), rows, |row| row.profile.id),
+        Sort::Email | Sort::EmailDescending => paging.slice(app, sort.list(), rows, |row| row.profile.email.clone()),
     };
-    let mut roles = user_role::Entity::of_each(db, page.items.iter().map(|profile| profile.id)).await?;
-    Ok(page.map(|profile| User { roles: roles.remove(&profile.id).unwrap_or_default(), profile }))
+    Ok(page.map(User::from))
 }
 
 /// Returns the number of users whom the filter matches; `None` if there are more than [`MOST_COUNTED`].

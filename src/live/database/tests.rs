@@ -5,6 +5,7 @@ mod migrations;
 mod pool;
 mod postgres;
 mod rows;
+mod shared_read;
 pub(crate) mod test_database;
 
 use std::{fs, os::unix::fs::PermissionsExt};
