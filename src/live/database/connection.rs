@@ -94,20 +94,12 @@ impl Connection {
         self.is_usable = err.is_none_or(|err| !failure::makes_unusable(err, self.is_in_transaction));
     }
 
-    /// Returns the text and the values of a statement that is about to be sent.
-    fn parts(&self, statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
-        let statement = with_literal_limit(statement);
-        #[cfg(test)]
-        self.pool.health().sent.lock().unwrap().push(statement.clone());
-        (AssertSqlSafe(statement.sql), SqlxValues(statement.values.unwrap_or_else(|| Values(Vec::new()))))
-    }
-
     pub(super) fn is_usable(&self) -> bool {
         self.is_usable
     }
 
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let (sql, values) = self.parts(statement);
+        let (sql, values) = parts(&self.pool, statement);
         run!(self, DbErr::Exec, driver => sqlx::query_with(sql, values).execute(&mut *driver).await.map(ExecResult::from))
     }
 
@@ -117,14 +109,14 @@ impl Connection {
     }
 
     pub(super) async fn query_one(&mut self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (sql, values) = self.parts(statement);
+        let (sql, values) = parts(&self.pool, statement);
         run!(self, DbErr::Query, driver => {
             sqlx::query_with(sql, values).fetch_optional(&mut *driver).await.map(|row| row.map(QueryResult::from))
         })
     }
 
     pub(super) async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (sql, values) = self.parts(statement);
+        let (sql, values) = parts(&self.pool, statement);
         run!(self, DbErr::Query, driver => {
             let rows = sqlx::query_with(sql, values).fetch_all(&mut *driver).await;
             rows.map(|rows| rows.into_iter().map(QueryResult::from).collect())
@@ -164,6 +156,15 @@ impl Drop for Connection {
     }
 }
 
+/// Returns the text and the values of a statement that is about to be sent.
+#[cfg_attr(not(test), expect(unused_variables, reason = "only tests record what is sent"))]
+fn parts(pool: &Pool, statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
+    let statement = with_literal_limit(statement);
+    #[cfg(test)]
+    pool.health().sent.lock().unwrap().push(statement.clone());
+    (AssertSqlSafe(statement.sql), SqlxValues(statement.values.unwrap_or_else(|| Values(Vec::new()))))
+}
+
 /// Writes the LIMIT at the end of a statement of SQLite into its text. SQLite would plan a statement with a bound LIMIT anew
 /// at each execution.
 fn with_literal_limit(mut statement: Statement) -> Statement {
@@ -172,8 +173,7 @@ fn with_literal_limit(mut statement: Statement) -> Statement {
         && let Some(Values(values)) = &mut statement.values
         && let Some(Value::BigUnsigned(Some(limit))) = values.pop_if(|last| matches!(last, Value::BigUnsigned(Some(_))))
     {
-        statement.sql.truncate(before);
-        statement.sql.push_str(&format!("LIMIT {limit}"));
+        statement.sql.replace_range(before.., &format!("LIMIT {limit}"));
     }
     statement
 }

@@ -121,7 +121,9 @@ impl Pool {
             let permit = permit.ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
             let open = match self.take_idle().await {
                 Some(open) => open,
-                None => OpenConnection::new(self.0.options.open().await.map_err(|err| DbErr::Conn(runtime_error(err)))?),
+                None => {
+                    OpenConnection::new(Box::pin(self.0.options.open()).await.map_err(|err| DbErr::Conn(runtime_error(err)))?)
+                }
             };
             Ok(Connection::new(open, permit, self.clone()))
         });

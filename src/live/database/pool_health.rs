@@ -94,7 +94,7 @@ impl PoolHealth {
             return false;
         }
         if idle_for >= TEST_AFTER || self.is_before(idle_for, &self.suspected_before) {
-            return matches!(timeout(TEST_TIMEOUT, connection.ping()).await, Ok(Ok(())));
+            return matches!(timeout(TEST_TIMEOUT, Box::pin(connection.ping())).await, Ok(Ok(())));
         }
         true
     }
