@@ -4,6 +4,7 @@
 mod availability;
 mod connection;
 pub mod deadline;
+mod driver;
 mod failure;
 mod group_commit;
 mod listener;

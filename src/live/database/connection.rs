@@ -1,51 +1,26 @@
 //! A connection borrowed from a pool. If its use is cancelled before an answer has arrived, it is closed at once and never used
 //! again: sqlx would wait for that answer, for ever if the other end is silent.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Value, Values};
+use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, Value, Values};
 use sea_query_sqlx::SqlxValues;
-use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection, SqliteConnection};
-use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
+use sqlx::{AssertSqlSafe, Executor};
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
+    driver::{Driver, runtime_error},
     failure,
-    pool::{OpenConnection, Pool},
+    pool::{Borrowed, Pool},
 };
 
 /// How long a connection may take to roll back.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The connection of the database driver. When dropped, it is closed without waiting for the other end.
-#[derive(Debug)]
-pub(super) enum Driver {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
-
-impl Driver {
-    /// Closes the connection, and waits until it is closed.
-    pub(super) async fn close(self) {
-        // The connection is closed even if this fails.
-        _ = match self {
-            Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(connection) => connection.close().await,
-        };
-    }
-
-    async fn roll_back(&mut self) -> bool {
-        const ROLLBACK: &str = "ROLLBACK";
-        match self {
-            Self::Sqlite(connection) => connection.execute(ROLLBACK).await.is_ok(),
-            Self::Postgres(connection) => connection.execute(ROLLBACK).await.is_ok(),
-        }
-    }
-}
-
 /// A borrowed connection. When dropped, it returns to its pool if it is usable, and is closed otherwise.
 pub(super) struct Connection {
     /// Absent once the connection has returned.
-    borrowed: Option<(OpenConnection, OwnedSemaphorePermit)>,
+    borrowed: Option<Borrowed>,
     pool: Pool,
     /// False while a statement runs, and from then on if the statement was cancelled or its error makes the connection
     /// unusable.
@@ -78,12 +53,14 @@ macro_rules! run {
 }
 
 impl Connection {
-    pub(super) fn new(open: OpenConnection, permit: OwnedSemaphorePermit, pool: Pool) -> Self {
-        Self { borrowed: Some((open, permit)), pool, is_usable: true, is_in_transaction: false }
+    /// Borrows a connection from this pool.
+    pub(super) async fn of(pool: &Pool) -> Result<Self, DbErr> {
+        let borrowed = Some(pool.acquire().await?);
+        Ok(Self { borrowed, pool: pool.clone(), is_usable: true, is_in_transaction: false })
     }
 
     fn driver(&mut self) -> Option<&mut Driver> {
-        self.borrowed.as_mut().map(|(open, _)| &mut open.driver)
+        self.borrowed.as_mut().map(Borrowed::driver)
     }
 
     /// Decides after a statement whether the connection remains usable.
@@ -141,15 +118,15 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Some((mut open, permit)) = self.borrowed.take().filter(|_| self.is_usable) else { return };
+        let Some(mut borrowed) = self.borrowed.take().filter(|_| self.is_usable) else { return };
         let pool = self.pool.clone();
         if !self.is_in_transaction {
-            return pool.give_back(open, permit);
+            return pool.give_back(borrowed);
         }
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
-                if timeout(ROLLBACK_TIMEOUT, open.driver.roll_back()).await == Ok(true) {
-                    pool.give_back(open, permit);
+                if timeout(ROLLBACK_TIMEOUT, borrowed.driver().roll_back()).await == Ok(true) {
+                    pool.give_back(borrowed);
                 }
             });
         }
@@ -176,10 +153,6 @@ fn with_literal_limit(mut statement: Statement) -> Statement {
         statement.sql.replace_range(before.., &format!("LIMIT {limit}"));
     }
     statement
-}
-
-pub(super) fn runtime_error(err: sqlx::Error) -> RuntimeErr {
-    RuntimeErr::SqlxError(Arc::new(err))
 }
 
 #[cfg(test)]

@@ -23,7 +23,10 @@ use tokio::{
 };
 use tracing::field;
 
-use super::{Database, Error, FEED_TIMEOUT, Reader, TIMEOUT, deadline::now, failure, pool::Pool, pool_health::PoolHealth};
+use super::{
+    Database, Error, FEED_TIMEOUT, Reader, TIMEOUT, connection::Connection, deadline::now, failure, pool::Pool,
+    pool_health::PoolHealth,
+};
 use crate::{config::database_url, live::files};
 
 /// How long an attempt to open the first connection may take.
@@ -176,12 +179,12 @@ async fn open_sqlite(path: &Path, options: &SqliteConnectOptions, health: &Arc<P
     let lock = lock_directory(path).await.map_err(failed)?;
     create(path).map_err(failed)?;
     let writer = Pool::sqlite(options.clone(), 1, WRITE_LOCK_TIMEOUT, health);
-    writer.acquire().await.map_err(Error::Connect)?;
+    Connection::of(&writer).await.map_err(Error::Connect)?;
     drop(lock);
     let reads = options.clone().pragma("query_only", "ON");
     let readers = |connections| Pool::sqlite(reads.clone(), connections, TIMEOUT, health);
     let (reader, feed) = (readers(SQLITE_READERS), readers(FEED_CONNECTIONS));
-    reader.acquire().await.map_err(Error::Connect)?;
+    Connection::of(&reader).await.map_err(Error::Connect)?;
     Ok((reader, writer, feed))
 }
 

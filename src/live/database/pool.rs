@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use super::{
-    connection::{Connection, Driver, runtime_error},
     deadline::now,
+    driver::{Driver, runtime_error},
     failure,
     pool_health::PoolHealth,
 };
@@ -59,8 +59,8 @@ enum Options {
 
 /// An open connection of a pool.
 #[derive(Debug)]
-pub(super) struct OpenConnection {
-    pub(super) driver: Driver,
+struct OpenConnection {
+    driver: Driver,
     opened_at: Instant,
     /// When its last use ended.
     used_at: Instant,
@@ -70,6 +70,18 @@ impl OpenConnection {
     fn new(driver: Driver) -> Self {
         let opened_at = now();
         Self { driver, opened_at, used_at: opened_at }
+    }
+}
+
+/// A connection that is in use. When dropped, it is closed: only [`Pool::give_back`] returns it.
+pub(super) struct Borrowed {
+    open: OpenConnection,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Borrowed {
+    pub(super) fn driver(&mut self) -> &mut Driver {
+        &mut self.open.driver
     }
 }
 
@@ -114,7 +126,7 @@ impl Pool {
     }
 
     /// Borrows a connection.
-    pub(super) async fn acquire(&self) -> Result<Connection, DbErr> {
+    pub(super) async fn acquire(&self) -> Result<Borrowed, DbErr> {
         let permit = Arc::clone(&self.0.permits).acquire_owned();
         let acquired = timeout(self.0.timeout, async {
             let permit = permit.await.ok().filter(|_| !self.is_closed());
@@ -125,7 +137,7 @@ impl Pool {
                     OpenConnection::new(Box::pin(self.0.options.open()).await.map_err(|err| DbErr::Conn(runtime_error(err)))?)
                 }
             };
-            Ok(Connection::new(open, permit, self.clone()))
+            Ok(Borrowed { open, permit })
         });
         acquired.await.unwrap_or(Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
     }
@@ -141,8 +153,8 @@ impl Pool {
         }
     }
 
-    /// Takes a connection back whose use has ended. The next caller that waits for `permit` gets it.
-    pub(super) fn give_back(&self, mut open: OpenConnection, permit: OwnedSemaphorePermit) {
+    /// Takes a connection back whose use has ended. The caller that has waited longest gets it.
+    pub(super) fn give_back(&self, Borrowed { mut open, permit }: Borrowed) {
         open.used_at = now();
         let mut idle = self.idle();
         // The first one has been idle for longest.

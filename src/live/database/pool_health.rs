@@ -8,7 +8,7 @@ use std::{
 use sqlx::Connection as _;
 use tokio::time::{Instant, timeout};
 
-use super::{connection::Driver, deadline::now, failure};
+use super::{deadline::now, driver::Driver, failure};
 
 /// A connection that was idle for longer is tested before it is used, so that no request fails after the server restarts.
 const TEST_AFTER: Duration = Duration::from_secs(1);

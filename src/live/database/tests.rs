@@ -14,7 +14,7 @@ use sea_orm::Statement;
 use tempfile::tempdir;
 
 use self::test_database::{TestDatabase, is_sqlite};
-use super::{open::SQLITE_READERS, *};
+use super::{connection::Connection, open::SQLITE_READERS, *};
 
 #[tokio::test]
 async fn d01_every_sqlite_connection_is_durable_and_keeps_foreign_keys() {
@@ -23,9 +23,9 @@ async fn d01_every_sqlite_connection_is_durable_and_keeps_foreign_keys() {
     for (pool, size, query_only) in [(&db.writer, 1, 0), (&db.reader.pool, SQLITE_READERS, 1)] {
         let mut held = Vec::new();
         for _ in 0..size {
-            held.push(pool.acquire().await.unwrap());
+            held.push(Connection::of(pool).await.unwrap());
         }
-        assert!(timeout(Duration::ZERO, pool.acquire()).await.is_err(), "these are all connections of the pool");
+        assert!(timeout(Duration::ZERO, Connection::of(pool)).await.is_err(), "these are all connections of the pool");
         for connection in &mut held {
             let mut pragma = async |name: &str| {
                 let sql = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"));

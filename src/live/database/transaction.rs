@@ -52,7 +52,7 @@ macro_rules! read {
     ($reader:expr, $connection:ident => $work:expr) => {{
         let pool = &$reader.pool;
         by(now() + $reader.timeout, pool, async {
-            let mut $connection = pool.acquire().await?;
+            let mut $connection = Connection::of(pool).await?;
             $work.await
         })
         .await
@@ -128,7 +128,7 @@ impl From<CommitError> for Error {
 impl Transaction {
     pub(super) async fn begin(pool: &Pool, deadline: Instant) -> Result<Self, DbErr> {
         let connection = by(deadline, pool, async {
-            let mut connection = pool.acquire().await?;
+            let mut connection = Connection::of(pool).await?;
             connection.begin().await?;
             Ok(connection)
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::ConnectionTrait;
 
 use super::test_database::{TestDatabase, is_sqlite};
-use crate::live::database::{Database, is_unavailable};
+use crate::live::database::{Database, connection::Connection, is_unavailable};
 
 fn count(db: &Database) -> (usize, usize) {
     db.reader.pool.count()
@@ -41,13 +41,14 @@ async fn a_connection_that_nobody_needs_is_closed() {
     for database in TestDatabase::each().await {
         let db = database.migrated().await;
         let pool = &db.reader.pool;
-        let held = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+        let held =
+            [Connection::of(pool).await.unwrap(), Connection::of(pool).await.unwrap(), Connection::of(pool).await.unwrap()];
         assert_eq!(count(&db), (3, 0));
         drop(held);
         assert_eq!(count(&db), (0, 3));
         pool.age(Duration::from_mins(11));
         for left in [2, 1, 1] {
-            drop(pool.acquire().await.unwrap());
+            drop(Connection::of(pool).await.unwrap());
             assert_eq!(count(&db), (0, left));
         }
     }
@@ -58,16 +59,16 @@ async fn an_old_connection_is_replaced() {
     for database in TestDatabase::each().await {
         // The reader of SQLite cannot create a table.
         let db = database.migrated().await;
-        let mut connection = db.writer.acquire().await.unwrap();
+        let mut connection = Connection::of(&db.writer).await.unwrap();
         connection.execute_unprepared("CREATE TEMPORARY TABLE of_this_connection (id INT)").await.unwrap();
         drop(connection);
         for minutes in [29, 2] {
-            let mut connection = db.writer.acquire().await.unwrap();
+            let mut connection = Connection::of(&db.writer).await.unwrap();
             connection.execute_unprepared("DELETE FROM of_this_connection").await.unwrap();
             drop(connection);
             db.writer.age(Duration::from_mins(minutes));
         }
-        let mut connection = db.writer.acquire().await.unwrap();
+        let mut connection = Connection::of(&db.writer).await.unwrap();
         let missing = connection.execute_unprepared("DELETE FROM of_this_connection").await.unwrap_err();
         assert!(missing.to_string().contains("of_this_connection"), "{missing}");
     }
@@ -77,7 +78,7 @@ async fn an_old_connection_is_replaced() {
 async fn a_closed_pool_has_no_connections() {
     for database in TestDatabase::each().await {
         let db = database.migrated().await;
-        let held = db.reader.pool.acquire().await.unwrap();
+        let held = Connection::of(&db.reader.pool).await.unwrap();
         let (closing, reader) = (db.clone(), db.read().clone());
         let closed = tokio::spawn(async move { closing.reader.pool.close().await });
         tokio::task::yield_now().await;
