@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    load::{Figures, Load, Response, get, post, send},
+    figures::{self, Side},
+    load::{Load, Response, get, post, send},
     population,
     process::Process,
     vestibule::Vestibule,
@@ -38,28 +39,6 @@ const ROWS: [(&str, &str); 9] = [
     ("log-in", "log-ins of one client, default lanes"),
 ];
 
-/// One side of a row: a server and what is sent to it.
-struct Side<'a> {
-    server: &'a Process,
-    load: Load,
-    rounds: Vec<Figures>,
-}
-
-impl<'a> Side<'a> {
-    fn new(server: &'a Process, load: Load) -> Self {
-        Self { server, load, rounds: Vec::new() }
-    }
-
-    async fn measure(&mut self, length: Duration) -> Result<()> {
-        self.rounds.push(self.load.run(self.server, length).await?);
-        Ok(())
-    }
-
-    fn median(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
-        median(self.rounds.iter().map(figure))
-    }
-}
-
 /// A row of the table.
 struct Row<'a> {
     title: &'a str,
@@ -76,19 +55,13 @@ impl Row<'_> {
     }
 
     fn print(&self) {
-        let (rate, cost) = (self.vestibule.median(|round| round.per_second), self.vestibule.median(|round| round.processor_time));
-        let (other_rate, other_cost) =
-            (self.other.median(|round| round.per_second), self.other.median(|round| round.processor_time));
-        let rounds = self.vestibule.rounds.iter().zip(&self.other.rounds);
-        let ratio = median(rounds.map(|(own, other)| own.per_second / other.per_second));
-        let (name, other) = (self.title, self.other_name);
-        println!(
-            "| {name} | {} | {} | {other} | {} | {} | x {ratio:.2} |",
-            rate_of(rate),
-            time_of(cost),
-            rate_of(other_rate),
-            time_of(other_cost)
-        );
+        let show = |side: &Side| {
+            let cost = figures::time(side.median(|round| round.processor_time));
+            format!("{} | {cost}", figures::rate(side.median(|round| round.per_second)))
+        };
+        let (own, other) = (show(&self.vestibule), show(&self.other));
+        let ratio = self.vestibule.ratio(&self.other, |round| round.per_second);
+        println!("| {} | {own} | {} | {other} | x {ratio:.2} |", self.title, self.other_name);
     }
 }
 
@@ -102,7 +75,7 @@ pub async fn run(binary: &Path, arguments: &[&str]) -> Result<()> {
     let quiet = Vestibule::start(binary, &[("LOG__LEVEL", "warn")])?;
     let logging = Vestibule::start(binary, &[])?;
     let single = Vestibule::start(binary, &[("LOG__LEVEL", "warn"), ("PASSWORD__LANES", "1")])?;
-    population::add_users(&quiet.database(), USERS).await?;
+    population::add_users(quiet.database(), USERS).await?;
     let this = env::current_exe()?;
     let this = this.to_str().context("the path of this program is UTF-8")?;
     let unguarded = Process::start(this, |command| _ = command.arg("serve-unguarded"))?;
@@ -130,7 +103,7 @@ pub async fn run(binary: &Path, arguments: &[&str]) -> Result<()> {
             }
             "me" => (load(reads("/v1/me")), frame()),
             "signature" => (load(unsigned.clone()), (Side::new(&verifying, unsigned.clone()), "axum, same JWT library")),
-            "refresh" => (load(refreshes(&quiet).await?), frame()),
+            "refresh" => (load(refreshes(&quiet, CONNECTIONS).await?), frame()),
             "list" => (load(reads("/v1/users")), frame()),
             "search" => (load(reads("/v1/users?search=family999")), frame()),
             "log-ins" => (load(log_ins(&quiet, 8)?), (Side::new(&single.process, log_ins(&single, 8)?), "`password.lanes = 1`")),
@@ -157,12 +130,12 @@ pub async fn run(binary: &Path, arguments: &[&str]) -> Result<()> {
 }
 
 /// Returns the load of clients that refresh, each with a session of its own.
-async fn refreshes(service: &Vestibule) -> Result<Load> {
+pub async fn refreshes(service: &Vestibule, clients: usize) -> Result<Load> {
     fn request(refresh_token: &Value) -> Vec<u8> {
         post("/v1/sessions/refresh", &json!({ "refresh_token": refresh_token }))
     }
     let mut requests = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..clients {
         requests.push(request(&json!(service.log_in().await?.refresh()?)));
     }
     let next = |response: &Response| Ok(Some(request(&response.expect(200)?["refresh_token"])));
@@ -175,24 +148,4 @@ fn with_a_bad_signature(token: &str) -> Result<String> {
     let (signed, signature) = token.rsplit_once('.').context("the token has no signature")?;
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     Ok(format!("{signed}.{first}{}", &signature[1..]))
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-/// Returns a rate in three significant digits.
-fn rate_of(per_second: f64) -> String {
-    match per_second {
-        rate if rate < 100.0 => format!("{rate:.1}/s"),
-        rate if rate < 1000.0 => format!("{rate:.0}/s"),
-        rate => format!("{:.0},{:03.0}/s", (rate / 1000.0).floor(), rate % 1000.0),
-    }
-}
-
-/// Returns a time in seconds, in a readable unit.
-fn time_of(seconds: f64) -> String {
-    if seconds < 1e-3 { format!("{:.1} us", seconds * 1e6) } else { format!("{:.1} ms", seconds * 1e3) }
 }

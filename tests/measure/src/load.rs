@@ -13,7 +13,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::process::{self, Process};
+use crate::{
+    figures::Figures,
+    process::{self, Process},
+};
 
 /// A response.
 pub struct Response {
@@ -104,11 +107,12 @@ impl Load {
 
     /// Runs the clients for this time. Fails if a response has another status than the expected one.
     pub async fn run(&mut self, server: &Process, length: Duration) -> Result<Figures> {
-        let mut connections = Vec::new();
+        let (mut connections, mut count) = (Vec::new(), 0_u32);
         for request in &mut self.requests {
             let mut connection = Connection::open(server.address).await?;
             step(&mut connection, request, self.status, self.next).await?; // not counted: the first request on a connection
             connections.push(connection);
+            count += 1;
         }
         let (mine, theirs, began) = (process::processor_time("self")?, server.processor_time()?, Instant::now());
         let mut clients = JoinSet::new();
@@ -131,11 +135,12 @@ impl Load {
             in_time += own_in_time;
             all += own_all;
         }
-        let elapsed = began.elapsed();
+        let elapsed = began.elapsed().as_secs_f64();
         Ok(Figures {
             per_second: f64::from(in_time) / length.as_secs_f64(),
+            latency: elapsed * f64::from(count) / f64::from(all),
             processor_time: (server.processor_time()? - theirs) / f64::from(all),
-            generator: (process::processor_time("self")? - mine) / elapsed.as_secs_f64(),
+            generator: (process::processor_time("self")? - mine) / elapsed,
         })
     }
 }
@@ -147,15 +152,4 @@ async fn step(connection: &mut Connection, request: &mut Vec<u8>, status: u16, n
         *request = following;
     }
     Ok(())
-}
-
-/// What was measured in one round.
-#[derive(Clone, Copy)]
-pub struct Figures {
-    /// The requests that were answered, per second.
-    pub per_second: f64,
-    /// The processor time of the server for each request, in seconds.
-    pub processor_time: f64,
-    /// The share of its processor core that the generator has used.
-    pub generator: f64,
 }

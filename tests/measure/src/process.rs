@@ -35,6 +35,13 @@ impl Process {
         processor_time(&self.child.id().to_string())
     }
 
+    /// Returns the resident memory in MiB.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? >> 10)
+    }
+
     /// Stops the process with SIGTERM and waits for its end.
     pub fn stop(mut self) -> Result<()> {
         Command::new("kill").arg(self.child.id().to_string()).status()?;

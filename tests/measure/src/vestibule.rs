@@ -15,6 +15,29 @@ use crate::{
 pub struct Vestibule {
     pub process: Process,
     directory: TempDir,
+    launch: Launch,
+    database: String,
+}
+
+/// How a service is started.
+struct Launch {
+    binary: String,
+    /// Environment variables without their prefix.
+    settings: Vec<(String, String)>,
+}
+
+impl Launch {
+    fn start(&self, directory: &Path) -> Result<Process> {
+        Process::start(&self.binary, |command| {
+            for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VESTIBULE_")) {
+                command.env_remove(name);
+            }
+            for (name, value) in &self.settings {
+                command.env(format!("VESTIBULE_{name}"), value);
+            }
+            command.current_dir(directory);
+        })
+    }
 }
 
 impl Vestibule {
@@ -22,23 +45,28 @@ impl Vestibule {
     /// environment variables without their prefix.
     pub fn start(binary: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let binary = binary.canonicalize().with_context(|| format!("{} does not exist", binary.display()))?;
+        let binary = binary.into_os_string().into_string().ok().context("the path of the binary is UTF-8")?;
+        let common = [("SERVER__LISTEN", "127.0.0.1:0"), ("PASSWORD__BCRYPT_COST", "10"), ("THROTTLE__ENABLED", "false")];
+        let settings = common.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let launch = Launch { binary, settings: settings.collect() };
         let directory = TempDir::with_prefix("vestibule-measure-")?;
-        let process = Process::start(binary.to_str().context("the path of the binary is UTF-8")?, |command| {
-            for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VESTIBULE_")) {
-                command.env_remove(name);
-            }
-            let own = [("SERVER__LISTEN", "127.0.0.1:0"), ("PASSWORD__BCRYPT_COST", "10"), ("THROTTLE__ENABLED", "false")];
-            for (name, value) in own.iter().chain(settings) {
-                command.env(format!("VESTIBULE_{name}"), value);
-            }
-            command.current_dir(directory.path());
-        })?;
-        Ok(Self { process, directory })
+        let process = launch.start(directory.path())?;
+        let database = launch.settings.iter().find(|(name, _)| name == "DATABASE__URL").map(|(_, url)| url.clone());
+        let database = database.unwrap_or_else(|| format!("sqlite:{}", directory.path().join("data/vestibule.db").display()));
+        Ok(Self { process, directory, launch, database })
     }
 
-    /// Returns the URL of the SQLite database.
-    pub fn database(&self) -> String {
-        format!("sqlite:{}", self.directory.path().join("data/vestibule.db").display())
+    /// Stops the service, fills its database, and starts it again.
+    pub async fn fill(self, fill: impl AsyncFnOnce(&str) -> Result<()>) -> Result<Self> {
+        self.process.stop()?;
+        fill(&self.database).await?;
+        let process = self.launch.start(self.directory.path())?;
+        Ok(Self { process, ..self })
+    }
+
+    /// Returns the URL of the database.
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Returns the request with which the first administrator logs in.
