@@ -11,9 +11,9 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
     net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{connection_table::Connection, limits::Timeouts, progress::ClientStep};
@@ -23,7 +23,7 @@ use crate::live::clock::{Clock, SystemClock};
 const PART: usize = 64 * 1024;
 /// The maximum number of bytes to read at once. hyper reads once more while a request is in flight, and doubles its buffer when
 /// a read fills it. Without this limit, a client that sends requests without waiting for responses would make the buffer large.
-const READ: usize = 4 * 1024;
+const READ: u64 = 4 * 1024;
 
 /// The time-out that applies when the stream waits to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,13 +36,46 @@ enum ReadTimeout {
     Off,
 }
 
+/// A deadline that moves with each request. Its timer is not set anew as long as it fires in time: a timer that fires too early
+/// is set again then, which is rare.
+struct Deadline {
+    at: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        let timer = Box::pin(sleep(timeout));
+        Self { at: timer.deadline(), timer }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "time-outs follow this machine's monotonic clock, not the product's clock")]
+    fn set(&mut self, timeout: Duration) {
+        self.at = Instant::now() + timeout;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.deadline() > self.at {
+            self.timer.as_mut().reset(self.at);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.timer.deadline() >= self.at {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.at);
+        }
+        Poll::Pending
+    }
+}
+
 /// A socket that limits every wait for its client.
 pub(super) struct Stream {
-    socket: TcpStream,
+    /// Reads at most [`READ`] bytes at once.
+    socket: Take<TcpStream>,
     timeouts: Timeouts,
     connection: Arc<Connection>,
     read_timeout: ReadTimeout,
-    read_deadline: Pin<Box<Sleep>>,
+    read_deadline: Deadline,
     /// The number of responses when the stream last looked at the connection's progress.
     responses: u64,
     /// Set while the socket does not accept bytes: the deadline, and the uptime at which the wait began.
@@ -54,9 +87,9 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(socket: TcpStream, timeouts: Timeouts, connection: Arc<Connection>) -> Self {
-        let read_deadline = Box::pin(sleep(timeouts.head));
+        let read_deadline = Deadline::after(timeouts.head);
         Self {
-            socket,
+            socket: socket.take(READ),
             timeouts,
             connection,
             read_timeout: ReadTimeout::Head,
@@ -72,11 +105,11 @@ impl Stream {
         self.read_timeout = timeout;
         match timeout {
             ReadTimeout::Head => {
-                self.read_deadline.set(sleep(self.timeouts.head));
+                self.read_deadline.set(self.timeouts.head);
                 self.connection.progress.wait_for(ClientStep::RestOfRequest);
             }
             ReadTimeout::Idle => {
-                self.read_deadline.set(sleep(self.timeouts.idle));
+                self.read_deadline.set(self.timeouts.idle);
                 self.connection.progress.wait_for(ClientStep::NextRequest);
             }
             ReadTimeout::Off => {}
@@ -98,9 +131,7 @@ impl Stream {
     fn poll_read_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         match self.read_timeout {
             ReadTimeout::Off => Poll::Pending,
-            ReadTimeout::Head | ReadTimeout::Idle => {
-                self.read_deadline.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
-            }
+            ReadTimeout::Head | ReadTimeout::Idle => self.read_deadline.poll(cx).map(|()| io::ErrorKind::TimedOut.into()),
         }
     }
 
@@ -135,11 +166,11 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.follow_requests();
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ.min(buffer.remaining())));
-        match Pin::new(&mut self.socket).poll_read(cx, &mut part) {
+        let filled = buffer.filled().len();
+        self.socket.set_limit(READ);
+        match Pin::new(&mut self.socket).poll_read(cx, buffer) {
             Poll::Ready(result) => {
-                let count = part.filled().len();
-                buffer.advance(count);
+                let count = buffer.filled().len() - filled;
                 if count > 0 {
                     self.connection.count_received(count);
                     if self.read_timeout == ReadTimeout::Idle {
@@ -155,17 +186,17 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        let result = Pin::new(self.socket.get_mut()).poll_write(cx, bytes);
         self.limit_write(result, cx)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
+        let result = Pin::new(self.socket.get_mut()).poll_write_vectored(cx, parts);
         self.limit_write(result, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.socket.get_ref().is_write_vectored()
     }
 
     /// hyper flushes after it has written everything. The idle time-out begins here, because hyper does not read again
@@ -175,7 +206,7 @@ impl AsyncWrite for Stream {
         if self.connection.progress.end_write() {
             self.connection.forget_unsent();
         }
-        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        ready!(Pin::new(self.socket.get_mut()).poll_flush(cx))?;
         self.follow_requests();
         match self.poll_read_timeout(cx) {
             Poll::Ready(timed_out) => Poll::Ready(Err(timed_out)),
@@ -187,16 +218,16 @@ impl AsyncWrite for Stream {
     /// client would lose the response that says why its body was not read.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut_down {
-            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            ready!(Pin::new(self.socket.get_mut()).poll_shutdown(cx))?;
             self.is_shut_down = true;
             let timeout = self.timeouts.unread_body;
-            self.read_deadline.set(sleep(timeout));
+            self.read_deadline.set(timeout);
             self.connection.progress.wait_for(ClientStep::RestOfRequest);
         }
         let mut discarded = [0; 8 * 1024];
-        while self.connection.progress.has_unread_body() && self.read_deadline.as_mut().poll(cx).is_pending() {
+        while self.connection.progress.has_unread_body() && self.read_deadline.poll(cx).is_pending() {
             let mut discarded = ReadBuf::new(&mut discarded);
-            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut discarded));
+            let read = ready!(Pin::new(self.socket.get_mut()).poll_read(cx, &mut discarded));
             if read.is_err() || discarded.filled().is_empty() {
                 break;
             }
