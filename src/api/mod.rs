@@ -15,7 +15,13 @@ pub mod signing_keys;
 pub mod tokens;
 pub mod users;
 
-use poem::{Endpoint, EndpointExt, Request, Response, Route, endpoint::make_sync, get};
+use std::future::Future;
+
+use poem::{
+    Endpoint, EndpointExt, Request, Response, Result, Route,
+    endpoint::{BoxEndpoint, DynEndpoint, make_sync},
+    get,
+};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 
 use self::contract::Documented;
@@ -63,8 +69,25 @@ fn apis() -> Documented<impl OpenApi> {
 pub fn routes() -> impl Endpoint<Output = Response> {
     let document = http::cache::Document::new(contract::text());
     let contract = move |request: Request| document.respond(&request, "application/json", "no-cache");
-    docs::mount(Route::new())
-        .at("/openapi.json", get(make_sync(contract)))
-        .nest_no_strip("/", OpenApiService::new(apis(), "", ""))
-        .map_to_response()
+    Routes {
+        operations: OpenApiService::new(apis(), "", "").boxed(),
+        pages: docs::mount(Route::new()).at("/openapi.json", get(make_sync(contract))).boxed(),
+    }
+}
+
+/// The operations, and beside them the pages. As routes of one poem `Route`, the operations would be nested in the pages, and
+/// each request would be matched twice and its URI parsed again.
+struct Routes {
+    operations: BoxEndpoint<'static>,
+    pages: BoxEndpoint<'static>,
+}
+
+impl Endpoint for Routes {
+    type Output = Response;
+
+    fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
+        let path = request.uri().path();
+        let is_page = path == "/openapi.json" || path.starts_with("/docs");
+        DynEndpoint::call(if is_page { &*self.pages } else { &*self.operations }, request)
+    }
 }
