@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Caller {
     /// The key that signed the token.
-    pub(super) key_id: String,
+    pub(super) key_id: Arc<str>,
     pub(super) claims: Arc<Claims>,
     pub(super) roles: Arc<RoleMap>,
     /// Where the request comes from.
@@ -78,7 +78,7 @@ impl Caller {
     /// account was deleted, or the account is disabled; [`Error::StaleToken`] if roles were assigned to the user since the
     /// token was issued.
     pub async fn recheck(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<CurrentUser> {
-        let key = signing_key::Entity::find_by_id(&self.key_id).one(tx).await?;
+        let key = signing_key::Entity::find_by_id(&*self.key_id).one(tx).await?;
         if key.is_some_and(|key| key.revoked_at.is_some()) {
             return Err(Error::InvalidToken);
         }

@@ -152,7 +152,7 @@ fn authenticate(app: &App, token: &str) -> Option<VerifiedToken> {
         && (1..=MAX_TOKEN_LIFETIME.as_secs()).contains(&u64::try_from(claims.exp.checked_sub(claims.iat)?).ok()?)
         && claims.iat <= now.timestamp() + LEEWAY
         && begins;
-    is_ours.then(|| VerifiedToken { key_id: header.kid, claims: claims.into() })
+    is_ours.then(|| VerifiedToken { key_id: header.kid.into(), claims: claims.into() })
 }
 
 /// Returns whether a time in seconds since 1970, perhaps with a fraction (RFC 7519 section 2, `NumericDate`), is not after

@@ -15,7 +15,7 @@ const CAPACITY: usize = 10_000;
 #[derive(Clone)]
 pub struct VerifiedToken {
     /// The id of the key that signed it.
-    pub key_id: String,
+    pub key_id: Arc<str>,
     /// Its claims.
     pub claims: Arc<Claims>,
 }
