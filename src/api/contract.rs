@@ -148,11 +148,6 @@ fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mu
     })
 }
 
-/// Returns the methods of a path, as an `Allow` header lists them, or `None` if the contract has no such path.
-pub fn allow(path: &str) -> Option<String> {
-    routes::find(path).map(|route| route.allow().to_owned())
-}
-
 /// Fails unless each operation either has a guard or is on the list [`PUBLIC`].
 pub fn check() -> anyhow::Result<()> {
     for (path, method, operation) in operations(document()) {

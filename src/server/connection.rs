@@ -21,13 +21,14 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use poem::{
-    Addr, Endpoint, Request, Response,
-    endpoint::BoxEndpoint,
+    Addr, Request, Response,
+    endpoint::{BoxEndpoint, DynEndpoint},
     http::uri::Scheme,
     web::{LocalAddr, RemoteAddr},
 };
 use tokio::{
     net::TcpStream,
+    task::yield_now,
     time::{Sleep, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -60,18 +61,26 @@ pub(super) async fn serve(
     let local = LocalAddr(socket.local_addr().map_or_else(|_| Addr::custom("tcp", ""), Addr::SocketAddr));
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
-        let (endpoint, in_flight, local) = (Arc::clone(&endpoint), InFlight::begin(connection, has_body), local.clone());
+        let in_flight = InFlight::begin(connection, has_body);
+        let malformed = Malformed::of(&request);
+        let mut request = Request::from((request, local.clone(), RemoteAddr(Addr::SocketAddr(peer)), Scheme::HTTP));
+        if has_body {
+            let body = request.take_body().into();
+            request.set_body(BodyExt::boxed(RequestBody::new(body, timeouts.body, Arc::clone(&in_flight.0))));
+        }
+        if let Some(malformed) = malformed {
+            request.set_data(malformed);
+        }
+        // Outside of the future, which hyper moves: the request is large.
+        let response = DynEndpoint::call(&**endpoint, request);
         async move {
-            let malformed = Malformed::of(&request);
-            let mut request = Request::from((request, local, RemoteAddr(Addr::SocketAddr(peer)), Scheme::HTTP));
-            if has_body {
-                let body = request.take_body().into();
-                request.set_body(BodyExt::boxed(RequestBody::new(body, timeouts.body, Arc::clone(&in_flight.0))));
+            let response = response.await.unwrap_or_else(poem::Error::into_response);
+            if in_flight.0.progress.has_unread_body() {
+                // hyper decides before it continues whether to read the rest of the body or to close the connection after the
+                // response, which then says so.
+                yield_now().await;
             }
-            if let Some(malformed) = malformed {
-                request.set_data(malformed);
-            }
-            let mut response: hyper::Response<BoxBody<Bytes, io::Error>> = endpoint.get_response(request).await.into();
+            let mut response: hyper::Response<BoxBody<Bytes, io::Error>> = response.into();
             if malformed.is_some() {
                 // It is uncertain where the next request begins.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,27 +1,34 @@
 //! The middleware around every route: gives each request an id and a source, runs it, logs it, and completes its response.
 
 use std::{
+    future::{Future, poll_fn, ready},
     net::{IpAddr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
 use poem::{
     Endpoint, Request, Response, Result,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, Method, header},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
-use super::{client_address, cors, paths, syntax::Malformed, warnings::Warnings};
+use super::{
+    client_address, cors,
+    paths::{self, KnownPath},
+    syntax::Malformed,
+    warnings::Warnings,
+};
 use crate::{
-    api::{
-        contract::routes,
-        http::{
-            codes::Code,
-            problem::Problem,
-            source::{SignedIn, user_agent},
-        },
+    api::http::{
+        codes::Code,
+        problem::Problem,
+        source::{SignedIn, user_agent},
     },
     app::App,
     domain::source::Source,
@@ -60,38 +67,86 @@ impl<E> Middleware<E> {
 impl<E: Endpoint<Output = Response> + 'static> Endpoint for Middleware<E> {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> Result<Response> {
+    // Not an `async fn`, because the request is large: the future that is returned does not contain it.
+    fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
+        let (exchange, work) = self.begin(request);
+        async move {
+            let result = run_to_end(work, &exchange.span).await;
+            Ok(self.finish(exchange, result))
+        }
+    }
+}
+
+/// The work for a request: everything that its route does.
+type Work = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+
+/// What the middleware remembers of a request until its response.
+struct Exchange {
+    began_at: Duration,
+    id: Uuid,
+    method: Method,
+    path: Option<KnownPath>,
+    operation: Option<&'static str>,
+    span: Span,
+    address: Option<IpAddr>,
+    signed_in: SignedIn,
+    origin: Option<HeaderValue>,
+    requested_headers: Vec<HeaderName>,
+    /// hyper drops the exchange, and with it the guard, when the client disconnects.
+    _disconnected: DropGuard,
+}
+
+impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
+    fn begin(&self, mut request: Request) -> (Exchange, Work) {
         let began_at = self.app.clock.uptime();
         let id = ids::v7(self.app.clock.now());
-        let method = request.method().clone();
-        let MatchedRoute { template, operation } = MatchedRoute::of(&request);
+        let path = KnownPath::find(request.uri().path());
+        let operation = path.and_then(|path| path.operation(request.method()));
         let span = log::request_span(id, operation);
         let source = span.in_scope(|| self.source(&request, id));
-        let (address, signed_in) = (source.address, SignedIn::default());
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let requested_headers = cors::requested_headers(&request);
+        let client = ClientConnection { disconnected: CancellationToken::new(), network: source.address.into() };
+        let exchange = Exchange {
+            began_at,
+            id,
+            method: request.method().clone(),
+            path,
+            operation,
+            span,
+            address: source.address,
+            signed_in: SignedIn::default(),
+            origin: request.headers().get(header::ORIGIN).cloned(),
+            requested_headers: cors::requested_headers(&request),
+            _disconnected: client.disconnected.clone().drop_guard(),
+        };
         request.set_data(self.app.clone());
-        request.set_data(signed_in.clone());
+        request.set_data(exchange.signed_in.clone());
         request.set_data(source);
+        let work = self.respond(request, path, client, &exchange.span);
+        (exchange, work)
+    }
 
-        let result = self.respond(request, &span).await;
+    /// Completes the response, and counts and logs the request.
+    fn finish(&self, exchange: Exchange, result: Result<Response, Problem>) -> Response {
+        let Exchange { id, operation, span, address, signed_in, .. } = &exchange;
         let code = result.as_ref().err().map(|problem| problem.code.name());
-        if operation == Some(LOG_IN) {
+        if *operation == Some(LOG_IN) {
             self.app.metrics.count_log_in(code.unwrap_or("ok"));
         }
         if let Err(problem) = &result {
-            span.in_scope(|| self.count_denial(problem, operation, &signed_in, address));
+            span.in_scope(|| self.count_denial(problem, *operation, signed_in, *address));
         }
-        let mut response = result.unwrap_or_else(|problem| problem.render(&id.to_string()));
-        self.add_common_headers(&mut response, id, origin.as_ref(), &requested_headers);
+        let mut id_text = Uuid::encode_buffer();
+        let id_text: &str = id.hyphenated().encode_lower(&mut id_text);
+        let mut response = result.unwrap_or_else(|problem| problem.render(id_text));
+        self.add_common_headers(&mut response, id_text, exchange.origin.as_ref(), &exchange.requested_headers);
 
-        let took = self.app.clock.uptime().saturating_sub(began_at);
-        self.app.metrics.count_request(operation, response.status().as_u16(), took);
+        let took = self.app.clock.uptime().saturating_sub(exchange.began_at);
+        self.app.metrics.count_request(*operation, response.status().as_u16(), took);
         tracing::info!(
-            request_id = %id,
-            method = method.as_str(),
+            request_id = id_text,
+            method = exchange.method.as_str(),
             operation,
-            path = template,
+            path = exchange.path.map(KnownPath::template),
             status = response.status().as_u16(),
             code,
             duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
@@ -99,27 +154,9 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Middleware<E> {
             user = signed_in.get().map(tracing::field::display),
             "request"
         );
-        Ok(response)
+        response
     }
-}
 
-/// The route that a request matches: an operation of the contract, or a page.
-struct MatchedRoute {
-    /// The path with placeholders. The path itself may contain personal data, so it is not logged.
-    template: Option<&'static str>,
-    operation: Option<&'static str>,
-}
-
-impl MatchedRoute {
-    fn of(request: &Request) -> Self {
-        match routes::find(request.uri().path()) {
-            Some(route) => Self { template: Some(route.template), operation: route.operation(request.method()) },
-            None => Self { template: paths::page(request.uri().path()), operation: None },
-        }
-    }
-}
-
-impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
     /// Returns the source of a request. Logs a warning if its forwarded header is ignored or its origin is not allowed.
     fn source(&self, request: &Request, id: Uuid) -> Source {
         let (headers, settings) = (request.headers(), &self.app.settings);
@@ -141,45 +178,29 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         self.app.settings.cors.allows(origin.as_bytes())
     }
 
-    /// Runs a request in its own task. The task continues when the client disconnects, so that no commit is left without
-    /// its update of memory; and a panic in a handler ends only this task.
-    async fn respond(&self, request: Request, span: &Span) -> Result<Response, Problem> {
-        if let Some(malformed) = request.data::<Malformed>() {
-            return Err((*malformed).into());
+    /// Returns the work for a request, which only the first poll begins.
+    fn respond(&self, request: Request, path: Option<KnownPath>, client: ClientConnection, span: &Span) -> Work {
+        let malformed = request.data::<Malformed>().map(|malformed| (*malformed).into());
+        if let Some(problem) = malformed.or_else(|| too_large(&request)) {
+            return Box::pin(ready(Err(problem)));
         }
-        if let Some(problem) = too_large(&request) {
-            return Err(problem);
+        if let Some(result) = paths::options_or_trace(request.method(), path) {
+            return Box::pin(ready(result));
         }
-        let path = request.uri().path().to_owned();
-        if let Some(result) = paths::options_or_trace(request.method(), &path) {
-            return result;
-        }
-        if path == "/" {
-            return paths::root(&request);
+        if request.uri().path() == "/" {
+            return Box::pin(ready(paths::root(&request)));
         }
         let routes = Arc::clone(&self.routes);
-        // hyper drops this future, and with it the guard, when the client disconnects.
-        let disconnected = CancellationToken::new();
-        let _guard = disconnected.clone().drop_guard();
-        let network = request.data::<Source>().and_then(|source| source.address).into();
+        let allow = path.map(KnownPath::allow).unwrap_or_default();
         let work = async move {
-            // Logged in this task, because the other may have ended with the connection.
             routes.call(request).await.map_err(|error| {
-                let problem = Problem::from_poem(&error, || paths::allow(&path));
+                // Logged here, because the middleware may have ended with the connection.
+                let problem = Problem::from_poem(&error, allow);
                 log_failure(&problem);
                 problem
             })
         };
-        let client = ClientConnection { disconnected, network };
-        let work = CLIENT_CONNECTION.scope(client, deadline::share_one_deadline(work));
-        match tokio::spawn(work.instrument(span.clone())).await {
-            Ok(result) => result,
-            Err(error) => {
-                let problem = Error::from(error).into();
-                span.in_scope(|| log_failure(&problem));
-                Err(problem)
-            }
-        }
+        Box::pin(CLIENT_CONNECTION.scope(client, deadline::share_one_deadline(work)).instrument(span.clone()))
     }
 
     /// Counts a 403 of a guard, for the audit trail.
@@ -194,13 +215,13 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
     fn add_common_headers(
         &self,
         response: &mut Response,
-        id: Uuid,
+        id: &str,
         origin: Option<&HeaderValue>,
         requested_headers: &[HeaderName],
     ) {
         let settings = &self.app.settings;
         let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        if let Ok(id) = HeaderValue::from_str(id) {
             headers.insert(REQUEST_ID, id);
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -219,6 +240,24 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
             cors::allow(headers, origin, requested_headers);
         }
     }
+}
+
+/// Runs the work for a request to its end, also if the client disconnects, so that no commit is left without its update of
+/// memory. Most work ends at its first poll, which nothing interrupts. Only work that has to wait gets a task of its own, and
+/// the task continues when hyper drops this future. A panic ends nothing but the work.
+async fn run_to_end(mut work: Work, span: &Span) -> Result<Response, Problem> {
+    let first = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))))).await;
+    let error = match first {
+        Ok(Poll::Ready(result)) => return result,
+        Ok(Poll::Pending) => match tokio::spawn(work).await {
+            Ok(result) => return result,
+            Err(error) => Error::from(error),
+        },
+        Err(_) => Error::internal(Panicked),
+    };
+    let problem = error.into();
+    span.in_scope(|| log_failure(&problem));
+    Err(problem)
 }
 
 /// Rejects a request whose target or headers are too long. hyper rejects still longer ones itself.

@@ -6,16 +6,22 @@ use poem::{
 };
 
 use crate::{
-    api::{contract, http::problem::Problem},
+    api::{
+        contract::routes::{self, Route},
+        http::problem::Problem,
+    },
     error::{Error, Missing},
 };
 
+/// The methods of a page.
+const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
+
 /// Responds to OPTIONS with the methods of the path, and to TRACE with 405. Returns `None` for other methods.
-pub(super) fn options_or_trace(method: &Method, path: &str) -> Option<Result<Response, Problem>> {
+pub(super) fn options_or_trace(method: &Method, path: Option<KnownPath>) -> Option<Result<Response, Problem>> {
     if method != Method::OPTIONS && method != Method::TRACE {
         return None;
     }
-    Some(match allow(path) {
+    Some(match path.map(KnownPath::allow) {
         None => Err(Error::NotFound(Missing::Path).into()),
         Some(allow) if method == Method::TRACE => Err(Problem::method_not_allowed(allow)),
         Some(allow) => Ok(Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()),
@@ -42,17 +48,50 @@ pub(super) fn root(request: &Request) -> Result<Response, Problem> {
             Ok(response.header(header::LOCATION, "/docs").finish())
         }
         Method::GET | Method::HEAD => Err(Error::NotFound(Missing::Path).into()),
-        _ => Err(Problem::method_not_allowed(allow("/").unwrap_or_default())),
+        _ => Err(Problem::method_not_allowed(PAGE_METHODS)),
     }
 }
 
-/// Returns the methods of a path, in the contract or beside it, as the value of `Allow`.
-pub(super) fn allow(path: &str) -> Option<String> {
-    contract::allow(path).or_else(|| page(path).map(|_| "GET, HEAD, OPTIONS".into()))
+/// A path that exists: of the contract, or of a page.
+#[derive(Clone, Copy)]
+pub(super) enum KnownPath {
+    Contract(&'static Route),
+    Page(&'static str),
+}
+
+impl KnownPath {
+    /// Finds the path of a request.
+    pub(super) fn find(path: &str) -> Option<Self> {
+        routes::find(path).map(Self::Contract).or_else(|| page(path).map(Self::Page))
+    }
+
+    /// Returns the path with placeholders. The path itself may contain personal data, so it is not logged.
+    pub(super) fn template(self) -> &'static str {
+        match self {
+            Self::Contract(route) => route.template,
+            Self::Page(template) => template,
+        }
+    }
+
+    /// Returns the id of the operation that this method calls.
+    pub(super) fn operation(self, method: &Method) -> Option<&'static str> {
+        match self {
+            Self::Contract(route) => route.operation(method),
+            Self::Page(_) => None,
+        }
+    }
+
+    /// Returns the methods of the path, as the value of `Allow`.
+    pub(super) fn allow(self) -> &'static str {
+        match self {
+            Self::Contract(route) => route.allow(),
+            Self::Page(_) => PAGE_METHODS,
+        }
+    }
 }
 
 /// Returns the template of a path that is not in the contract.
-pub(super) fn page(path: &str) -> Option<&'static str> {
+fn page(path: &str) -> Option<&'static str> {
     match path {
         "/" => Some("/"),
         "/openapi.json" => Some("/openapi.json"),

@@ -83,7 +83,7 @@ async fn a07_only_the_plain_spelling_of_a_path_is_routed() {
                 let answer = caller.send(method.clone(), &variant, &[("content-type", "application/json")], "{}".into()).await;
                 let (status, code) = answer.problem();
                 // A variant may match a path with a parameter. Then that path's guard refuses it, or the id is invalid.
-                let by_another = contract::allow(&variant).is_some()
+                let by_another = contract::routes::find(&variant).is_some()
                     && ["missing_token", "insufficient_permission", "method_not_allowed"].contains(&code);
                 let refused = (status, code) == (404, "not_found") || by_another;
                 assert!(refused, "{method} {variant} as {name}: {status} {:#}", answer.body);

@@ -10,7 +10,6 @@ use super::{document, operations};
 pub struct Route {
     /// The path with names in place of its variable segments, such as `/v1/users/{id}`.
     pub template: &'static str,
-    segments: Vec<&'static str>,
     operations: Vec<(Method, &'static str)>,
     allow: String,
 }
@@ -22,52 +21,71 @@ impl Route {
         self.operations.iter().find(|(known, _)| known == method).map(|(_, id)| *id)
     }
 
+    fn add(&mut self, method: Method, operation: &'static str) {
+        self.operations.push((method, operation));
+        let mut methods: Vec<_> = self.operations.iter().map(|(method, _)| method.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.push("OPTIONS");
+        methods.sort_unstable();
+        self.allow = methods.join(", ");
+    }
+
     /// Returns the methods of the path, as an `Allow` header lists them.
     pub fn allow(&self) -> &str {
         &self.allow
     }
+}
 
-    fn matches(&self, path: &str) -> bool {
-        let mut given = path.split('/');
-        let matches = self
-            .segments
-            .iter()
-            .all(|wanted| given.next().is_some_and(|given| *wanted == given || (wanted.starts_with('{') && !given.is_empty())));
-        matches && given.next().is_none()
+/// The routes that share the segments of a path up to here.
+#[derive(Default)]
+struct Node {
+    route: Option<Route>,
+    fixed: Vec<(&'static str, Node)>,
+    variable: Option<Box<Node>>,
+}
+
+impl Node {
+    fn insert(&mut self, segments: &mut impl Iterator<Item = &'static str>) -> &mut Option<Route> {
+        let Some(segment) = segments.next() else { return &mut self.route };
+        if segment.starts_with('{') {
+            return self.variable.get_or_insert_default().insert(segments);
+        }
+        let known = self.fixed.iter().position(|(name, _)| *name == segment);
+        let index = known.unwrap_or_else(|| {
+            self.fixed.push((segment, Self::default()));
+            self.fixed.len() - 1
+        });
+        self.fixed[index].1.insert(segments)
+    }
+
+    /// Finds the route for the rest of a path. A fixed segment takes precedence over a variable one.
+    fn find<'a>(&self, mut rest: impl Iterator<Item = &'a str> + Clone) -> Option<&Route> {
+        let Some(segment) = rest.next() else { return self.route.as_ref() };
+        let fixed = self.fixed.iter().find(|(name, _)| *name == segment);
+        fixed.and_then(|(_, node)| node.find(rest.clone())).or_else(|| {
+            let variable = self.variable.as_ref().filter(|_| !segment.is_empty())?;
+            variable.find(rest)
+        })
     }
 }
 
 /// Returns the route that matches the path of a request. A path without variable segments takes precedence.
 pub fn find(path: &str) -> Option<&'static Route> {
-    routes().iter().find(|route| route.matches(path))
+    routes().find(path.split('/'))
 }
 
-fn routes() -> &'static [Route] {
-    static ROUTES: OnceLock<Vec<Route>> = OnceLock::new();
+fn routes() -> &'static Node {
+    static ROUTES: OnceLock<Node> = OnceLock::new();
     ROUTES.get_or_init(|| {
-        let mut routes: Vec<Route> = Vec::new();
+        let mut routes = Node::default();
         for (template, method, operation) in operations(document()) {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap_or_default();
             let id = operation.get("operationId").and_then(|id| id.as_str()).unwrap_or_default();
-            // The document groups operations by path.
-            if routes.last().is_none_or(|route| route.template != template) {
-                let segments = template.split('/').collect();
-                routes.push(Route { template, segments, operations: Vec::new(), allow: String::new() });
-            }
-            if let Some(route) = routes.last_mut() {
-                route.operations.push((method, id));
-            }
+            let route = routes.insert(&mut template.split('/'));
+            route.get_or_insert_with(|| Route { template, operations: Vec::new(), allow: String::new() }).add(method, id);
         }
-        for route in &mut routes {
-            let mut methods: Vec<_> = route.operations.iter().map(|(method, _)| method.as_str()).collect();
-            if methods.contains(&"GET") {
-                methods.push("HEAD");
-            }
-            methods.push("OPTIONS");
-            methods.sort_unstable();
-            route.allow = methods.join(", ");
-        }
-        routes.sort_by_key(|route| route.template.contains('{'));
         routes
     })
 }

@@ -81,7 +81,7 @@ pub struct Problem {
     errors: Vec<Fault>,
     lacking: Option<Box<(OwnPermission, Vec<RoleName>)>>,
     retry_after: Option<Duration>,
-    allow: Option<String>,
+    allow: Option<&'static str>,
     cause: Option<Arc<anyhow::Error>>,
 }
 
@@ -103,7 +103,7 @@ impl Problem {
     }
 
     /// The path exists, but not with this method. `allow` lists the methods of the path (RFC 9110 section 15.5.6).
-    pub fn method_not_allowed(allow: String) -> Self {
+    pub fn method_not_allowed(allow: &'static str) -> Self {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, "This path does not have this method.") }
     }
 
@@ -117,9 +117,9 @@ impl Problem {
         self.cause.as_deref()
     }
 
-    /// The problem to return for `err`, which comes from a handler, from a guard, or from poem. `allow` finds the methods of
-    /// the path.
-    pub fn from_poem(err: &poem::Error, allow: impl FnOnce() -> Option<String>) -> Self {
+    /// The problem to return for `err`, which comes from a handler, from a guard, or from poem. `allow` lists the methods of the
+    /// path.
+    pub fn from_poem(err: &poem::Error, allow: &'static str) -> Self {
         if let Some(problem) = err.downcast_ref::<Self>() {
             return problem.clone();
         }
@@ -128,7 +128,7 @@ impl Problem {
             return Error::NotFound(Missing::Path).into();
         }
         if err.is::<MethodNotAllowedError>() {
-            return Self::method_not_allowed(allow().unwrap_or_default());
+            return Self::method_not_allowed(allow);
         }
         if err.status().is_client_error() {
             return Self::malformed("The request is malformed.");
@@ -149,8 +149,8 @@ impl Problem {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
         }
-        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
-            response.headers_mut().insert(header::ALLOW, allow);
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         let (required_permission, granted_by) = self.lacking.map_or((None, None), |lacking| {
             let (permission, roles) = *lacking;
