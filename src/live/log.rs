@@ -19,7 +19,6 @@ use anyhow::{Context, Result};
 use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Span};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, registry, util::SubscriberInitExt};
-use uuid::Uuid;
 
 use self::{
     layer::LogLayer,
@@ -76,7 +75,7 @@ pub fn start_tracing(level: &str) -> Result<()> {
 }
 
 /// Returns the span of a request. Each line inside it names the request and, if it is known, the operation.
-pub fn request_span(id: Uuid, operation: Option<&'static str>) -> Span {
+pub fn request_span(id: &str, operation: Option<&'static str>) -> Span {
     tracing::error_span!(target: REQUEST, "request", request_id = %id, operation)
 }
 

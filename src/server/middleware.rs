@@ -72,7 +72,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Middleware<E> {
         let (exchange, work) = self.begin(request);
         async move {
             let result = run_to_end(work, &exchange.span).await;
-            Ok(self.finish(exchange, result))
+            Ok(self.finish(&exchange, result))
         }
     }
 }
@@ -83,7 +83,8 @@ type Work = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 /// What the middleware remembers of a request until its response.
 struct Exchange {
     began_at: Duration,
-    id: Uuid,
+    /// The request's id as text, which is also a header of the response.
+    id: HeaderValue,
     method: Method,
     path: Option<KnownPath>,
     operation: Option<&'static str>,
@@ -100,14 +101,16 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
     fn begin(&self, mut request: Request) -> (Exchange, Work) {
         let began_at = self.app.clock.uptime();
         let id = ids::v7(self.app.clock.now());
+        let mut text = Uuid::encode_buffer();
+        let text: &str = id.hyphenated().encode_lower(&mut text);
         let path = KnownPath::find(request.uri().path());
         let operation = path.and_then(|path| path.operation(request.method()));
-        let span = log::request_span(id, operation);
+        let span = log::request_span(text, operation);
         let source = span.in_scope(|| self.source(&request, id));
         let client = ClientConnection { disconnected: CancellationToken::new(), network: source.address.into() };
         let exchange = Exchange {
             began_at,
-            id,
+            id: HeaderValue::from_str(text).expect("an id is ASCII"),
             method: request.method().clone(),
             path,
             operation,
@@ -126,8 +129,8 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
     }
 
     /// Completes the response, and counts and logs the request.
-    fn finish(&self, exchange: Exchange, result: Result<Response, Problem>) -> Response {
-        let Exchange { id, operation, span, address, signed_in, .. } = &exchange;
+    fn finish(&self, exchange: &Exchange, result: Result<Response, Problem>) -> Response {
+        let Exchange { id, operation, span, address, signed_in, .. } = exchange;
         let code = result.as_ref().err().map(|problem| problem.code.name());
         if *operation == Some(LOG_IN) {
             self.app.metrics.count_log_in(code.unwrap_or("ok"));
@@ -135,15 +138,14 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         if let Err(problem) = &result {
             span.in_scope(|| self.count_denial(problem, *operation, signed_in, *address));
         }
-        let mut id_text = Uuid::encode_buffer();
-        let id_text: &str = id.hyphenated().encode_lower(&mut id_text);
-        let mut response = result.unwrap_or_else(|problem| problem.render(id_text));
-        self.add_common_headers(&mut response, id_text, exchange.origin.as_ref(), &exchange.requested_headers);
+        let request_id = id.to_str().unwrap_or_default();
+        let mut response = result.unwrap_or_else(|problem| problem.render(request_id));
+        self.add_common_headers(&mut response, id.clone(), exchange.origin.as_ref(), &exchange.requested_headers);
 
         let took = self.app.clock.uptime().saturating_sub(exchange.began_at);
         self.app.metrics.count_request(*operation, response.status().as_u16(), took);
         tracing::info!(
-            request_id = id_text,
+            request_id = %request_id,
             method = exchange.method.as_str(),
             operation,
             path = exchange.path.map(KnownPath::template),
@@ -215,15 +217,13 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
     fn add_common_headers(
         &self,
         response: &mut Response,
-        id: &str,
+        id: HeaderValue,
         origin: Option<&HeaderValue>,
         requested_headers: &[HeaderName],
     ) {
         let settings = &self.app.settings;
         let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::from_str(id) {
-            headers.insert(REQUEST_ID, id);
-        }
+        headers.insert(REQUEST_ID, id);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let mut set_default = |name, value| _ = headers.entry(name).or_insert(HeaderValue::from_static(value));
         set_default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
@@ -287,13 +287,10 @@ fn log_failure(problem: &Problem) {
 mod tests {
     use std::{env, process::Command};
 
-    use poem::{
-        EndpointExt,
-        endpoint::{make, make_sync},
-        http::StatusCode,
-    };
+    use poem::{EndpointExt, endpoint::make, http::StatusCode};
     use serde_json::Value;
     use tempfile::TempDir;
+    use tokio::{sync::Notify, task::yield_now, time::timeout};
 
     use super::*;
     use crate::{
@@ -307,13 +304,15 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
-        let routes = make_sync(|request| {
+        let routes = make(async |request: Request| {
             assert_ne!(request.uri().path(), "/panic", "hunter2 is on the stack");
+            yield_now().await;
+            assert_ne!(request.uri().path(), "/later-panic", "hunter2 is on the stack");
             Response::builder().body("alive")
         });
         let service = Middleware::new(routes, app);
-        for _ in 0..3 {
-            let response = service.get_response(Request::builder().uri_str("/panic").finish()).await;
+        for path in ["/panic", "/later-panic", "/panic", "/later-panic"] {
+            let response = service.get_response(Request::builder().uri_str(path).finish()).await;
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(response.content_type(), Some(MEDIA_TYPE));
             let id = response.header(REQUEST_ID).unwrap().to_owned();
@@ -326,6 +325,28 @@ mod tests {
                 (StatusCode::OK, "alive")
             );
         }
+    }
+
+    #[tokio::test]
+    async fn d04_work_that_waits_is_finished_after_its_client_has_left() {
+        let directory = TempDir::new().unwrap();
+        let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let (commit, finished) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (for_routes, by_routes) = (Arc::clone(&commit), Arc::clone(&finished));
+        let routes = make(move |_| {
+            let (commit, finished) = (Arc::clone(&for_routes), Arc::clone(&by_routes));
+            async move {
+                commit.notified().await;
+                finished.notify_one();
+            }
+        });
+        let service = Middleware::new(routes.map_to_response(), app);
+        let response = service.get_response(Request::builder().uri_str("/v1/me").finish());
+        assert!(timeout(Duration::from_millis(10), response).await.is_err(), "the client leaves while the work waits");
+        assert!(timeout(Duration::from_millis(10), finished.notified()).await.is_err());
+        commit.notify_one();
+        finished.notified().await;
     }
 
     #[test]

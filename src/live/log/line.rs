@@ -90,12 +90,13 @@ impl Line {
 
     fn name(&mut self, name: &str) {
         let name = name.strip_prefix("r#").unwrap_or(name);
-        _ = match (self.style, name) {
-            (Style::Json, name) => write!(self.text, ",\"{name}\":"),
-            (Style::Text { .. }, "message") => self.text.write_char(' '),
-            (Style::Text { in_colour: false }, name) => write!(self.text, " {name}="),
-            (Style::Text { in_colour: true }, name) => write!(self.text, " \x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m"),
+        let (before, after) = match (self.style, name) {
+            (Style::Json, _) => (",\"", "\":"),
+            (Style::Text { .. }, "message") => return self.text.push(' '),
+            (Style::Text { in_colour: false }, _) => (" ", "="),
+            (Style::Text { in_colour: true }, _) => (" \x1b[3m", "\x1b[0m\x1b[2m=\x1b[0m"),
         };
+        self.text.extend([before, name, after]);
     }
 
     /// Writes a number or a Boolean.
@@ -130,6 +131,11 @@ struct Escaped<'a> {
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, raw: &str) -> fmt::Result {
+        // Most texts are words or ids.
+        if raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" -_./:{}".contains(&byte)) {
+            self.text.push_str(raw);
+            return Ok(());
+        }
         let is_special = |char: char| char.is_control() || (self.is_quoted && matches!(char, '"' | '\\'));
         let mut rest = raw;
         while let Some(at) = rest.find(is_special) {
