@@ -1,25 +1,29 @@
-//! Sends more log-ins than the server can serve, and measures their effect on other requests:
-//! `.ci/storm target/release/vestibule [SECONDS]`.
+//! Measures log-ins, which take processor time, and their effect on other requests:
 //!
-//! The server runs on one processor core and this program on another. Requests are sent at fixed times, even if earlier ones
-//! have no response yet. The exit code is 1 if a response was wrong. Latencies are only printed, because they depend on the
-//! machine.
+//! - `.ci/storm BINARY [SECONDS]` sends more log-ins than the server can serve, beside other requests. The server runs on one
+//!   processor core and this program on another. Requests are sent at fixed times, even if earlier ones have no response yet.
+//! - `.ci/storm --neighbours BINARY [SECONDS]` compares log-ins beside busy processes with log-ins on a calm machine.
+//! - `.ci/storm --lanes BINARY [SECONDS]` compares hashes in lanes with hashes one after another.
+//!
+//! The exit code is 1 if a response was wrong. Latencies are only printed, because they depend on the machine.
 
 #![expect(clippy::disallowed_methods, reason = "measures real time")]
 #![expect(clippy::cast_precision_loss, reason = "counts are below 100,000")]
 
 mod http;
+mod lanes;
+mod neighbours;
 mod server;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     env,
     path::Path,
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::{
     task::{LocalSet, spawn_local},
     time::{MissedTickBehavior, interval, sleep},
@@ -34,20 +38,30 @@ use self::{
 const GUARDED_RATE: f64 = 300.0;
 /// The rate of log-ins, as a multiple of the rate at which they can be served.
 const OVERLOAD: f64 = 10.0;
+/// The number of clients that measure the rate at which log-ins can be served. One of them always waits, because a thread
+/// hashes up to five passwords at a time.
+const CLIENTS: usize = 6;
 
 /// A response, its latency, and whether it arrived before the last request was sent.
 type Outcome = (Response, Duration, bool);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let mut arguments = env::args().skip(1);
-    let binary = arguments.next().context("usage: overload BINARY [SECONDS]")?;
-    let seconds = arguments.next().map_or(Ok(60), |seconds| seconds.parse())?;
-    LocalSet::new().run_until(overload(Path::new(&binary), Duration::from_secs(seconds))).await
+    let mut arguments = env::args().skip(1).peekable();
+    let measurement = arguments.next_if(|argument| argument.starts_with("--"));
+    let binary = arguments.next().context("usage: .ci/storm [--neighbours|--lanes] BINARY [SECONDS]")?;
+    let length = Duration::from_secs(arguments.next().map_or(Ok(60), |seconds| seconds.parse())?);
+    let (binary, local) = (Path::new(&binary), LocalSet::new());
+    match measurement.as_deref() {
+        None => local.run_until(overload(binary, length)).await,
+        Some("--neighbours") => local.run_until(neighbours::measure(binary, length)).await,
+        Some("--lanes") => local.run_until(lanes::measure(binary, length)).await,
+        Some(unknown) => bail!("{unknown} is not known"),
+    }
 }
 
 async fn overload(binary: &Path, length: Duration) -> Result<()> {
-    let server = Server::start(binary)?;
+    let server = Server::start(binary, "0", &[])?;
     let client = Rc::new(Client::new(server.address));
     let log_in: Rc<str> = http::post("/v1/sessions", &server.credentials()?).into();
     let first = client.send(&log_in).await?;
@@ -56,7 +70,7 @@ async fn overload(binary: &Path, length: Duration) -> Result<()> {
 
     let idle = send_at_rate(&client, &guarded, GUARDED_RATE, Duration::from_secs(3)).await?;
     println!("idle          guarded: {}", Latencies::of(&idle));
-    let capacity = capacity(&client, &log_in, length / 4).await?;
+    let capacity = capacity(&client, &log_in, CLIENTS, length / 4).await?;
     println!("capacity      {capacity:.2} log-ins/s");
     let memory = server.memory()?;
 
@@ -92,20 +106,31 @@ async fn overload(binary: &Path, length: Duration) -> Result<()> {
     server.stop()
 }
 
-/// Returns the number of log-ins per second that the server can serve, measured with six clients. One of them always waits,
-/// because a thread hashes up to five passwords at a time.
-async fn capacity(client: &Rc<Client>, log_in: &Rc<str>, length: Duration) -> Result<f64> {
-    let (began, count) = (Instant::now(), Cell::new(0));
-    let client_loop = async || -> Result<()> {
-        while began.elapsed() < length {
-            let response = client.send(log_in).await?;
-            ensure!(response.status == 201, "a log-in returned {}", response.status);
-            count.set(count.get() + 1);
-        }
-        Ok(())
-    };
-    tokio::try_join!(client_loop(), client_loop(), client_loop(), client_loop(), client_loop(), client_loop())?;
-    Ok(f64::from(count.get()) / began.elapsed().as_secs_f64())
+/// Returns the number of log-ins a second that the server serves to `clients` clients, each of which sends one after another. A
+/// client whose log-in is rejected waits for a moment.
+async fn capacity(client: &Rc<Client>, log_in: &Rc<str>, clients: usize, length: Duration) -> Result<f64> {
+    let start = Instant::now();
+    let clients: Vec<_> = (0..clients)
+        .map(|_| {
+            let (client, log_in) = (Rc::clone(client), Rc::clone(log_in));
+            spawn_local(async move {
+                let mut served = 0;
+                while start.elapsed() < length {
+                    match client.send(&log_in).await?.status {
+                        201 => served += 1,
+                        503 => sleep(Duration::from_millis(100)).await,
+                        status => bail!("a log-in returned {status}"),
+                    }
+                }
+                Ok(served)
+            })
+        })
+        .collect();
+    let mut served = 0;
+    for client in clients {
+        served += client.await??;
+    }
+    Ok(f64::from(served) / start.elapsed().as_secs_f64())
 }
 
 /// Sends a request `rate` times per second, even if earlier ones have no response yet.

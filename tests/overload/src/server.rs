@@ -1,4 +1,5 @@
-//! The server under load: on its own processor core, in its own directory, with the default settings.
+//! The server under test: in its own directory, with the default settings, except for those of passwords
+//! (`VESTIBULE_PASSWORD__…`), which it takes from the environment.
 
 use std::{
     env, fs,
@@ -18,16 +19,21 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(binary: &Path) -> Result<Self> {
+    /// Starts the server on some processor cores, as in `taskset -c`, with additional settings as environment variables.
+    pub fn start(binary: &Path, cores: &str, settings: &[(&str, &str)]) -> Result<Self> {
         let binary = binary.canonicalize().with_context(|| format!("{} does not exist", binary.display()))?;
         let directory = env::temp_dir().join(format!("vestibule-overload-{}", process::id()));
         fs::create_dir(&directory)?;
         let mut command = Command::new("taskset");
-        command.args(["-c", "0"]).arg(binary).current_dir(&directory);
-        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VESTIBULE_")) {
-            command.env_remove(name);
+        command.args(["-c", cores]).arg(binary).current_dir(&directory);
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("VESTIBULE_") && !text.starts_with("VESTIBULE_PASSWORD__") {
+                command.env_remove(name);
+            }
         }
-        command.env("VESTIBULE_SERVER__LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::null());
+        command.envs(settings.iter().copied()).env("VESTIBULE_SERVER__LISTEN", "127.0.0.1:0");
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("taskset of util-linux is required")?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("standard output is piped")?).read_line(&mut line)?;
