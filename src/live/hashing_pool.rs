@@ -1,8 +1,9 @@
-//! The hashing pool: passwords are hashed by a few low-priority threads behind a short queue. Under overload, jobs that would
+//! The hashing pool: passwords are hashed by a few threads of their own behind a short queue. Under overload, jobs that would
 //! wait too long are rejected, and other requests keep their latency.
 
 mod lane;
 mod queue;
+mod turns;
 mod worker;
 
 use std::{io, sync::Arc, thread, time::Duration};
@@ -21,12 +22,6 @@ use crate::{
     error::{Error, Panicked, Result},
     values::network::Network,
 };
-
-/// The nice value of the threads. A hash occupies a processor for a fifth of a second, so it yields to requests that only
-/// verify a token. At the lowest priority, 19, hashing would starve beside any other busy program; at 5 it gets a third of
-/// such a program's share.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 5;
 
 tokio::task_local! {
     /// The connection of the client that waits for the result of the current task. The result of a task without one is
@@ -53,10 +48,7 @@ impl HashingPool {
         let queue = Arc::new(Queue::new(threads * lanes, max_wait, waits));
         for number in 0..threads {
             let queue = Arc::clone(&queue);
-            thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
-                lower_priority();
-                worker::run(&queue, lanes);
-            })?;
+            thread::Builder::new().name(format!("hasher-{number}")).spawn(move || worker::run(&queue, lanes))?;
         }
         Ok(Self(queue))
     }
@@ -139,14 +131,6 @@ impl QueuedJob<'_> {
 impl Drop for QueuedJob<'_> {
     fn drop(&mut self) {
         self.remove();
-    }
-}
-
-/// Lowers the priority of the current thread. Only on Linux does a thread have a priority of its own.
-fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    if let Err(err) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
-        tracing::warn!(%err, "passwords are hashed at normal priority, and slow other requests down");
     }
 }
 

@@ -173,3 +173,23 @@ impl Queue {
         self.state().average = average;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::histogram::exponential_buckets;
+
+    use super::*;
+
+    #[test]
+    fn a_job_is_accepted_while_a_lane_is_free_however_slow_the_hashes_are() {
+        let queue = Queue::new(2, Duration::from_secs(2), Histogram::new(exponential_buckets(1.0, 2.0, 1)));
+        queue.set_average(Duration::from_hours(1));
+        for _ in 0..2 {
+            queue.push(None, Box::new(|_| None)).unwrap();
+            assert!(queue.take(false).is_some());
+        }
+        assert!(matches!(queue.push(None, Box::new(|_| None)), Err(Error::Overloaded { .. })), "both lanes are taken");
+        queue.finish(SystemClock.uptime(), false);
+        queue.push(None, Box::new(|_| None)).unwrap();
+    }
+}

@@ -13,16 +13,19 @@ use vestibule_lanes::{Input, LENGTH, Lanes};
 use super::{
     lane::{Computation, Hash, Lane, Verdict, lock},
     queue::{NextJob, Queue},
+    turns::Turns,
 };
 
-/// How many rounds the hashes advance before the thread looks for another job: about two milliseconds.
-const ROUNDS: u32 = 32;
+/// How many rounds the hashes advance before the thread lets others run and looks for another job: about a quarter of a
+/// millisecond.
+const ROUNDS: u32 = 4;
 
 /// Runs jobs of `queue`, at most `count` at a time, until the queue is closed and empty.
 pub(super) fn run(queue: &Queue, count: usize) {
     let mut lanes = Lanes::new(count);
     // Each job has the number of its hash.
     let mut jobs: Vec<RunningJob> = Vec::with_capacity(count);
+    let mut turns = Turns::default();
     loop {
         while jobs.len() < count
             && let Some(next) = queue.take(jobs.is_empty())
@@ -43,6 +46,7 @@ pub(super) fn run(queue: &Queue, count: usize) {
                 jobs.push(job);
             }
         }
+        turns.offer();
     }
 }
 

@@ -45,14 +45,6 @@ async fn a_password_is_not_hashed_after_its_client_disconnects() {
     assert_eq!(app.rows().await, rows);
 }
 
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn hashing_yields_to_requests() {
-    let app = TestApp::start().await;
-    let nice = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
-    assert_eq!((app.app.passwords.pool.run(move |_| async move { nice() }).await.unwrap(), nice()), (5, 0));
-}
-
 #[tokio::test]
 async fn a_log_in_is_rejected_at_once_if_no_log_in_may_wait() {
     let app = TestApp::start_with(|settings| {
