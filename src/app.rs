@@ -27,6 +27,7 @@ use crate::{
         hashing_pool::HashingPool,
         jwt_key::JwtKey,
         key_ring::KeyRing,
+        mail::{Limits, Templates, Transport},
         metrics::Metrics,
         rate_limits::RateLimits,
         revocations::{Revocation, Revocations},
@@ -60,6 +61,8 @@ pub struct State {
     pub signing: Signing,
     /// The state that decides whether a genuine access token still gives access.
     pub access: AccessState,
+    /// The state for writing and sending mails.
+    pub mail: Mail,
     /// The state that limits public operations and password attempts.
     pub(crate) throttle: Throttle,
     /// The root of the keys for the MACs in refresh tokens.
@@ -85,12 +88,18 @@ impl App {
     /// Opens an installation, and creates whatever of it is missing: the data directory, the database, its tables, the
     /// secrets. Errors say what an operator can do.
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+        let mail = Mail::load(&settings)?; // a faulty template is reported before anything is created
         files::create_data_dir(&settings.data_dir)?;
-        Box::pin(Self::open_installed(settings, clock)).await
+        Box::pin(Self::open_with(settings, clock, mail)).await
     }
 
     /// As [`Self::open`], but fails if the data directory is missing.
     pub async fn open_installed(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+        let mail = Mail::load(&settings)?;
+        Box::pin(Self::open_with(settings, clock, mail)).await
+    }
+
+    async fn open_with(settings: Settings, clock: Arc<dyn Clock>, mail: Mail) -> Result<Self> {
         let db = Database::connect_to_write(&settings.database_url(), settings.database.wait).await?;
         db.migrate().await?;
         let keys = SecretKeys::open(&settings, &db, clock.now()).await?;
@@ -103,6 +112,7 @@ impl App {
             passwords: Passwords::load(&settings.password, &reader, keys.pepper, &metrics).await?,
             access: AccessState::load(&reader, &*clock, installation.purged_before).await?,
             signing: Signing::load(&settings, &reader, keys.sealer).await?,
+            mail,
             throttle: Throttle { rate_limits: RateLimits::default(), key: keys.throttle_key },
             refresh_root: keys.refresh_root,
             cursor_key: keys.cursor_key,
@@ -170,6 +180,21 @@ impl Passwords {
         let pool = HashingPool::start(settings.threads(), settings.lanes, settings.max_wait, metrics.hash_waits.clone());
         let pool = pool.context("cannot start threads for hashing passwords")?;
         Ok(Self { pool, pepper, highest_cost: AtomicU32::new(highest_cost) })
+    }
+}
+
+/// The state for writing and sending mails.
+pub struct Mail {
+    /// The texts.
+    pub templates: Templates,
+    /// The way in which mails leave the process.
+    pub transport: Transport,
+}
+
+impl Mail {
+    /// Loads the templates and prepares the transport. Sends nothing.
+    pub fn load(settings: &Settings) -> Result<Self> {
+        Ok(Self { templates: Templates::load(settings)?, transport: Transport::new(settings, Limits::default())? })
     }
 }
 

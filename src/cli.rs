@@ -3,6 +3,7 @@
 mod clock;
 mod installation;
 mod key;
+mod mail;
 mod migrate;
 mod openapi;
 mod output;
@@ -26,7 +27,7 @@ use tracing::Level;
 use crate::{
     config::{self, Settings},
     error::with_causes,
-    live::log,
+    live::{log, mail::Templates},
 };
 
 /// Accounts, sessions and roles for your API.
@@ -75,6 +76,9 @@ enum Command {
     /// Confirm this machine's clock
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Print a mail, or send a test mail
+    #[command(subcommand)]
+    Mail(mail::Mail),
     /// Check or print the settings
     #[command(subcommand)]
     Config(Config),
@@ -144,7 +148,13 @@ fn run(cli: Cli) -> Result<()> {
         log::report(Level::WARN, warning);
     }
     match cli.command {
-        Some(Command::Config(Config::Check)) => output::print_line("The settings are valid.")?,
+        Some(Command::Config(Config::Check)) => {
+            Templates::load(&settings)?;
+            for hint in mail::hints(&settings) {
+                log::report(Level::WARN, hint + ".");
+            }
+            output::print_line("The settings are valid.")?;
+        }
         Some(Command::Config(Config::Print)) => output::print(settings.print())?,
         command => {
             let command = match command.unwrap_or(Command::Serve { accept_issuer: false }) {
@@ -171,6 +181,7 @@ async fn run_async(command: Command, mut settings: Settings) -> Result<()> {
         Command::User(command) => Box::pin(user::run(command, settings)).await,
         Command::Key(command) => key::run(command, settings).await,
         Command::Clock(command) => clock::run(&command, settings).await,
+        Command::Mail(command) => mail::run(command, settings).await,
         Command::Openapi { .. } | Command::Config(_) => Ok(()),
     }
 }

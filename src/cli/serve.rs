@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::explain;
+use super::{mail, output::explain};
 use crate::{
     app::App,
     config::Settings,
@@ -39,6 +39,12 @@ pub(super) async fn run(settings: Settings, accept_issuer: bool) -> Result<()> {
     let database = Database::file(&app.settings.database_url()).ok().flatten();
     for (file, mode) in files::readable_by_others(&app.settings.data_dir, database) {
         tracing::warn!(file = %file.display(), mode = format!("{mode:o}"), "other users can read this file: `chmod 600` it");
+    }
+    for hint in mail::hints(&app.settings) {
+        tracing::warn!("{hint}");
+    }
+    if let Some(folder) = app.mail.transport.folder() {
+        tracing::info!(folder = %folder.display(), "mails are written to files and reach nobody: mail.transport is file");
     }
     setup::keep_issuer(&app, accept_issuer).await.map_err(explain)?;
     signing_keys::maintain(&app).await.map_err(explain)?;

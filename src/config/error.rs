@@ -9,6 +9,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// An error in a file that a setting names. `message` is the rest of a sentence that begins with the file.
+    pub fn in_file(file: impl Into<String>, message: impl Into<String>) -> Self {
+        SettingError::of_file(file, message).into()
+    }
+
     /// `errors` must not be empty.
     pub(super) fn of(errors: Vec<SettingError>) -> Self {
         Self { errors }

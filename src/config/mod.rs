@@ -8,8 +8,10 @@ mod environment;
 mod error;
 mod forwarded_header;
 mod hsts;
+mod link_base;
 mod load;
 mod log_format;
+mod mail_transport;
 mod master_key;
 mod origin;
 mod print;
@@ -28,21 +30,25 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::values::mailbox::Mailbox;
+
 pub use self::{
     algorithm::Algorithm,
     cors_origin::CorsOrigin,
     error::{Error, SettingError},
     forwarded_header::ForwardedHeader,
     hsts::Hsts,
+    link_base::LinkBase,
     load::early_log_format,
     log_format::LogFormat,
+    mail_transport::{MailTransport, SmtpTls},
     master_key::parse_master_key,
     origin::Origin,
     reference::{REFERENCE, Setting, markdown},
     sections::{
-        AuditSettings, CookiesSettings, CorsSettings, DatabaseSettings, LogSettings, MetricsSettings, PasswordSettings,
-        RegistrationSettings, RevocationSettings, ServerSettings, SessionsSettings, SigningSettings, ThrottleSettings,
-        TokensSettings,
+        AuditSettings, CookiesSettings, CorsSettings, DatabaseSettings, LogSettings, MailSettings, MetricsSettings,
+        PasswordSettings, RegistrationSettings, RevocationSettings, ServerSettings, SessionsSettings, SigningSettings,
+        SmtpSettings, ThrottleSettings, TokensSettings,
     },
 };
 
@@ -77,6 +83,8 @@ pub struct Settings {
     pub cookies: CookiesSettings,
     /// The web pages of other origins that may call the API.
     pub cors: CorsSettings,
+    /// Mails, and the server that takes them.
+    pub mail: MailSettings,
     /// The metrics endpoint.
     pub metrics: MetricsSettings,
     /// The log.
@@ -107,6 +115,33 @@ impl Settings {
             let file = file.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
             format!("sqlite:{file}").into()
         })
+    }
+
+    /// Returns how mails are sent: `mail.transport`, else into files while there is no public URL, else not at all, so that
+    /// nobody's mail disappears into a folder.
+    pub fn mail_transport(&self) -> MailTransport {
+        let default = if self.server.public_url.is_none() { MailTransport::File } else { MailTransport::None };
+        self.mail.transport.unwrap_or(default)
+    }
+
+    /// Returns the sender of mails: `mail.from`, else an address that cannot receive mail.
+    pub fn mail_from(&self) -> Mailbox {
+        let unset = || "vestibule@vestibule.invalid".parse().expect("a test parses this address");
+        self.mail.from.clone().unwrap_or_else(unset)
+    }
+
+    /// Returns the beginning of the links in mails: `mail.link_base`, else the public URL, else `http://` and the listening
+    /// address.
+    pub fn link_base(&self) -> LinkBase {
+        let public = || self.server.public_url.as_ref().map(LinkBase::from);
+        self.mail.link_base.clone().or_else(public).unwrap_or_else(|| self.server.listen.into())
+    }
+
+    /// Returns the name of the service in mails: the display name in `mail.from`, else the host of the public URL.
+    pub fn service_name(&self) -> String {
+        let host = || Some(self.server.public_url.as_ref()?.as_str().split_once("://")?.1.to_owned());
+        let name = self.mail.from.as_ref().and_then(|from| from.name.as_ref()).map(ToString::to_string);
+        name.or_else(host).unwrap_or_else(|| "Vestibule".to_owned())
     }
 
     /// Returns the master key if one is set. Fails if the text is not a master key, which [`Settings::validate`] rules out.

@@ -45,6 +45,10 @@ impl Settings {
         match name {
             "database.url" => Some(without_password(self.database_url().expose_secret()).into()),
             "tokens.issuer" => Some(self.issuer().into()),
+            "mail.transport" => Some(self.mail_transport().as_str().into()),
+            "mail.from" => Some(self.mail_from().to_string().into()),
+            "mail.link_base" => Some(self.link_base().as_str().into()),
+            "mail.smtp.port" => Some(self.mail.smtp.port().into()),
             "password.hash_threads" => Some(self.password.threads().into()),
             _ => None,
         }

@@ -183,6 +183,41 @@ pub const REFERENCE: &[Setting] = &[
          `chrome-extension://<id>`), or `https://*.preview.example.org` for exactly one label, if every such host is yours.",
     ),
     plain(
+        "mail.transport",
+        "(`file` if `server.public_url` is not set, otherwise `none`)",
+        "`smtp`: mails go to the server of `mail.smtp`; requires `server.public_url` and `mail.from`. `file`: they become files \
+         in `mail` below `data_dir`, for development. `log`: the log names the kind and the recipient of each. `none`: no mail.",
+    ),
+    plain(
+        "mail.from",
+        "(`vestibule@vestibule.invalid`)",
+        "The sender, such as `Example <id@example.org>`. The name is also the name of the service in mails. Your mail server \
+         must be allowed to send for the domain (SPF, DKIM).",
+    ),
+    plain("mail.reply_to", "(none)", "The address to which answers go, such as that of your support. By default `mail.from`."),
+    plain("mail.language", r#""en""#, "The language of mails to people who have not chosen one: `en` or `de`."),
+    plain(
+        "mail.templates_dir",
+        "(none)",
+        "A directory of templates. Each file in it, such as `de/reset.html`, replaces the template of the program with this \
+         name. All templates are tried at start.",
+    ),
+    plain(
+        "mail.link_base",
+        "(`server.public_url`, else `http://` and `server.listen`)",
+        "The beginning of the links in mails, which continue with `/account/`: scheme, host, optionally port and path.",
+    ),
+    plain("mail.smtp.host", "(none)", "The host name or IP address of the mail server. Its certificate must be valid for it."),
+    plain("mail.smtp.port", "(465 with `implicit`, 587 with `starttls`, 25 with `none`)", "The port of the mail server."),
+    plain(
+        "mail.smtp.tls",
+        r#""implicit""#,
+        "`implicit`: TLS from the first byte. `starttls`: TLS after the command STARTTLS, without which nothing is sent. \
+         `none`: no encryption, for a server on this machine.",
+    ),
+    plain("mail.smtp.username", "(none)", "The user name at the mail server. Without one, no log-in is tried."),
+    secret("mail.smtp.password", "(none)", "The password at the mail server. Required with a user name."),
+    plain(
         "metrics.listen",
         "(none)",
         "The IP address and port of `/metrics`. It differs from that of the API, so that metrics are never public by \
@@ -231,7 +266,7 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
 
 /// Returns whether `name` is the name of a section.
 pub(super) fn is_section(name: &str) -> bool {
-    REFERENCE.iter().any(|setting| setting.name.split_once('.').is_some_and(|(section, _)| section == name))
+    REFERENCE.iter().any(|setting| setting.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// Returns the error message for a name that is not a setting, with the setting that was probably meant.

@@ -1,12 +1,13 @@
 //! The sections of the settings. [`REFERENCE`](super::REFERENCE) describes each setting.
 
-use std::{net::SocketAddr, num::NonZero, thread, time::Duration};
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LogFormat, Origin, setting_value};
+use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls, setting_value};
+use crate::values::{language::Language, mailbox::Mailbox};
 
 /// The settings under `[server]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -149,6 +150,68 @@ impl CorsSettings {
     /// Returns whether pages with this `Origin` header may call the API.
     pub fn allows(&self, origin: &[u8]) -> bool {
         self.origins.iter().any(|allowed| allowed.matches(origin))
+    }
+}
+
+/// The settings under `[mail]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct MailSettings {
+    /// How mails are sent; see [`mail_transport`](super::Settings::mail_transport).
+    #[serde(with = "setting_value", default)]
+    pub transport: Option<MailTransport>,
+    /// The sender; see [`mail_from`](super::Settings::mail_from).
+    #[serde(with = "setting_value", default)]
+    pub from: Option<Mailbox>,
+    /// Where answers go, unless they go to the sender.
+    #[serde(with = "setting_value", default)]
+    pub reply_to: Option<Mailbox>,
+    /// The language of mails to people who have not chosen one.
+    #[serde(with = "setting_value")]
+    pub language: Language,
+    /// The directory of templates that replace those of the program.
+    #[serde(with = "setting_value", default)]
+    pub templates_dir: Option<PathBuf>,
+    /// The beginning of all links; see [`link_base`](super::Settings::link_base).
+    #[serde(with = "setting_value", default)]
+    pub link_base: Option<LinkBase>,
+    /// The mail server.
+    pub smtp: SmtpSettings,
+}
+
+impl MailSettings {
+    /// Returns a hint if servers expect another encryption on the port of the mail server.
+    pub fn smtp_mismatch(&self) -> Option<String> {
+        let (tls, port) = (self.smtp.tls, self.smtp.port());
+        let usual = [SmtpTls::Implicit, SmtpTls::Starttls].into_iter().find(|usual| usual.default_port() == port)?;
+        let hint = || format!("`mail.smtp.tls` is `{}`, but servers expect `{}` on port {port}", tls.as_str(), usual.as_str());
+        (usual != tls).then(hint)
+    }
+}
+
+/// The settings under `[mail.smtp]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SmtpSettings {
+    /// The host name or the IP address of the server.
+    #[serde(with = "setting_value", default)]
+    pub host: Option<String>,
+    /// The port; see [`SmtpSettings::port`].
+    #[serde(with = "setting_value", default)]
+    pub port: Option<u16>,
+    /// The encryption of the connection.
+    #[serde(with = "setting_value")]
+    pub tls: SmtpTls,
+    /// The name with which to authenticate.
+    #[serde(with = "setting_value", default)]
+    pub username: Option<String>,
+    /// The password with which to authenticate; set if and only if `username` is.
+    #[serde(with = "setting_value", default)]
+    pub password: Option<SecretString>,
+}
+
+impl SmtpSettings {
+    /// Returns the port: `port`, else the usual port of `tls`.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(self.tls.default_port())
     }
 }
 

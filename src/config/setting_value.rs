@@ -13,7 +13,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::Value as Shown;
 
-use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LogFormat, Origin};
+use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls};
+use crate::values::{language::Language, mailbox::Mailbox};
 
 /// The type of a setting.
 pub(super) trait SettingValue: Sized {
@@ -76,6 +77,7 @@ setting_values! {
     String, "text", text, |value| value.as_str().into();
     PathBuf, "a path", |raw| text(raw).map(Self::from), |path| path.to_string_lossy().into();
     SecretString, "text", |raw| text(raw).map(Self::from), |_| "(hidden)".into();
+    u16, "a whole number up to 65535", |raw| whole_number(raw)?.try_into().ok(), |value| (*value).into();
     u32, "a whole number", |raw| whole_number(raw)?.try_into().ok(), |value| (*value).into();
     usize, "a whole number", |raw| whole_number(raw)?.try_into().ok(), |value| (*value).into();
     Duration, "a whole number of seconds", |raw| whole_number(raw).map(Self::from_secs), |duration| duration.as_secs().into();
@@ -89,6 +91,13 @@ setting_values! {
     CorsOrigin, "the origin of a page, such as https://app.example.org, https://*.preview.example.org or capacitor://localhost",
         |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     Hsts, "off, host or include_subdomains", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
+    MailTransport, "smtp, file, log or none", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
+    SmtpTls, "implicit, starttls or none", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
+    Language, "en or de", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
+    Mailbox, "an e-mail address, such as id@example.org or Example <id@example.org>", |raw| text(raw)?.parse().ok(),
+        |value| value.to_string().into();
+    LinkBase, "http:// or https://, a host and perhaps a path, such as https://www.example.org/id", |raw| text(raw)?.parse().ok(),
+        |value| value.as_str().into();
     IpNet, "an IP address or network, such as 10.0.0.0/8", network, |value| value.to_string().into();
     bool, "true or false", boolean, |value| (*value).into();
 }

@@ -177,8 +177,10 @@ fn an_empty_variable_counts_as_unset_and_an_empty_secret_stops_the_start() {
             fs::write(&path, content).unwrap();
             assert_eq!(error_message("", &[(&in_file, path.to_str().unwrap())]), expected.replace(&variable, &in_file));
         }
-        let section = setting.name.replace('.', "]\n");
-        let toml = if section.contains(']') { format!("[{section} = ''") } else { format!("{section} = ''") };
+        let toml = match setting.name.rsplit_once('.') {
+            Some((section, key)) => format!("[{section}]\n{key} = ''"),
+            None => format!("{} = ''", setting.name),
+        };
         assert!(error_message(&toml, &[]).contains(setting.name), "{toml}");
     }
 }
@@ -259,6 +261,19 @@ fn a_secret_can_be_read_from_a_file() {
     &["10.0.0.1/8", "10.0.0.0/33", "proxy", "10.0.0.1,", "0.0.0.0/0", "::/0", "::ffff:0:0/96", "0.0.0.0/1, 128.0.0.0/1", "10.0.0.0/8, 2000::/3"])]
 #[case("server.hsts", &["off", "host", "include_subdomains", ""], &["on", "true", "preload", "Host"])]
 #[case("cors.origins", &["", "https://a.example", "capacitor://localhost,https://*.preview.example.org"], &["*", "https://*.example", "null", "https://a.example,,"])]
+#[case("mail.transport", &["file", "log", "none", ""], &["smtp", "sendmail", "SMTP"])]
+#[case("mail.from", &["id@example.org", "Example <id@example.org>"], &["Example", "id@localhost", "a@b.c, d@e.f"])]
+#[case("mail.reply_to", &["Help <help@example.org>"], &["help"])]
+#[case("mail.language", &["en", "de"], &["fr", "DE"])]
+#[case("mail.templates_dir", &["/etc/vestibule/mail"], &[])]
+#[case("mail.link_base", &["https://www.example.org/id/", "http://localhost:3000"],
+    &["www.example.org", "https://a.example/?x", "https://a.example/#x", "https://a.example//x", "https://a.example/../x", "https://u@a.example/x",
+      "https://a.example/a b", "ftp://a.example/x", "https:///x"])]
+#[case("mail.smtp.port", &["1", "65535"], &["0", "65536", "-1", "smtp"])]
+#[case("mail.smtp.tls", &["implicit", "starttls", "none"], &["ssl", "true", "Implicit"])]
+#[case("mail.smtp.host", &[], &["mail.example.org:25", "a b", "smtp://mail", "-", "a..b", "mail.example.org"])]
+#[case("mail.smtp.username", &[], &["id"])]
+#[case("mail.smtp.password", &[], &["secret"])]
 #[case("metrics.listen", &["127.0.0.1:9090"], &["127.0.0.1:8080", "9090"])]
 #[case("tokens.audience", &["api", "https://api.example/"], &["two words"])]
 #[case("tokens.issuer", &["https://id.example/tenant"], &["caf\u{e9}"])]
@@ -290,6 +305,74 @@ fn t11_hs256_needs_a_secret_of_32_bytes() {
     assert_eq!(with(&secret[1..]).unwrap_err().to_string(), "`signing.secret` must be at least 32 bytes long.");
     let alone = error_message("[signing]\nalgorithm = 'HS256'", &[]);
     assert_eq!(alone, "`signing.secret` is required with HS256.");
+}
+
+/// Settings that send mail over the server of the test, and those of `more` in addition.
+fn smtp(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    let mut env = vec![
+        ("VESTIBULE_SERVER__PUBLIC_URL", "https://id.example.org"),
+        ("VESTIBULE_MAIL__TRANSPORT", "smtp"),
+        ("VESTIBULE_MAIL__FROM", "Example <id@example.org>"),
+        ("VESTIBULE_MAIL__SMTP__HOST", "mail.example.org"),
+    ];
+    env.extend(more);
+    env
+}
+
+#[test]
+fn smtp_needs_a_public_url_a_sender_and_a_server() {
+    load("", &smtp(&[])).unwrap();
+    let message = error_message("[mail]\ntransport = 'smtp'", &[]);
+    for name in ["server.public_url", "mail.from", "mail.smtp.host"] {
+        assert!(message.contains(&format!("`{name}` is required if `mail.transport` is `smtp`.")), "{message}");
+    }
+    let message = error_message("[mail.smtp]\nhost = 'mail.example.org'", &[]);
+    assert_eq!(message, "`mail.transport` must be set with `mail.smtp.host`: `smtp` sends mails to this server.");
+    load("[mail]\ntransport = 'file'\n[mail.smtp]\nhost = 'mail.example.org'", &[]).unwrap();
+    load("[mail.smtp]\n", &[]).unwrap();
+}
+
+#[test]
+fn a_mail_password_never_crosses_a_network_in_clear() {
+    let login = [("VESTIBULE_MAIL__SMTP__USERNAME", "id"), ("VESTIBULE_MAIL__SMTP__PASSWORD", "hunter2")];
+    load("", &smtp(&login)).unwrap();
+    for part in login {
+        let message = error_message("", &smtp(&[part]));
+        assert!(message.contains(" is required with `mail.smtp."), "{message}");
+    }
+    let plain = ("VESTIBULE_MAIL__SMTP__TLS", "none");
+    let message = error_message("", &smtp(&[login[0], login[1], plain]));
+    assert!(
+        message.starts_with("`mail.smtp.tls` (from VESTIBULE_MAIL__SMTP__TLS) must not be `none` with a password"),
+        "{message}"
+    );
+    assert!(!message.contains("hunter2"));
+    load("", &smtp(&[plain])).unwrap();
+    for host in ["localhost", "127.0.0.1", "::1"] {
+        load("", &smtp(&[login[0], login[1], plain, ("VESTIBULE_MAIL__SMTP__HOST", host)])).unwrap();
+    }
+}
+
+#[test]
+fn mail_becomes_files_until_there_is_a_public_url() {
+    let public = ("VESTIBULE_SERVER__PUBLIC_URL", "https://id.example.org");
+    let settings = load("", &[]).unwrap();
+    assert_eq!(settings.mail_transport(), MailTransport::File);
+    assert_eq!(settings.mail_from().to_string(), "vestibule@vestibule.invalid");
+    assert_eq!((settings.link_base().as_str(), settings.service_name().as_str()), ("http://127.0.0.1:8080", "Vestibule"));
+    assert!(
+        settings.print().contains("# transport = \"file\" (not set)\n")
+            && settings.print().contains("# smtp.port = 465 (not set)\n")
+    );
+    let settings = load("", &[public]).unwrap();
+    assert_eq!(settings.mail_transport(), MailTransport::None);
+    assert_eq!((settings.link_base().as_str(), settings.service_name().as_str()), ("https://id.example.org", "id.example.org"));
+    let settings =
+        load("", &smtp(&[("VESTIBULE_MAIL__LINK_BASE", "https://www.example.org/id/"), ("VESTIBULE_MAIL__SMTP__PORT", "587")]))
+            .unwrap();
+    assert_eq!((settings.link_base().as_str(), settings.service_name().as_str()), ("https://www.example.org/id", "Example"));
+    assert!(settings.mail.smtp_mismatch().unwrap().ends_with("servers expect `starttls` on port 587"));
+    assert_eq!(load("", &smtp(&[])).unwrap().mail.smtp_mismatch(), None);
 }
 
 #[test]
@@ -352,7 +435,14 @@ fn the_table_and_the_type_have_the_same_settings_and_defaults() {
     let Value::Object(top) = serde_json::to_value(&settings).unwrap() else { panic!("not an object") };
     for (name, value) in top {
         match value {
-            Value::Object(section) => typed.extend(section.keys().map(|key| format!("{name}.{key}"))),
+            Value::Object(section) => {
+                for (key, value) in section {
+                    match value {
+                        Value::Object(inner) => typed.extend(inner.keys().map(|inner| format!("{name}.{key}.{inner}"))),
+                        _ => drop(typed.insert(format!("{name}.{key}"))),
+                    }
+                }
+            }
             _ => drop(typed.insert(name)),
         }
     }
@@ -365,7 +455,7 @@ fn the_table_and_the_type_have_the_same_settings_and_defaults() {
         let literal = if shown.is_null() { "(".to_owned() } else { shown.to_string() };
         assert!(setting.default.starts_with(&literal), "{}: {literal}", setting.name);
         assert!(setting.about.ends_with('.') && !setting.about.contains(['|', '\n']), "{}", setting.name);
-        let secret = matches!(setting.name, "master_key" | "database.url" | "signing.secret");
+        let secret = matches!(setting.name, "master_key" | "database.url" | "signing.secret" | "mail.smtp.password");
         assert_eq!(setting.secret, secret, "{}", setting.name);
         assert!(markdown().contains(&format!("| `{}` |", setting.name)));
     }

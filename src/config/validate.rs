@@ -1,11 +1,11 @@
 //! Validation: the limits of each setting, and the settings that require or exclude each other.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use secrecy::ExposeSecret;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{Algorithm, Error, SettingError, Settings, database_url, trusted_proxies, weak_secrets};
+use super::{Algorithm, Error, MailTransport, SettingError, Settings, SmtpTls, database_url, trusted_proxies, weak_secrets};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -16,6 +16,7 @@ impl Settings {
         self.check_ranges(&mut errors);
         self.check_secrets(&mut errors);
         self.check_texts(&mut errors);
+        self.check_mail(&mut errors);
         Error::unless_empty(errors)
     }
 
@@ -107,6 +108,54 @@ impl Settings {
             errors.push(SettingError::new("log.level", message));
         }
     }
+}
+
+impl Settings {
+    fn check_mail(&self, errors: &mut Vec<SettingError>) {
+        let mut refuse = |name: &str, message: &str| errors.push(SettingError::new(name, message));
+        let smtp = &self.mail.smtp;
+        if smtp.host.as_ref().is_some_and(|host| !is_host(host)) {
+            refuse("mail.smtp.host", "must be a host name or an IP address, without a port.");
+        }
+        if smtp.port == Some(0) {
+            refuse("mail.smtp.port", "must be 1 to 65535, not 0.");
+        }
+        match (&smtp.username, &smtp.password) {
+            (Some(_), None) => refuse("mail.smtp.password", "is required with `mail.smtp.username`."),
+            (None, Some(_)) => refuse("mail.smtp.username", "is required with `mail.smtp.password`."),
+            (Some(_), Some(_)) if smtp.tls == SmtpTls::None && !smtp.host.as_deref().is_some_and(is_loopback) => {
+                let message = "must not be `none` with a password: it would cross the network in clear. Only a server on this \
+                               machine may go without.";
+                refuse("mail.smtp.tls", message);
+            }
+            _ => {}
+        }
+        if self.mail.transport.is_none() && smtp.host.is_some() {
+            refuse("mail.transport", "must be set with `mail.smtp.host`: `smtp` sends mails to this server.");
+        }
+        if self.mail_transport() != MailTransport::Smtp {
+            return;
+        }
+        let required = [
+            ("mail.from", self.mail.from.is_none()),
+            ("mail.smtp.host", smtp.host.is_none()),
+            ("server.public_url", self.server.public_url.is_none()),
+        ];
+        for (name, _) in required.into_iter().filter(|(_, missing)| *missing) {
+            refuse(name, "is required if `mail.transport` is `smtp`.");
+        }
+    }
+}
+
+/// Returns whether a text is a host name or an IP address. Whether the host exists is not known before a mail is sent.
+fn is_host(text: &str) -> bool {
+    let is_label =
+        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    text.parse::<IpAddr>().is_ok() || text.len() <= 253 && text.split('.').all(is_label)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn out_of_range(name: &str, value: u64, range: &RangeInclusive<u64>, unit: &str) -> SettingError {

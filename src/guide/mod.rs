@@ -2,6 +2,7 @@
 //!
 //! - [`operating`]: data, backups, PostgreSQL, proxies, health, logs, metrics, clocks, outages, keys and commands.
 //! - [`configuration`]: every setting, and where values come from.
+//! - [`mail`]: mail servers, the domain of the sender, the texts of mails, and what to watch.
 //! - [`verifying`]: how other services verify access tokens, with programs for Node, Python and Rust.
 //! - [`measured`]: measurements, with the commands that repeat them.
 //! - [`decisions`]: why it is built this way, and what was rejected.
@@ -12,7 +13,7 @@
 macro_rules! pages {
     ($($page:ident $file:literal,)*) => {$(
         #[doc = "[operating]: crate::guide::operating\n[configuration]: crate::guide::configuration"]
-        #[doc = "[verifying]: crate::guide::verifying\n[measured]: crate::guide::measured"]
+        #[doc = "[verifying]: crate::guide::verifying\n[measured]: crate::guide::measured\n[mail]: crate::guide::mail"]
         #[doc = "[decisions]: crate::guide::decisions\n[requirements]: crate::guide::requirements\n\n"]
         #[doc = include_str!($file)]
         pub mod $page {}
@@ -22,6 +23,7 @@ macro_rules! pages {
 pages! {
     operating "operating.md",
     configuration "configuration.md",
+    mail "mail.md",
     verifying "verifying.md",
     measured "measured.md",
     decisions "decisions.md",

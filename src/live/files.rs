@@ -46,6 +46,21 @@ pub fn write_replacement(replaced: &Path, path: &Path, text: &str) -> Result<()>
     write().with_context(|| format!("{} cannot be written", path.display()))
 }
 
+/// Writes a file that only its owner can read, and waits until it is on disk. The file appears under its name when it is whole, and
+/// replaces an earlier one.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let write = || -> io::Result<()> {
+        let mut file = create(&unfinished)?;
+        give_to_directory_owner(&file, &unfinished)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        File::open(directory_of(path))?.sync_all()
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))
+}
+
 fn create(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.set_permissions(Permissions::from_mode(0o600))?; // an existing file keeps its mode until here
@@ -77,7 +92,7 @@ pub fn directory_of(path: &Path) -> &Path {
 /// The maximum number of files that [`readable_by_others`] returns.
 const MAX_REPORTED: usize = 20;
 
-/// Returns the secrets, databases and backups that users other than their owner can read, with their modes. Searches the data
+/// Returns the secrets, databases, backups and mails that users other than their owner can read, with their modes. Searches the data
 /// directory and its subdirectories, and looks at the database's file.
 pub fn readable_by_others(data_dir: &Path, database: Option<PathBuf>) -> Vec<(PathBuf, u32)> {
     let list =
@@ -92,11 +107,12 @@ pub fn readable_by_others(data_dir: &Path, database: Option<PathBuf>) -> Vec<(Pa
     readable.filter(|(path, _)| is_sensitive(path)).take(MAX_REPORTED).collect()
 }
 
-/// Returns whether a file is a secret, a database or a backup, to judge by its name. The file is not opened: closing a
+/// Returns whether a file is a secret, a database, a backup or a mail, to judge by its name. The file is not opened: closing a
 /// handle of the database's file would drop the locks that SQLite holds in this process.
 fn is_sensitive(path: &Path) -> bool {
     const NAMES: [&str; 4] = ["master.key", "initial-admin-password", "vestibule.db", "backup"];
-    const EXTENSIONS: [&str; 12] = ["db", "sqlite", "sqlite3", "bak", "dump", "sql", "tar", "tgz", "gz", "xz", "zst", "zip"];
+    const EXTENSIONS: [&str; 13] =
+        ["db", "sqlite", "sqlite3", "bak", "dump", "sql", "tar", "tgz", "gz", "xz", "zst", "zip", "eml"];
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     NAMES.iter().any(|part| name.contains(part)) || EXTENSIONS.iter().any(|extension| name.ends_with(&format!(".{extension}")))
 }

@@ -10,6 +10,7 @@ pub mod hashing_pool;
 pub mod jwt_key;
 pub mod key_ring;
 pub mod log;
+pub mod mail;
 pub mod master_key;
 pub mod metrics;
 pub mod random;

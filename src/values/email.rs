@@ -3,6 +3,8 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Invalid,
     characters::{first_disallowed, is_invisible},
@@ -20,10 +22,19 @@ const LONGEST_LOCAL_PART: usize = 64;
 /// Quoted local parts, IP addresses, bare host names and trailing dots are rejected. In a domain, full-width letters and the
 /// ideographic full stop are mapped to ASCII. Invisible characters are rejected although UTS 46 would drop them, because nobody
 /// types them in good faith.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Email(String);
 
 string_newtype!(Email);
+
+impl TryFrom<String> for Email {
+    type Error = Invalid;
+
+    fn try_from(raw: String) -> Result<Self, Invalid> {
+        raw.parse()
+    }
+}
 
 impl FromStr for Email {
     type Err = Invalid;

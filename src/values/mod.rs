@@ -15,6 +15,7 @@ pub mod json;
 pub mod key_id;
 pub mod language;
 pub mod mail_kind;
+pub mod mailbox;
 pub mod name;
 pub mod network;
 pub mod password;

@@ -8,6 +8,7 @@ mod installing;
 mod keys;
 pub mod kills;
 mod logs;
+mod mails;
 mod many_clients;
 mod migrations;
 mod secrets;

@@ -27,6 +27,7 @@ mod laws;
 mod layers;
 mod limits;
 mod log_out;
+mod mail;
 mod me;
 mod outage;
 mod paths;

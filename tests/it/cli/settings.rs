@@ -112,9 +112,10 @@ fn help_lists_every_command_and_no_secret() {
     let dir = empty_directory();
     let env = [("VESTIBULE_SIGNING__SECRET", SECRET), ("VESTIBULE_MASTER_KEY", SECRET)];
     for (arguments, commands) in [
-        ("--help", ["serve", "migrate", "openapi", "user", "key", "clock", "config"].as_slice()),
+        ("--help", ["serve", "migrate", "openapi", "user", "key", "clock", "mail", "config"].as_slice()),
         ("user --help", &["create", "list", "set-password", "disable", "enable"]),
         ("migrate --help", &["up", "status"]),
+        ("mail --help", &["preview", "test"]),
         ("config --help", &["check", "print"]),
         ("user create --help", &["--password-stdin", "--role", "--config"]),
     ] {

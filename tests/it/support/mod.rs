@@ -6,6 +6,7 @@ pub mod checked;
 pub mod client;
 pub mod clock;
 pub mod inside;
+pub mod mail_server;
 #[path = "../../../src/live/database/tests/postgres.rs"]
 pub mod postgres;
 pub mod small_disk;
