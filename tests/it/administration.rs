@@ -298,7 +298,7 @@ async fn a03_an_unknown_or_malformed_id_answers_404() {
     for (path, missing) in [
         (UNKNOWN_USER, "user"),
         ("/v1/users/1", "user"),
-        ("/v1/users/%ff", "path"),
+        ("/v1/users/%ff", "user"),
         ("/v1/roles/none", "role"),
         ("/v1/roles/NO", "role"),
         ("/v1/none", "path"),
