@@ -128,17 +128,11 @@ async fn h10_a_read_only_database_is_not_ready_and_its_connections_are_replaced(
     let Some(site) = Site::start().await else { return };
     let ada = site.app.user("ada").await;
     site.sql(format!("ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")).await;
-    // The setting applies to connections that are opened from now on.
-    site.app
-        .app
-        .db
-        .write()
-        .await
-        .unwrap()
-        .execute_unprepared("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
-        .await
-        .unwrap();
-    while ada.patch("/v1/me", json!({ "name": "Ada" })).await.status == 200 {}
+    // The setting applies to connections that are opened from now on. One that is open gets it here, and keeps it.
+    let tx = site.app.app.db.write().await.unwrap();
+    tx.execute_unprepared("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY").await.unwrap();
+    tx.commit().await.unwrap();
+    while ada.patch("/v1/me", json!({ "name": "Ada" })).await.status == 200 {} // until a request uses that connection
     assert_problem!(ada.patch("/v1/me", json!({ "name": "Ada" })).await, 503, "unavailable");
     ada.get("/v1/me").await.expect(200);
     let answer = assert_problem!(site.app.anonymous().get("/readyz").await, 503, "unavailable");
