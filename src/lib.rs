@@ -44,4 +44,6 @@ pub mod guide;
 pub mod jobs;
 pub mod live;
 pub mod server;
+#[cfg(test)]
+mod tests;
 pub mod values;

@@ -233,7 +233,6 @@ fn indexes() -> Vec<IndexCreateStatement> {
         index("users_status_email", Users::Table, [Users::Status.into_iden(), Users::Email.into_iden()]),
         index("user_roles_role", UserRoles::Table, [UserRoles::Role.into_iden(), UserRoles::UserId.into_iden()]),
         index("sessions_user_id", Sessions::Table, [Sessions::UserId.into_iden(), Sessions::Id.into_iden()]),
-        index("sessions_expires_at", Sessions::Table, [Sessions::ExpiresAt.into_iden()]),
         index("revocations_expires_at", Revocations::Table, [Revocations::ExpiresAt.into_iden()]),
         index("audit_events_actor_id", A::Table, [A::ActorId.into_iden(), A::Id.into_iden()]),
         index("audit_events_subject_id", A::Table, [A::SubjectId.into_iden(), A::Id.into_iden()]),

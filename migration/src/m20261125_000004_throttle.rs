@@ -20,7 +20,17 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new(KnownNetworks::ExpiresAt).timestamp_with_time_zone().not_null())
             .to_owned();
         manager.create_table(throttles).await?;
-        manager.create_table(known_networks).await
+        manager.create_table(known_networks).await?;
+        // Expired rows are deleted regularly.
+        let throttles =
+            Index::create().name("throttles_forgiven_at").table(Throttles::Table).col(Throttles::ForgivenAt).to_owned();
+        manager.create_index(throttles).await?;
+        let known_networks = Index::create()
+            .name("known_networks_expires_at")
+            .table(KnownNetworks::Table)
+            .col(KnownNetworks::ExpiresAt)
+            .to_owned();
+        manager.create_index(known_networks).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

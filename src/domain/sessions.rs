@@ -3,8 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::json;
 
@@ -220,11 +219,23 @@ async fn commit_end(
 
 /// Deletes the sessions that ended long ago. A row is kept for as long as an access token of the session may live under any
 /// setting, because ending a session revokes only what has a row.
+///
+/// No index finds the sessions that were not used for long, because each refresh would have to change it. The old sessions are
+/// read a part at a time, so that no other writer waits for it.
 pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
-    let purge_before = trusted.purge_before() - MAX_TOKEN_LIFETIME;
-    let unused = session::COLUMN.last_used_at.lte(purge_before - app.settings.sessions.idle_ttl);
-    let over = Condition::any().add(session::COLUMN.expires_at.lte(purge_before)).add(unused);
-    let tx = app.db.write_in_background().await?;
-    session::Entity::delete_many().filter(over).exec(&tx).await?;
-    Ok(tx.commit().await?)
+    let expired = trusted.purge_before() - MAX_TOKEN_LIFETIME;
+    let unused = expired - app.settings.sessions.idle_ttl;
+    let (reader, mut last) = (app.db.read_in_background(), None);
+    loop {
+        let part = session::Entity::begun_before(&reader, expired, last).await?;
+        let Some(end) = part.last() else { return Ok(()) };
+        last = Some(end.id);
+        let over = part.iter().filter(|session| session.expires_at <= expired || session.last_used_at <= unused);
+        let over: Vec<_> = over.map(|session| session.id).collect();
+        if !over.is_empty() {
+            let tx = app.db.write_in_background().await?;
+            session::Entity::delete_many().filter(session::COLUMN.id.is_in(over)).exec(&tx).await?;
+            tx.commit().await?;
+        }
+    }
 }

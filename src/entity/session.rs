@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{Select, entity::prelude::*, sea_query::Expr};
+use sea_orm::{DerivePartialModel, QueryOrder, QuerySelect, Select, entity::prelude::*, sea_query::Expr};
 
 use crate::values::{
     counters::Serial,
@@ -39,6 +39,15 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// The columns that decide when a session has ended.
+#[derive(Clone, Copy, Debug, DerivePartialModel)]
+#[sea_orm(entity = "Entity", from_query_result)]
+pub struct Ends {
+    pub id: SessionId,
+    pub last_used_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
 impl Model {
     /// Returns when the session ends unless it is refreshed: it is idle for too long, or too old.
     pub fn ends_at(&self, idle_ttl: Duration) -> DateTime<Utc> {
@@ -64,6 +73,19 @@ impl Entity {
     /// Returns the sessions with these ids, in any order.
     pub async fn with_ids(conn: &impl ConnectionTrait, ids: &[SessionId]) -> Result<Vec<Model>, DbErr> {
         Self::find().filter(COLUMN.id.is_in(ids.iter().copied())).all(conn).await
+    }
+
+    /// Returns when the sessions end that began before `before`: the first thousand whose ids come after `last`.
+    pub async fn begun_before(
+        conn: &impl ConnectionTrait,
+        before: DateTime<Utc>,
+        last: Option<SessionId>,
+    ) -> Result<Vec<Ends>, DbErr> {
+        let mut query = Self::find().filter(COLUMN.id.lt(SessionId::first_of(before)));
+        if let Some(last) = last {
+            query = query.filter(COLUMN.id.gt(last));
+        }
+        query.order_by_asc(COLUMN.id).limit(1_000).into_partial_model().all(conn).await
     }
 
     /// Selects the sessions of one user, so that a caller never reaches the session of another user.

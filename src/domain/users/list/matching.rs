@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 
 use sea_orm::{
-    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Iterable, JoinType, Order, QueryFilter,
-    QuerySelect, QueryTrait, RelationTrait, Value,
+    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, Iterable, JoinType, Order,
+    QueryFilter, QuerySelect, QueryTrait, RelationTrait, Value,
     sea_query::{Expr, Func, SelectStatement},
 };
 
@@ -67,15 +67,15 @@ pub(super) async fn matching(db: &impl ConnectionTrait, filter: &Filter, window:
             }
         }
         (None, Some(role)) if window.is_by_id() => {
-            let mut query = holders(role, filter.status);
+            let mut query = holders(db, role, filter.status);
             window.cut(&mut query, holder());
             shown.extend(ids(db, &query).await?);
         }
         (None, Some(role)) => {
-            let mut found = ids(db, holders(role, filter.status).limit(FEW + 1)).await?;
+            let mut found = ids(db, holders(db, role, filter.status).limit(FEW + 1)).await?;
             if found.len() as u64 > FEW {
                 let mut query = user::Entity::find().select_only().column(user::Column::Id).filter(is_one_of(filter.status));
-                query = query.filter(plain(id()).in_subquery(holders(role, None)));
+                query = query.filter(plain(id()).in_subquery(holders(db, role, None)));
                 window.cut(QueryTrait::query(&mut query), Expr::col((user::Entity, window.column)));
                 found = ids(db, &query.into_query()).await?;
             }
@@ -109,17 +109,17 @@ pub(super) async fn queries(db: &impl ConnectionTrait, filter: &Filter, window: 
     let users = || user::Entity::find().select_only().column(user::Column::Id);
     let Some(search) = &filter.search else {
         let users = || users().filter(Condition::all().add_option(filter.status.map(has))).into_query();
-        return Ok(vec![filter.role.as_ref().map_or_else(users, |role| holders(role, filter.status))]);
+        return Ok(vec![filter.role.as_ref().map_or_else(users, |role| holders(db, role, filter.status))]);
     };
     let mut queries = Vec::new();
-    for (mut query, mut user) in ranges(search, filter.status, window) {
+    for (mut query, mut user) in ranges(db, search, filter.status, window) {
         if let Some(role) = &filter.role {
             let few = ids(db, query.clone().limit(FEW + 1)).await?;
             if few.len() as u64 <= FEW {
-                (query, user) = (users().filter(id().is_in(few)).filter(holds(role)).into_query(), id());
+                (query, user) = (users().filter(id().is_in(few)).filter(holds(db, role)).into_query(), id());
             } else {
                 // Not `holds`: the set of the holders is faster than a subquery for each of many users.
-                query.and_where(user.clone().in_subquery(holders(role, None)));
+                query.and_where(user.clone().in_subquery(holders(db, role, None)));
             }
         }
         if let Some(window) = window {
@@ -133,7 +133,12 @@ pub(super) async fn queries(db: &impl ConnectionTrait, filter: &Filter, window: 
 }
 
 /// Returns queries for the ranges of indexes in which a search finds users, each with its column of the user's id.
-fn ranges(search: &SearchTerm, status: Option<Status>, window: Option<&Window>) -> Vec<(SelectStatement, Expr)> {
+fn ranges(
+    db: &impl ConnectionTrait,
+    search: &SearchTerm,
+    status: Option<Status>,
+    window: Option<&Window>,
+) -> Vec<(SelectStatement, Expr)> {
     let named = |column, beginning: &str| {
         let query = user::Entity::find().select_only().column(user::Column::Id);
         (query.filter(is_one_of(status)).filter(begins(Expr::col((user::Entity, column)), beginning)).into_query(), id())
@@ -147,30 +152,37 @@ fn ranges(search: &SearchTerm, status: Option<Status>, window: Option<&Window>) 
         words = words.join(JoinType::InnerJoin, user_word::Relation::User.def());
     }
     if let Some(status) = status {
-        words = words.filter(plain(Expr::col((user::Entity, user::Column::Status))).eq(status.to_value()));
+        words = words.filter(of_those_has(db, status));
     }
     ranges.push((words.into_query(), Expr::col((user_word::Entity, user_word::Column::UserId))));
     ranges
 }
 
 /// Returns a query for the ids of the users who hold a role, and have this status if one is given.
-fn holders(role: &RoleName, status: Option<Status>) -> SelectStatement {
+fn holders(db: &impl ConnectionTrait, role: &RoleName, status: Option<Status>) -> SelectStatement {
     let mut holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);
     if let Some(status) = status {
-        let column = plain(Expr::col((user::Entity, user::Column::Status)));
-        holders = holders.join(JoinType::InnerJoin, user_role::Relation::User.def()).filter(column.eq(status.to_value()));
+        holders = holders.join(JoinType::InnerJoin, user_role::Relation::User.def()).filter(of_those_has(db, status));
     }
     holders.filter(user_role::COLUMN.role.eq(role.as_str())).into_query()
 }
 
 /// The condition that a user holds the role.
-fn holds(role: &RoleName) -> Expr {
-    Expr::exists(holders(role, None).and_where(holder().eq(id())).to_owned())
+fn holds(db: &impl ConnectionTrait, role: &RoleName) -> Expr {
+    Expr::exists(holders(db, role, None).and_where(holder().eq(id())).to_owned())
 }
 
 /// The condition that a user has this status.
 fn has(status: Status) -> Expr {
     Expr::col((user::Entity, user::Column::Status)).eq(status.to_value())
+}
+
+/// The condition that a user whom another condition has found has this status. SQLite must not look for all users with the
+/// status instead. PostgreSQL knows how many there are, but only of the column itself.
+fn of_those_has(db: &impl ConnectionTrait, status: Status) -> Expr {
+    let column = Expr::col((user::Entity, user::Column::Status));
+    let is_sqlite = db.get_database_backend() == DbBackend::Sqlite;
+    if is_sqlite { plain(column).eq(status.to_value()) } else { column.eq(status.to_value()) }
 }
 
 /// The condition that a user has this status, or any. It always lists statuses, because the indexes on names begin with the

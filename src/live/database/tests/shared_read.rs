@@ -22,17 +22,12 @@ async fn sessions(db: &Database, count: usize) -> Vec<session::Model> {
     sessions
 }
 
-/// Returns how many statements were sent since the last call.
-fn sent(db: &Database) -> usize {
-    db.writer.health().sent.lock().unwrap().drain(..).count()
-}
-
 #[tokio::test]
 async fn each_caller_gets_its_own_row_and_all_share_a_few_statements() {
     for database in TestDatabase::each().await {
         let db = database.migrated().await;
         let (shared, sessions) = (SharedRead::default(), sessions(&db, 150).await);
-        sent(&db);
+        db.take_sent();
         let mut callers = JoinSet::new();
         // Every row twice, and as many ids that no row has.
         for session in sessions.iter().chain(&sessions).cloned() {
@@ -45,7 +40,7 @@ async fn each_caller_gets_its_own_row_and_all_share_a_few_statements() {
         while let Some(caller) = callers.join_next().await {
             caller.unwrap();
         }
-        let statements = sent(&db);
+        let statements = db.take_sent().len();
         assert!((2..100).contains(&statements), "{statements} statements for 600 reads");
     }
 }

@@ -1,11 +1,14 @@
 //! Empty databases for tests: SQLite, and PostgreSQL if it is installed.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -56,6 +59,13 @@ impl TestDatabase {
 
     pub fn raw_url(&self) -> &str {
         &self.raw_url
+    }
+}
+
+impl Database {
+    /// Returns the statements that were sent since the last call, oldest first.
+    pub(crate) fn take_sent(&self) -> Vec<Statement> {
+        mem::take(&mut *self.writer.health().sent.lock().unwrap())
     }
 }
 

@@ -1,0 +1,340 @@
+//! The plans of the statements in large tables, on both databases: every operation of the contract is called, every job runs,
+//! and no statement that they send reads or sorts a whole table.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+
+use poem::{Endpoint, EndpointExt, Request, endpoint::BoxEndpoint, http::Method};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    api::contract,
+    app::App,
+    config::Settings,
+    domain::{
+        authority::By,
+        revocations, signing_keys,
+        users::{self, NewAccount},
+    },
+    jobs,
+    live::{clock::SystemClock, database::tests::test_database::TestDatabase},
+    server,
+};
+
+const PASSWORD: &str = "seven tall ships at dawn";
+const NEW_PASSWORD: &str = "eight tall ships at dusk";
+/// The rows of each large table.
+const ROWS: usize = 20_000;
+const LARGE: [&str; 8] =
+    ["users", "user_roles", "user_words", "sessions", "revocations", "audit_events", "throttles", "known_networks"];
+
+struct Site {
+    app: App,
+    service: BoxEndpoint<'static>,
+    token: String,
+    /// The method and the path of each request.
+    called: Vec<(String, String)>,
+    _database: TestDatabase,
+    _directory: TempDir,
+}
+
+impl Site {
+    async fn start(database: TestDatabase) -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        settings.database.url = Some(database.url.clone());
+        settings.master_key = Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into());
+        settings.password.bcrypt_cost = 4;
+        // No job follows the feed while the operations are called.
+        settings.revocation.max_staleness = Duration::from_hours(1);
+        let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
+        signing_keys::maintain(&app).await.unwrap();
+        fill(&app).await;
+        let admin = NewAccount {
+            email: "root@example.org".parse().unwrap(),
+            username: None,
+            name: None,
+            password: Some(PASSWORD.parse().unwrap()),
+            roles: vec!["admin".parse().unwrap()],
+        };
+        users::create(&app, By::Operator, admin).await.unwrap();
+        let service = server::endpoint(app.clone()).unwrap().boxed();
+        app.db.take_sent();
+        Self { app, service, token: String::new(), called: Vec::new(), _database: database, _directory: directory }
+    }
+
+    /// Sends a request with the current token, and returns the body of the response.
+    async fn send(&mut self, method: Method, path: &str, body: Value) -> Value {
+        let (response, status) = self.try_send(method.clone(), path, body).await;
+        assert!(status < 400, "{method} {path}: {response:#}");
+        response
+    }
+
+    async fn try_send(&mut self, method: Method, path: &str, body: Value) -> (Value, u16) {
+        self.called.push((method.to_string(), path.split('?').next().unwrap().to_owned()));
+        let mut request = Request::builder().method(method).uri_str(path).header("Host", "localhost");
+        if !self.token.is_empty() {
+            request = request.header("Authorization", format!("Bearer {}", self.token));
+        }
+        let request = match body {
+            Value::Null => request.finish(),
+            Value::String(form) => request.content_type("application/x-www-form-urlencoded").body(form),
+            body => request.content_type("application/json").body(body.to_string()),
+        };
+        let response = self.service.get_response(request).await;
+        let status = response.status().as_u16();
+        (serde_json::from_slice(&response.into_body().into_bytes().await.unwrap()).unwrap_or_default(), status)
+    }
+
+    async fn get(&mut self, path: &str) -> Value {
+        self.send(Method::GET, path, Value::Null).await
+    }
+
+    async fn log_in(&mut self, email: &str, password: &str) -> Value {
+        let tokens = self.send(Method::POST, "/v1/sessions", json!({ "identifier": email, "password": password })).await;
+        self.token = tokens["access_token"].as_str().unwrap().to_owned();
+        tokens
+    }
+
+    /// Reads the first two pages of a list.
+    async fn pages(&mut self, path: &str) {
+        let first = self.get(path).await;
+        if let Some(next) = first["next_cursor"].as_str() {
+            self.get(&format!("{path}{}cursor={next}", if path.contains('?') { '&' } else { '?' })).await;
+        }
+    }
+
+    /// Calls every operation.
+    async fn call_all(&mut self) {
+        let (post, put, patch, delete) = (Method::POST, Method::PUT, Method::PATCH, Method::DELETE);
+        for path in ["/healthz", "/readyz", "/version", "/.well-known/jwks.json"] {
+            self.get(path).await;
+        }
+        self.try_send(post.clone(), "/v1/sessions", json!({ "identifier": "root@example.org", "password": "wrong" })).await;
+        self.try_send(post.clone(), "/v1/sessions", json!({ "identifier": "nobody", "password": "wrong" })).await;
+        self.send(post.clone(), "/v1/accounts", json!({ "email": "ada@example.org", "password": PASSWORD })).await;
+        let tokens = self.log_in("ada@example.org", PASSWORD).await;
+        let refreshed =
+            self.send(post.clone(), "/v1/sessions/refresh", json!({ "refresh_token": tokens["refresh_token"] })).await;
+        self.get("/v1/me").await;
+        self.send(patch.clone(), "/v1/me", json!({ "name": "Ada", "username": "ada" })).await;
+        let change = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
+        self.send(put.clone(), "/v1/me/password", change).await;
+        self.get("/v1/token").await;
+        self.send(post.clone(), "/v1/sessions/end", json!({ "refresh_token": refreshed["refresh_token"] })).await;
+        self.log_in("ada", NEW_PASSWORD).await;
+        self.send(delete.clone(), "/v1/me/sessions/current", Value::Null).await;
+        self.log_in("ada", NEW_PASSWORD).await;
+        self.send(delete.clone(), "/v1/me", json!({ "current_password": NEW_PASSWORD })).await;
+
+        let spent = self.log_in("root@example.org", PASSWORD).await;
+        for body in [0; 3].map(|_| json!({ "refresh_token": spent["refresh_token"] })) {
+            self.try_send(post.clone(), "/v1/sessions/refresh", body).await;
+        }
+        self.log_in("root@example.org", PASSWORD).await;
+        self.send(delete.clone(), "/v1/me/sessions?except_current=true", Value::Null).await;
+        self.pages("/v1/me/sessions?limit=1").await;
+        self.send(post.clone(), "/v1/tokens/introspect", json!(format!("token={}", self.token))).await;
+        self.get("/v1/permissions").await;
+        self.get("/v1/roles").await;
+        self.send(post.clone(), "/v1/roles", json!({ "name": "auditor", "permissions": ["audit:read"] })).await;
+        self.get("/v1/roles/auditor").await;
+        self.send(put.clone(), "/v1/roles/auditor", json!({ "permissions": ["users:read"] })).await;
+
+        let eve = json!({ "email": "eve@example.org", "password": PASSWORD, "roles": ["user", "auditor"] });
+        let eve = self.send(post.clone(), "/v1/users", eve).await;
+        let path = format!("/v1/users/{}", eve["id"].as_str().unwrap());
+        self.get(&path).await;
+        self.send(patch.clone(), &path, json!({ "email": "eva@example.org" })).await;
+        self.send(put.clone(), &format!("{path}/password"), json!({ "new_password": NEW_PASSWORD })).await;
+        self.send(put.clone(), &format!("{path}/roles"), json!({ "roles": ["user"] })).await;
+        self.pages(&format!("{path}/sessions")).await;
+        self.send(delete.clone(), &format!("{path}/sessions"), Value::Null).await;
+        self.send(patch.clone(), &path, json!({ "status": "disabled" })).await;
+        self.send(delete.clone(), &path, Value::Null).await;
+        self.send(delete.clone(), "/v1/roles/auditor", Value::Null).await;
+        self.call_lists(eve["id"].as_str().unwrap()).await;
+
+        let key = self.send(post.clone(), "/v1/signing-keys", Value::Null).await;
+        self.get("/v1/signing-keys").await;
+        self.send(delete.clone(), &format!("/v1/signing-keys/{}", key["kid"].as_str().unwrap()), Value::Null).await;
+        self.send(delete, "/v1/me/sessions", Value::Null).await;
+    }
+
+    /// Reads each list of users and of audit events, in each order and with each filter.
+    async fn call_lists(&mut self, user: &str) {
+        for sort in ["created_at", "-created_at", "email", "-email"] {
+            for status in ["", "&status=active", "&status=disabled"] {
+                for role in ["", "&role=clerk", "&role=admin"] {
+                    for search in ["", "&search=old5@example.org", "&search=lovelace123", "&search=zzz"] {
+                        // Without a filter or a search, the total is counted up to its limit.
+                        let total = if search.is_empty() { "" } else { "&total=true" };
+                        self.pages(&format!("/v1/users?limit=25&sort={sort}{status}{role}{search}{total}")).await;
+                    }
+                }
+            }
+        }
+        for filter in [String::new(), format!("&actor={user}"), format!("&subject={user}"), "&kind=account.closed".to_owned()] {
+            for range in ["", "&from=2026-01-01T00:00:00Z", "&to=2099-01-01T00:00:00Z"] {
+                self.pages(&format!("/v1/audit-events?limit=2{filter}{range}")).await;
+            }
+        }
+    }
+
+    /// Returns the operations of the contract that were not called.
+    fn not_called(&self) -> Vec<String> {
+        let is_called = |method: &str, path: &str| {
+            self.called.iter().any(|(called_method, called)| {
+                let (parts, called): (Vec<_>, Vec<_>) = (path.split('/').collect(), called.split('/').collect());
+                let mut parts_and_called = parts.iter().zip(&called);
+                called_method.eq_ignore_ascii_case(method)
+                    && parts.len() == called.len()
+                    && parts_and_called.all(|(part, called)| part.starts_with('{') || part == called)
+            })
+        };
+        let operations = contract::operations(contract::document());
+        let missing = operations.filter(|(path, method, _)| !is_called(method, path));
+        missing.map(|(path, method, _)| format!("{method} {path}")).collect()
+    }
+}
+
+/// Fills the large tables. The rows are current: no purge deletes many of them.
+async fn fill(app: &App) {
+    let tx = app.db.write_in_background().await.unwrap();
+    let is_sqlite = tx.get_database_backend() == DbBackend::Sqlite;
+    let (id, bytes, numbers, begin) = if is_sqlite {
+        (
+            "unhex(printf('%012x', CAST(strftime('%s') AS INTEGER) * 1000 - i * 1000) || hex(randomblob(10)))",
+            "randomblob(32)",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ROWS)",
+            "PRAGMA foreign_keys",
+        )
+    } else {
+        (
+            "(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - i * 1000), 12, '0') || substr(md5(random()::text), 1, 20))::uuid",
+            "decode(md5(random()::text), 'hex')",
+            "WITH n(i) AS (SELECT * FROM generate_series(1::bigint, ROWS))",
+            "SET LOCAL statement_timeout = 0",
+        )
+    };
+    let (now, later) = ("'2026-01-01T00:00:00+00:00'", "'2099-01-01T00:00:00+00:00'");
+    let mut sql =
+        format!("{begin}; INSERT INTO roles (name, built_in, created_at, updated_at) VALUES ('clerk', FALSE, {now}, {now});");
+    let mut insert = |columns: &str, values: String| {
+        _ = write!(sql, "INSERT INTO {columns} {numbers} SELECT {values} FROM n; ");
+    };
+    insert(
+        "users (id, email, username, name, status, password_hash, epoch, revision, created_at, updated_at)",
+        format!(
+            "{id}, CASE WHEN 2 * i > ROWS THEN 'new' ELSE 'old' END || (i * 7919 % ROWS) || '@example.org',
+            CASE i % 2 WHEN 0 THEN 'name' || i END, CASE i % 3 WHEN 0 THEN 'Ada Lovelace' || i END,
+            CASE i % 10 WHEN 0 THEN 'disabled' ELSE 'active' END, NULL, 0, 0, {now}, {now}"
+        ),
+    );
+    insert(
+        "audit_events (id, at, kind, actor_id, subject_id, details)",
+        format!("{id}, {later}, 'user.updated', {id}, 'subject' || i, '{{}}'"),
+    );
+    insert("revocations (kind, session_id, created_at, expires_at)", format!("'session_ended', {id}, {now}, {later}"));
+    insert("throttles (key, forgiven_at, last_at)", format!("{bytes}, {later}, {now}"));
+    insert("known_networks (key, expires_at)", format!("{bytes}, {later}"));
+    sql.push_str(
+        "INSERT INTO user_roles (user_id, role) SELECT id, CASE WHEN email LIKE 'new%' THEN 'clerk' ELSE 'user' END FROM users;
+        INSERT INTO user_words (user_id, word) SELECT id, lower(name) FROM users WHERE name IS NOT NULL;
+        INSERT INTO user_words (user_id, word) SELECT id, lower(substr(name, 5)) FROM users WHERE name IS NOT NULL;",
+    );
+    _ = write!(
+        sql,
+        "INSERT INTO sessions (id, user_id, client_id, created_at, last_used_at, expires_at, refresh_secret)
+        SELECT id, id, 'vestibule', {now}, {later}, {later}, {} FROM users;",
+        if is_sqlite { "x''" } else { "''::bytea" }
+    );
+    tx.execute_unprepared(&sql.replace("ROWS", &ROWS.to_string())).await.unwrap();
+    tx.commit().await.unwrap();
+    if !is_sqlite {
+        let tx = app.db.write_in_background().await.unwrap();
+        tx.execute_unprepared("ANALYZE").await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+async fn plan(db: &impl ConnectionTrait, statement: &Statement) -> Vec<String> {
+    let (explain, column) =
+        if statement.db_backend == DbBackend::Sqlite { ("EXPLAIN QUERY PLAN", "detail") } else { ("EXPLAIN", "QUERY PLAN") };
+    let explained = Statement { sql: format!("{explain} {}", statement.sql), ..statement.clone() };
+    let rows = db.query_all_raw(explained).await.unwrap_or_else(|error| panic!("{}: {error}", statement.sql));
+    rows.iter().map(|row| row.try_get("", column).unwrap()).collect()
+}
+
+/// Returns whether a statement reads or sorts a large table, or an unlimited part of it.
+fn is_slow(statement: &Statement, plan: &[String]) -> bool {
+    // No row has an id of an empty list. The database finds that out before it reads the table.
+    if statement.sql.contains("WHERE ? = ?") {
+        return false;
+    }
+    // `plain` in `domain/users/list/matching.rs`: a page of a search is chosen from the ids of all its matches.
+    let chooses_from_matches = statement.sql.contains("COALESCE(");
+    plan.iter().any(|step| {
+        let step = step.trim_start_matches([' ', '-', '>']);
+        if statement.db_backend == DbBackend::Postgres {
+            let rows = |step: &str| step.split("rows=").nth(1)?.split(' ').next()?.parse::<u64>().ok();
+            let scans = LARGE.iter().any(|table| step.starts_with(&format!("Seq Scan on {table} ")));
+            return scans || step.starts_with("Sort ") && rows(step).unwrap_or(0) > 1_000 && !chooses_from_matches;
+        }
+        let words: Vec<_> = step.split(' ').collect();
+        match *words.as_slice() {
+            // A page in the order of the index. A condition would mean that it may read the whole index.
+            ["SCAN", table, "USING", ..] if LARGE.contains(&table) => {
+                let conditions = statement.sql.rsplit(" FROM ").next().unwrap_or_default();
+                conditions.replace("WHERE TRUE", "").contains("WHERE") || !conditions.contains("LIMIT")
+            }
+            ["SCAN", table, ..] => LARGE.contains(&table),
+            // The rows of a page, of a user or of some keys are few.
+            ["USE", "TEMP", "B-TREE", ..] => {
+                let are_few = |step: &String| ["(id=", "(user_id=", "(key="].iter().any(|few| step.contains(few));
+                let is_large = |step: &String| LARGE.iter().any(|table| step.contains(&format!(" {table} ")));
+                plan.iter().any(is_large) && !chooses_from_matches && !plan.iter().any(are_few)
+            }
+            _ => false,
+        }
+    })
+}
+
+/// Returns the statements that are slow, with their plans. Needs the schema as `db` sees it.
+async fn slow(db: &impl ConnectionTrait, statements: &[Statement]) -> Vec<String> {
+    let mut slow = Vec::new();
+    for statement in statements {
+        let plan = plan(db, statement).await;
+        if is_slow(statement, &plan) {
+            slow.push(format!("{}\n{plan:#?}", statement.sql));
+        }
+    }
+    slow
+}
+
+#[tokio::test]
+async fn no_statement_of_an_operation_or_a_job_reads_a_whole_table() {
+    for database in TestDatabase::each().await {
+        let mut site = Site::start(database).await;
+        site.call_all().await;
+        jobs::purge(&site.app).await;
+        revocations::follow(&site.app).await.unwrap();
+        assert_eq!(site.not_called(), Vec::<String>::new(), "call each operation in `call_all`");
+
+        let sent = site.app.db.take_sent();
+        let statements: BTreeMap<_, _> = sent.into_iter().map(|statement| (statement.sql.clone(), statement)).collect();
+        let statements: Vec<_> = statements.into_values().collect();
+        assert!(statements.len() > 100, "{} statements", statements.len());
+        let slow_statements = slow(site.app.db.read(), &statements).await;
+        assert!(slow_statements.is_empty(), "{}", slow_statements.join("\n"));
+
+        // The test finds a statement whose index is missing.
+        for index in ["sessions_user_id", "users_email", "users_username", "throttles_forgiven_at", "known_networks_expires_at"] {
+            let tx = site.app.db.write_in_background().await.unwrap();
+            tx.execute_unprepared(&format!("DROP INDEX {index}")).await.unwrap();
+            assert!(!slow(&tx, &statements).await.is_empty(), "no statement needs {index}");
+            tx.rollback().await.unwrap();
+        }
+    }
+}
