@@ -299,7 +299,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        #[ignore = "takes a minute: .ci/run"]
+        #[ignore = "takes two minutes: .ci/run"]
         fn long_thousands_of_hashes_of_all_costs_are_those_of_the_reference(
             inputs in vec((vec(1_u8.., 0..72), any::<[u8; 16]>(), 4_u32..10), 1..10),
             count in 1..=MOST + 2,
