@@ -20,8 +20,9 @@ use crate::{
     values::permission::{OwnPermission, Permission},
 };
 
-/// An access token from `logIn`: a JWT (RFC 9068), verified by the rules of RFC 8725. The name beside the scheme is
+/// An access token from `logIn`: a JWT (RFC 9068), verified by the rules of RFC8725. The name beside the scheme is
 /// the permission that an operation requires.
+// Without a space in RFC8725, as the linter of the contract expects it.
 #[derive(SecurityScheme)]
 #[oai(ty = "bearer", bearer_format = "JWT", checker = "verify")]
 struct BearerAuth(Caller);
