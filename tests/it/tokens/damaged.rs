@@ -67,11 +67,10 @@ fn no_damaged_token_is_accepted() {
         for damage in damages {
             damage.apply(&mut damaged);
         }
-        let spaces = damaged.iter().take_while(|byte| **byte == b' ').count();
         let header = HeaderValue::from_bytes(&[b"Bearer ", damaged.as_slice()].concat());
         let Ok(header) = header else { return Ok(()) };
-        // Spaces before a complete token are valid (RFC 9110 section 11.4).
-        prop_assume!(&damaged[spaces..] != token.as_bytes());
+        // Spaces before a complete token are valid (RFC 9110 section 11.4), and poem drops tabs there, too.
+        prop_assume!(damaged.trim_ascii_start() != token.as_bytes());
         let mut request = poem::Request::builder().uri_str("/v1/me").finish();
         request.headers_mut().insert("authorization", header);
         let answer = runtime.block_on(async {
