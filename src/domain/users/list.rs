@@ -1,6 +1,6 @@
 //! Lists of users: filtered, searched, in an order, a page at a time.
 
-use sea_orm::{Condition, EntityTrait, Order, QueryFilter, QueryTrait, Select, Value, sea_query::Expr};
+use sea_orm::{Condition, EntityTrait, Order, QueryFilter, QueryTrait, Select, Value};
 
 use super::account::User;
 use crate::{
@@ -86,6 +86,6 @@ fn window(app: &App, sort: Sort, paging: &Paging) -> Result<Window> {
 
 fn rows(matching: Condition, window: &Window) -> Select<user::Entity> {
     let mut query = user::Entity::find().filter(matching);
-    window.cut(QueryTrait::query(&mut query), Expr::col((user::Entity, window.column)));
+    window.cut(QueryTrait::query(&mut query), window.key());
     query
 }

@@ -1,13 +1,16 @@
 //! Finds the users that a filter matches, in a table of any size. A search reads ranges of indexes, and a filter by role
-//! reads the holders of the role; the page is chosen from their ids. No query examines each user in turn, because that would
+//! reads the holders of the role; the page is chosen from their ids. No query examines every user in turn, because that would
 //! read the whole table if the matching users come last.
+//!
+//! If a range holds many users, the users that come next in the order are examined first. Where they do not fill the page, the
+//! matching users are rare or far away, and the ranges are read and sorted as a whole.
 
 use std::collections::HashSet;
 
 use sea_orm::{
     ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, Iterable, JoinType, Order,
     QueryFilter, QuerySelect, QueryTrait, RelationTrait, Value,
-    sea_query::{Expr, Func, SelectStatement},
+    sea_query::{Expr, Func, Query, SelectStatement},
 };
 
 use crate::{
@@ -33,6 +36,10 @@ pub struct Filter {
 /// Up to this number, users are looked up by their ids.
 pub(super) const FEW: u64 = 1_000;
 
+/// The number of users in the order of the list that a search examines one by one. A page of 50 is full if one user in 40
+/// matches.
+const NEXT: u64 = 2_000;
+
 /// A part of an ordered list of users: the rows of a page, and one more if there is another page.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
@@ -46,10 +53,20 @@ pub(super) struct Window {
 impl Window {
     /// Restricts a query to this part. `key` is the column of the order.
     pub(super) fn cut(&self, query: &mut SelectStatement, key: Expr) {
-        if let Some(position) = self.position.clone() {
-            query.and_where(if self.order == Order::Asc { key.clone().gt(position) } else { key.clone().lt(position) });
-        }
-        query.order_by_expr(key, self.order.clone()).limit(self.rows);
+        query.cond_where(self.is_after_position(&key)).order_by_expr(key, self.order.clone()).limit(self.rows);
+    }
+
+    fn is_after_position(&self, key: &Expr) -> Condition {
+        let after = |position| if self.order == Order::Asc { key.clone().gt(position) } else { key.clone().lt(position) };
+        Condition::all().add_option(self.position.clone().map(after))
+    }
+
+    fn is_until(&self, end: Value) -> Expr {
+        if self.order == Order::Asc { self.key().lte(end) } else { self.key().gte(end) }
+    }
+
+    pub(super) fn key(&self) -> Expr {
+        Expr::col((user::Entity, self.column))
     }
 
     fn is_by_id(&self) -> bool {
@@ -59,31 +76,41 @@ impl Window {
 
 /// Returns the condition for the users in this part of the list.
 pub(super) async fn matching(db: &impl ConnectionTrait, filter: &Filter, window: &Window) -> Result<Condition> {
-    let mut shown = HashSet::new();
-    match (&filter.search, &filter.role) {
-        (Some(_), _) => {
-            for query in queries(db, filter, Some(window)).await? {
-                shown.extend(ids(db, &query).await?);
+    let found = match (&filter.search, &filter.role) {
+        (None, None) => return Ok(Condition::all().add_option(filter.status.map(has))),
+        (Some(search), _) => {
+            if let Some(found) = among_few(db, filter, search, window).await? {
+                found
+            } else if let Some(found) = among_next(db, filter, window).await? {
+                found
+            } else {
+                let mut found = Vec::new();
+                for query in queries(db, filter, Some(window)).await? {
+                    found.extend(ids(db, &query).await?);
+                }
+                found
             }
         }
         (None, Some(role)) if window.is_by_id() => {
             let mut query = holders(db, role, filter.status);
             window.cut(&mut query, holder());
-            shown.extend(ids(db, &query).await?);
+            ids(db, &query).await?
         }
         (None, Some(role)) => {
-            let mut found = ids(db, holders(db, role, filter.status).limit(FEW + 1)).await?;
-            if found.len() as u64 > FEW {
+            let few = ids(db, holders(db, role, filter.status).limit(FEW + 1)).await?;
+            if few.len() as u64 <= FEW {
+                few
+            } else if let Some(found) = among_next(db, filter, window).await? {
+                found
+            } else {
                 let mut query = user::Entity::find().select_only().column(user::Column::Id).filter(is_one_of(filter.status));
                 query = query.filter(plain(id()).in_subquery(holders(db, role, None)));
-                window.cut(QueryTrait::query(&mut query), Expr::col((user::Entity, window.column)));
-                found = ids(db, &query.into_query()).await?;
+                window.cut(QueryTrait::query(&mut query), window.key());
+                ids(db, &query.into_query()).await?
             }
-            shown.extend(found);
         }
-        (None, None) => return Ok(Condition::all().add_option(filter.status.map(has))),
-    }
-    Ok(Condition::all().add(id().is_in(shown)))
+    };
+    Ok(Condition::all().add(id().is_in(found)))
 }
 
 /// Returns the number of users whom the filter matches; `None` if there are more than `most`.
@@ -96,6 +123,104 @@ pub(super) async fn count(db: &impl ConnectionTrait, filter: &Filter, most: u32)
         }
     }
     Ok(u32::try_from(found.len()).ok())
+}
+
+/// Returns the users in the window whom the filter matches; `None` if a range of the search holds more than [`FEW`] users.
+async fn among_few(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    search: &SearchTerm,
+    window: &Window,
+) -> Result<Option<Vec<UserId>>> {
+    let mut found = Vec::new();
+    for query in searches_among_few(db, filter, search, window) {
+        for row in db.query_all(&query).await? {
+            if row.try_get_by_index::<i64>(1)?.unsigned_abs() > FEW {
+                return Ok(None);
+            }
+            found.push(row.try_get_by_index(0)?);
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Returns a query for each range of the search. Its rows are a user in the window and the number of users in the range. If
+/// that is more than [`FEW`], the rows are any users of the range.
+pub(super) fn searches_among_few(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    search: &SearchTerm,
+    window: &Window,
+) -> Vec<SelectStatement> {
+    let (few, counted, number, found) = ("few", "counted", "number", "found");
+    let searches = ranges(db, search, None, None).into_iter().map(|(mut range, user)| {
+        range.clear_selects().expr_as(user, found).limit(FEW + 1);
+        let mut numbered = Query::select();
+        numbered.column(found).expr_as(Expr::cust("COUNT(*) OVER ()"), number).from_subquery(range, few);
+        let are_many = Expr::col((counted, number)).gt(FEW);
+        let matches = Condition::all().add(window.is_after_position(&window.key())).add(others(db, filter));
+        let mut query = Query::select();
+        query.column((counted, found)).column((counted, number)).from_subquery(numbered, counted);
+        query.inner_join(user::Entity, id().equals((counted, found)));
+        query.cond_where(Condition::any().add(are_many).add(matches));
+        query.order_by_expr(window.key(), window.order.clone()).limit(window.rows).to_owned()
+    });
+    searches.collect()
+}
+
+/// Returns the users in the window whom the filter matches; `None` if the next [`NEXT`] users in the order are too few to tell.
+async fn among_next(db: &impl ConnectionTrait, filter: &Filter, window: &Window) -> Result<Option<Vec<UserId>>> {
+    let end = match db.query_one(&end_of_next(window)).await? {
+        Some(row) if window.is_by_id() => Some(row.try_get_by_index::<UserId>(0)?.into()),
+        Some(row) => Some(row.try_get_by_index::<String>(0)?.into()),
+        None => None,
+    };
+    let are_all = end.is_none();
+    let found = ids(db, &search_among_next(db, filter, window, end)).await?;
+    Ok((are_all || found.len() as u64 == window.rows).then_some(found))
+}
+
+/// Returns a query for the position of the last of the next [`NEXT`] users.
+pub(super) fn end_of_next(window: &Window) -> SelectStatement {
+    let mut query = user::Entity::find().select_only().column(window.column).into_query();
+    window.cut(&mut query, window.key());
+    query.limit(1).offset(NEXT - 1).to_owned()
+}
+
+/// Returns a query for the users in the window, up to the position `end`, whom the filter matches.
+pub(super) fn search_among_next(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    window: &Window,
+    end: Option<Value>,
+) -> SelectStatement {
+    let mut query = user::Entity::find().select_only().column(user::Column::Id).filter(others(db, filter));
+    query = query.filter(Condition::all().add_option(filter.search.as_ref().map(is_found)));
+    query = query.filter(Condition::all().add_option(end.map(|end| window.is_until(end))));
+    let mut query = query.into_query();
+    window.cut(&mut query, window.key());
+    query
+}
+
+/// The condition that a search finds a user whom another condition has found.
+fn is_found(search: &SearchTerm) -> Condition {
+    let column = |column| plain(Expr::col((user::Entity, column)));
+    let word = |column| Expr::col((user_word::Entity, column));
+    let words = user_word::Entity::find().select_only().column(user_word::Column::UserId);
+    let words = words.filter(begins(word(user_word::Column::Word), search.text()));
+    let words = words.filter(word(user_word::Column::UserId).eq(id()));
+    // With an offset, PostgreSQL looks for the words of each user. Without it, it might read the whole range of words first.
+    let words = words.limit(1).offset(0).into_query();
+    Condition::any()
+        .add(begins(column(user::Column::Username), search.text()))
+        .add_option(search.address_prefix().map(|beginning| begins(column(user::Column::Email), beginning)))
+        .add(Expr::exists(words))
+}
+
+/// The conditions of the filter beside its search.
+fn others(db: &impl ConnectionTrait, filter: &Filter) -> Condition {
+    let status = filter.status.map(|status| of_those_has(db, status));
+    Condition::all().add_option(status).add_option(filter.role.as_ref().map(|role| holds(db, role)))
 }
 
 async fn ids(db: &impl ConnectionTrait, query: &SelectStatement) -> Result<Vec<UserId>> {
@@ -124,7 +249,7 @@ pub(super) async fn queries(db: &impl ConnectionTrait, filter: &Filter, window: 
         }
         if let Some(window) = window {
             // Without an index on the order: the database would read that index from end to end.
-            let key = if window.is_by_id() { user } else { Expr::col((user::Entity, window.column)) };
+            let key = if window.is_by_id() { user } else { window.key() };
             window.cut(&mut query, plain(key));
         }
         queries.push(query);

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement, StatementBuilder};
 use tempfile::TempDir;
 
 use super::{
-    matching::{FEW, queries},
+    matching::{FEW, end_of_next, queries, search_among_next, searches_among_few},
     *,
 };
 use crate::{
@@ -97,7 +97,7 @@ async fn plan(app: &App, query: &impl StatementBuilder) -> Vec<String> {
 
 /// Returns whether a plan reads a whole table.
 fn scans(plan: &[String]) -> bool {
-    plan.iter().any(|step| step.starts_with("SCAN") && !step.contains("INDEX") || step.contains("Seq Scan on user"))
+    plan.iter().any(|step| step.starts_with("SCAN user") && !step.contains("INDEX") || step.contains("Seq Scan on user"))
 }
 
 #[tokio::test]
@@ -117,7 +117,10 @@ async fn every_list_of_users_uses_an_index() {
                     let (db, window) = (app.db.read(), window(&app, sort, &paging).unwrap());
                     let matching = matching(db, &filter, &window).await.unwrap();
                     let mut all = vec![rows(matching, &window).into_query()];
-                    if filter.search.is_some() {
+                    if let Some(search) = &filter.search {
+                        all.extend(searches_among_few(db, &filter, search, &window));
+                        let end = window.position.clone();
+                        all.extend([end_of_next(&window), search_among_next(db, &filter, &window, end)]);
                         all.extend(queries(db, &filter, Some(&window)).await.unwrap());
                         let counted = queries(db, &filter, None).await.unwrap();
                         all.extend(counted.into_iter().map(|mut query| query.limit(u64::from(MOST_COUNTED) + 1).to_owned()));
