@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use sea_orm::{
     ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, Iterable, JoinType, Order,
     QueryFilter, QuerySelect, QueryTrait, RelationTrait, Value,
-    sea_query::{Expr, Func, Query, SelectStatement},
+    sea_query::{Expr, Func, Query, SelectStatement, UnionType},
 };
 
 use crate::{
@@ -133,25 +133,23 @@ async fn among_few(
     window: &Window,
 ) -> Result<Option<Vec<UserId>>> {
     let mut found = Vec::new();
-    for query in searches_among_few(db, filter, search, window) {
-        for row in db.query_all(&query).await? {
-            if row.try_get_by_index::<i64>(1)?.unsigned_abs() > FEW {
-                return Ok(None);
-            }
-            found.push(row.try_get_by_index(0)?);
+    for row in db.query_all(&search_among_few(db, filter, search, window)).await? {
+        if row.try_get_by_index::<i64>(1)?.unsigned_abs() > FEW {
+            return Ok(None);
         }
+        found.push(row.try_get_by_index(0)?);
     }
     Ok(Some(found))
 }
 
-/// Returns a query for each range of the search. Its rows are a user in the window and the number of users in the range. If
-/// that is more than [`FEW`], the rows are any users of the range.
-pub(super) fn searches_among_few(
+/// Returns a query for all ranges of the search. Its rows are a user in the window and the number of users in the range that
+/// holds the user. If that is more than [`FEW`], the rows of the range are any of its users.
+pub(super) fn search_among_few(
     db: &impl ConnectionTrait,
     filter: &Filter,
     search: &SearchTerm,
     window: &Window,
-) -> Vec<SelectStatement> {
+) -> SelectStatement {
     let (few, counted, number, found) = ("few", "counted", "number", "found");
     let searches = ranges(db, search, None, None).into_iter().map(|(mut range, user)| {
         range.clear_selects().expr_as(user, found).limit(FEW + 1);
@@ -163,9 +161,11 @@ pub(super) fn searches_among_few(
         query.column((counted, found)).column((counted, number)).from_subquery(numbered, counted);
         query.inner_join(user::Entity, id().equals((counted, found)));
         query.cond_where(Condition::any().add(are_many).add(matches));
-        query.order_by_expr(window.key(), window.order.clone()).limit(window.rows).to_owned()
+        query.order_by_expr(window.key(), window.order.clone()).limit(window.rows);
+        // SQLite allows an order in a part of a union only inside a query of its own.
+        Query::select().columns([found, number]).from_subquery(query, "part").to_owned()
     });
-    searches.collect()
+    searches.reduce(|mut all, part| all.union(UnionType::All, part).to_owned()).expect("a search has ranges")
 }
 
 /// Returns the users in the window whom the filter matches; `None` if the next [`NEXT`] users in the order are too few to tell.

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement, StatementBuilder};
 use tempfile::TempDir;
 
 use super::{
-    matching::{FEW, end_of_next, queries, search_among_next, searches_among_few},
+    matching::{FEW, end_of_next, queries, search_among_few, search_among_next},
     *,
 };
 use crate::{
@@ -118,7 +118,7 @@ async fn every_list_of_users_uses_an_index() {
                     let matching = matching(db, &filter, &window).await.unwrap();
                     let mut all = vec![rows(matching, &window).into_query()];
                     if let Some(search) = &filter.search {
-                        all.extend(searches_among_few(db, &filter, search, &window));
+                        all.push(search_among_few(db, &filter, search, &window));
                         let end = window.position.clone();
                         all.extend([end_of_next(&window), search_among_next(db, &filter, &window, end)]);
                         all.extend(queries(db, &filter, Some(&window)).await.unwrap());
