@@ -8,7 +8,6 @@ use jsonwebtoken::Algorithm;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel, ModelTrait, QueryOrder, QuerySelect};
 use serde_json::json;
 use tokio::task::spawn_blocking;
-use tracing::Span;
 
 use super::{
     audit::{self, Actor, Event, Kind},
@@ -25,6 +24,7 @@ use crate::{
         clock_trust::TrustedReading,
         database::Transaction,
         jwt_key::JwtKey,
+        log::request,
         master_key::{self, KeyFile, MasterKey},
         revocations::{CLOCK_MARGIN, MAX_TOKEN_LIFETIME},
         seal::Sealer,
@@ -241,8 +241,9 @@ type NewKey = (JwtKey, Vec<u8>);
 async fn generate(app: &App) -> Result<Option<NewKey>> {
     let Some(algorithm) = algorithm(app) else { return Ok(None) };
     let app = app.clone();
-    let span = Span::current();
-    let made = spawn_blocking(move || span.in_scope(|| JwtKey::generate_sealed(algorithm, &app.signing.sealer))).await?;
+    let request = request::current();
+    let made =
+        spawn_blocking(move || request::in_scope(request, || JwtKey::generate_sealed(algorithm, &app.signing.sealer))).await?;
     made.map(Some).map_err(Error::internal)
 }
 

@@ -11,7 +11,6 @@ use std::{io, sync::Arc, thread, time::Duration};
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
 
 pub use self::lane::Lane;
 use self::{
@@ -20,6 +19,7 @@ use self::{
 };
 use crate::{
     error::{Error, Panicked, Result},
+    live::log::request,
     values::network::Network,
 };
 
@@ -71,7 +71,7 @@ impl HashingPool {
         F: Future<Output = T> + Send,
     {
         let (sender, mut result) = oneshot::channel();
-        let (overloaded, span) = (self.0.overloaded(), Span::current());
+        let (overloaded, request) = (self.0.overloaded(), request::current());
         let connection = CLIENT_CONNECTION.try_with(ClientConnection::clone).ok();
         let network = connection.as_ref().map(|connection| connection.network);
         let disconnected = connection.map(|connection| connection.disconnected).unwrap_or_default();
@@ -82,7 +82,7 @@ impl HashingPool {
                 // The thread can take the job before the select below has removed it.
                 _ if client_has_left.is_cancelled() => Error::ClientDisconnected,
                 Verdict::Run(lane) => {
-                    return Some(Box::pin(async move { _ = sender.send(Ok(work(lane).await)) }.instrument(span)));
+                    return Some(Box::pin(request::scope(request, async move { _ = sender.send(Ok(work(lane).await)) })));
                 }
                 Verdict::Reject => overloaded,
             };

@@ -5,6 +5,7 @@ mod layer;
 mod line;
 mod output_queue;
 mod panics;
+pub mod request;
 
 use std::{
     fmt::Display,
@@ -17,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use prometheus_client::metrics::counter::Counter;
-use tracing::{Level, Span};
+use tracing::Level;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 use self::{
@@ -26,9 +27,6 @@ use self::{
     output_queue::{OutputQueue, Priority},
 };
 use crate::config::LogFormat;
-
-/// The target of the spans of requests.
-const REQUEST: &str = "vestibule::request";
 
 /// How long the end of the process waits for lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,16 +65,10 @@ pub fn init(format: LogFormat) -> Result<()> {
 /// When `level` is not a level or a list of directives, or [`init`] was not called.
 pub fn start_tracing(level: &str) -> Result<()> {
     let log = LOG.get().context("standard error is not open")?;
-    // Vestibule logs in its own words what these crates log at `info`. The setting comes last, so it can override this. The
-    // span of a request is always recorded: at `error` level too, a line names its request.
-    let filter = EnvFilter::try_new(format!("poem=warn,sea_orm_migration=warn,{REQUEST}=error,{level}"))?;
+    // Vestibule logs in its own words what these crates log at `info`. The setting comes last, so it can override this.
+    let filter = EnvFilter::try_new(format!("poem=warn,sea_orm_migration=warn,{level}"))?;
     let layer = LogLayer { style: log.style, output: &log.stderr };
     registry().with(filter).with(layer).try_init().context("the log cannot be set up")
-}
-
-/// Returns the span of a request. Each line inside it names the request and, if it is known, the operation.
-pub fn request_span(id: &str, operation: Option<&'static str>) -> Span {
-    tracing::error_span!(target: REQUEST, "request", request_id = %id, operation)
 }
 
 /// Returns whether `log.format` is `json`.

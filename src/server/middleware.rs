@@ -15,7 +15,6 @@ use poem::{
     http::{HeaderName, HeaderValue, Method, header},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::{
@@ -37,7 +36,7 @@ use crate::{
         database::deadline,
         denials::Denial,
         hashing_pool::{CLIENT_CONNECTION, ClientConnection},
-        log,
+        log::{self, request::LoggedRequest},
     },
     values::ids,
 };
@@ -71,7 +70,7 @@ impl<E: Endpoint<Output = Response> + 'static> Endpoint for Middleware<E> {
     fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
         let (exchange, work) = self.begin(request);
         async move {
-            let result = run_to_end(work, &exchange.span).await;
+            let result = run_to_end(work, exchange.logged).await;
             Ok(self.finish(&exchange, result))
         }
     }
@@ -88,7 +87,7 @@ struct Exchange {
     method: Method,
     path: Option<KnownPath>,
     operation: Option<&'static str>,
-    span: Span,
+    logged: Option<LoggedRequest>,
     address: Option<IpAddr>,
     signed_in: SignedIn,
     origin: Option<HeaderValue>,
@@ -105,8 +104,8 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         let text: &str = id.hyphenated().encode_lower(&mut text);
         let path = KnownPath::find(request.uri().path());
         let operation = path.and_then(|path| path.operation(request.method()));
-        let span = log::request_span(text, operation);
-        let source = span.in_scope(|| self.source(&request, id));
+        let logged = Some(LoggedRequest { id, operation });
+        let source = log::request::in_scope(logged, || self.source(&request, id));
         let client = ClientConnection { disconnected: CancellationToken::new(), network: source.address.into() };
         let exchange = Exchange {
             began_at,
@@ -114,7 +113,7 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
             method: request.method().clone(),
             path,
             operation,
-            span,
+            logged,
             address: source.address,
             signed_in: SignedIn::default(),
             origin: request.headers().get(header::ORIGIN).cloned(),
@@ -124,19 +123,19 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         request.set_data(self.app.clone());
         request.set_data(exchange.signed_in.clone());
         request.set_data(source);
-        let work = self.respond(request, path, client, &exchange.span);
+        let work = self.respond(request, path, client, logged);
         (exchange, work)
     }
 
     /// Completes the response, and counts and logs the request.
     fn finish(&self, exchange: &Exchange, result: Result<Response, Problem>) -> Response {
-        let Exchange { id, operation, span, address, signed_in, .. } = exchange;
+        let Exchange { id, operation, address, signed_in, .. } = exchange;
         let code = result.as_ref().err().map(|problem| problem.code.name());
         if *operation == Some(LOG_IN) {
             self.app.metrics.count_log_in(code.unwrap_or("ok"));
         }
         if let Err(problem) = &result {
-            span.in_scope(|| self.count_denial(problem, *operation, signed_in, *address));
+            self.count_denial(problem, *operation, signed_in, *address);
         }
         let request_id = id.to_str().unwrap_or_default();
         let mut response = result.unwrap_or_else(|problem| problem.render(request_id));
@@ -181,7 +180,13 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
     }
 
     /// Returns the work for a request, which only the first poll begins.
-    fn respond(&self, request: Request, path: Option<KnownPath>, client: ClientConnection, span: &Span) -> Work {
+    fn respond(
+        &self,
+        request: Request,
+        path: Option<KnownPath>,
+        client: ClientConnection,
+        logged: Option<LoggedRequest>,
+    ) -> Work {
         let malformed = request.data::<Malformed>().map(|malformed| (*malformed).into());
         if let Some(problem) = malformed.or_else(|| too_large(&request)) {
             return Box::pin(ready(Err(problem)));
@@ -202,7 +207,7 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
                 problem
             })
         };
-        Box::pin(CLIENT_CONNECTION.scope(client, deadline::share_one_deadline(work)).instrument(span.clone()))
+        Box::pin(log::request::scope(logged, CLIENT_CONNECTION.scope(client, deadline::share_one_deadline(work))))
     }
 
     /// Counts a 403 of a guard, for the audit trail.
@@ -245,7 +250,7 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
 /// Runs the work for a request to its end, also if the client disconnects, so that no commit is left without its update of
 /// memory. Most work ends at its first poll, which nothing interrupts. Only work that has to wait gets a task of its own, and
 /// the task continues when hyper drops this future. A panic ends nothing but the work.
-async fn run_to_end(mut work: Work, span: &Span) -> Result<Response, Problem> {
+async fn run_to_end(mut work: Work, logged: Option<LoggedRequest>) -> Result<Response, Problem> {
     let first = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))))).await;
     let error = match first {
         Ok(Poll::Ready(result)) => return result,
@@ -256,7 +261,7 @@ async fn run_to_end(mut work: Work, span: &Span) -> Result<Response, Problem> {
         Err(_) => Error::internal(Panicked),
     };
     let problem = error.into();
-    span.in_scope(|| log_failure(&problem));
+    log::request::in_scope(logged, || log_failure(&problem));
     Err(problem)
 }
 

@@ -15,14 +15,16 @@ use tokio::{
     },
     time::{Instant, timeout, timeout_at},
 };
-use tracing::{Instrument, Span};
 
 use super::{
     Database, TIMEOUT, Transaction,
     deadline::{self, now},
     failure,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    live::log::request,
+};
 
 /// The maximum number of callers that share a transaction. Other writers wait for all of it.
 const MAX_PARTS: usize = 64;
@@ -80,15 +82,15 @@ impl Database {
         }
         let (result_sender, mut result) = oneshot::channel();
         // Another caller may run this part; what it logs belongs to this caller's request.
-        let span = Span::current();
-        let part: Part = Box::new(|tx| {
+        let request = request::current();
+        let part: Part = Box::new(move |tx| {
             let part = async move {
                 let result = work(tx).await;
                 let succeeded = result.is_ok();
                 _ = result_sender.send(result);
                 succeeded
             };
-            Box::pin(part.instrument(span))
+            Box::pin(request::scope(request, part))
         });
         let committed = self.commit_part(part).await;
         match (result.try_recv(), committed) {

@@ -52,21 +52,6 @@ impl Line {
         Self { style, text }
     }
 
-    /// Begins a fragment: fields that are added to several lines.
-    pub(super) fn fragment(style: Style) -> Self {
-        Self { style, text: String::with_capacity(96) }
-    }
-
-    /// Adds the fields of a fragment.
-    pub(super) fn add(&mut self, fragment: &str) {
-        self.text.push_str(fragment);
-    }
-
-    /// Returns the fields of a fragment.
-    pub(super) fn into_fragment(self) -> String {
-        self.text
-    }
-
     /// Returns the complete line, with a line feed.
     pub(super) fn end(mut self) -> String {
         self.text.push_str(if self.style == Style::Json { "}\n" } else { "\n" });
@@ -81,6 +66,11 @@ impl Line {
     pub(super) fn field(&mut self, name: &str, value: impl fmt::Display) {
         self.name(name);
         self.text_value(format_args!("{value}"), false);
+    }
+
+    pub(super) fn quoted(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.text_value(format_args!("{value}"), true);
     }
 
     pub(super) fn number(&mut self, name: &str, value: u64) {
