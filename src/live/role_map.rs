@@ -15,20 +15,26 @@ use crate::{
 
 /// The permissions of each role. A role that is not in the map grants nothing.
 #[derive(Debug, Default)]
-pub struct RoleMap(BTreeMap<RoleName, Grants>);
+pub struct RoleMap {
+    grants: BTreeMap<RoleName, Grants>,
+    /// What a role that grants every permission grants, sorted: Vestibule's permissions and those that other roles list.
+    all: Vec<PermissionName>,
+}
 
 impl RoleMap {
     /// Loads the map. The built-in role `admin` grants every permission, whatever the rows contain.
     pub async fn load(db: &impl ConnectionTrait) -> Result<Self, DbErr> {
-        let rows = role_permission::all(db).await?.into_iter();
-        let mut map: BTreeMap<_, _> = rows.map(|(role, permissions)| (role, Grants::Listed(permissions))).collect();
-        map.insert(RoleName::admin(), Grants::All);
-        Ok(Self(map))
+        let rows = role_permission::all(db).await?;
+        let listed = rows.values().flatten().cloned();
+        let all: BTreeSet<_> = OwnPermission::all().map(PermissionName::from).chain(listed).collect();
+        let mut grants: BTreeMap<_, _> = rows.into_iter().map(|(role, names)| (role, Grants::Listed(names))).collect();
+        grants.insert(RoleName::admin(), Grants::All);
+        Ok(Self { grants, all: all.into_iter().collect() })
     }
 
     /// Returns whether one of `roles` grants `permission`.
     pub fn allows(&self, roles: &[RoleName], permission: OwnPermission) -> bool {
-        roles.iter().filter_map(|role| self.0.get(role)).any(|grants| grants.contains(permission.as_str()))
+        roles.iter().filter_map(|role| self.grants.get(role)).any(|grants| grants.contains(permission.as_str()))
     }
 
     /// Fails with [`Error::InsufficientPermission`] unless one of `roles` grants `permission`.
@@ -43,13 +49,13 @@ impl RoleMap {
 
     /// Returns all permissions that `roles` grant.
     pub fn grants(&self, roles: &[RoleName]) -> Grants {
-        roles.iter().filter_map(|role| self.0.get(role)).cloned().fold(Grants::none(), Grants::union)
+        roles.iter().filter_map(|role| self.grants.get(role)).cloned().fold(Grants::none(), Grants::union)
     }
 
     /// Returns the roles that grant `permission`, sorted. Older databases may hold more roles than the limit; the rest is left
     /// out.
     fn roles_granting(&self, permission: OwnPermission) -> Vec<RoleName> {
-        let granting = self.0.iter().filter(|(_, grants)| grants.contains(permission.as_str()));
+        let granting = self.grants.iter().filter(|(_, grants)| grants.contains(permission.as_str()));
         granting.map(|(role, _)| role.clone()).take(RoleName::MOST).collect()
     }
 
@@ -58,14 +64,7 @@ impl RoleMap {
     pub fn permissions(&self, roles: &[RoleName]) -> Vec<PermissionName> {
         match self.grants(roles) {
             Grants::Listed(names) => names.into_iter().collect(),
-            Grants::All => {
-                let own = OwnPermission::all().map(PermissionName::from);
-                own.chain(self.listed().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
-            }
+            Grants::All => self.all.clone(),
         }
-    }
-
-    fn listed(&self) -> impl Iterator<Item = &PermissionName> {
-        self.0.values().filter_map(|grants| if let Grants::Listed(names) = grants { Some(names) } else { None }).flatten()
     }
 }

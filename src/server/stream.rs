@@ -25,6 +25,9 @@ const PART: usize = 64 * 1024;
 /// a read fills it. Without this limit, a client that sends requests without waiting for responses would make the buffer large.
 const READ: u64 = 4 * 1024;
 
+/// Up to this number of bytes, a head and its body are copied together, because the kernel writes one part faster than two.
+const SHORT: usize = 2 * 1024;
+
 /// The time-out that applies when the stream waits to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReadTimeout {
@@ -191,7 +194,18 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(self.socket.get_mut()).poll_write_vectored(cx, parts);
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let socket = Pin::new(self.socket.get_mut());
+        let result = if length <= SHORT {
+            let (mut bytes, mut end) = ([0; SHORT], 0);
+            for part in parts {
+                bytes[end..end + part.len()].copy_from_slice(part);
+                end += part.len();
+            }
+            socket.poll_write(cx, &bytes[..length])
+        } else {
+            socket.poll_write_vectored(cx, parts)
+        };
         self.limit_write(result, cx)
     }
 
