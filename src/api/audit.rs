@@ -6,7 +6,9 @@ use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ParseFromJSON, ParseResult, ToJSON},
 };
+use serde::Serialize;
 use serde_json::Value;
+use serde_with::skip_serializing_none;
 use uuid::Uuid;
 
 use super::{
@@ -36,7 +38,8 @@ operation_codes! {
 }
 
 /// An event of the audit trail.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditEvent {
     /// The event's id. Later events have greater ids.
@@ -62,7 +65,8 @@ struct AuditEvent {
 }
 
 /// Who caused an event. The name remains when the account is deleted.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditActor {
     /// The account's id. Absent for the operator at the command line.
@@ -73,11 +77,13 @@ struct AuditActor {
 }
 
 /// The user, role or signing key that an event concerns. The name remains when the account is deleted.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditSubject {
     /// `user`, `role` or `key`.
     #[oai(rename = "type", validator(max_length = 32))]
+    #[serde(rename = "type")]
     kind: String,
     /// The id of the user, the name of the role, or the id of the signing key.
     #[oai(validator(max_length = 64))]
@@ -88,7 +94,7 @@ struct AuditSubject {
 }
 
 /// A JSON object whose members depend on the kind of event.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 struct Details(Value);
 
 typed!(
@@ -129,7 +135,8 @@ impl From<audit_event::Model> for AuditEvent {
 }
 
 /// One page of events.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditEventPage {
     /// The events, newest first.

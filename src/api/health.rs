@@ -2,6 +2,7 @@
 
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi};
+use serde::Serialize;
 
 use super::{
     Tag,
@@ -20,22 +21,23 @@ operation_codes! {
 }
 
 /// The response of a health check that passed.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 struct Health {
     /// The status, which is `ok`.
     status: State,
 }
 
 /// The only status with which a health check returns 200.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename = "HealthStatus", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum State {
     /// The check passed.
     Ok,
 }
 
 /// The program and its version.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 struct Version {
     /// The name of the program.
     #[oai(validator(max_length = 64))]

@@ -2,6 +2,8 @@
 
 use chrono::{DurationRound, TimeDelta};
 use poem_openapi::{Enum, Object};
+use serde::Serialize;
+use serde_with::skip_serializing_none;
 use uuid::Uuid;
 
 use super::http::{
@@ -15,8 +17,9 @@ use crate::{
 };
 
 /// Whether an account can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename = "UserStatus", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The account can be used.
     Active,
@@ -49,7 +52,8 @@ impl From<Status> for Stored {
 }
 
 /// An account.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 pub struct User {
     /// The account's id, which never changes: the `sub` of its access tokens.
@@ -99,7 +103,8 @@ pub fn tagged(user: users::User) -> Tagged<User> {
 }
 
 /// One page of accounts.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 pub struct UserPage {
     /// The accounts in the requested order.
@@ -114,7 +119,8 @@ pub struct UserPage {
 }
 
 /// A session: one log-in of a user and all its tokens.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 pub struct Session {
     /// The session's id: the `sid` of its access tokens.
@@ -153,7 +159,8 @@ impl Session {
 }
 
 /// One page of sessions.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 pub struct SessionPage {
     /// The sessions, newest first.

@@ -2,6 +2,8 @@
 
 use poem::{Request, web::Data};
 use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 use super::{
     Tag,
@@ -41,7 +43,8 @@ operation_codes! {
 }
 
 /// A role: a named set of permissions.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct Role {
     /// The role's name, which access tokens contain.
@@ -75,7 +78,8 @@ impl From<roles::Role> for Role {
 }
 
 /// One page of roles.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct RolePage {
     /// The roles, by name.
@@ -113,7 +117,7 @@ struct RoleDraft {
 }
 
 /// One of Vestibule's own permissions.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 #[oai(rename = "Permission")]
 struct PermissionObject {
     /// The permission's name, which roles and operations use.
@@ -125,7 +129,7 @@ struct PermissionObject {
 }
 
 /// All of Vestibule's own permissions, on one page.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 struct PermissionPage {
     /// The permissions.
     #[oai(validator(max_items = 100))]

@@ -2,6 +2,8 @@
 
 use poem::{Request, web::Data};
 use poem_openapi::{Enum, Object, OpenApi};
+use serde::Serialize;
+use serde_with::skip_serializing_none;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -74,7 +76,8 @@ impl Holding {
 }
 
 /// The tokens of a session.
-#[derive(Object)]
+#[skip_serializing_none]
+#[derive(Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct Tokens {
     /// The access token, to be sent as `Authorization: Bearer …`.
@@ -96,7 +99,7 @@ struct Tokens {
 }
 
 /// The type of an access token. There is only one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 enum TokenType {
     /// A bearer token (RFC 6750).
     Bearer,

@@ -2,6 +2,8 @@
 
 use poem::{Request, web::Data};
 use poem_openapi::{Enum, Object, OpenApi};
+use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 use super::{
     Tag,
@@ -35,7 +37,7 @@ operation_codes! {
 }
 
 /// A set of public keys (RFC 7517 section 5).
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 struct JwkSet {
     /// The public keys. While an HS256 secret signs, only keys whose tokens may still be valid.
     #[oai(validator(max_items = 100))]
@@ -49,7 +51,8 @@ impl Cacheable for JwkSet {
 }
 
 /// A public key. Its other members depend on `kty` (RFC 7518 section 6, RFC 8037 section 2).
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct Jwk {
     /// The key type: `OKP`, `EC` or `RSA`.
@@ -60,6 +63,7 @@ struct Jwk {
     kid: String,
     /// Always `sig`.
     #[oai(rename = "use", validator(max_length = 8))]
+    #[serde(rename = "use")]
     usage: String,
     /// The only algorithm of the key.
     #[oai(validator(max_length = 8))]
@@ -82,8 +86,9 @@ struct Jwk {
 }
 
 /// The status of a signing key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename = "SigningKeyStatus", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Status {
     /// The key is published, and signs from `activates_at` on.
     Next,
@@ -107,7 +112,8 @@ impl From<signing_keys::Status> for Status {
 }
 
 /// A key that signs access tokens now, later, or did so before.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct SigningKey {
     /// The key id, which the key set and the header of a token name.
@@ -140,7 +146,7 @@ impl From<signing_keys::SigningKey> for SigningKey {
 }
 
 /// All signing keys, on one page.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 struct SigningKeyPage {
     /// The keys by `activates_at`, the latest first. While an HS256 secret signs, only keys whose tokens may still be valid.
     #[oai(validator(max_items = 100))]

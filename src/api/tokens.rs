@@ -3,6 +3,8 @@
 use chrono::DateTime;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
+use serde_with::skip_serializing_none;
 use uuid::Uuid;
 
 use super::{
@@ -29,7 +31,7 @@ operation_codes! {
 }
 
 /// The claims of the request's access token, and the permissions that its roles grant at this moment.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 struct Token {
     /// The user's id.
     subject: Uuid,
@@ -61,7 +63,8 @@ struct IntrospectionRequest {
 }
 
 /// The claims of an access token if it is valid at this moment. Otherwise only `active` is present (RFC 7662 section 2.2).
-#[derive(Debug, Default, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Default, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct Introspection {
     /// Whether guarded operations accept the token at this moment.

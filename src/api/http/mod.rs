@@ -6,6 +6,7 @@ pub mod codes;
 pub mod cookie;
 pub mod declared_problem;
 pub mod form;
+pub mod json;
 pub mod params;
 pub mod problem;
 pub mod reply;

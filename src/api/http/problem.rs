@@ -8,9 +8,11 @@ use poem::{
     error::{MethodNotAllowedError, NotFoundError, ParsePathError, ResponseError},
     http::{HeaderValue, StatusCode, header},
 };
-use poem_openapi::{Object, types::ToJSON};
+use poem_openapi::Object;
+use serde::Serialize;
+use serde_with::skip_serializing_none;
 
-use super::codes::Code;
+use super::{codes::Code, json};
 use crate::{
     error::{Error, Fault, Location, Missing, Unready},
     values::{permission::OwnPermission, role_name::RoleName},
@@ -22,11 +24,13 @@ const REALM: &str = "vestibule";
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The body of every error response (RFC 9457).
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(rename = "Problem", skip_serializing_if_is_none)]
 pub struct ProblemBody {
     /// The kind of problem: `urn:problem-type:vestibule:` and the code.
     #[oai(rename = "type", validator(max_length = 100))]
+    #[serde(rename = "type")]
     pub kind: String,
     /// The reason phrase of the HTTP status.
     #[oai(validator(max_length = 64))]
@@ -55,7 +59,8 @@ pub struct ProblemBody {
 }
 
 /// One invalid member of the body, or one invalid query parameter.
-#[derive(Debug, Object)]
+#[skip_serializing_none]
+#[derive(Debug, Object, Serialize)]
 #[oai(rename = "Fault", skip_serializing_if_is_none)]
 pub struct FaultBody {
     /// The member of the body, as a JSON pointer (RFC 6901).
@@ -167,7 +172,7 @@ impl Problem {
             required_permission,
             granted_by,
         };
-        response.set_body(body.to_json_string());
+        response.set_body(json::written(&body));
         response
     }
 

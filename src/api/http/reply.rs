@@ -10,7 +10,9 @@ use poem_openapi::{
     types::ToJSON,
 };
 
-use super::declared_problem::DeclaredProblem;
+use serde::Serialize;
+
+use super::{declared_problem::DeclaredProblem, json};
 use crate::domain::paging::Slice;
 
 /// A success, or a problem with one of the codes of `E`.
@@ -36,13 +38,13 @@ pub struct Page<T>(pub T, pub Option<String>);
 /// 204.
 pub struct NoContent;
 
-fn json<T: ToJSON>(status: StatusCode, body: &T, header: Option<(HeaderName, &str)>) -> Response {
+fn response<T: ToJSON + Serialize>(status: StatusCode, body: &T, header: Option<(HeaderName, &str)>) -> Response {
     let response = Response::builder().status(status).content_type(JSON);
     match header {
         Some((name, value)) => response.header(name, value),
         None => response,
     }
-    .body(body.to_json_string())
+    .body(json::written(body))
 }
 
 fn meta<T: ToJSON>(status: u16, header: Option<(&str, &str, bool)>) -> MetaResponses {
@@ -72,14 +74,14 @@ pub fn meta_header(name: &str, description: &str, required: bool) -> MetaHeader 
 /// Implements each reply with a JSON body: its status, and the header that its second field fills.
 macro_rules! replies {
     ($($reply:ident = $status:ident, |$value:ident| $header:expr, $meta:expr;)*) => {$(
-        impl<T: ToJSON> IntoResponse for $reply<T> {
+        impl<T: ToJSON + Serialize> IntoResponse for $reply<T> {
             fn into_response(self) -> Response {
                 let $value = &self;
-                json(StatusCode::$status, &self.0, $header)
+                response(StatusCode::$status, &self.0, $header)
             }
         }
 
-        impl<T: ToJSON> ApiResponse for $reply<T> {
+        impl<T: ToJSON + Serialize> ApiResponse for $reply<T> {
             fn meta() -> MetaResponses {
                 meta::<T>(StatusCode::$status.as_u16(), $meta)
             }
