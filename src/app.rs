@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
         role_map::RoleMap,
         seal::Sealer,
         secrets::Secrets,
+        transport_health::TransportHealth,
         verified_tokens::VerifiedTokens,
     },
     values::password_hash::PasswordHash,
@@ -67,6 +68,8 @@ pub struct State {
     pub(crate) throttle: Throttle,
     /// The root of the keys for the MACs in refresh tokens.
     pub(crate) refresh_root: hmac::Key,
+    /// The root of the links and codes in mails.
+    pub(crate) ticket_root: hmac::Key,
     /// The key for the MACs in page cursors.
     pub(crate) cursor_key: hmac::Key,
     /// The denials by guards that are not in the audit trail yet.
@@ -115,6 +118,7 @@ impl App {
             mail,
             throttle: Throttle { rate_limits: RateLimits::default(), key: keys.throttle_key },
             refresh_root: keys.refresh_root,
+            ticket_root: keys.ticket_root,
             cursor_key: keys.cursor_key,
             denials: Denials::default(),
             metrics,
@@ -140,6 +144,7 @@ pub(crate) struct SharedReads {
 struct SecretKeys {
     pepper: hmac::Key,
     refresh_root: hmac::Key,
+    ticket_root: hmac::Key,
     cursor_key: hmac::Key,
     throttle_key: hmac::Key,
     sealer: Sealer,
@@ -154,11 +159,12 @@ impl SecretKeys {
         let secrets = Secrets::open(settings, &tx, now).await?;
         let pepper = hmac::Key::new(hmac::HMAC_SHA384, &secrets.find_or_create("pepper").await?);
         let refresh_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("refresh").await?);
+        let ticket_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("tickets").await?);
         let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("cursors").await?);
         let throttle_key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("throttle").await?);
         let sealer = secrets.into_sealer();
         tx.commit().await?;
-        Ok(Self { pepper, refresh_root, cursor_key, throttle_key, sealer })
+        Ok(Self { pepper, refresh_root, ticket_root, cursor_key, throttle_key, sealer })
     }
 }
 
@@ -189,12 +195,42 @@ pub struct Mail {
     pub templates: Templates,
     /// The way in which mails leave the process.
     pub transport: Transport,
+    /// Wakes the job that sends mails, after a mail was queued.
+    pub(crate) due: Notify,
+    /// A place for each mail that may be sent at the same time. A recipient whose server is slow takes one.
+    pub(crate) places: Arc<Semaphore>,
+    /// Whether the mail server accepts mails.
+    pub(crate) health: TransportHealth,
 }
+
+/// The number of mails that one process sends at the same time.
+const PLACES: u32 = 4;
 
 impl Mail {
     /// Loads the templates and prepares the transport. Sends nothing.
     pub fn load(settings: &Settings) -> Result<Self> {
-        Ok(Self { templates: Templates::load(settings)?, transport: Transport::new(settings, Limits::default())? })
+        Ok(Self {
+            templates: Templates::load(settings)?,
+            transport: Transport::new(settings, Limits::default())?,
+            due: Notify::new(),
+            places: Arc::new(Semaphore::new(PLACES as usize)),
+            health: TransportHealth::default(),
+        })
+    }
+
+    /// Returns how many more mails may be sent now.
+    pub(crate) fn free_places(&self, now: DateTime<Utc>) -> u64 {
+        self.health.limit(self.places.available_permits() as u64, now)
+    }
+
+    /// Returns whether mails can be sent and the mail server accepts them.
+    pub(crate) fn is_up(&self) -> bool {
+        self.transport.can_send() && self.health.is_up()
+    }
+
+    /// Waits until no mail is being sent.
+    pub(crate) async fn idle(&self) {
+        _ = self.places.acquire_many(PLACES).await;
     }
 }
 

@@ -50,6 +50,9 @@ pub enum Error {
     /// `registration.open` is off.
     #[error("Registration is closed.")]
     RegistrationClosed,
+    /// No mail can be sent: `mail.transport` is `none` or `log`.
+    #[error("This server sends no mail.")]
+    MailUnavailable,
     /// None of the caller's roles grants the permission that the operation needs.
     #[error("This operation needs a permission that none of your roles grants.")]
     InsufficientPermission {
@@ -118,6 +121,12 @@ pub enum Error {
     /// Accounts hold the role.
     #[error("Accounts still hold this role. Take it from them first.")]
     RoleInUse,
+    /// The address of the account is verified.
+    #[error("The address of your account is verified already.")]
+    AlreadyVerified,
+    /// The mail was sent, so it cannot be sent again.
+    #[error("This mail was sent already.")]
+    MailAlreadySent,
     /// The next signing key is already published.
     #[error("The next signing key is already published. It starts to sign when verifiers have had time to fetch it.")]
     RotationPending,
@@ -142,6 +151,8 @@ pub enum Missing {
     Session,
     /// A signing key.
     SigningKey,
+    /// A mail.
+    Mail,
 }
 
 impl Missing {
@@ -152,6 +163,7 @@ impl Missing {
             Self::Role => "role",
             Self::Session => "session",
             Self::SigningKey => "signing key",
+            Self::Mail => "mail",
         }
     }
 }

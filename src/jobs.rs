@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::{
+    select,
     task::JoinSet,
     time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
     app::App,
-    domain::{audit, clocks, revocations, sessions, signing_keys, throttle},
+    domain::{
+        audit, clocks,
+        mail::{self, outbox, sending},
+        revocations, sessions, signing_keys, throttle,
+    },
     error::{Result, with_causes},
     live::clock_trust::MAX_SKEW,
 };
@@ -31,23 +36,34 @@ const PURGE_INTERVAL: Duration = Duration::from_mins(10);
 /// The time between two checks of whether a new signing key is due.
 const KEYS_INTERVAL: Duration = Duration::from_mins(5);
 
+/// The longest time between two looks for mails to send.
+const MAILS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the mails that are being sent delay the end of the process. A mail that takes longer is sent again.
+const MAILS_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time between two counts of the mails that wait.
+const MAILS_COUNT_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Starts all jobs. They run until [`stop`].
 #[must_use = "dropping the set ends the jobs"]
 pub fn start(app: &App) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
     if app.db.is_shared() {
         jobs.spawn(listen_for_revocations(app.clone()));
+        jobs.spawn(listen_for_mails(app.clone()));
     }
     jobs.spawn(follow_revocations(app.clone()));
     jobs.spawn(compare_clocks(app.clone()));
     jobs.spawn(write_denials(app.clone()));
     jobs.spawn(maintain_signing_keys(app.clone()));
     jobs.spawn(purge_regularly(app.clone()));
+    jobs.spawn(send_mails(app.clone()));
+    jobs.spawn(count_mails(app.clone()));
     jobs
 }
 
 /// Stops all jobs, and writes the remaining denials to the audit trail.
 pub async fn stop(mut jobs: JoinSet<()>, app: &App) {
+    _ = timeout(MAILS_TIMEOUT, sending::idle(app)).await;
     jobs.shutdown().await;
     log_failure("write denials", audit::write_denials(app, app.clock.now() + TimeDelta::minutes(1)).await);
 }
@@ -79,6 +95,55 @@ async fn listen_for_revocations(app: App) {
         let listener = app.clone();
         app.db.listen(revocations::CHANNEL, move || listener.access.feed.request_poll()).await;
         sleep(LISTEN_AGAIN).await;
+    }
+}
+
+/// Sends the mails that are due, until the process is about to stop.
+async fn send_mails(app: App) {
+    let (mut sending, mut is_failing) = (JoinSet::new(), false);
+    loop {
+        if !app.stopping.is_cancelled() {
+            let failure = match sending::lease(&app).await {
+                Ok(mails) => {
+                    for mail in mails {
+                        let app = app.clone();
+                        sending.spawn(async move { sending::deliver(&app, mail).await });
+                    }
+                    None
+                }
+                Err(error) => Some(with_causes(&error)),
+            };
+            match (&failure, is_failing) {
+                (Some(cause), false) => tracing::warn!(cause, "cannot look for mails to send"),
+                (None, true) => tracing::info!("looking for mails to send again"),
+                _ => {}
+            }
+            is_failing = failure.is_some();
+        }
+        select! {
+            () = sending::woken(&app) => {}
+            () = sleep(MAILS_INTERVAL) => {}
+            // A place is free again.
+            Some(_) = sending.join_next() => {}
+        }
+    }
+}
+
+/// Wakes the sender as soon as another replica commits a mail (PostgreSQL).
+async fn listen_for_mails(app: App) {
+    loop {
+        let listener = app.clone();
+        app.db.listen(outbox::CHANNEL, move || sending::wake(&listener)).await;
+        sleep(LISTEN_AGAIN).await;
+    }
+}
+
+async fn count_mails(app: App) {
+    let mut ticks = ticks(MAILS_COUNT_INTERVAL);
+    loop {
+        ticks.tick().await;
+        // Failures are not logged here: if the database does not respond, the feed's job logs it.
+        _ = timeout(POLL_TIMEOUT, sending::count_waiting(&app)).await;
     }
 }
 
@@ -130,6 +195,7 @@ pub async fn purge(app: &App) {
     log_failure("purge revocations", revocations::purge(app, trusted).await);
     log_failure("purge sessions", sessions::purge(app, trusted).await);
     log_failure("purge the throttle", throttle::purge(app, trusted).await);
+    log_failure("purge mails", mail::purge(app, trusted).await);
     log_failure("purge audit events", audit::purge(app, trusted).await);
 }
 

@@ -10,9 +10,12 @@ mod m20261125_000003_keys;
 mod m20261125_000004_throttle;
 mod m20261126_000010_installation;
 mod m20261126_000040_search;
+mod m20261126_000050_mail;
 
 /// The migration after which the program fills the table `user_words`.
 pub const SEARCH: &str = "m20261126_000040_search";
+/// The migration after which the program removes grants of permissions whose names have become Vestibule's own.
+pub const MAIL: &str = "m20261126_000050_mail";
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -27,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000004_throttle::Migration),
             Box::new(m20261126_000010_installation::Migration),
             Box::new(m20261126_000040_search::Migration),
+            Box::new(m20261126_000050_mail::Migration),
         ]
     }
 }

@@ -28,8 +28,19 @@ use super::{
 };
 
 /// The operations that anybody may call, and the only ones without a guard: see [`check`].
-pub const PUBLIC: &[&str] =
-    &["registerAccount", "logIn", "logOut", "refreshSession", "readJwks", "readHealth", "readReadiness", "readVersion"];
+pub const PUBLIC: &[&str] = &[
+    "registerAccount",
+    "requestPasswordReset",
+    "resetPassword",
+    "readTicket",
+    "logIn",
+    "logOut",
+    "refreshSession",
+    "readJwks",
+    "readHealth",
+    "readReadiness",
+    "readVersion",
+];
 
 /// Wraps the APIs, so that the document states who may call each operation and every code that the operation can return.
 pub struct Documented<T>(pub T);

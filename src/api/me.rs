@@ -11,20 +11,23 @@ use super::{
         codes::operation_codes,
         cookie,
         params::{Condition, Faults, Param, Path, paging},
-        reply::{NoContent, Page, Reply, Tagged, WithCookie},
+        reply::{Accepted, NoContent, Page, Reply, Tagged, WithCookie},
+        source,
         words::Clearable,
     },
-    objects::{Session, SessionPage, User, tagged},
+    objects::{Language, Pending, Session, SessionPage, User, tagged},
 };
 use crate::{
     app::App,
-    domain::{accounts, revocations::SessionSelection, sessions, users::Names},
+    domain::{accounts, email_verification, mail::tickets::OwnProof, revocations::SessionSelection, sessions, users::Names},
     values::{
         email::Email,
         ids::SessionRef,
         name::Name,
         password::{NewPassword, Password},
         query::{Cursor, Limit},
+        ticket_code::TicketCode,
+        ticket_token::TicketToken,
         username::Username,
     },
 };
@@ -38,6 +41,10 @@ operation_codes! {
     ChangePassword: ValidationFailed TooManyRequests Overloaded;
     /// `closeAccount`.
     CloseAccount: LastAdmin ValidationFailed TooManyRequests Overloaded;
+    /// `requestEmailVerification`.
+    RequestEmailVerification: MailUnavailable AlreadyVerified;
+    /// `verifyEmail`.
+    VerifyEmail: ValidationFailed;
     /// `listMySessions`.
     ListMySessions: ValidationFailed;
     /// `endMySessions`.
@@ -56,6 +63,8 @@ struct MyChange {
     username: Clearable<Username>,
     /// The e-mail address.
     email: Option<Email>,
+    /// The language in which the person wants to read mails.
+    language: Clearable<Language>,
     /// The current password, which a change of the e-mail address requires.
     current_password: Option<Password>,
 }
@@ -76,6 +85,16 @@ struct PasswordChange {
 struct Closing {
     /// The current password.
     current_password: Password,
+}
+
+/// What shows that the caller reads the mailbox: exactly one of the members.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct OwnMailProof {
+    /// The token from the link.
+    token: Option<TicketToken>,
+    /// The code. Spaces and hyphens in it do not count.
+    code: Option<TicketCode>,
 }
 
 /// The operations on the caller's own account.
@@ -102,8 +121,9 @@ impl MeApi {
         if_match: Condition,
         body: Body<MyChange>,
     ) -> Reply<Tagged<User>, UpdateMe> {
-        let MyChange { name, username, email, current_password } = body.0;
-        let names = Names { email, username: username.0, name: name.0 };
+        let MyChange { name, username, email, language, current_password } = body.0;
+        let language = language.0.map(|language| language.map(Into::into));
+        let names = Names { email, username: username.0, name: name.0, language };
         Ok(tagged(accounts::update(&app, &caller, names, current_password.as_ref(), if_match.0.as_ref()).await?))
     }
 
@@ -121,6 +141,32 @@ impl MeApi {
     ) -> Reply<WithCookie<NoContent>, CloseAccount> {
         let ended = accounts::close(&app, &caller, &body.0.current_password).await?;
         Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
+    }
+
+    /// Request a mail that verifies my address.
+    ///
+    /// Mails a link and a code to the address of the account. A repeated request sends the same link and code again; one address
+    /// is sent one mail a minute, five an hour and ten a day.
+    #[oai(path = "/me/email/verification", method = "post", operation_id = "requestEmailVerification")]
+    async fn request_verification(
+        &self,
+        caller: Signed,
+        app: Data<&App>,
+        request: &Request,
+    ) -> Reply<Accepted<Pending>, RequestEmailVerification> {
+        Ok(Accepted(email_verification::request(&app, &caller, source::language(request)).await?.into()))
+    }
+
+    /// Verify my address.
+    ///
+    /// Takes the token of the link or the code from the mail. The same request succeeds again. Otherwise the member at fault has
+    /// one of these codes: `invalid_ticket`, `expired_ticket` or `spent_ticket` for a link; `wrong_code` or `expired_ticket` for a
+    /// code, which can be tried five times after each request.
+    #[oai(path = "/me/email/verification/complete", method = "post", operation_id = "verifyEmail")]
+    async fn verify_email(&self, caller: Signed, app: Data<&App>, body: Body<OwnMailProof>) -> Reply<NoContent, VerifyEmail> {
+        let proof = OwnProof::either(body.0.token, body.0.code)?;
+        email_verification::complete(&app, &caller, &proof).await?;
+        Ok(NoContent)
     }
 
     /// Change my password.

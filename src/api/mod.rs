@@ -7,6 +7,7 @@ pub mod docs;
 pub mod guard;
 pub mod health;
 pub mod http;
+pub mod mails;
 pub mod me;
 pub mod objects;
 pub mod roles;
@@ -41,6 +42,8 @@ pub enum Tag {
     Roles,
     /// The audit trail.
     Audit,
+    /// The mails that the service sends.
+    Mails,
     /// Access tokens.
     Tokens,
     /// The keys that sign access tokens.
@@ -59,6 +62,7 @@ fn apis() -> Documented<impl OpenApi> {
         users::UsersApi,
         roles::RolesApi,
         audit::AuditApi,
+        mails::MailsApi,
         tokens::TokensApi,
         signing_keys::SigningKeysApi,
         health::ServiceApi,

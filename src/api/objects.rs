@@ -1,19 +1,26 @@
 //! The objects that several operations return.
 
 use chrono::{DurationRound, TimeDelta};
-use poem_openapi::{Enum, Object};
+use poem_openapi::{
+    Enum, Object,
+    registry::{MetaDiscriminatorObject, MetaSchema, MetaSchemaRef, Registry},
+    types::{ParseError, ParseFromJSON, ParseResult},
+};
 use serde::Serialize;
+use serde_json::Value;
 use serde_with::skip_serializing_none;
 use uuid::Uuid;
 
 use super::http::{
     reply::Tagged,
-    words::{Parameter, Time, choose},
+    words::{Parameter, Time, choose, typed},
 };
 use crate::{
-    domain::{sessions, users},
+    domain::{mail::tickets, sessions, users},
     entity::user::Status as Stored,
-    values::{Invalid, ids::SessionId},
+    values::{
+        Invalid, ids::SessionId, language, ticket_code::TicketCode, ticket_handle::TicketHandle, ticket_token::TicketToken,
+    },
 };
 
 /// Whether an account can be used.
@@ -51,6 +58,37 @@ impl From<Status> for Stored {
     }
 }
 
+/// A language of mails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
+pub enum Language {
+    /// English.
+    #[oai(rename = "en")]
+    #[serde(rename = "en")]
+    English,
+    /// German.
+    #[oai(rename = "de")]
+    #[serde(rename = "de")]
+    German,
+}
+
+impl From<language::Language> for Language {
+    fn from(language: language::Language) -> Self {
+        match language {
+            language::Language::English => Self::English,
+            language::Language::German => Self::German,
+        }
+    }
+}
+
+impl From<Language> for language::Language {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::English => Self::English,
+            Language::German => Self::German,
+        }
+    }
+}
+
 /// An account.
 #[skip_serializing_none]
 #[derive(Debug, Object, Serialize)]
@@ -61,12 +99,16 @@ pub struct User {
     /// The e-mail address in its canonical spelling.
     #[oai(validator(max_length = 254))]
     pub email: String,
+    /// Whether the address is the user's for sure: the user has proven it, or an administrator vouches for it.
+    pub email_verified: bool,
     /// The username.
     #[oai(validator(max_length = 32))]
     pub username: Option<String>,
     /// The person's name.
     #[oai(validator(max_length = 100))]
     pub name: Option<String>,
+    /// The language in which the user wants to read mails.
+    pub language: Option<Language>,
     /// Whether the account can be used.
     pub status: Status,
     /// The names of the account's roles, sorted.
@@ -85,8 +127,10 @@ impl From<users::User> for User {
         Self {
             id: profile.id.into(),
             email: profile.email,
+            email_verified: profile.email_verified,
             username: profile.username,
             name: profile.name,
+            language: profile.language.map(Into::into),
             status: profile.status.into(),
             roles: roles.into_iter().map(String::from).collect(),
             created_at: Time(profile.created_at),
@@ -100,6 +144,104 @@ impl From<users::User> for User {
 pub fn tagged(user: users::User) -> Tagged<User> {
     let tag = user.profile.revision.to_string();
     Tagged(user.into(), tag)
+}
+
+/// What a client needs to use the code from a mail that it has requested.
+#[derive(Debug, Object, Serialize)]
+pub struct Pending {
+    /// A secret of this client. A code counts only together with it.
+    #[oai(validator(max_length = 64))]
+    pub handle: String,
+    /// How long the handle is valid, in seconds.
+    #[oai(validator(minimum(value = "1"), maximum(value = "604800")))]
+    pub expires_in: i64,
+    /// When the mail may be requested again, in seconds.
+    #[oai(validator(minimum(value = "0"), maximum(value = "3600")))]
+    pub resend_after: i64,
+}
+
+impl From<tickets::Pending> for Pending {
+    fn from(pending: tickets::Pending) -> Self {
+        Self { handle: pending.handle.expose(), expires_in: pending.expires_in, resend_after: pending.resend_after }
+    }
+}
+
+/// The kind of proof: a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum LinkKind {
+    /// A link.
+    Link,
+}
+
+/// The kind of proof: a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum CodeKind {
+    /// A code.
+    Code,
+}
+
+/// The link from a mail, which works on any device.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct LinkProof {
+    /// Always `link`.
+    kind: LinkKind,
+    /// The token from the link.
+    token: TicketToken,
+}
+
+/// The code from a mail, with the handle of the client that has requested the mail.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct CodeProof {
+    /// Always `code`.
+    kind: CodeKind,
+    /// The handle from the response to the request.
+    handle: TicketHandle,
+    /// The code. Spaces and hyphens in it do not count.
+    code: TicketCode,
+}
+
+/// What shows that the caller reads a mailbox: a link or a code.
+pub struct Proof(tickets::Proof);
+
+typed!(Proof, MetaSchemaRef::Reference("Proof".into()), |registry: &mut Registry| {
+    LinkProof::register(registry);
+    CodeProof::register(registry);
+    registry.create_schema::<Self, _>("Proof".into(), |_| MetaSchema {
+        description: Some("What shows that the caller reads a mailbox: the link or the code from a mail."),
+        one_of: vec![LinkProof::schema_ref(), CodeProof::schema_ref()],
+        discriminator: Some(MetaDiscriminatorObject {
+            property_name: "kind",
+            mapping: [("link", "LinkProof"), ("code", "CodeProof")]
+                .map(|(kind, name)| (kind.to_owned(), format!("#/components/schemas/{name}")))
+                .into(),
+        }),
+        ..MetaSchema::ANY
+    });
+});
+
+impl ParseFromJSON for Proof {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let is_link = value.as_ref().is_some_and(|value| value["kind"] == "link");
+        let proof = if is_link {
+            let LinkProof { token, kind: LinkKind::Link } = LinkProof::parse_from_json(value).map_err(ParseError::propagate)?;
+            tickets::Proof::Link(token)
+        } else {
+            let CodeProof { handle, code, kind: CodeKind::Code } =
+                CodeProof::parse_from_json(value).map_err(ParseError::propagate)?;
+            tickets::Proof::Code { handle, code }
+        };
+        Ok(Self(proof))
+    }
+}
+
+impl From<Proof> for tickets::Proof {
+    fn from(proof: Proof) -> Self {
+        proof.0
+    }
 }
 
 /// One page of accounts.

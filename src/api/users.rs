@@ -10,15 +10,15 @@ use super::{
         body::Body,
         codes::operation_codes,
         params::{Condition, Faults, Param, Path, paging},
-        reply::{Created, NoContent, Page, Reply, Tagged},
+        reply::{Created, NoContent, Page, Queued, Reply, Tagged},
         words::{Clearable, Parameter, choose},
     },
-    objects::{Session, SessionPage, Status, User, UserPage, tagged},
+    objects::{Language, Session, SessionPage, Status, User, UserPage, tagged},
 };
 use crate::{
     app::App,
     domain::{
-        sessions,
+        password_resets, sessions,
         users::{self, Change, Filter, Names, NewAccount, Sort},
     },
     values::{
@@ -48,6 +48,8 @@ operation_codes! {
     DeleteUser: EscalationDenied NotFound OwnAccount LastAdmin;
     /// `setUserPassword`.
     SetUserPassword: EscalationDenied NotFound OwnAccount ValidationFailed Overloaded;
+    /// `sendPasswordReset`.
+    SendPasswordReset: EscalationDenied MailUnavailable NotFound;
     /// `setUserRoles`.
     SetUserRoles: EscalationDenied NotFound OwnAccount LastAdmin ValidationFailed;
     /// `listUserSessions`.
@@ -106,6 +108,8 @@ struct NewUser {
     /// The account's roles.
     #[oai(validator(max_items = 100))]
     roles: Option<Vec<RoleName>>,
+    /// The language in which the person wants to read mails.
+    language: Option<Language>,
 }
 
 /// The members to change. An absent member stays as it is, and `null` clears a member.
@@ -118,6 +122,8 @@ struct UserChange {
     username: Clearable<Username>,
     /// The person's name.
     name: Clearable<Name>,
+    /// The language in which the person wants to read mails.
+    language: Clearable<Language>,
     /// Whether the account can be used.
     status: Option<Status>,
 }
@@ -197,9 +203,10 @@ impl UsersApi {
         app: Data<&App>,
         body: Body<NewUser>,
     ) -> Reply<Created<User>, CreateUser> {
-        let NewUser { email, password, username, name, roles } = body.0;
+        let NewUser { email, password, username, name, roles, language } = body.0;
+        let language = language.map(Into::into);
         let roles = roles.unwrap_or_else(|| vec![RoleName::user()]);
-        let new = NewAccount { email, username, name, password, roles };
+        let new = NewAccount { email, username, name, password, roles, language, email_verified: true };
         let user = users::create(&app, caller.authority(), new).await?;
         let location = format!("/v1/users/{}", user.profile.id);
         Ok(Created(user.into(), location))
@@ -220,8 +227,10 @@ impl UsersApi {
         if_match: Condition,
         body: Body<UserChange>,
     ) -> Reply<Tagged<User>, UpdateUser> {
-        let UserChange { email, username, name, status } = body.0;
-        let change = Change { names: Names { email, username: username.0, name: name.0 }, status: status.map(Into::into) };
+        let UserChange { email, username, name, language, status } = body.0;
+        let language = language.0.map(|language| language.map(Into::into));
+        let names = Names { email, username: username.0, name: name.0, language };
+        let change = Change { names, status: status.map(Into::into) };
         Ok(tagged(users::update(&app, caller.authority(), id.0, change, if_match.0.as_ref()).await?))
     }
 
@@ -261,6 +270,20 @@ impl UsersApi {
         body: Body<RoleSetting>,
     ) -> Reply<Tagged<User>, SetUserRoles> {
         Ok(tagged(users::set_roles(&app, caller.authority(), id.0, &body.0.roles).await?))
+    }
+
+    /// Send a user a password reset.
+    ///
+    /// Mails the user a link and a code with which they can set a new password. Nothing else changes until they do.
+    #[oai(path = "/users/:id/password-reset", method = "post", operation_id = "sendPasswordReset")]
+    async fn send_password_reset(
+        &self,
+        caller: Allowed<WriteUsers>,
+        app: Data<&App>,
+        id: Path<UserId>,
+    ) -> Reply<Queued, SendPasswordReset> {
+        password_resets::send(&app, caller.authority(), id.0).await?;
+        Ok(Queued)
     }
 
     /// List a user's sessions.

@@ -73,7 +73,7 @@ pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
         User::Create { email, username, name, roles, password_stdin } => {
             let (password, notice) = read_or_generate_password(password_stdin)?;
             let roles = roles.into_iter().chain([RoleName::user()]).collect();
-            let new = NewAccount { email, username, name, password: Some(password), roles };
+            let new = NewAccount { email, username, name, password: Some(password), roles, language: None, email_verified: true };
             let user = users::create(&app, By::Operator, new).await.map_err(explain)?;
             print_line(format_args!("Created the account {}.{notice}", user.profile.email))?;
         }

@@ -77,14 +77,14 @@ pub struct Settings {
     pub password: PasswordSettings,
     /// Who may create an account.
     pub registration: RegistrationSettings,
+    /// Mails.
+    pub mail: MailSettings,
     /// The limits of password attempts and of public operations.
     pub throttle: ThrottleSettings,
     /// The attributes of refresh cookies.
     pub cookies: CookiesSettings,
     /// The web pages of other origins that may call the API.
     pub cors: CorsSettings,
-    /// Mails, and the server that takes them.
-    pub mail: MailSettings,
     /// The metrics endpoint.
     pub metrics: MetricsSettings,
     /// The log.

@@ -207,6 +207,18 @@ pub const REFERENCE: &[Setting] = &[
         "(`server.public_url`, else `http://` and `server.listen`)",
         "The beginning of the links in mails, which continue with `/account/`: scheme, host, optionally port and path.",
     ),
+    plain(
+        "mail.max_per_hour",
+        "500",
+        "The maximum number of mails in an hour (1 to 1000000), of all servers together, as your provider allows. Sign-ups and \
+         verifications use three fifths of it at most, and together with mails that strangers can request for accounts four \
+         fifths; the rest is reserved for notices, invitations and users who request a mail from where they have logged in.",
+    ),
+    plain(
+        "mail.reset_ttl",
+        "1800",
+        "The time in seconds (60 to 3600) for which the link and the code of a password reset are valid.",
+    ),
     plain("mail.smtp.host", "(none)", "The host name or IP address of the mail server. Its certificate must be valid for it."),
     plain("mail.smtp.port", "(465 with `implicit`, 587 with `starttls`, 25 with `none`)", "The port of the mail server."),
     plain(

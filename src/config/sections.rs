@@ -174,6 +174,12 @@ pub struct MailSettings {
     /// The beginning of all links; see [`link_base`](super::Settings::link_base).
     #[serde(with = "setting_value", default)]
     pub link_base: Option<LinkBase>,
+    /// The maximum number of mails in an hour, of all servers together.
+    #[serde(with = "setting_value")]
+    pub max_per_hour: u32,
+    /// How long the link and the code of a password reset are valid, 1 to 60 minutes.
+    #[serde(with = "setting_value")]
+    pub reset_ttl: Duration,
     /// The mail server.
     pub smtp: SmtpSettings,
 }

@@ -269,6 +269,8 @@ fn a_secret_can_be_read_from_a_file() {
 #[case("mail.link_base", &["https://www.example.org/id/", "http://localhost:3000"],
     &["www.example.org", "https://a.example/?x", "https://a.example/#x", "https://a.example//x", "https://a.example/../x", "https://u@a.example/x",
       "https://a.example/a b", "ftp://a.example/x", "https:///x"])]
+#[case("mail.max_per_hour", &["1", "1000000"], &["0", "1000001", "-1"])]
+#[case("mail.reset_ttl", &["60", "3600"], &["59", "3601"])]
 #[case("mail.smtp.port", &["1", "65535"], &["0", "65536", "-1", "smtp"])]
 #[case("mail.smtp.tls", &["implicit", "starttls", "none"], &["ssl", "true", "Implicit"])]
 #[case("mail.smtp.host", &[], &["mail.example.org:25", "a b", "smtp://mail", "-", "a..b", "mail.example.org"])]

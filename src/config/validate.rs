@@ -34,6 +34,7 @@ impl Settings {
         seconds("sessions.replay_window", self.sessions.replay_window, 0..=60);
         seconds("revocation.max_staleness", self.revocation.max_staleness, 1..=60);
         seconds("password.max_wait", self.password.max_wait, 0..=60);
+        seconds("mail.reset_ttl", self.mail.reset_ttl, 60..=60 * 60);
         seconds("database.wait", self.database.wait, 0..=60 * 60);
         seconds("audit.retention", self.audit.retention, DAY..=36_500 * DAY);
 
@@ -47,6 +48,7 @@ impl Settings {
                 errors.push(out_of_range(name, value, &range, ""));
             }
         };
+        number("mail.max_per_hour", self.mail.max_per_hour.into(), 1..=1_000_000);
         number("password.bcrypt_cost", password.bcrypt_cost.into(), 10..=16);
         number("password.min_length", password.min_length as u64, 8..=128);
         if let Some(threads) = password.hash_threads {

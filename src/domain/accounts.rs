@@ -9,6 +9,7 @@ use super::{
     authority::{keep_an_administrator, lock_administration},
     caller::{Caller, CurrentUser},
     credentials::{self, PasswordCheck},
+    mail::tickets,
     revocations::{self, SessionSelection},
     source::Source,
     throttle::{self, Attempt, Target},
@@ -89,8 +90,11 @@ pub async fn update(
     }
     let before = Profile::from(user.clone());
     let mut row = user.clone().into_active_model();
-    names.write(&mut row);
+    names.write(&mut row, false);
     let after = users::save(app, &tx, user, row).await?;
+    if after.email != before.email {
+        tickets::void(&tx, after.id, app.clock.now()).await?;
+    }
     if after.revision != before.revision {
         let event = Event::on_user(Kind::AccountUpdated, &after).with(users::difference(&before, &after));
         audit::record(&tx, after.updated_at, &caller.source, caller.actor(&after), event).await?;
@@ -115,6 +119,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
     let now = app.clock.now();
     confirmed.must_be_current(&tx, now, &user).await?;
     audit::record(&tx, now, &caller.source, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
+    tickets::void(&tx, user.id, now).await?;
     let pending = revocations::end_sessions(&tx, user.id, SessionSelection::AllExcept(caller.session())).await?;
     users::set_password_hash(&tx, user, hash).await?;
     pending.commit(app, tx).await
@@ -133,6 +138,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec
     confirmed.must_be_current(&tx, now, &user).await?;
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
+    tickets::void_all(&tx, user.id, now).await?;
     let pending = revocations::end_sessions(&tx, user.id, SessionSelection::All).await?;
     let ended = pending.sessions();
     user.delete(&tx).await?;

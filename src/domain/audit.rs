@@ -19,7 +19,7 @@ use crate::{
         denials::{Count, Denial},
     },
     values::{
-        ids::{EventId, SessionId, UserId},
+        ids::{EventId, MailId, SessionId, UserId},
         query::SubjectId,
         role_name::RoleName,
     },
@@ -49,6 +49,10 @@ kinds! {
     AccountClosed "account.closed",
     PasswordChanged "account.password_changed",
     PasswordRefused "account.password_refused",
+    PasswordResetRequested "account.password_reset_requested",
+    PasswordReset "account.password_reset",
+    VerificationRequested "account.verification_requested",
+    EmailVerified "account.email_verified",
     LoggedIn "session.logged_in",
     LogInFailed "session.log_in_failed",
     RefreshDoubted "session.refresh_doubted",
@@ -58,6 +62,7 @@ kinds! {
     UserUpdated "user.updated",
     UserDeleted "user.deleted",
     UserPasswordSet "user.password_set",
+    UserPasswordResetSent "user.password_reset_sent",
     UserRolesSet "user.roles_set",
     UserSessionsEnded "user.sessions_ended",
     SessionEnded "session.ended",
@@ -67,6 +72,9 @@ kinds! {
     SigningKeyRotated "key.rotated",
     SigningKeyRevoked "key.revoked",
     MasterKeyChanged "master_key.changed",
+    RolePermissionsRemoved "role.permissions_removed",
+    MailRetried "mail.retried",
+    TestMailSent "mail.test_sent",
     ClockAccepted "clock.accepted",
     AccessRefused "access.refused",
 }
@@ -124,6 +132,11 @@ impl Event {
     /// An event whose subject is a role.
     pub fn on_role(kind: Kind, name: &RoleName) -> Self {
         Self { subject: Some(("role", name.to_string(), None)), ..Self::of(kind) }
+    }
+
+    /// An event whose subject is a mail.
+    pub fn on_mail(kind: Kind, id: MailId) -> Self {
+        Self { subject: Some(("mail", id.to_string(), None)), ..Self::of(kind) }
     }
 
     /// An event whose subject is a signing key.

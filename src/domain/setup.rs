@@ -40,6 +40,8 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
         name: None,
         password: Some(secret),
         roles: vec![RoleName::admin(), RoleName::user()],
+        language: None,
+        email_verified: true,
     };
     let tx = app.db.write().await?;
     lock_administration(&tx).await?;

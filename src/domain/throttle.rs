@@ -94,10 +94,10 @@ impl Attempt {
     /// accounts, remain. Fails like [`Self::check`].
     pub async fn succeeded(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
         self.check(tx, now).await?;
-        let Some(Counters { backoffs: [(pair, _), ..], known }) = &self.0 else { return Ok(()) };
-        throttle::Entity::forgive(tx, pair).await?;
-        known_network::Entity::write(tx, known_network::Model { key: known.clone(), expires_at: now + KNOWN }).await?;
-        Ok(())
+        match &self.0 {
+            Some(counters) => counters.forgive(tx, now).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -126,6 +126,13 @@ impl Counters {
         self.backoffs.iter().map(|(key, _)| key.clone()).collect()
     }
 
+    async fn forgive(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
+        let Self { backoffs: [(pair, _), ..], known } = self;
+        throttle::Entity::forgive(tx, pair).await?;
+        known_network::Entity::write(tx, known_network::Model { key: known.clone(), expires_at: now + KNOWN }).await?;
+        Ok(())
+    }
+
     async fn check(&self, conn: &impl ConnectionTrait, rows: &[throttle::Model], now: DateTime<Utc>) -> Result<()> {
         let wait = |(key, backoff): &(Vec<u8>, Backoff)| backoff.wait(attempts(rows, key), now);
         let [pair, account, network] = &self.backoffs;
@@ -141,9 +148,29 @@ impl Counters {
     }
 
     async fn is_known(&self, conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<bool> {
-        let row = known_network::Entity::find_by_id(self.known.clone()).one(conn).await?;
-        Ok(row.is_some_and(|known| known.expires_at > now))
+        Ok(known_network::Entity::is_known(conn, &self.known, now).await?)
     }
+}
+
+/// Returns whether `user` has logged in from this network in the last months.
+pub async fn knows_network(
+    app: &App,
+    conn: &impl ConnectionTrait,
+    source: &Source,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let Counters { known, .. } = Counters::new(&app.throttle.key, source, Target::Account(user));
+    Ok(known_network::Entity::is_known(conn, &known, now).await?)
+}
+
+/// Records that the user of this network has proven by other means than the password that the account is theirs: forgives the
+/// attempts of this network at the account, and makes the network known to the account.
+pub async fn recognise(app: &App, tx: &Transaction, source: &Source, user: UserId, now: DateTime<Utc>) -> Result<()> {
+    if app.settings.throttle.enabled {
+        Counters::new(&app.throttle.key, source, Target::Account(user)).forgive(tx, now).await?;
+    }
+    Ok(())
 }
 
 fn attempts(rows: &[throttle::Model], key: &[u8]) -> Attempts {

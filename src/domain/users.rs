@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ActiveValue::Set, DbErr, IntoActiveModel, ModelTrait, prelude::async_trait::async_trait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, IntoActiveModel, ModelTrait, prelude::async_trait::async_trait};
 use serde_json::json;
 
 use super::{
     audit::{self, Event, Kind},
     authority::{Authority, By, ExtraPermission, keep_an_administrator},
     credentials,
+    mail::tickets,
     revocations::{self, PendingRevocations, SessionSelection},
 };
 use crate::{
@@ -35,7 +36,7 @@ mod account;
 mod list;
 
 pub use account::{Names, NewAccount, User, set_password_hash};
-pub(super) use account::{difference, hash_for, insert, save};
+pub(super) use account::{difference, hash_for, insert, save, set_verified};
 pub use list::{Filter, MOST_COUNTED, Sort, count, list};
 
 /// The changes of an account that an administrator requests.
@@ -68,12 +69,17 @@ pub async fn read(app: &App, id: UserId) -> Result<User> {
 
 /// Returns the account that a log-in or a command names, with its password hash.
 pub async fn by_identifier(app: &App, identifier: &Identifier) -> Result<Option<user::Model>> {
+    named(app.db.read(), identifier).await
+}
+
+/// Returns the account with this name. Reads the table even if the identifier is malformed, so that the work is the same.
+pub(super) async fn named(conn: &impl ConnectionTrait, identifier: &Identifier) -> Result<Option<user::Model>> {
     let name = match identifier {
         Identifier::Email(email) => email.as_str(),
         Identifier::Username(username) => username.as_str(),
-        Identifier::Malformed => return Ok(None),
+        Identifier::Malformed => "",
     };
-    Ok(user::Entity::by_identifier(name).one(app.db.read()).await?)
+    Ok(user::Entity::by_identifier(name).one(conn).await?)
 }
 
 /// Creates an account.
@@ -128,13 +134,17 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
         return Err(Error::PreconditionFailed);
     }
     let mut row = before.clone().into_active_model();
-    change.names.write(&mut row);
+    change.names.write(&mut row, true);
     if let Some(status) = change.status {
         row.status = Set(status);
     }
     let after = save(app, &tx, before.clone(), row).await?;
+    let is_disabled_now = after.status == Status::Disabled && before.status == Status::Active;
+    if after.email != before.email || is_disabled_now {
+        tickets::void(&tx, id, app.clock.now()).await?;
+    }
     let mut pending = PendingRevocations::default();
-    if after.status == Status::Disabled && before.status == Status::Active {
+    if is_disabled_now {
         pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
         keep_an_administrator(&tx, &roles).await?;
     }
@@ -165,6 +175,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
     let (user, _) = target(&tx, &authority, id).await?;
     let event = Event::on_user(Kind::UserPasswordSet, &user);
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
+    tickets::void(&tx, id, app.clock.now()).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     set_password_hash(&tx, user, hash).await?;
     pending.commit(app, tx).await
@@ -180,6 +191,7 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let (user, roles) = target(&tx, &authority, id).await?;
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
     audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
+    tickets::void_all(&tx, id, app.clock.now()).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     user.delete(&tx).await?;
     keep_an_administrator(&tx, &roles).await?;
@@ -224,7 +236,7 @@ pub async fn end_sessions(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 
 /// Locks the user to act on, and returns the user with their roles. Fails with [`Error::EscalationDenied`] unless the authority
 /// holds every permission that the user holds.
-async fn target(tx: &Transaction, authority: &Authority, id: UserId) -> Result<(user::Model, Vec<RoleName>)> {
+pub(super) async fn target(tx: &Transaction, authority: &Authority, id: UserId) -> Result<(user::Model, Vec<RoleName>)> {
     let user = user::Entity::locked(tx, id).await?.ok_or(Error::NotFound(Missing::User))?;
     let roles = user_role::Entity::of(tx, id).await?;
     authority.must_hold(&roles)?;

@@ -17,6 +17,11 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
+    /// Returns whether a network is known at `now`.
+    pub async fn is_known(conn: &impl ConnectionTrait, key: &[u8], now: DateTime<Utc>) -> Result<bool, DbErr> {
+        Ok(Self::find_by_id(key.to_vec()).one(conn).await?.is_some_and(|known| known.expires_at > now))
+    }
+
     /// Inserts a row, or replaces the row with the same key.
     pub async fn write(tx: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
         let over = OnConflict::column(Column::Key).update_column(Column::ExpiresAt).to_owned();

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, entity::prelude::*};
+use serde_json::json;
 
-use crate::values::{permission::PermissionName, role_name::RoleName};
+use super::{audit_event, json::JsonText};
+use crate::values::{ids::EventId, permission::PermissionName, role_name::RoleName};
 
 /// A permission that a role grants.
 #[sea_orm::model]
@@ -28,6 +31,42 @@ pub async fn all<C: ConnectionTrait>(conn: &C) -> Result<BTreeMap<RoleName, BTre
         granted.entry(row.role).or_default().insert(row.permission);
     }
     Ok(granted)
+}
+
+/// The kind of the audit event that [`reclaim`] writes.
+pub const RECLAIMED: &str = "role.permissions_removed";
+
+/// Takes permissions from every role, because their names have become Vestibule's own: a role that an application gave such a
+/// name must not give access to Vestibule. Writes an audit event for each role, and returns the roles.
+pub async fn reclaim<C: ConnectionTrait>(
+    conn: &C,
+    names: &[&str],
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<RoleName, BTreeSet<PermissionName>>, DbErr> {
+    let named = Column::Permission.is_in(names.iter().copied());
+    let mut removed = BTreeMap::<_, BTreeSet<_>>::new();
+    for row in Entity::find().filter(named.clone()).all(conn).await? {
+        removed.entry(row.role).or_default().insert(row.permission);
+    }
+    Entity::delete_many().filter(named).exec(conn).await?;
+    for (role, permissions) in &removed {
+        let event = audit_event::ActiveModel {
+            id: Set(EventId::new(now)),
+            at: Set(now),
+            kind: Set(RECLAIMED.to_owned()),
+            actor_id: Set(None),
+            actor_name: Set(None),
+            subject_type: Set(Some("role".to_owned())),
+            subject_id: Set(Some(role.to_string())),
+            subject_name: Set(None),
+            address: Set(None),
+            session_id: Set(None),
+            request_id: Set(None),
+            details: Set(JsonText(json!({ "permissions": permissions }))),
+        };
+        audit_event::Entity::insert(event).exec_without_returning(conn).await?;
+    }
+    Ok(removed)
 }
 
 /// Makes a role grant exactly these permissions.

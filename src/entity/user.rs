@@ -11,6 +11,7 @@ use super::{user_role, user_word};
 use crate::values::{
     counters::{Epoch, Revision},
     ids::UserId,
+    language::Language,
     password_hash::PasswordHash,
     role_name::RoleName,
 };
@@ -37,6 +38,10 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub last_login_at: Option<DateTime<Utc>>,
+    /// Whether the user has proven that the address is theirs, or an administrator vouches for it.
+    pub email_verified: bool,
+    /// The language in which the user wants to read mails.
+    pub language: Option<Language>,
     #[sea_orm(has_many)]
     pub sessions: HasMany<super::session::Entity>,
     #[sea_orm(has_many, via = "user_role")]
@@ -85,6 +90,8 @@ pub struct Profile {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub last_login_at: Option<DateTime<Utc>>,
+    pub email_verified: bool,
+    pub language: Option<Language>,
 }
 
 /// A profile with the roles that the user holds.
@@ -119,6 +126,8 @@ impl From<Model> for Profile {
             created_at: user.created_at,
             updated_at: user.updated_at,
             last_login_at: user.last_login_at,
+            email_verified: user.email_verified,
+            language: user.language,
         }
     }
 }

@@ -112,6 +112,11 @@ impl Database {
         self.writer.backend() == DbBackend::Postgres
     }
 
+    /// Returns the number of statements, begun transactions and commits of this process so far.
+    pub fn statements(&self) -> u64 {
+        self.writer.health().statements()
+    }
+
     /// Returns the name of each pool, and its numbers of busy and idle connections. On PostgreSQL, the reader and the writer
     /// are one pool.
     pub fn pools(&self) -> Vec<(&'static str, usize, usize)> {

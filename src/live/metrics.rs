@@ -1,6 +1,9 @@
 //! Metrics of a running process, in the OpenMetrics text format.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -15,6 +18,7 @@ use prometheus_client::{
 };
 
 use super::log;
+use crate::values::mail_kind::MailKind;
 
 /// Returns a histogram from half a millisecond, the time to verify a token, to 16 s, the longest wait for a hash.
 fn duration_histogram() -> Histogram {
@@ -35,6 +39,10 @@ pub struct Metrics {
     revocations: Gauge,
     feed_age: Gauge<f64, AtomicU64>,
     pool: Family<Pool, Gauge>,
+    mails: Family<Mails, Counter>,
+    mails_waiting: Family<WaitingMails, Gauge>,
+    mail_transport_up: Gauge,
+    statements: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,6 +67,17 @@ struct Pool {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Mails {
+    kind: &'static str,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WaitingMails {
+    state: &'static str,
+}
+
 /// The values that are read when the metrics are requested.
 pub struct Gauges {
     /// The number of passwords that wait to be hashed.
@@ -67,6 +86,10 @@ pub struct Gauges {
     pub revocations: usize,
     /// The time since the last successful poll of the revocation feed.
     pub feed_age: Duration,
+    /// Whether the mail server accepts mails.
+    pub mail_transport_up: bool,
+    /// The number of statements that were sent to the database.
+    pub statements: u64,
     /// The name of each pool of database connections, and its numbers of busy and idle connections.
     pub pools: Vec<(&'static str, usize, usize)>,
 }
@@ -84,6 +107,10 @@ impl Default for Metrics {
             revocations: Gauge::default(),
             feed_age: Gauge::default(),
             pool: Family::default(),
+            mails: Family::default(),
+            mails_waiting: Family::default(),
+            mail_transport_up: Gauge::default(),
+            statements: Counter::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut metrics.registry;
@@ -111,6 +138,12 @@ impl Default for Metrics {
             metrics.feed_age.clone(),
         );
         registry.register("database_connections", "Connections to the database, by pool and state", metrics.pool.clone());
+        registry.register("mails", "Mails that this server has sent or given up, by kind and state", metrics.mails.clone());
+        let waiting = "Mails in the database that are queued or being sent, by any server";
+        registry.register("mails_waiting", waiting, metrics.mails_waiting.clone());
+        let up = "Whether the mail server accepted the last mail that this server tried to send";
+        registry.register("mail_transport_up", up, metrics.mail_transport_up.clone());
+        registry.register("database_statements", "Statements and commits sent to the database", metrics.statements.clone());
         let dropped = "Lines of output that were dropped because they were not read in time";
         registry.register("log_lines_dropped", dropped, log::DROPPED_LINES.clone());
         registry.register("connections", "Open connections to the API", metrics.connections.clone());
@@ -131,11 +164,23 @@ impl Metrics {
         self.log_ins.get_or_create(&Outcome { outcome }).inc();
     }
 
+    /// Counts a mail that is done.
+    pub fn count_mail(&self, kind: MailKind, state: &'static str) {
+        self.mails.get_or_create(&Mails { kind: kind.as_str(), state }).inc();
+    }
+
+    /// Sets the number of mails in this state that wait.
+    pub fn set_mails_waiting(&self, state: &'static str, number: u64) {
+        self.mails_waiting.get_or_create(&WaitingMails { state }).set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
     /// Returns all metrics as text, with the given gauges.
     pub fn encode(&self, gauges: &Gauges) -> String {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.hashes_waiting.set(count(gauges.hashes_waiting));
         self.revocations.set(count(gauges.revocations));
+        self.statements.inner().store(gauges.statements, Ordering::Relaxed);
+        self.mail_transport_up.set(gauges.mail_transport_up.into());
         self.feed_age.set(gauges.feed_age.as_secs_f64());
         for &(pool, busy, idle) in &gauges.pools {
             self.pool.get_or_create(&Pool { pool, state: "busy" }).set(count(busy));

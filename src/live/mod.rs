@@ -19,4 +19,5 @@ pub mod revocations;
 pub mod role_map;
 pub mod seal;
 pub mod secrets;
+pub mod transport_health;
 pub mod verified_tokens;

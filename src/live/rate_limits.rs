@@ -22,6 +22,8 @@ const MAX_ENTRIES: usize = 100_000;
 pub enum RateLimit {
     /// Registration creates an account and reveals whether an e-mail address has one.
     Registration,
+    /// A request for a mail, or with the link or the code from one, may write many rows and reveals whether codes are right.
+    Mail,
     /// A refresh looks up the session of a refresh token.
     Refresh,
 }
@@ -30,7 +32,7 @@ impl RateLimit {
     /// The limits allow for a company behind one address whose staff register in one morning and refresh every few minutes.
     const fn backoff(self) -> Backoff {
         match self {
-            Self::Registration => Backoff::new(100, 36),
+            Self::Registration | Self::Mail => Backoff::new(100, 36),
             Self::Refresh => Backoff::new(3_000, 1),
         }
     }

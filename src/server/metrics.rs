@@ -38,6 +38,8 @@ fn render(app: &App) -> Response {
         hashes_waiting: app.passwords.pool.queued(),
         revocations: app.access.revocations.count(),
         feed_age: app.access.feed.age(app.clock.uptime()),
+        statements: app.db.statements(),
+        mail_transport_up: app.mail.is_up(),
         pools: app.db.pools(),
     };
     Response::builder().content_type(OPEN_METRICS).body(app.metrics.encode(&gauges))

@@ -77,6 +77,40 @@ id!(
     /// The id of an audit event.
     EventId
 );
+id!(
+    /// The id of a mail.
+    MailId
+);
+
+/// The id of a ticket: 16 random bytes, unlike the ids of other objects. It is a part of the links in mails, and reveals neither
+/// when a ticket was made nor how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, DeriveValueType)]
+pub struct TicketId(Uuid);
+
+impl From<Uuid> for TicketId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl From<TicketId> for Uuid {
+    fn from(id: TicketId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for TicketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// SeaORM requires this of every primary key; only numbers can support it.
+impl TryFromU64 for TicketId {
+    fn try_from_u64(_: u64) -> Result<Self, DbErr> {
+        Err(DbErr::ConvertFromU64("TicketId"))
+    }
+}
 
 /// Makes a UUID of version 7 (RFC 9562 section 5.7). The first bits after the milliseconds hold the fraction of the millisecond
 /// (section 6.2, method 3).

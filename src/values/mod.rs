@@ -22,11 +22,16 @@ pub mod password;
 pub mod password_hash;
 pub mod permission;
 pub mod query;
+pub mod recent_times;
 pub mod refresh_token;
 pub mod revision;
 pub mod role_name;
 pub mod search;
 mod string_newtype;
+pub mod ticket_code;
+pub mod ticket_handle;
+pub mod ticket_purpose;
+pub mod ticket_token;
 pub mod time;
 pub mod username;
 

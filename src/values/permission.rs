@@ -43,6 +43,8 @@ permissions! {
     ReadKeys,         "keys:read",         "See the signing keys.";
     RotateKeys,       "keys:rotate",       "Rotate and revoke signing keys.";
     IntrospectTokens, "tokens:introspect", "Check whether an access token is valid.";
+    ReadMails,        "mails:read",        "See the mails that were sent and those that wait.";
+    WriteMails,       "mails:write",       "Send mails again, and send test mails.";
 }
 
 /// One of Vestibule's own permissions, as a value.

@@ -40,7 +40,7 @@ async fn a_registration_creates_an_active_account_with_the_role_user() {
     let now = &user["created_at"];
     assert!(now.as_str().unwrap().starts_with("2026-01-01T00:00:00"));
     let expected = json!({
-        "id": user["id"], "email": "ada@example.org", "username": "ada.l", "name": "Ada Lovelace", "status": "active",
+        "id": user["id"], "email": "ada@example.org", "email_verified": false, "username": "ada.l", "name": "Ada Lovelace", "status": "active",
         "roles": ["user"], "created_at": now, "updated_at": now,
     });
     assert_eq!(user, expected);
@@ -52,7 +52,11 @@ async fn a_registration_requires_only_an_address_and_a_password() {
     let app = TestApp::start().await;
     let user = register_email(&app, "ada@example.org").await.expect(201);
     let members: Vec<_> = user.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["id", "email", "status", "roles", "created_at", "updated_at"], "the answer must omit absent members");
+    assert_eq!(
+        members,
+        ["id", "email", "email_verified", "status", "roles", "created_at", "updated_at"],
+        "the answer must omit absent members"
+    );
 }
 
 #[tokio::test]

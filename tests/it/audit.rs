@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vestibule::domain::audit;
+use vestibule::{domain::audit, entity::role_permission};
 
 use crate::{
     assert_problem,
@@ -121,4 +121,9 @@ async fn events_are_kept_for_the_configured_retention() {
     let page = admin.get("/v1/audit-events?kind=account.registered").await.expect(200);
     assert_eq!(page["items"].as_array().unwrap().len(), 1);
     app.anonymous().log_in("ada", PASSWORD).await;
+}
+
+#[test]
+fn the_upgrade_that_takes_permissions_from_roles_writes_events_of_a_kind_that_can_be_listed() {
+    assert_eq!(role_permission::RECLAIMED, audit::Kind::RolePermissionsRemoved.name());
 }

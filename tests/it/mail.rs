@@ -1,6 +1,7 @@
 //! Mails on their way out: to a mail server of the test's own that also refuses, delays, drops and lies, and into files.
 
 mod files;
+mod outages;
 mod smtp;
 mod tls;
 

@@ -55,7 +55,10 @@ async fn a_list_shows_users_newest_first() {
     assert_eq!(page.get("next_cursor"), None);
     assert_eq!(page["items"][2]["roles"], json!(["admin", "user"]));
     let members: BTreeSet<_> = page["items"][0].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(members, BTreeSet::from(["id", "email", "username", "status", "roles", "created_at", "updated_at"]));
+    assert_eq!(
+        members,
+        BTreeSet::from(["id", "email", "email_verified", "username", "status", "roles", "created_at", "updated_at"])
+    );
 }
 
 #[tokio::test]

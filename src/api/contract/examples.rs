@@ -6,7 +6,7 @@ use crate::api::http::codes::Code;
 
 /// Adds an example to the schema of every object: the one that is written here, or one made of the examples of its members.
 pub(super) fn complete(schemas: &mut Value) {
-    for (name, example) in written() {
+    for (name, example) in written().into_iter().chain(of_mails()) {
         schemas[name]["examples"] = json!([example]);
     }
     let names: Vec<String> = schemas.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
@@ -54,7 +54,7 @@ fn written() -> Vec<(&'static str, Value)> {
         (
             "User",
             json!({
-                "id": user, "email": "ada@example.org", "username": "ada", "name": "Ada Lovelace", "status": "active",
+                "id": user, "email": "ada@example.org", "email_verified": true, "username": "ada", "name": "Ada Lovelace", "status": "active",
                 "roles": ["user"], "created_at": at, "updated_at": at, "last_login_at": at,
             }),
         ),
@@ -115,6 +115,36 @@ fn written() -> Vec<(&'static str, Value)> {
         ("Version", json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") })),
         ("Fault", json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address must contain an @." })),
         ("Problem", problem(Code::NotFound, "Not Found")),
+    ]
+}
+
+/// The examples of mails, and of what is in them.
+fn of_mails() -> Vec<(&'static str, Value)> {
+    let at = "2026-01-01T12:00:00.000000Z";
+    let handle = "vh1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE";
+    let ticket = "vt1.VQiX0sUIR9GxSbZJQmUeGw.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE";
+    let by_code = json!({ "kind": "code", "handle": handle, "code": "4815 1623" });
+    vec![
+        ("LinkProof", json!({ "kind": "link", "token": ticket })),
+        ("CodeProof", by_code.clone()),
+        ("Proof", by_code.clone()),
+        ("PasswordReset", json!({ "proof": by_code, "new_password": "nine grey gulls at noon" })),
+        ("OwnMailProof", json!({ "code": "4815 1623" })),
+        ("Pending", json!({ "handle": handle, "expires_in": 1_800, "resend_after": 60 })),
+        (
+            "Ticket",
+            json!({
+                "purpose": "reset", "email": "ada@example.org", "name": "Ada Lovelace", "language": "en",
+                "expires_at": "2026-01-01T12:30:00.000000Z",
+            }),
+        ),
+        (
+            "Mail",
+            json!({
+                "id": "019b76da-a800-7000-8000-2d8f5a3c7e41", "kind": "reset", "to": "ada@example.org", "state": "sent",
+                "attempts": 1, "created_at": at, "sent_at": "2026-01-01T12:00:01.000000Z",
+            }),
+        ),
     ]
 }
 

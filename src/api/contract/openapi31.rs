@@ -1,5 +1,7 @@
 //! The last pass over the document: poem-openapi emits OpenAPI 3.0 with some keys of 3.1, and this makes it 3.1.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{access, declarations, examples, headers, operations, operations_mut};
@@ -37,10 +39,12 @@ pub(super) fn finish(mut document: Value) -> Value {
         tags.sort_by_key(|tag| order.iter().position(|name| *name == tag["name"]));
     }
     examples::complete(&mut document["components"]["schemas"]);
+    let mut closed = BTreeSet::new();
     while let Some(name) = requested.pop() {
         if let Some(schema) = document["components"]["schemas"].get_mut(&name)
-            && close(schema)
+            && closed.insert(name)
         {
+            close(schema);
             collect_references(&schema.clone(), &mut requested);
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Fault, Missing, Result},
     values::{
         Invalid,
-        ids::{SessionRef, UserId},
+        ids::{MailId, SessionRef, UserId},
         key_id::KeyId,
         query::{Cursor, Limit},
         revision::IfMatch,
@@ -76,6 +76,10 @@ impl Segment for SessionRef {
 
 impl Segment for RoleName {
     const MISSING: Missing = Missing::Role;
+}
+
+impl Segment for MailId {
+    const MISSING: Missing = Missing::Mail;
 }
 
 impl Segment for KeyId {

@@ -208,6 +208,7 @@ impl From<Error> for Problem {
             Error::CsrfRejected => Code::CsrfRejected,
             Error::AccountDisabled => Code::AccountDisabled,
             Error::RegistrationClosed => Code::RegistrationClosed,
+            Error::MailUnavailable => Code::MailUnavailable,
             Error::InsufficientPermission { .. } => Code::InsufficientPermission,
             Error::EscalationDenied => Code::EscalationDenied,
             Error::NotFound(_) => Code::NotFound,
@@ -230,6 +231,8 @@ impl From<Error> for Problem {
             Error::TooManyRoles => Code::TooManyRoles,
             Error::RoleBuiltIn => Code::RoleBuiltIn,
             Error::RoleInUse => Code::RoleInUse,
+            Error::AlreadyVerified => Code::AlreadyVerified,
+            Error::MailAlreadySent => Code::AlreadySent,
             Error::RotationPending | Error::SharedSecretSigns => Code::RotationPending,
             Error::Internal(_) => Code::Internal,
         };

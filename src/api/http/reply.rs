@@ -32,8 +32,14 @@ pub struct Created<T>(pub T, pub String);
 /// 201 with a JSON body. The new resource has no URL of its own.
 pub struct Issued<T>(pub T);
 
+/// 202 with a JSON body: the work is done in the background.
+pub struct Accepted<T>(pub T);
+
 /// 200 with one page of a list, and a `Link` to the next page (RFC 8288) unless this is the last page.
 pub struct Page<T>(pub T, pub Option<String>);
+
+/// 202 without a body: the work is done in the background.
+pub struct Queued;
 
 /// 204.
 pub struct NoContent;
@@ -98,6 +104,7 @@ replies! {
     Tagged = OK, |reply| Some((header::ETAG, reply.1.as_str())), Some(("ETag", "The state of the resource, for `If-Match`.", true));
     Created = CREATED, |reply| Some((header::LOCATION, reply.1.as_str())), Some(("Location", "The path of the resource.", true));
     Issued = CREATED, |_reply| None, None;
+    Accepted = ACCEPTED, |_reply| None, None;
     Page = OK, |reply| reply.1.as_deref().map(|link| (header::LINK, link)), Some(("Link", "The next page, as `rel=\"next\"`.", false));
 }
 
@@ -127,20 +134,35 @@ impl<R: ApiResponse> ApiResponse for WithCookie<R> {
     }
 }
 
-impl IntoResponse for NoContent {
-    fn into_response(self) -> Response {
-        StatusCode::NO_CONTENT.into_response()
-    }
+/// Implements each reply without a body and headers.
+macro_rules! empty_replies {
+    ($($reply:ident = $status:ident;)*) => {$(
+        impl IntoResponse for $reply {
+            fn into_response(self) -> Response {
+                StatusCode::$status.into_response()
+            }
+        }
+
+        impl ApiResponse for $reply {
+            fn meta() -> MetaResponses {
+                let response = MetaResponse {
+                    description: "",
+                    status: Some(StatusCode::$status.as_u16()),
+                    status_range: None,
+                    content: Vec::new(),
+                    headers: Vec::new(),
+                };
+                MetaResponses { responses: vec![response] }
+            }
+
+            fn register(_: &mut Registry) {}
+        }
+    )*};
 }
 
-impl ApiResponse for NoContent {
-    fn meta() -> MetaResponses {
-        let response =
-            MetaResponse { description: "", status: Some(204), status_range: None, content: Vec::new(), headers: Vec::new() };
-        MetaResponses { responses: vec![response] }
-    }
-
-    fn register(_: &mut Registry) {}
+empty_replies! {
+    Queued = ACCEPTED;
+    NoContent = NO_CONTENT;
 }
 
 impl<P> Page<P> {

@@ -31,14 +31,10 @@ pub fn optional_members(object: &Value) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Makes a request object reject members that it does not name. Returns false if the object was closed before.
-pub fn close(schema: &mut Value) -> bool {
-    match schema.as_object_mut() {
-        Some(object) if object.contains_key("properties") && !object.contains_key("additionalProperties") => {
-            object.insert("additionalProperties".into(), Value::Bool(false));
-            true
-        }
-        _ => false,
+/// Makes a request object reject members that it does not name.
+pub fn close(schema: &mut Value) {
+    if let Some(object) = schema.as_object_mut().filter(|object| object.contains_key("properties")) {
+        object.entry("additionalProperties").or_insert(Value::Bool(false));
     }
 }
 

@@ -4,7 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use poem::{Request, http::header};
 
-use crate::{domain::source::Source, values::ids::UserId};
+use crate::{
+    domain::source::Source,
+    values::{ids::UserId, language::Language},
+};
 
 /// The caller of a request, for the log line. A guard sets it.
 #[derive(Clone, Default)]
@@ -27,6 +30,11 @@ impl SignedIn {
 /// Returns the source that the server recorded when the request arrived.
 pub fn of(request: &Request) -> Source {
     request.data::<Source>().cloned().unwrap_or_default()
+}
+
+/// Returns the language that the request's `Accept-Language` prefers, if it is one of ours.
+pub fn language(request: &Request) -> Option<Language> {
+    Language::preferred(request.headers().get(header::ACCEPT_LANGUAGE)?.to_str().ok()?)
 }
 
 /// Returns the `User-Agent` header without control characters, at most 256 characters. It need not be ASCII.

@@ -54,30 +54,36 @@ impl Schema {
 
     /// Returns the faults of `value`.
     pub fn faults(&self, value: &Value) -> Vec<Fault> {
-        let mut errors: Vec<_> = self.validator.iter_errors(value).collect();
-        let paths = |is_kind: fn(&Kind) -> bool| -> Vec<_> {
-            errors.iter().filter(|error| is_kind(error.kind())).map(|error| error.instance_path().clone()).collect()
-        };
-        let mistyped = paths(|kind| matches!(kind, Kind::Type { .. }));
-        let badly_formatted = paths(|kind| matches!(kind, Kind::Format { .. }));
-        errors.retain(|error| {
-            let text = error.instance().as_str().unwrap_or_default();
-            match error.kind() {
-                Kind::Type { .. } => true,
-                // A value of the wrong type has no other fault.
-                _ if mistyped.contains(error.instance_path()) => false,
-                // Spaces around a text do not count, because its parser trims them. A password keeps them, and its own parser
-                // knows the limit.
-                Kind::MaxLength { limit } => text.trim().chars().count() as u64 > *limit,
-                // The format's parser names the wrong character, or says that there are too few.
-                Kind::Pattern { .. } => !badly_formatted.contains(error.instance_path()),
-                _ => true,
-            }
-        });
-        // A format's parser says what is wrong, so its sentence comes before those of the schema's limits.
-        errors.sort_by_key(|error| !matches!(error.kind(), Kind::Format { .. }));
-        errors.iter().flat_map(faults_of).collect()
+        let errors: Vec<_> = self.validator.iter_errors(value).collect();
+        faults_of_all(&errors)
     }
+}
+
+/// Translates the errors of one object. An error that only follows from another one is no fault.
+fn faults_of_all(errors: &[ValidationError<'_>]) -> Vec<Fault> {
+    let paths = |is_kind: fn(&Kind) -> bool| -> Vec<_> {
+        errors.iter().filter(|error| is_kind(error.kind())).map(|error| error.instance_path().clone()).collect()
+    };
+    let mistyped = paths(|kind| matches!(kind, Kind::Type { .. }));
+    let badly_formatted = paths(|kind| matches!(kind, Kind::Format { .. }));
+    let is_fault = |error: &&ValidationError<'_>| {
+        let text = error.instance().as_str().unwrap_or_default();
+        match error.kind() {
+            Kind::Type { .. } => true,
+            // A value of the wrong type has no other fault.
+            _ if mistyped.contains(error.instance_path()) => false,
+            // Spaces around a text do not count, because its parser trims them. A password keeps them, and its own parser
+            // knows the limit.
+            Kind::MaxLength { limit } => text.trim().chars().count() as u64 > *limit,
+            // The format's parser names the wrong character, or says that there are too few.
+            Kind::Pattern { .. } => !badly_formatted.contains(error.instance_path()),
+            _ => true,
+        }
+    };
+    let mut faults: Vec<_> = errors.iter().filter(is_fault).collect();
+    // A format's parser says what is wrong, so its sentence comes before those of the schema's limits.
+    faults.sort_by_key(|error| !matches!(error.kind(), Kind::Format { .. }));
+    faults.into_iter().flat_map(faults_of).collect()
 }
 
 /// Parses a value that satisfies the schema of `T`. A failure means that the schema and the type disagree, which is a bug. The
@@ -110,11 +116,42 @@ fn faults_of(error: &ValidationError<'_>) -> Vec<Fault> {
         Kind::MaxItems { limit } => fault("too_long", format!("Must have at most {limit} items.")),
         Kind::UniqueItems => fault("duplicate", "Must not repeat an item.".into()),
         Kind::Pattern { .. } => fault("pattern", "Has characters that are not allowed here.".into()),
+        // A member that may be cleared: its own schema, or `null`.
+        Kind::AnyOf { context } => context.first().map(|errors| faults_of_all(errors)).unwrap_or_default(),
+        Kind::OneOfNotValid { context } => faults_of_variants(&pointer, context),
         Kind::Enum { options } => {
             let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
             vec![Fault::at(pointer, one_of(options))]
         }
         _ => fault("not_allowed", "Is not allowed here.".into()),
+    }
+}
+
+/// Returns the faults of an object that has several variants, as its member `kind` says: those of the variant that it names. If
+/// it names none, the only fault is that of `kind`, or of a value that is no object.
+fn faults_of_variants(pointer: &str, variants: &[Vec<ValidationError<'_>>]) -> Vec<Fault> {
+    let kind = format!("{pointer}/kind");
+    let is_other_kind = |error: &&ValidationError<'_>| {
+        let path = error.instance_path().to_string();
+        match error.kind() {
+            Kind::Required { property } => path == pointer && property == "kind",
+            Kind::Type { .. } => path == pointer || path == kind,
+            Kind::Enum { .. } => path == kind,
+            _ => false,
+        }
+    };
+    let other_kinds: Vec<_> = variants.iter().map(|errors| errors.iter().find(is_other_kind)).collect();
+    if let Some(named) = other_kinds.iter().position(Option::is_none) {
+        return faults_of_all(&variants[named]);
+    }
+    let options = other_kinds.iter().flatten().filter_map(|error| match error.kind() {
+        Kind::Enum { options } => options.as_array().cloned(),
+        _ => None,
+    });
+    let options: Vec<_> = options.flatten().collect();
+    match other_kinds.first() {
+        Some(Some(error)) if options.is_empty() => faults_of(error),
+        _ => vec![Fault::at(kind, one_of(&options))],
     }
 }
 

@@ -12,13 +12,15 @@ use serde_json::Value;
 
 use crate::{
     domain::audit::Kind,
+    entity::mail::MailState,
     values::{
         Invalid,
         description::Description,
         email::Email,
         identifier::Identifier,
-        ids::{SessionRef, UserId},
+        ids::{MailId, SessionRef, UserId},
         key_id::KeyId,
+        mail_kind::MailKind,
         name::Name,
         password::{NewPassword, Password},
         permission::PermissionName,
@@ -26,6 +28,10 @@ use crate::{
         revision::IfMatch,
         role_name::RoleName,
         search::SearchTerm,
+        ticket_code::TicketCode,
+        ticket_handle::TicketHandle,
+        ticket_purpose::TicketPurpose,
+        ticket_token::TicketToken,
         time::rfc3339,
         username::Username,
     },
@@ -151,6 +157,10 @@ words! {
     RoleName = "string" "role-name" { description: "A role's name.", min_length: 2, max_length: 32, pattern: "^[a-z0-9_-]+$".into(), example: "clerk".into() };
     Identifier = "string" "identifier" { min_length: 1, max_length: 254, example: "ada@example.org".into() };
     UserId = "string" "uuid" { description: "A user's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-3f1e9c7a5d21".into() };
+    TicketToken = "string" "ticket-token" { description: "The token from a link: what follows `#t=`.", min_length: TicketToken::LENGTH, max_length: TicketToken::LENGTH, pattern: r"^vt1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$".into(), example: "vt1.VQiX0sUIR9GxSbZJQmUeGw.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
+    TicketHandle = "string" "ticket-handle" { min_length: TicketHandle::LENGTH, max_length: TicketHandle::LENGTH, pattern: r"^vh1\.[A-Za-z0-9_-]+$".into(), example: "vh1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
+    TicketCode = "string" "ticket-code" { min_length: 8, max_length: 32, example: "1234 5678".into() };
+    MailId = "string" "uuid" { description: "A mail's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-2d8f5a3c7e41".into() };
     SessionRef = "string" "session-reference" { description: "A session's id, or `current`.", min_length: 7, max_length: 36, example: "current".into() };
     Description = "string" "description" { min_length: 1, max_length: 300, example: "The staff who refund payments.".into() };
     PermissionName = "string" "permission" { min_length: 3, max_length: 64, pattern: "^[a-z0-9._-]+:[a-z0-9._-]+$".into(), example: "users:read".into() };
@@ -189,8 +199,15 @@ impl<T: Type> Type for Clearable<T> {
     fn schema_ref() -> MetaSchemaRef {
         match T::schema_ref() {
             MetaSchemaRef::Inline(schema) => MetaSchemaRef::Inline(Box::new(MetaSchema { nullable: true, ..*schema })),
-            reference @ MetaSchemaRef::Reference(_) => reference,
+            reference @ MetaSchemaRef::Reference(_) => {
+                let null = MetaSchemaRef::Inline(Box::new(MetaSchema::new("null")));
+                MetaSchemaRef::Inline(Box::new(MetaSchema { any_of: vec![reference, null], ..MetaSchema::ANY }))
+            }
         }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
     }
 
     fn as_raw_value(&self) -> Option<&Self::RawValueType> {
@@ -274,6 +291,58 @@ impl Parameter for TimeBound {
         let invalid = || Invalid::new("format", "Must be a time of RFC 3339, such as 2026-01-01T12:00:00Z.");
         parsed.map(|time| Self(time.to_utc())).ok_or_else(invalid)
     }
+}
+
+/// A type of the contract whose values are a list of names, each with the value of the product that it stands for.
+macro_rules! named {
+    ($($Type:ty = $name:literal, $about:literal;)*) => {$(
+        typed!(
+            $Type,
+            $name,
+            MetaSchema {
+                description: Some($about),
+                enum_items: <$Type>::ALL.iter().map(|value| value.as_str().into()).collect(),
+                ..MetaSchema::new("string")
+            }
+        );
+
+        impl ToJSON for $Type {
+            fn to_json(&self) -> Option<Value> {
+                Some(self.as_str().into())
+            }
+        }
+
+        impl Serialize for $Type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl ParseFromJSON for $Type {
+            fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+                Self::parse_from_parameter(value.as_ref().and_then(Value::as_str).unwrap_or_default()).map_err(ParseError::propagate)
+            }
+        }
+
+        impl ParseFromParameter for $Type {
+            fn parse_from_parameter(raw: &str) -> ParseResult<Self> {
+                let found = Self::ALL.iter().copied().find(|value| value.as_str() == raw);
+                found.ok_or_else(|| ParseError::custom("is none of the names"))
+            }
+        }
+
+        impl Parameter for $Type {
+            fn read(raw: &str) -> Result<Self, Invalid> {
+                choose(raw)
+            }
+        }
+    )*};
+}
+
+named! {
+    TicketPurpose = "TicketPurpose", "What a link permits.";
+    MailKind = "MailKind", "What a mail is about.";
+    MailState = "MailState", "The state of a mail: `queued` waits to be sent, for the first time or again; `sending` is being sent; `sent` was accepted by the mail server; `failed` could not be sent; `dropped` became pointless before it was sent.";
 }
 
 typed!(

@@ -16,6 +16,7 @@ use crate::{
         counters::{Epoch, Revision},
         email::Email,
         ids::UserId,
+        language::Language,
         name::Name,
         password::NewPassword,
         password_hash::PasswordHash,
@@ -51,6 +52,10 @@ pub struct NewAccount {
     pub password: Option<NewPassword>,
     /// The user's first roles.
     pub roles: Vec<RoleName>,
+    /// The language in which the user wants to read mails.
+    pub language: Option<Language>,
+    /// Whether the address is the user's for sure: an administrator or the operator vouches for it, or the user has proven it.
+    pub email_verified: bool,
 }
 
 /// New names for an account. `None` leaves a member unchanged; `Some(None)` clears it.
@@ -62,13 +67,22 @@ pub struct Names {
     pub username: Option<Option<Username>>,
     /// The user's new name.
     pub name: Option<Option<Name>>,
+    /// The language in which the user wants to read mails.
+    pub language: Option<Option<Language>>,
 }
 
 impl Names {
-    /// Sets the names in a row that is about to be saved.
-    pub fn write(self, row: &mut user::ActiveModel) {
+    /// Sets the names in a row that is about to be saved. A new address is verified only if somebody else than the user
+    /// vouches for it.
+    pub fn write(self, row: &mut user::ActiveModel, is_vouched_for: bool) {
         if let Some(email) = self.email {
+            if is_vouched_for || row.email.as_ref() != email.as_str() {
+                row.email_verified = Set(is_vouched_for);
+            }
             row.email = Set(email.into());
+        }
+        if let Some(language) = self.language {
+            row.language = Set(language);
         }
         if let Some(username) = self.username {
             row.username = Set(username.map(String::from));
@@ -119,6 +133,8 @@ pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<P
         created_at: Set(now),
         updated_at: Set(now),
         last_login_at: Set(None),
+        email_verified: Set(new.email_verified),
+        language: Set(new.language),
     };
     let user = user.insert(tx).await.map_err(name_conflict)?;
     user_role::replace(tx, user.id, &new.roles).await?;
@@ -136,6 +152,13 @@ pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: use
     row.revision = Set(before.revision.next());
     row.updated_at = Set(app.clock.now());
     row.update(tx).await.map_err(name_conflict)
+}
+
+/// Records that the user has proven that the address is theirs.
+pub async fn set_verified(app: &App, tx: &Transaction, user: user::Model) -> Result<user::Model> {
+    let mut row = user.clone().into_active_model();
+    row.email_verified = Set(true);
+    save(app, tx, user, row).await
 }
 
 /// Replaces a user's password hash. The revision stays, because no reader sees the hash.
@@ -157,6 +180,8 @@ pub fn difference(before: &Profile, after: &user::Model) -> Value {
     note("email", json!(before.email), json!(after.email));
     note("username", json!(before.username), json!(after.username));
     note("name", json!(before.name), json!(after.name));
+    note("email_verified", json!(before.email_verified), json!(after.email_verified));
+    note("language", json!(before.language.map(Language::as_str)), json!(after.language.map(Language::as_str)));
     note("status", json!(before.status.to_value()), json!(after.status.to_value()));
     members.into()
 }

@@ -26,6 +26,8 @@ pub(super) struct PoolHealth {
     suspected_before: AtomicU64,
     /// Whether the database has refused a write, and is not known to have accepted one since.
     refuses_writes: AtomicBool,
+    /// The number of statements and commits so far.
+    statements: AtomicU64,
     /// Every statement that was sent.
     #[cfg(test)]
     pub(super) sent: std::sync::Mutex<Vec<sea_orm::Statement>>,
@@ -38,6 +40,7 @@ impl Default for PoolHealth {
             retired_before: AtomicU64::default(),
             suspected_before: AtomicU64::default(),
             refuses_writes: AtomicBool::default(),
+            statements: AtomicU64::default(),
             #[cfg(test)]
             sent: std::sync::Mutex::default(),
         }
@@ -53,6 +56,16 @@ impl PoolHealth {
     fn is_before(&self, age: Duration, moment: &AtomicU64) -> bool {
         let moment = moment.load(Ordering::SeqCst);
         moment > 0 && self.millis().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)) <= moment
+    }
+
+    /// Counts a statement or a commit.
+    pub(super) fn count_statement(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of statements and commits so far.
+    pub(super) fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
     }
 
     /// Closes every open connection, each when its current use ends.

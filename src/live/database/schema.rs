@@ -2,6 +2,7 @@
 //! once.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::ErrorKind::{NotADirectory, NotFound},
     time::Duration,
@@ -20,7 +21,11 @@ use super::{
     Database, Error, failure,
     open::{DatabaseAddress, sqlite_path},
 };
-use crate::entity::user_word;
+use crate::{
+    entity::{role_permission, user_word},
+    live::clock::{Clock, SystemClock},
+    values::permission::PermissionName,
+};
 
 /// How long each statement of a migration may take, except the changes themselves.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +37,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// The key of the advisory lock of a migration (PostgreSQL): `vestibul` in ASCII.
 const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
+
+/// The permissions that are Vestibule's own since [`vestibule_migration::MAIL`].
+const RECLAIMED: [&str; 2] = ["mails:read", "mails:write"];
 
 /// A migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,14 +64,24 @@ impl Database {
         };
         let applied = with_deadline(vestibule_migration::applied(&tx)).await?;
         migrations(&applied)?;
-        within(CHANGES_TIMEOUT, async {
+        let lacks = |migration: &str| !applied.iter().any(|name| name == migration);
+        let reclaimed = within(CHANGES_TIMEOUT, async {
             Migrator::up(&tx, None).await?;
-            if !applied.iter().any(|name| name == vestibule_migration::SEARCH) {
+            if lacks(vestibule_migration::SEARCH) {
                 user_word::fill(&tx).await?;
             }
-            tx.commit().await
+            let mut reclaimed = BTreeMap::new();
+            if lacks(vestibule_migration::MAIL) {
+                reclaimed = role_permission::reclaim(&tx, &RECLAIMED, SystemClock.now()).await?;
+            }
+            tx.commit().await?;
+            Ok(reclaimed)
         })
         .await?;
+        for (role, permissions) in reclaimed {
+            let permissions = permissions.iter().map(PermissionName::as_str).collect::<Vec<_>>().join(", ");
+            tracing::warn!(%role, permissions, "a role no longer grants permissions whose names are Vestibule's own from now on");
+        }
         // SQLite moves its log into the file only when the last connection closes.
         with_deadline(connection.close()).await
     }

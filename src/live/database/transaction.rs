@@ -34,6 +34,7 @@ async fn end(connection: &mut Connection, statement: &str, deadline: Instant, po
 }
 
 async fn run_until<T>(deadline: Instant, pool: &Pool, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    pool.health().count_statement();
     deadline::count(timeout_at(deadline, work)).await.unwrap_or_else(|_| {
         pool.health().suspect_all();
         Err(failure::timed_out())

@@ -50,6 +50,9 @@ fn metrics_are_served_on_a_separate_listener() {
         "vestibule_revocations_age_seconds 0.",
         r#"vestibule_database_connections{pool="writer",state="#,
         "vestibule_connections ",
+        "vestibule_mail_transport_up 1",
+        r#"vestibule_mails_waiting{state="queued"} 0"#,
+        "vestibule_database_statements_total ",
     ] {
         assert!(text.contains(metric), "{metric}: {text}");
     }

@@ -23,27 +23,8 @@ async fn every_bound_on_a_member_is_enforced_and_its_violation_is_reported() {
             continue;
         };
         let (schema, path) = (resolved(schema), path.replace("{id}", &id).replace("{name}", "clerk"));
-        let valid = schema["examples"][0].clone();
-        let with = |name: &str, value: Value| {
-            let mut body = valid.clone();
-            body[name] = value;
-            body
-        };
-        let mut cases = vec![
-            (json!([]), String::new(), "type"),
-            (with("no_such_member", json!(1)), "/no_such_member".into(), "unknown_member"),
-        ];
-        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let mut body = valid.clone();
-            body.as_object_mut().unwrap().remove(name);
-            cases.push((body, format!("/{name}"), "required"));
-        }
-        for (name, member) in schema["properties"].as_object().unwrap() {
-            for (value, inside, code) in violations(member) {
-                cases.push((with(name, value), format!("/{name}{inside}"), code));
-            }
-        }
-        for (body, pointer, code) in cases {
+        let cases = violations_of_members(schema);
+        for (body, pointer, code) in cases.into_iter().chain([(json!([]), String::new(), "type")]) {
             let answer = admin.json(parse_method(method), &path, &body).await;
             assert_eq!(answer.problem(), (422, "validation_failed"), "{method} {path} accepts {body}");
             assert!(answer.faults().contains(&(&*pointer, code)), "{method} {path}: {body}: {pointer} {code}: {:#}", answer.body);
@@ -133,10 +114,19 @@ fn violations(schema: &Value) -> Vec<(Value, String, &'static str)> {
     let nullable = schema["type"].is_array() || schema["anyOf"].is_array();
     let schema = resolved(schema);
     let here = |value: Value, code| (value, String::new(), code);
-    let mut values = vec![here(json!({ "a": 1 }), "type")];
+    let mut values = Vec::new();
     if !nullable {
         values.push(here(Value::Null, "type"));
     }
+    if let Some(variants) = schema["oneOf"].as_array() {
+        values.extend([here(json!("a"), "type"), here(json!([]), "type")]);
+        values.push((json!({}), "/kind".into(), "required"));
+        values.push((json!({ "kind": 1 }), "/kind".into(), "type"));
+        values.push((json!({ "kind": "no_such_word" }), "/kind".into(), "not_allowed"));
+        values.extend(variants.iter().map(resolved).flat_map(violations_of_members));
+        return values;
+    }
+    values.push(here(json!({ "a": 1 }), "type"));
     match kind(schema) {
         "string" => {
             values.extend([here(json!(1), "type"), here(json!("a\0a"), "not_allowed")]);
@@ -145,7 +135,13 @@ fn violations(schema: &Value) -> Vec<(Value, String, &'static str)> {
             }
             values.extend(longer(schema).map(|text| here(text.into(), "too_long")));
             values.extend(shorter(schema).map(|text| here(text.into(), "too_short")));
-            values.extend(unmatched(schema).map(|text| here(text.into(), "pattern")));
+            // A wrong character in a secret is no better than a wrong secret.
+            let code = match schema["format"].as_str() {
+                Some("ticket-token") => "invalid_ticket",
+                Some("ticket-handle") => "format",
+                _ => "pattern",
+            };
+            values.extend(unmatched(schema).map(|text| here(text.into(), code)));
         }
         "array" => {
             values.push(here(json!("a"), "type"));
@@ -158,6 +154,27 @@ fn violations(schema: &Value) -> Vec<(Value, String, &'static str)> {
         other => panic!("no request had a {other} so far: add values that violate its bounds"),
     }
     values
+}
+
+/// Returns examples of an object with one violation each: an unknown member, an absent one, or one that violates its bounds.
+fn violations_of_members(object: &Value) -> Vec<(Value, String, &'static str)> {
+    let valid = &object["examples"][0];
+    let with = |name: &str, value: Value| {
+        let mut body = valid.clone();
+        body[name] = value;
+        body
+    };
+    let mut cases = vec![(with("no_such_member", json!(1)), "/no_such_member".into(), "unknown_member")];
+    for name in object["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let mut body = valid.clone();
+        body.as_object_mut().unwrap().remove(name);
+        cases.push((body, format!("/{name}"), "required"));
+    }
+    for (name, member) in object["properties"].as_object().unwrap() {
+        let cases_of_member = violations(member).into_iter();
+        cases.extend(cases_of_member.map(|(value, inside, code)| (with(name, value), format!("/{name}{inside}"), code)));
+    }
+    cases
 }
 
 /// Returns texts of which each violates one bound of a parameter.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::mpsc, time::Duration};
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryOrder};
 use tokio::sync::oneshot;
 use vestibule::{
-    entity::{audit_event, revocation, session, user, user_role},
+    entity::{audit_event, mail, revocation, session, tally, ticket, ticket_handle, user, user_role},
     values::{ids::UserId, password_hash::PasswordHash},
 };
 
@@ -79,8 +79,12 @@ impl TestApp {
         let db = self.app.db.read();
         BTreeMap::from([
             ("audit_events", audit_event::Entity::find().count(db).await.unwrap()),
+            ("mails", mail::Entity::find().count(db).await.unwrap()),
             ("revocations", revocation::Entity::find().count(db).await.unwrap()),
             ("sessions", session::Entity::find().count(db).await.unwrap()),
+            ("tallies", tally::Entity::find().count(db).await.unwrap()),
+            ("ticket_handles", ticket_handle::Entity::find().count(db).await.unwrap()),
+            ("tickets", ticket::Entity::find().count(db).await.unwrap()),
             ("user_roles", user_role::Entity::find().count(db).await.unwrap()),
             ("users", user::Entity::find().count(db).await.unwrap()),
         ])

@@ -121,6 +121,11 @@ async fn t14_a_public_operation_ignores_authorization() {
                 "/v1/sessions/refresh" => (json!({ "refresh_token": ada.refresh }), 200),
                 "/v1/sessions/end" => (json!({ "refresh_token": "unknown" }), 204),
                 "/v1/accounts" => (json!({ "email": format!("user{number}@example.org"), "password": PASSWORD }), 201),
+                "/v1/password-resets" => (json!({ "identifier": "ada" }), 202),
+                "/v1/password-resets/complete" => {
+                    (json!({ "proof": { "kind": "link", "token": "unknown" }, "new_password": PASSWORD }), 422)
+                }
+                "/v1/tickets/read" => (json!({ "token": "unknown" }), 422),
                 _ => (Value::Null, 200),
             };
             let headers: Vec<_> = headers.iter().copied().chain([("content-type", "application/json")]).collect();

@@ -5,6 +5,8 @@ export type OwnPermission =
   | "audit:read"
   | "keys:read"
   | "keys:rotate"
+  | "mails:read"
+  | "mails:write"
   | "roles:assign"
   | "roles:read"
   | "roles:write"

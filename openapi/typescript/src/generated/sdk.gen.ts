@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import { type Client, type Options as Options2, type TDataShape, urlSearchParamsBodySerializer } from './client/index.js';
-import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses } from './types.gen.js';
+import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMailsData, ListMailsErrors, ListMailsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTicketData, ReadTicketErrors, ReadTicketResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RequestEmailVerificationData, RequestEmailVerificationErrors, RequestEmailVerificationResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResetPasswordData, ResetPasswordErrors, ResetPasswordResponses, RetryMailData, RetryMailErrors, RetryMailResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SendPasswordResetData, SendPasswordResetErrors, SendPasswordResetResponses, SendTestMailData, SendTestMailErrors, SendTestMailResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -67,6 +67,64 @@ export class Operations extends HeyApiClient {
     public registerAccount<ThrowOnError extends boolean = false>(options: Options<RegisterAccountData, ThrowOnError>) {
         return (options.client ?? this.client).post<RegisterAccountResponses, RegisterAccountErrors, ThrowOnError>({
             url: '/v1/accounts',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Request a password reset.
+     *
+     * Mails a link and a code to the owner of the account. The response is the same whether or not the account exists. A
+     * repeated request sends the same link and code again; one address is sent one mail a minute, five an hour and ten a day.
+     *
+     * No access token is needed.
+     */
+    public requestPasswordReset<ThrowOnError extends boolean = false>(options: Options<RequestPasswordResetData, ThrowOnError>) {
+        return (options.client ?? this.client).post<RequestPasswordResetResponses, RequestPasswordResetErrors, ThrowOnError>({
+            url: '/v1/password-resets',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Reset a password.
+     *
+     * Sets the password with a link, or with a code and the handle of the request for it. All sessions of the account end, its
+     * address is verified, and nobody is logged in. The member at fault has one of these codes: `invalid_ticket`,
+     * `expired_ticket` or `spent_ticket` for a link; `wrong_code` or `expired_ticket` for a code, which can be tried five times.
+     *
+     * No access token is needed.
+     */
+    public resetPassword<ThrowOnError extends boolean = false>(options: Options<ResetPasswordData, ThrowOnError>) {
+        return (options.client ?? this.client).post<ResetPasswordResponses, ResetPasswordErrors, ThrowOnError>({
+            url: '/v1/password-resets/complete',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Read a link.
+     *
+     * Says what the link in a mail is for, and changes nothing. A link that permits nothing any more is a fault of `/token` with
+     * the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
+     *
+     * No access token is needed.
+     */
+    public readTicket<ThrowOnError extends boolean = false>(options: Options<ReadTicketData, ThrowOnError>) {
+        return (options.client ?? this.client).post<ReadTicketResponses, ReadTicketErrors, ThrowOnError>({
+            url: '/v1/tickets/read',
             ...options,
             headers: {
                 'Content-Type': 'application/json',
@@ -177,6 +235,43 @@ export class Operations extends HeyApiClient {
         return (options.client ?? this.client).patch<UpdateMeResponses, UpdateMeErrors, ThrowOnError>({
             security: [{ scheme: 'bearer', type: 'http' }],
             url: '/v1/me',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Request a mail that verifies my address.
+     *
+     * Mails a link and a code to the address of the account. A repeated request sends the same link and code again; one address
+     * is sent one mail a minute, five an hour and ten a day.
+     *
+     * Needs an access token.
+     */
+    public requestEmailVerification<ThrowOnError extends boolean = false>(options?: Options<RequestEmailVerificationData, ThrowOnError>) {
+        return (options?.client ?? this.client).post<RequestEmailVerificationResponses, RequestEmailVerificationErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/me/email/verification',
+            ...options
+        });
+    }
+    
+    /**
+     * Verify my address.
+     *
+     * Takes the token of the link or the code from the mail. The same request succeeds again. Otherwise the member at fault has
+     * one of these codes: `invalid_ticket`, `expired_ticket` or `spent_ticket` for a link; `wrong_code` or `expired_ticket` for a
+     * code, which can be tried five times after each request.
+     *
+     * Needs an access token.
+     */
+    public verifyEmail<ThrowOnError extends boolean = false>(options: Options<VerifyEmailData, ThrowOnError>) {
+        return (options.client ?? this.client).post<VerifyEmailResponses, VerifyEmailErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/me/email/verification/complete',
             ...options,
             headers: {
                 'Content-Type': 'application/json',
@@ -372,6 +467,21 @@ export class Operations extends HeyApiClient {
     }
     
     /**
+     * Send a user a password reset.
+     *
+     * Mails the user a link and a code with which they can set a new password. Nothing else changes until they do.
+     *
+     * Needs the permission `users:write`.
+     */
+    public sendPasswordReset<ThrowOnError extends boolean = false>(options: Options<SendPasswordResetData, ThrowOnError>) {
+        return (options.client ?? this.client).post<SendPasswordResetResponses, SendPasswordResetErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/users/{id}/password-reset',
+            ...options
+        });
+    }
+    
+    /**
      * End a user's sessions.
      *
      * Needs the permission `sessions:end`.
@@ -506,6 +616,55 @@ export class Operations extends HeyApiClient {
             security: [{ scheme: 'bearer', type: 'http' }],
             url: '/v1/audit-events',
             ...options
+        });
+    }
+    
+    /**
+     * List mails.
+     *
+     * The newest mail comes first. Mails are listed for 30 days. Texts, links and codes are shown to nobody.
+     *
+     * Needs the permission `mails:read`.
+     */
+    public listMails<ThrowOnError extends boolean = false>(options?: Options<ListMailsData, ThrowOnError>) {
+        return (options?.client ?? this.client).get<ListMailsResponses, ListMailsErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/mails',
+            ...options
+        });
+    }
+    
+    /**
+     * Send a mail again.
+     *
+     * A mail that waits, has failed or was dropped becomes due at once. A mail whose link is no longer valid is dropped again.
+     *
+     * Needs the permission `mails:write`.
+     */
+    public retryMail<ThrowOnError extends boolean = false>(options: Options<RetryMailData, ThrowOnError>) {
+        return (options.client ?? this.client).post<RetryMailResponses, RetryMailErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/mails/{id}/retry',
+            ...options
+        });
+    }
+    
+    /**
+     * Send a test mail.
+     *
+     * The mail is sent in the background. Its state in the list of mails says whether the mail server accepted it.
+     *
+     * Needs the permission `mails:write`.
+     */
+    public sendTestMail<ThrowOnError extends boolean = false>(options: Options<SendTestMailData, ThrowOnError>) {
+        return (options.client ?? this.client).post<SendTestMailResponses, SendTestMailErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/mails/test',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
         });
     }
     

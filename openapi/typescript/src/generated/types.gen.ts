@@ -69,7 +69,7 @@ export type AuditEvent = {
 /**
  * The kind of an audit event.
  */
-export type AuditEventKind = 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'clock.accepted' | 'access.refused';
+export type AuditEventKind = 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -120,6 +120,31 @@ export type Closing = {
 };
 
 /**
+ * The kind of proof: a code.
+ */
+export type CodeKind = 'code';
+
+/**
+ * CodeProof
+ *
+ * The code from a mail, with the handle of the client that has requested the mail.
+ */
+export type CodeProof = {
+    /**
+     * Always `code`.
+     */
+    kind: CodeKind;
+    /**
+     * The handle from the response to the request.
+     */
+    handle: string;
+    /**
+     * The code. Spaces and hyphens in it do not count.
+     */
+    code: string;
+};
+
+/**
  * Credentials
  *
  * The request of a log-in.
@@ -161,6 +186,22 @@ export type Fault = {
      * A sentence for people. It never repeats the value.
      */
     detail: string;
+};
+
+/**
+ * ForgottenPassword
+ *
+ * The account whose password was forgotten.
+ */
+export type ForgottenPassword = {
+    /**
+     * The e-mail address or the username.
+     */
+    identifier: string;
+    /**
+     * The language of the mail, unless the account has one. By default the one that `Accept-Language` prefers.
+     */
+    language?: Language | null;
 };
 
 /**
@@ -313,6 +354,102 @@ export type JwkSet = {
 };
 
 /**
+ * A language of mails.
+ */
+export type Language = 'en' | 'de';
+
+/**
+ * The kind of proof: a link.
+ */
+export type LinkKind = 'link';
+
+/**
+ * LinkProof
+ *
+ * The link from a mail, which works on any device.
+ */
+export type LinkProof = {
+    /**
+     * Always `link`.
+     */
+    kind: LinkKind;
+    /**
+     * The token from the link.
+     */
+    token: string;
+};
+
+/**
+ * Mail
+ *
+ * A mail. It is shown without its text, because links and codes are secret.
+ */
+export type Mail = {
+    /**
+     * The mail's id. Its `Message-ID` begins with it. Later mails have greater ids.
+     */
+    id: string;
+    /**
+     * What the mail is about.
+     */
+    kind: MailKind;
+    /**
+     * The recipient.
+     */
+    to: string;
+    /**
+     * The state of the mail.
+     */
+    state: MailState;
+    /**
+     * How many times a server has tried to send the mail.
+     */
+    attempts: number;
+    /**
+     * When the mail was queued.
+     */
+    created_at: string;
+    /**
+     * When a server will try to send the mail. Only a queued mail has this member.
+     */
+    next_at?: string;
+    /**
+     * When the mail server accepted the mail.
+     */
+    sent_at?: string;
+    /**
+     * Why the last attempt failed, or why the mail was dropped.
+     */
+    last_error?: string;
+};
+
+/**
+ * What a mail is about.
+ */
+export type MailKind = 'sign_up' | 'account_exists' | 'verify' | 'reset' | 'change' | 'revert' | 'invite' | 'password_changed' | 'password_reset' | 'email_change_requested' | 'email_changed' | 'email_change_undone' | 'new_sign_in' | 'account_disabled' | 'account_closed' | 'test';
+
+/**
+ * MailPage
+ *
+ * One page of mails.
+ */
+export type MailPage = {
+    /**
+     * The mails, newest first.
+     */
+    items: Array<Mail>;
+    /**
+     * The `cursor` of the next page. Absent on the last page.
+     */
+    next_cursor?: string;
+};
+
+/**
+ * The state of a mail: `queued` waits to be sent, for the first time or again; `sending` is being sent; `sent` was accepted by the mail server; `failed` could not be sent; `dropped` became pointless before it was sent.
+ */
+export type MailState = 'queued' | 'sending' | 'sent' | 'failed' | 'dropped';
+
+/**
  * MyChange
  *
  * The members to change. An absent member stays as it is, and `null` clears a member.
@@ -330,6 +467,10 @@ export type MyChange = {
      * The e-mail address.
      */
     email?: string;
+    /**
+     * The language in which the person wants to read mails.
+     */
+    language?: Language | null;
     /**
      * The current password, which a change of the e-mail address requires.
      */
@@ -382,6 +523,26 @@ export type NewUser = {
      * The account's roles.
      */
     roles?: Array<string> | null;
+    /**
+     * The language in which the person wants to read mails.
+     */
+    language?: Language | null;
+};
+
+/**
+ * OwnMailProof
+ *
+ * What shows that the caller reads the mailbox: exactly one of the members.
+ */
+export type OwnMailProof = {
+    /**
+     * The token from the link.
+     */
+    token?: string | null;
+    /**
+     * The code. Spaces and hyphens in it do not count.
+     */
+    code?: string | null;
 };
 
 /**
@@ -401,6 +562,22 @@ export type PasswordChange = {
 };
 
 /**
+ * PasswordReset
+ *
+ * The password to set with a mailed link or code.
+ */
+export type PasswordReset = {
+    /**
+     * The link or the code.
+     */
+    proof: Proof;
+    /**
+     * The new password.
+     */
+    new_password: string;
+};
+
+/**
  * PasswordSetting
  *
  * The password to set.
@@ -410,6 +587,26 @@ export type PasswordSetting = {
      * The new password.
      */
     new_password: string;
+};
+
+/**
+ * Pending
+ *
+ * What a client needs to use the code from a mail that it has requested.
+ */
+export type Pending = {
+    /**
+     * A secret of this client. A code counts only together with it.
+     */
+    handle: string;
+    /**
+     * How long the handle is valid, in seconds.
+     */
+    expires_in: number;
+    /**
+     * When the mail may be requested again, in seconds.
+     */
+    resend_after: number;
 };
 
 /**
@@ -485,6 +682,15 @@ export type Problem = {
 };
 
 /**
+ * What shows that the caller reads a mailbox: the link or the code from a mail.
+ */
+export type Proof = ({
+    kind: 'link';
+} & LinkProof) | ({
+    kind: 'code';
+} & CodeProof);
+
+/**
  * Registration
  *
  * The request of a registration.
@@ -506,6 +712,10 @@ export type Registration = {
      * The person's name.
      */
     name?: string | null;
+    /**
+     * The language in which the person wants to read mails. By default the one that `Accept-Language` prefers.
+     */
+    language?: Language | null;
 };
 
 /**
@@ -690,6 +900,67 @@ export type SigningKeyPage = {
 export type SigningKeyStatus = 'next' | 'active' | 'retiring' | 'revoked';
 
 /**
+ * TestMail
+ *
+ * The test mail to send.
+ */
+export type TestMail = {
+    /**
+     * The recipient.
+     */
+    to: string;
+    /**
+     * The language of the mail. By default that of `mail.language`.
+     */
+    language?: Language | null;
+};
+
+/**
+ * Ticket
+ *
+ * What a link in a mail is for.
+ */
+export type Ticket = {
+    /**
+     * What the link permits.
+     */
+    purpose: TicketPurpose;
+    /**
+     * The address to which the mail was sent.
+     */
+    email: string;
+    /**
+     * The name of the account's owner.
+     */
+    name?: string;
+    /**
+     * The language of the mail.
+     */
+    language: Language;
+    /**
+     * When the link expires.
+     */
+    expires_at: string;
+};
+
+/**
+ * What a link permits.
+ */
+export type TicketPurpose = 'sign_up' | 'verify' | 'reset' | 'change' | 'revert' | 'invite';
+
+/**
+ * TicketReading
+ *
+ * The token to read.
+ */
+export type TicketReading = {
+    /**
+     * The token from the link.
+     */
+    token: string;
+};
+
+/**
  * Token
  *
  * The claims of the request's access token, and the permissions that its roles grant at this moment.
@@ -782,6 +1053,10 @@ export type User = {
      */
     email: string;
     /**
+     * Whether the address is the user's for sure: the user has proven it, or an administrator vouches for it.
+     */
+    email_verified: boolean;
+    /**
      * The username.
      */
     username?: string;
@@ -789,6 +1064,10 @@ export type User = {
      * The person's name.
      */
     name?: string;
+    /**
+     * The language in which the user wants to read mails.
+     */
+    language?: Language;
     /**
      * Whether the account can be used.
      */
@@ -829,6 +1108,10 @@ export type UserChange = {
      * The person's name.
      */
     name?: string | null;
+    /**
+     * The language in which the person wants to read mails.
+     */
+    language?: Language | null;
     /**
      * Whether the account can be used.
      */
@@ -985,6 +1268,286 @@ export type RegisterAccountResponses = {
 };
 
 export type RegisterAccountResponse = RegisterAccountResponses[keyof RegisterAccountResponses];
+
+export type RequestPasswordResetData = {
+    body: ForgottenPassword;
+    path?: never;
+    query?: never;
+    url: '/v1/password-resets';
+};
+
+export type RequestPasswordResetErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'mail_unavailable';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable';
+        status?: 503;
+    };
+};
+
+export type RequestPasswordResetError = RequestPasswordResetErrors[keyof RequestPasswordResetErrors];
+
+export type RequestPasswordResetResponses = {
+    /**
+     * Accepted
+     */
+    202: Pending;
+};
+
+export type RequestPasswordResetResponse = RequestPasswordResetResponses[keyof RequestPasswordResetResponses];
+
+export type ResetPasswordData = {
+    body: PasswordReset;
+    path?: never;
+    query?: never;
+    url: '/v1/password-resets/complete';
+};
+
+export type ResetPasswordErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'overloaded' | 'unavailable';
+        status?: 503;
+    };
+};
+
+export type ResetPasswordError = ResetPasswordErrors[keyof ResetPasswordErrors];
+
+export type ResetPasswordResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type ResetPasswordResponse = ResetPasswordResponses[keyof ResetPasswordResponses];
+
+export type ReadTicketData = {
+    body: TicketReading;
+    path?: never;
+    query?: never;
+    url: '/v1/tickets/read';
+};
+
+export type ReadTicketErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable';
+        status?: 503;
+    };
+};
+
+export type ReadTicketError = ReadTicketErrors[keyof ReadTicketErrors];
+
+export type ReadTicketResponses = {
+    /**
+     * OK
+     */
+    200: Ticket;
+};
+
+export type ReadTicketResponse = ReadTicketResponses[keyof ReadTicketResponses];
 
 export type LogInData = {
     body: Credentials;
@@ -1572,6 +2135,174 @@ export type UpdateMeResponses = {
 };
 
 export type UpdateMeResponse = UpdateMeResponses[keyof UpdateMeResponses];
+
+export type RequestEmailVerificationData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/me/email/verification';
+};
+
+export type RequestEmailVerificationErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'mail_unavailable';
+        status?: 403;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'already_verified';
+        status?: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type RequestEmailVerificationError = RequestEmailVerificationErrors[keyof RequestEmailVerificationErrors];
+
+export type RequestEmailVerificationResponses = {
+    /**
+     * Accepted
+     */
+    202: Pending;
+};
+
+export type RequestEmailVerificationResponse = RequestEmailVerificationResponses[keyof RequestEmailVerificationResponses];
+
+export type VerifyEmailData = {
+    body: OwnMailProof;
+    path?: never;
+    query?: never;
+    url: '/v1/me/email/verification/complete';
+};
+
+export type VerifyEmailErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type VerifyEmailError = VerifyEmailErrors[keyof VerifyEmailErrors];
+
+export type VerifyEmailResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type VerifyEmailResponse = VerifyEmailResponses[keyof VerifyEmailResponses];
 
 export type ChangePasswordData = {
     body: PasswordChange;
@@ -2646,6 +3377,86 @@ export type SetUserRolesResponses = {
 
 export type SetUserRolesResponse = SetUserRolesResponses[keyof SetUserRolesResponses];
 
+export type SendPasswordResetData = {
+    body?: never;
+    path: {
+        /**
+         * A user's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/users/{id}/password-reset';
+};
+
+export type SendPasswordResetErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'escalation_denied' | 'mail_unavailable' | 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type SendPasswordResetError = SendPasswordResetErrors[keyof SendPasswordResetErrors];
+
+export type SendPasswordResetResponses = {
+    /**
+     * Accepted
+     */
+    202: unknown;
+};
+
 export type EndUserSessionsData = {
     body?: never;
     path: {
@@ -3480,6 +4291,283 @@ export type ListAuditEventsResponses = {
 };
 
 export type ListAuditEventsResponse = ListAuditEventsResponses[keyof ListAuditEventsResponses];
+
+export type ListMailsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only mails in this state.
+         */
+        state?: MailState;
+        /**
+         * Only mails of this kind.
+         */
+        kind?: MailKind;
+        /**
+         * The `next_cursor` of the previous page.
+         */
+        cursor?: string;
+        /**
+         * The number of items at most.
+         */
+        limit?: number;
+    };
+    url: '/v1/mails';
+};
+
+export type ListMailsErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ListMailsError = ListMailsErrors[keyof ListMailsErrors];
+
+export type ListMailsResponses = {
+    /**
+     * OK
+     */
+    200: MailPage;
+};
+
+export type ListMailsResponse = ListMailsResponses[keyof ListMailsResponses];
+
+export type RetryMailData = {
+    body?: never;
+    path: {
+        /**
+         * A mail's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/mails/{id}/retry';
+};
+
+export type RetryMailErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'already_sent';
+        status?: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type RetryMailError = RetryMailErrors[keyof RetryMailErrors];
+
+export type RetryMailResponses = {
+    /**
+     * Accepted
+     */
+    202: unknown;
+};
+
+export type SendTestMailData = {
+    body: TestMail;
+    path?: never;
+    query?: never;
+    url: '/v1/mails/test';
+};
+
+export type SendTestMailErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'mail_unavailable' | 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type SendTestMailError = SendTestMailErrors[keyof SendTestMailErrors];
+
+export type SendTestMailResponses = {
+    /**
+     * Accepted
+     */
+    202: unknown;
+};
 
 export type ReadTokenData = {
     body?: never;

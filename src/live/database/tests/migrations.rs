@@ -1,16 +1,18 @@
 //! Tests of the migrations, on both databases.
 
 use std::{
+    collections::BTreeSet,
     env,
     process::{Command, Stdio},
 };
 
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryOrder, Statement, TransactionTrait};
+use serde_json::json;
 use vestibule_migration::{Migrator, MigratorTrait};
 
 use super::test_database::{TestDatabase, is_sqlite};
 use crate::{
-    entity::{session, user_word},
+    entity::{audit_event, role_permission, session, user, user_word},
     live::database::{Database, Error},
 };
 
@@ -93,6 +95,56 @@ async fn users_older_than_the_search_are_found_by_their_names() {
         assert_eq!(words, expected);
         db.migrate().await.unwrap();
         assert_eq!(user_word::Entity::find().count(db.read()).await.unwrap(), 7, "filled once");
+    }
+}
+
+#[tokio::test]
+async fn the_upgrade_to_mail_verifies_administrators_and_takes_its_permissions_from_roles() {
+    for database in TestDatabase::each().await {
+        let db = database.open().await;
+        let tx = db.migration_connection().begin().await.unwrap();
+        let earlier = vestibule_migration::known().iter().position(|name| name == vestibule_migration::MAIL).unwrap();
+        Migrator::up(&tx, Some(u32::try_from(earlier).unwrap())).await.unwrap();
+        let now = "'2026-11-22T12:00:00+00:00'";
+        for (number, name, role) in [(10, "ada", "user"), (11, "root", "admin")] {
+            let id = format!("0198c5e0000070008000{number:012x}");
+            let id = if is_sqlite(&db) { format!("X'{id}'") } else { format!("'{id}'") };
+            tx.execute_unprepared(&format!(
+                "INSERT INTO users (id, email, status, epoch, revision, created_at, updated_at) \
+                 VALUES ({id}, '{name}@example.org', 'active', 0, 0, {now}, {now})"
+            ))
+            .await
+            .unwrap();
+            tx.execute_unprepared(&format!("INSERT INTO user_roles (user_id, role) VALUES ({id}, '{role}')")).await.unwrap();
+        }
+        tx.execute_unprepared(&format!(
+            "INSERT INTO roles (name, built_in, created_at, updated_at) VALUES ('clerk', FALSE, {now}, {now})"
+        ))
+        .await
+        .unwrap();
+        let permissions = "INSERT INTO role_permissions (role, permission) VALUES \
+                           ('clerk', 'mails:read'), ('clerk', 'mails:write'), ('clerk', 'mails:print')";
+        tx.execute_unprepared(permissions).await.unwrap();
+        tx.commit().await.unwrap();
+
+        db.migrate().await.unwrap();
+        let users = user::Entity::find().order_by_asc(user::COLUMN.email).all(db.read()).await.unwrap();
+        let verified: Vec<_> = users.iter().map(|user| (user.email.as_str(), user.email_verified)).collect();
+        assert_eq!(verified, [("ada@example.org", false), ("root@example.org", true)]);
+        let clerk = "clerk".parse().unwrap();
+        assert_eq!(role_permission::all(db.read()).await.unwrap()[&clerk], BTreeSet::from(["mails:print".parse().unwrap()]));
+        let events = audit_event::Entity::find().all(db.read()).await.unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!((events[0].kind.as_str(), events[0].subject_id.as_deref()), (role_permission::RECLAIMED, Some("clerk")));
+        assert_eq!(events[0].details.0, json!({ "permissions": ["mails:read", "mails:write"] }));
+
+        // Only the upgrade does this. A permission that is granted later stays.
+        let granted = ["mails:read".parse().unwrap()];
+        let tx = db.write().await.unwrap();
+        role_permission::replace(&tx, &clerk, granted).await.unwrap();
+        tx.commit().await.unwrap();
+        db.migrate().await.unwrap();
+        assert_eq!(role_permission::all(db.read()).await.unwrap()[&clerk].len(), 1);
     }
 }
 

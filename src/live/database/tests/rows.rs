@@ -44,6 +44,8 @@ pub(super) fn user(email: &str, username: Option<&str>) -> user::Model {
         created_at: noon(),
         updated_at: noon(),
         last_login_at: None,
+        email_verified: false,
+        language: None,
     }
 }
 

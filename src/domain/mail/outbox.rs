@@ -1,0 +1,146 @@
+//! The outbox: a mail is a row in the transaction of the change that causes it, so that it is sent if and only if the change is
+//! committed. A row contains no secret: link and code are derived when the mail is sent.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait};
+use serde_json::json;
+
+use crate::{
+    app::App,
+    entity::{
+        json::JsonText,
+        mail::{self, MailState, Precedence},
+        ticket, user,
+    },
+    error::{Error, Result},
+    live::{database::Transaction, mail::Values},
+    values::{
+        ids::{MailId, TicketId, UserId},
+        language::Language,
+        mail_kind::MailKind,
+    },
+};
+
+/// The channel on which PostgreSQL wakes the servers that send mails.
+pub const CHANNEL: &str = "vestibule_mails";
+
+/// A mail that is about to be queued.
+pub struct NewMail<'a> {
+    /// What the mail is about.
+    pub kind: MailKind,
+    /// The account that it is about, if there is one. The mail greets its owner by name.
+    pub user: Option<UserId>,
+    /// The canonical address; `None` makes a decoy, which is deleted instead of sent.
+    pub to: Option<&'a str>,
+    /// The language of the mail.
+    pub language: Language,
+    /// The ticket whose link and code the mail contains, if its kind has one.
+    pub ticket: Option<TicketId>,
+    /// What else the text mentions. Link, code and name are added when the mail is sent.
+    pub values: Values,
+}
+
+impl NewMail<'_> {
+    /// The mail with the link and the code of a ticket. That of a decoy is a decoy.
+    pub fn with_ticket(kind: MailKind, ticket: &ticket::Model, language: Language) -> NewMail<'_> {
+        let (user, to) = (ticket.user_id, ticket.address.as_deref());
+        NewMail { kind, user, to, language, ticket: Some(ticket.id), values: Values::default() }
+    }
+}
+
+/// A mail that was queued in a transaction which is not committed yet.
+#[must_use = "wake the sender after the commit, or the mail is sent a second later"]
+pub struct Queued {
+    /// The mail.
+    pub id: MailId,
+}
+
+impl Queued {
+    /// Wakes the sender of this process. On PostgreSQL, the commit itself wakes every server.
+    pub fn wake(self, app: &App) {
+        app.mail.due.notify_one();
+    }
+}
+
+/// Fails with [`Error::MailUnavailable`] if no mail can be sent. An operation that needs mail calls this first.
+pub fn require(app: &App) -> Result<()> {
+    if app.mail.transport.can_send() { Ok(()) } else { Err(Error::MailUnavailable) }
+}
+
+/// Queues a mail in the transaction of the change that causes it. Call [`Queued::wake`] after the commit.
+pub async fn queue(tx: &Transaction, now: DateTime<Utc>, new: NewMail<'_>) -> Result<Queued> {
+    let precedence = precedence(new.kind);
+    queue_with(tx, now, new, precedence).await
+}
+
+/// As [`queue`], for a mail that anybody can cause: it has a high precedence only if the account has logged in from the network
+/// of the request, so that a flood of requests from elsewhere does not delay it.
+pub async fn queue_requested(tx: &Transaction, now: DateTime<Utc>, new: NewMail<'_>, is_network_known: bool) -> Result<Queued> {
+    let precedence = if is_network_known { Precedence::High } else { Precedence::Normal };
+    queue_with(tx, now, new, precedence).await
+}
+
+async fn queue_with(tx: &Transaction, now: DateTime<Utc>, new: NewMail<'_>, precedence: Precedence) -> Result<Queued> {
+    let id = MailId::new(now);
+    let row = mail::ActiveModel {
+        id: Set(id),
+        kind: Set(new.kind),
+        user_id: Set(new.user),
+        to_address: Set(new.to.map(str::to_owned)),
+        language: Set(new.language),
+        ticket_id: Set(new.ticket),
+        params: Set(JsonText(json!(new.values))),
+        precedence: Set(precedence),
+        state: Set(MailState::Queued),
+        attempts: Set(0),
+        next_at: Set(Some(now)),
+        last_error: Set(None),
+        created_at: Set(now),
+        sent_at: Set(None),
+    };
+    mail::Entity::insert(row).exec_without_returning(tx).await?;
+    announce(tx).await?;
+    Ok(Queued { id })
+}
+
+/// Queues a notice to the address of record, in the transaction of the change. Without a transport there are no notices.
+pub async fn notify(
+    app: &App,
+    tx: &Transaction,
+    now: DateTime<Utc>,
+    kind: MailKind,
+    user: &user::Model,
+    values: Values,
+) -> Result<Option<Queued>> {
+    if app.mail.transport.is_none() {
+        return Ok(None);
+    }
+    let language = user.language.unwrap_or(app.settings.mail.language);
+    let new = NewMail { kind, user: Some(user.id), to: Some(&user.email), language, ticket: None, values };
+    queue(tx, now, new).await.map(Some)
+}
+
+/// Makes a mail due now that is not being sent. Call [`Queued::wake`] after the commit.
+pub(super) async fn requeue(tx: &Transaction, id: MailId, now: DateTime<Utc>) -> Result<Queued> {
+    mail::Entity::requeue(tx, id, now).await?;
+    announce(tx).await?;
+    Ok(Queued { id })
+}
+
+/// Wakes every server when the transaction is committed.
+async fn announce(tx: &Transaction) -> Result<()> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared(&format!("NOTIFY {CHANNEL}")).await?;
+    }
+    Ok(())
+}
+
+/// Returns the precedence of mails of this kind.
+const fn precedence(kind: MailKind) -> Precedence {
+    match kind {
+        MailKind::SignUp | MailKind::AccountExists | MailKind::Verify => Precedence::Low,
+        // Whoever has an account can request one for any address.
+        MailKind::Change => Precedence::Normal,
+        _ => Precedence::High,
+    }
+}

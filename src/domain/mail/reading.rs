@@ -1,0 +1,48 @@
+//! Reading a link: what the page behind it shows before the holder decides. Opening a link changes nothing.
+
+use chrono::{DateTime, Utc};
+use sea_orm::EntityTrait;
+
+use super::tickets;
+use crate::{
+    app::App,
+    domain::{source::Source, throttle},
+    entity::user,
+    error::Result,
+    live::rate_limits::RateLimit,
+    values::{language::Language, ticket_purpose::TicketPurpose, ticket_token::TicketToken},
+};
+
+/// What a link is for.
+pub struct ReadTicket {
+    /// What it permits.
+    pub purpose: TicketPurpose,
+    /// The address whose mailbox received it.
+    pub email: String,
+    /// The name of the account's owner.
+    pub name: Option<String>,
+    /// The language of the mail.
+    pub language: Language,
+    /// When it expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Returns what a link is for.
+///
+/// # Errors
+/// A fault of `/token`; [`Error::TooManyRequests`](crate::error::Error::TooManyRequests).
+pub async fn read(app: &App, source: &Source, token: &TicketToken) -> Result<ReadTicket> {
+    throttle::limit_rate(app, source, RateLimit::Mail)?;
+    let ticket = tickets::read(app, token).await?;
+    let user = match ticket.user_id {
+        Some(user) => user::Entity::find_by_id(user).one(app.db.read()).await?,
+        None => None,
+    };
+    Ok(ReadTicket {
+        purpose: ticket.purpose,
+        email: ticket.address.unwrap_or_default(),
+        name: user.and_then(|user| user.name),
+        language: ticket.language,
+        expires_at: ticket.expires_at,
+    })
+}

@@ -1,0 +1,128 @@
+//! Password resets: somebody who has forgotten the password sets a new one with a mailed link or code. Requests about accounts
+//! that do not exist get the same response, write the same rows and do the same work.
+
+use sea_orm::EntityTrait;
+use uuid::Uuid;
+
+use super::{
+    audit::{self, Actor, Event, Kind},
+    authority::By,
+    credentials,
+    mail::{
+        limits::{Addressee, Recipient},
+        outbox::{self, NewMail},
+        tickets::{self, NewTicket, Pending, Proof},
+    },
+    revocations::{self, SessionSelection},
+    source::Source,
+    throttle, users,
+};
+use crate::{
+    app::App,
+    entity::user,
+    error::{Fault, Result},
+    live::{mail::Values, rate_limits::RateLimit},
+    values::{
+        identifier::Identifier, ids::UserId, language::Language, mail_kind::MailKind, password::NewPassword,
+        ticket_purpose::TicketPurpose,
+    },
+};
+
+/// Mails the account's owner a link and a code with which they can set a new password. `language` is that of the caller.
+///
+/// # Errors
+/// [`Error::MailUnavailable`](crate::error::Error::MailUnavailable),
+/// [`Error::TooManyRequests`](crate::error::Error::TooManyRequests).
+pub async fn request(app: &App, source: &Source, identifier: &Identifier, language: Option<Language>) -> Result<Pending> {
+    outbox::require(app)?;
+    throttle::limit_rate(app, source, RateLimit::Mail)?;
+    let tx = app.db.write().await?;
+    let user = users::named(&tx, identifier).await?;
+    let user = user.as_ref();
+    let now = app.clock.now();
+    let language = user.and_then(|user| user.language).or(language).unwrap_or(app.settings.mail.language);
+    let addressee = user.map_or(Addressee::Nobody(identifier), |user| Addressee::Address(&user.email));
+    let recipient = Recipient::lock(app, &tx, addressee).await?;
+    let new = new_ticket(user, language);
+    let sends = recipient.count_mail(&tx, now).await?;
+    let ticket = tickets::issue(app, &tx, now, &recipient, sends, new).await?;
+    let pending = tickets::hand_out(app, &tx, now, &ticket).await?;
+    // Looked up for an unknown account, too, so that the work is the same.
+    let id = user.map_or_else(|| Uuid::nil().into(), |user| user.id);
+    let is_network_known = throttle::knows_network(app, &tx, source, id, now).await?;
+    let mail = NewMail::with_ticket(MailKind::Reset, &ticket, language);
+    let queued = if sends { Some(outbox::queue_requested(&tx, now, mail, is_network_known).await?) } else { None };
+    let kind = Kind::PasswordResetRequested;
+    let event = user.map_or_else(|| Event::of(kind), |user| Event::on_user(kind, user));
+    audit::record(&tx, now, source, Actor::NONE, event).await?;
+    tx.commit().await?;
+    if let Some(queued) = queued {
+        queued.wake(app);
+    }
+    Ok(pending)
+}
+
+fn new_ticket(user: Option<&user::Model>, language: Language) -> NewTicket<'_> {
+    let (user, address) = user.map_or((None, None), |user| (Some(user.id), Some(user.email.as_str())));
+    NewTicket { purpose: TicketPurpose::Reset, user, address, language, context: serde_json::json!({}) }
+}
+
+/// Mails the owner of an account a link and a code, because an administrator asks for it.
+///
+/// # Errors
+/// [`Error::MailUnavailable`](crate::error::Error::MailUnavailable), [`Error::NotFound`](crate::error::Error::NotFound),
+/// [`Error::EscalationDenied`](crate::error::Error::EscalationDenied).
+pub async fn send(app: &App, by: By<'_>, id: UserId) -> Result<()> {
+    outbox::require(app)?;
+    let (tx, authority) = by.begin(app).await?;
+    let (user, _) = users::target(&tx, &authority, id).await?;
+    let now = app.clock.now();
+    let language = user.language.unwrap_or(app.settings.mail.language);
+    let recipient = Recipient::lock(app, &tx, Addressee::Address(&user.email)).await?;
+    let ticket = tickets::issue(app, &tx, now, &recipient, true, new_ticket(Some(&user), language)).await?;
+    let queued = outbox::queue(&tx, now, NewMail::with_ticket(MailKind::Reset, &ticket, language)).await?;
+    let event = Event::on_user(Kind::UserPasswordResetSent, &user);
+    audit::record(&tx, now, &authority.source, authority.actor, event).await?;
+    tx.commit().await?;
+    queued.wake(app);
+    Ok(())
+}
+
+/// Sets the password of the account whose mailbox the caller reads, and ends all its sessions and tickets. Nobody is logged in,
+/// and a disabled account stays disabled.
+///
+/// # Errors
+/// A fault of `/proof/token`, `/proof/code` or `/new_password`; [`Error::TooManyRequests`](crate::error::Error::TooManyRequests);
+/// [`Error::Overloaded`](crate::error::Error::Overloaded).
+pub async fn complete(app: &App, source: &Source, proof: &Proof, new: &NewPassword) -> Result<()> {
+    throttle::limit_rate(app, source, RateLimit::Mail)?;
+    let opened = tickets::open(app, source, TicketPurpose::Reset, proof).await?;
+    let holder = |user: Option<user::Model>| {
+        let is_holder = |user: &user::Model| opened.ticket.address.as_ref() == Some(&user.email);
+        user.filter(is_holder).ok_or_else(|| opened.refused())
+    };
+    let id = opened.ticket.user_id.ok_or_else(|| opened.refused())?;
+    let user = holder(user::Entity::find_by_id(id).one(app.db.read()).await?)?;
+    new.check_policy(app.settings.password.min_length, &user.email, user.username.as_deref())
+        .map_err(|invalid| Fault::at("/new_password", invalid))?;
+    let hash = credentials::hash(app, new).await?;
+    let tx = app.db.write().await?;
+    let user = holder(user::Entity::locked(&tx, id).await?)?;
+    let now = app.clock.now();
+    opened.redeem(&tx, now).await?;
+    tickets::void(&tx, id, now).await?;
+    // Whoever guesses at the account must not keep its owner out after the reset.
+    throttle::recognise(app, &tx, source, id, now).await?;
+    let event = Event::on_user(Kind::PasswordReset, &user);
+    audit::record(&tx, now, source, Actor::account(&user, None), event).await?;
+    let values = Values { at: Some(now), network: source.address, ..Values::default() };
+    let queued = outbox::notify(app, &tx, now, MailKind::PasswordReset, &user, values).await?;
+    let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
+    let user = users::set_verified(app, &tx, user).await?;
+    users::set_password_hash(&tx, user, hash).await?;
+    pending.commit(app, tx).await?;
+    if let Some(queued) = queued {
+        queued.wake(app);
+    }
+    Ok(())
+}
