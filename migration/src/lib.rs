@@ -11,6 +11,7 @@ mod m20261125_000004_throttle;
 mod m20261126_000010_installation;
 mod m20261126_000040_search;
 mod m20261126_000050_mail;
+mod m20261126_000070_sign_in_notices;
 
 /// The migration after which the program fills the table `user_words`.
 pub const SEARCH: &str = "m20261126_000040_search";
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000010_installation::Migration),
             Box::new(m20261126_000040_search::Migration),
             Box::new(m20261126_000050_mail::Migration),
+            Box::new(m20261126_000070_sign_in_notices::Migration),
         ]
     }
 }

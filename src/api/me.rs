@@ -11,7 +11,7 @@ use super::{
         codes::operation_codes,
         cookie,
         params::{Condition, Faults, Param, Path, paging},
-        reply::{Accepted, NoContent, Page, Reply, Tagged, WithCookie},
+        reply::{Accepted, NoContent, Page, Reply, Tagged, WithCookies},
         source,
         words::Clearable,
     },
@@ -138,9 +138,9 @@ impl MeApi {
         app: Data<&App>,
         request: &Request,
         body: Body<Closing>,
-    ) -> Reply<WithCookie<NoContent>, CloseAccount> {
+    ) -> Reply<WithCookies<NoContent>, CloseAccount> {
         let ended = accounts::close(&app, &caller, &body.0.current_password).await?;
-        Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
+        Ok(WithCookies(NoContent, cookie::cleared(request, &app.settings, &ended)))
     }
 
     /// Request a mail that verifies my address.
@@ -214,13 +214,13 @@ impl MeApi {
         request: &Request,
         /// Whether the session of this request continues.
         except_current: Param<bool>,
-    ) -> Reply<WithCookie<NoContent>, EndMySessions> {
+    ) -> Reply<WithCookies<NoContent>, EndMySessions> {
         let mut faults = Faults::of(request);
         let except_current = faults.take(except_current).unwrap_or_default();
         faults.none()?;
         let selection = if except_current { SessionSelection::AllExcept(caller.session()) } else { SessionSelection::All };
         let ended = sessions::end(&app, &caller, selection).await?;
-        Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
+        Ok(WithCookies(NoContent, cookie::cleared(request, &app.settings, &ended)))
     }
 
     /// End one of my sessions.
@@ -234,12 +234,12 @@ impl MeApi {
         app: Data<&App>,
         request: &Request,
         id: Path<SessionRef>,
-    ) -> Reply<WithCookie<NoContent>, EndMySession> {
+    ) -> Reply<WithCookies<NoContent>, EndMySession> {
         let session = match id.0 {
             SessionRef::Current => caller.session(),
             SessionRef::Id(session) => session,
         };
         let ended = sessions::end(&app, &caller, SessionSelection::One(session)).await?;
-        Ok(WithCookie(NoContent, cookie::cleared(request, &app.settings, &ended)))
+        Ok(WithCookies(NoContent, cookie::cleared(request, &app.settings, &ended)))
     }
 }

@@ -13,7 +13,7 @@ use super::{
         body::{Body, OptionalBody},
         codes::operation_codes,
         cookie,
-        reply::{Issued, Json, NoContent, Reply, WithCookie},
+        reply::{Issued, Json, NoContent, Reply, WithCookies},
     },
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     config::Settings,
     domain::{
         refresh::{self, IssuedTokens},
-        sessions,
+        sessions::{self, LogIn as Begun},
         source::Source,
     },
     error::{Error, Result},
@@ -106,11 +106,16 @@ enum TokenType {
 }
 
 /// Returns the response that carries the issued tokens, with the refresh cookie if the transport is `cookie`.
-fn hand_out<R>(settings: &Settings, issued: IssuedTokens, transport: Transport, reply: fn(Tokens) -> R) -> Result<WithCookie<R>> {
+fn hand_out<R>(
+    settings: &Settings,
+    issued: IssuedTokens,
+    transport: Transport,
+    reply: fn(Tokens) -> R,
+) -> Result<WithCookies<R>> {
     let IssuedTokens { session, access, refresh_token, refresh_expires_in } = issued;
-    let (refresh_token, cookie) = match transport {
-        Transport::Body => (Some(refresh_token.to_string()), None),
-        Transport::Cookie => (None, Some(cookie::holding(settings, &refresh_token, refresh_expires_in)?)),
+    let (refresh_token, cookies) = match transport {
+        Transport::Body => (Some(refresh_token.to_string()), Vec::new()),
+        Transport::Cookie => (None, vec![cookie::holding(settings, &refresh_token, refresh_expires_in)?]),
     };
     let tokens = Tokens {
         access_token: access.token,
@@ -120,7 +125,7 @@ fn hand_out<R>(settings: &Settings, issued: IssuedTokens, transport: Transport, 
         refresh_expires_in,
         session_id: session.into(),
     };
-    Ok(WithCookie(reply(tokens), cookie))
+    Ok(WithCookies(reply(tokens), cookies))
 }
 
 /// Returns the one refresh token of a request, and how the client sent it.
@@ -140,7 +145,9 @@ pub struct SessionsApi;
 impl SessionsApi {
     /// Log in.
     ///
-    /// Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time.
+    /// Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time. The
+    /// owner receives a mail if the account has not been logged in to with this browser before, or, if the client stores the
+    /// refresh token itself, from this network.
     #[oai(path = "/sessions", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,
@@ -148,14 +155,22 @@ impl SessionsApi {
         source: Data<&Source>,
         request: &Request,
         body: Body<Credentials>,
-    ) -> Reply<WithCookie<Issued<Tokens>>, LogIn> {
+    ) -> Reply<WithCookies<Issued<Tokens>>, LogIn> {
         let Credentials { identifier, password, transport } = body.0;
         let transport = transport.unwrap_or_default();
-        if transport == Transport::Cookie {
-            cookie::must_be_ours(request, &app.settings)?;
+        let browser = match transport {
+            Transport::Body => None,
+            Transport::Cookie => {
+                cookie::must_be_ours(request, &app.settings)?;
+                Some(cookie::browser(request, &app.settings))
+            }
+        };
+        let Begun { issued, browser } = sessions::log_in(&app, &source, &identifier, &password, browser.as_ref()).await?;
+        let mut reply = hand_out(&app.settings, issued, transport, Issued)?;
+        if let Some(browser) = browser {
+            reply.1.push(cookie::remembering(&app.settings, &browser)?);
         }
-        let issued = sessions::log_in(&app, &source, &identifier, &password).await?;
-        Ok(hand_out(&app.settings, issued, transport, Issued)?)
+        Ok(reply)
     }
 
     /// Log out.
@@ -170,12 +185,12 @@ impl SessionsApi {
         source: Data<&Source>,
         request: &Request,
         body: OptionalBody<Holding>,
-    ) -> Reply<WithCookie<NoContent>, LogOut> {
+    ) -> Reply<WithCookies<NoContent>, LogOut> {
         let (cookies, cleared) = cookie::given_up(request, &app.settings)?;
         for token in cookies.into_iter().chain(Holding::token(body.0)) {
             sessions::log_out(&app, &source, &token).await?;
         }
-        Ok(WithCookie(NoContent, cleared))
+        Ok(WithCookies(NoContent, cleared))
     }
 
     /// Refresh.
@@ -190,7 +205,7 @@ impl SessionsApi {
         source: Data<&Source>,
         request: &Request,
         body: OptionalBody<Holding>,
-    ) -> Reply<WithCookie<Json<Tokens>>, RefreshSession> {
+    ) -> Reply<WithCookies<Json<Tokens>>, RefreshSession> {
         let (token, transport) = presented(request, &app.settings, body.0)?;
         let issued = refresh::exchange(&app, &source, &token).await?;
         Ok(hand_out(&app.settings, issued, transport, Json)?)

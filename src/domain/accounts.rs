@@ -9,7 +9,7 @@ use super::{
     authority::{keep_an_administrator, lock_administration},
     caller::{Caller, CurrentUser},
     credentials::{self, PasswordCheck},
-    mail::tickets,
+    mail::{outbox, tickets},
     revocations::{self, SessionSelection},
     source::Source,
     throttle::{self, Attempt, Target},
@@ -22,10 +22,11 @@ use crate::{
         user_role,
     },
     error::{Error, Fault, Result},
-    live::{database::Transaction, rate_limits::RateLimit},
+    live::{database::Transaction, mail::Values, rate_limits::RateLimit},
     values::{
         Invalid,
         ids::SessionId,
+        mail_kind::MailKind,
         password::{NewPassword, Password},
         revision::IfMatch,
     },
@@ -120,9 +121,12 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
     confirmed.must_be_current(&tx, now, &user).await?;
     audit::record(&tx, now, &caller.source, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
     tickets::void(&tx, user.id, now).await?;
+    let notice = outbox::notify(app, &tx, now, MailKind::PasswordChanged, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, user.id, SessionSelection::AllExcept(caller.session())).await?;
     users::set_password_hash(&tx, user, hash).await?;
-    pending.commit(app, tx).await
+    pending.commit(app, tx).await?;
+    outbox::wake(app, notice);
+    Ok(())
 }
 
 /// Closes the caller's account: deletes it, ends its sessions, and returns their ids.
@@ -139,11 +143,13 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
     tickets::void_all(&tx, user.id, now).await?;
+    let notice = outbox::notify(app, &tx, now, MailKind::AccountClosed, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, user.id, SessionSelection::All).await?;
     let ended = pending.sessions();
     user.delete(&tx).await?;
     keep_an_administrator(&tx, &roles).await?;
     pending.commit(app, tx).await?;
+    outbox::wake(app, notice);
     Ok(ended)
 }
 

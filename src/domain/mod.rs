@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod authority;
+pub mod browsers;
 pub mod caller;
 pub mod clocks;
 pub mod credentials;

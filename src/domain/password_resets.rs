@@ -115,14 +115,11 @@ pub async fn complete(app: &App, source: &Source, proof: &Proof, new: &NewPasswo
     throttle::recognise(app, &tx, source, id, now).await?;
     let event = Event::on_user(Kind::PasswordReset, &user);
     audit::record(&tx, now, source, Actor::account(&user, None), event).await?;
-    let values = Values { at: Some(now), network: source.address, ..Values::default() };
-    let queued = outbox::notify(app, &tx, now, MailKind::PasswordReset, &user, values).await?;
+    let notice = outbox::notify(app, &tx, now, MailKind::PasswordReset, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     let user = users::set_verified(app, &tx, user).await?;
     users::set_password_hash(&tx, user, hash).await?;
     pending.commit(app, tx).await?;
-    if let Some(queued) = queued {
-        queued.wake(app);
-    }
+    outbox::wake(app, notice);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Sessions: who is logged in, and for how long. A log-in begins a session. When a session ends, all its access tokens
 //! are refused.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
 };
@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::{
     audit::{self, Actor, Event, Kind},
+    browsers::Browser,
     caller::{Caller, CurrentUser},
     credentials::{self, PasswordCheck},
+    mail::outbox::{self, Queued},
     paging::{Paging, Slice},
     refresh::{self, IssuedTokens},
     revocations::{self, SessionSelection},
@@ -26,11 +28,13 @@ use crate::{
         user_role,
     },
     error::{Error, Missing, Result},
-    live::{clock_trust::TrustedReading, database::Transaction, revocations::MAX_TOKEN_LIFETIME},
+    live::{clock_trust::TrustedReading, database::Transaction, mail::Values, revocations::MAX_TOKEN_LIFETIME},
     values::{
+        browser_name::browser_name,
         counters::Serial,
         identifier::Identifier,
         ids::{SessionId, UserId},
+        mail_kind::MailKind,
         password::Password,
         password_hash::PasswordHash,
     },
@@ -40,12 +44,30 @@ use crate::{
 /// same password.
 const MAX_CHECKS: usize = 3;
 
-/// Begins a session for a caller who knows the password of the account.
+/// The shortest time between two notices of log-ins to one account, so that nobody floods the owner's mailbox with them.
+const BETWEEN_NOTICES: TimeDelta = TimeDelta::hours(1);
+
+/// A session that has just begun.
+pub struct LogIn {
+    /// The tokens of the session.
+    pub issued: IssuedTokens,
+    /// The browser as it is from now on. Absent if there was none, and if the server sends no notices.
+    pub browser: Option<Browser>,
+}
+
+/// Begins a session for a caller who knows the password of the account. The owner is told if the `browser` is new to the
+/// account, or, without one, if the network is.
 ///
 /// # Errors
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only if the
 /// password is correct; [`Error::TooManyRequests`]; [`Error::Overloaded`].
-pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, password: &Password) -> Result<IssuedTokens> {
+pub async fn log_in(
+    app: &App,
+    source: &Source,
+    identifier: &Identifier,
+    password: &Password,
+    browser: Option<&Browser>,
+) -> Result<LogIn> {
     app.passwords.pool.check_capacity()?;
     for _ in 0..MAX_CHECKS {
         let found = users::by_identifier(app, identifier).await?;
@@ -55,8 +77,8 @@ pub async fn log_in(app: &App, source: &Source, identifier: &Identifier, passwor
         let (Some(checked), PasswordCheck::Correct { upgrade }) = (&found, check) else {
             return fail(app, source, &attempt, found.as_ref()).await;
         };
-        if let Some(issued) = begin(app, source, &attempt, checked, upgrade).await? {
-            return Ok(issued);
+        if let Some(begun) = begin(app, source, &attempt, checked, upgrade, browser).await? {
+            return Ok(begun);
         }
     }
     let attempt = throttle::attempt(app, source, Target::Unknown(identifier)).await?;
@@ -71,7 +93,8 @@ async fn begin(
     attempt: &Attempt,
     checked: &user::Model,
     upgrade: Option<PasswordHash>,
-) -> Result<Option<IssuedTokens>> {
+    browser: Option<&Browser>,
+) -> Result<Option<LogIn>> {
     let tx = app.db.write().await?;
     let now = app.clock.now();
     let Some(user) = user::Entity::locked(&tx, checked.id).await? else { return Ok(None) };
@@ -82,7 +105,7 @@ async fn begin(
         attempt.check(&tx, now).await?;
         return record_failure(tx, now, source, Some(&user), Error::AccountDisabled).await;
     }
-    attempt.succeeded(&tx, now).await?;
+    let is_network_new = attempt.succeeded(&tx, now).await?;
     let roles = user_role::Entity::of(&tx, user.id).await?;
     let session = session::Entity::insert(session::ActiveModel {
         id: Set(SessionId::new(now)),
@@ -102,15 +125,40 @@ async fn begin(
     let issued = refresh::issue_tokens(app, now, &user, roles, &session)?;
     let actor = Actor::account(&user, Some(session.id));
     audit::record(&tx, now, source, actor, Event::on_user(Kind::LoggedIn, &user)).await?;
-    save_log_in(&tx, now, user, upgrade).await?;
+    let is_new = browser.map_or(is_network_new, |browser| !browser.knows(app, user.id, now));
+    let notice = if is_new { notify(app, &tx, now, source, &user).await? } else { None };
+    let browser = browser.filter(|_| !app.mail.transport.is_none()).map(|browser| browser.with(app, user.id, now));
+    save_log_in(&tx, now, user, upgrade, notice.is_some()).await?;
     tx.commit().await?;
-    Ok(Some(issued))
+    outbox::wake(app, notice);
+    Ok(Some(LogIn { issued, browser }))
 }
 
-async fn save_log_in(tx: &Transaction, now: DateTime<Utc>, user: user::Model, upgrade: Option<PasswordHash>) -> Result<()> {
+/// Tells the owner of a log-in with a browser or from a network that is new to the account, unless it is the first log-in.
+async fn notify(app: &App, tx: &Transaction, now: DateTime<Utc>, source: &Source, user: &user::Model) -> Result<Option<Queued>> {
+    let was_just_told = user.sign_in_notice_at.is_some_and(|at| at > now - BETWEEN_NOTICES);
+    if user.last_login_at.is_none() || was_just_told {
+        return Ok(None);
+    }
+    let language = outbox::language_of(app, user);
+    let browser = source.user_agent.as_ref().and_then(|user_agent| browser_name(user_agent, language));
+    let values = Values { browser, network: source.address, ..Values::at(now) };
+    outbox::notify(app, tx, now, MailKind::NewSignIn, user, values).await
+}
+
+async fn save_log_in(
+    tx: &Transaction,
+    now: DateTime<Utc>,
+    user: user::Model,
+    upgrade: Option<PasswordHash>,
+    was_told: bool,
+) -> Result<()> {
     // The revision stays, so that a log-in does not make a conditional change fail.
     let mut user = user.into_active_model();
     user.last_login_at = Set(Some(now));
+    if was_told {
+        user.sign_in_notice_at = Set(Some(now));
+    }
     if let Some(hash) = upgrade {
         user.password_hash = Set(Some(hash));
     }

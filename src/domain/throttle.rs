@@ -91,12 +91,13 @@ impl Attempt {
 
     /// Records that the password was correct: resets the attempts of this network at this account (NIST SP 800-63B section
     /// 3.2.2), and makes the network known to the account. The attempts of other networks, and of this network at other
-    /// accounts, remain. Fails like [`Self::check`].
-    pub async fn succeeded(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
+    /// accounts, remain. Fails like [`Self::check`]. Returns whether the account did not know the network; false if the throttle
+    /// is off, because then nothing is recorded about networks.
+    pub async fn succeeded(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<bool> {
         self.check(tx, now).await?;
         match &self.0 {
             Some(counters) => counters.forgive(tx, now).await,
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 }
@@ -126,11 +127,10 @@ impl Counters {
         self.backoffs.iter().map(|(key, _)| key.clone()).collect()
     }
 
-    async fn forgive(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
+    async fn forgive(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<bool> {
         let Self { backoffs: [(pair, _), ..], known } = self;
         throttle::Entity::forgive(tx, pair).await?;
-        known_network::Entity::write(tx, known_network::Model { key: known.clone(), expires_at: now + KNOWN }).await?;
-        Ok(())
+        Ok(known_network::Entity::remember(tx, known, now, now + KNOWN).await?)
     }
 
     async fn check(&self, conn: &impl ConnectionTrait, rows: &[throttle::Model], now: DateTime<Utc>) -> Result<()> {

@@ -9,7 +9,7 @@ use super::{
     audit::{self, Event, Kind},
     authority::{Authority, By, ExtraPermission, keep_an_administrator},
     credentials,
-    mail::tickets,
+    mail::{outbox, tickets},
     revocations::{self, PendingRevocations, SessionSelection},
 };
 use crate::{
@@ -20,11 +20,15 @@ use crate::{
         user_role,
     },
     error::{Error, Fault, Missing, Result},
-    live::database::{ReadById, Reader, Transaction},
+    live::{
+        database::{ReadById, Reader, Transaction},
+        mail::Values,
+    },
     values::{
         Invalid,
         identifier::Identifier,
         ids::UserId,
+        mail_kind::MailKind,
         password::NewPassword,
         permission::{AssignRoles, OwnPermission},
         revision::IfMatch,
@@ -143,8 +147,10 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     if after.email != before.email || is_disabled_now {
         tickets::void(&tx, id, app.clock.now()).await?;
     }
-    let mut pending = PendingRevocations::default();
+    let (mut pending, mut notice) = (PendingRevocations::default(), None);
     if is_disabled_now {
+        let now = after.updated_at;
+        notice = outbox::notify(app, &tx, now, MailKind::AccountDisabled, &after, Values::at(now)).await?;
         pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
         keep_an_administrator(&tx, &roles).await?;
     }
@@ -153,6 +159,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
         audit::record(&tx, after.updated_at, &authority.source, authority.actor, event).await?;
     }
     pending.commit(app, tx).await?;
+    outbox::wake(app, notice);
     Ok(User { profile: after.into(), roles })
 }
 
@@ -173,12 +180,16 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
     let hash = credentials::hash(app, new).await?;
     let (tx, authority) = by.begin(app).await?;
     let (user, _) = target(&tx, &authority, id).await?;
+    let now = app.clock.now();
     let event = Event::on_user(Kind::UserPasswordSet, &user);
-    audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
-    tickets::void(&tx, id, app.clock.now()).await?;
+    audit::record(&tx, now, &authority.source, authority.actor, event).await?;
+    tickets::void(&tx, id, now).await?;
+    let notice = outbox::notify(app, &tx, now, MailKind::PasswordChanged, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     set_password_hash(&tx, user, hash).await?;
-    pending.commit(app, tx).await
+    pending.commit(app, tx).await?;
+    outbox::wake(app, notice);
+    Ok(())
 }
 
 /// Deletes an account and ends its sessions. Other accounts may take its names.
@@ -190,12 +201,16 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let (tx, authority) = by.begin(app).await?;
     let (user, roles) = target(&tx, &authority, id).await?;
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
-    audit::record(&tx, app.clock.now(), &authority.source, authority.actor, event).await?;
-    tickets::void_all(&tx, id, app.clock.now()).await?;
+    let now = app.clock.now();
+    audit::record(&tx, now, &authority.source, authority.actor, event).await?;
+    tickets::void_all(&tx, id, now).await?;
+    let notice = outbox::notify(app, &tx, now, MailKind::AccountClosed, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     user.delete(&tx).await?;
     keep_an_administrator(&tx, &roles).await?;
-    pending.commit(app, tx).await
+    pending.commit(app, tx).await?;
+    outbox::wake(app, notice);
+    Ok(())
 }
 
 /// Sets exactly these roles on an account. Access tokens that were issued before become stale.

@@ -1,7 +1,10 @@
 //! The networks from which each account has logged in. A key is a digest of both, so the table reveals neither.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{entity::prelude::*, sea_query::OnConflict};
+use sea_orm::{
+    entity::prelude::*,
+    sea_query::{Expr, OnConflict},
+};
 
 /// A network from which an account has logged in.
 #[sea_orm::model]
@@ -22,10 +25,20 @@ impl Entity {
         Ok(Self::find_by_id(key.to_vec()).one(conn).await?.is_some_and(|known| known.expires_at > now))
     }
 
-    /// Inserts a row, or replaces the row with the same key.
-    pub async fn write(tx: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
+    /// Makes a network known until `expires_at`. Returns whether it was not known at `now`.
+    pub async fn remember(
+        tx: &impl ConnectionTrait,
+        key: &[u8],
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<bool, DbErr> {
+        let known = Self::update_many().col_expr(Column::ExpiresAt, Expr::value(expires_at)).filter(Column::Key.eq(key.to_vec()));
+        if known.filter(COLUMN.expires_at.gt(now)).exec(tx).await?.rows_affected > 0 {
+            return Ok(false);
+        }
         let over = OnConflict::column(Column::Key).update_column(Column::ExpiresAt).to_owned();
-        Self::insert(ActiveModel::from(row)).on_conflict(over).exec_without_returning(tx).await?;
-        Ok(())
+        let row = ActiveModel::from(Model { key: key.to_vec(), expires_at });
+        Self::insert(row).on_conflict(over).exec_without_returning(tx).await?;
+        Ok(true)
     }
 }

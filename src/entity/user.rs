@@ -42,6 +42,8 @@ pub struct Model {
     pub email_verified: bool,
     /// The language in which the user wants to read mails.
     pub language: Option<Language>,
+    /// When the user was last told of a log-in with a new browser.
+    pub sign_in_notice_at: Option<DateTime<Utc>>,
     #[sea_orm(has_many)]
     pub sessions: HasMany<super::session::Entity>,
     #[sea_orm(has_many, via = "user_role")]

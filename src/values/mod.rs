@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod bcrypt_hash;
+pub mod browser_name;
 mod characters;
 pub mod claims;
 mod common_passwords;

@@ -21,11 +21,20 @@ async fn refresh(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
     app.anonymous().send(Method::POST, "/v1/sessions/refresh", headers, Body::empty()).await
 }
 
-/// Returns the name, the value and the attributes of the cookie that an answer sets.
+/// Returns the name, the value and the attributes of each cookie that an answer sets.
+pub fn cookies(answer: &Answer) -> Vec<(String, String, Vec<String>)> {
+    let parse = |cookie: &str| {
+        let mut parts = cookie.split("; ").map(str::to_owned);
+        let (name, value) =
+            parts.next().unwrap().split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap();
+        (name, value, parts.collect())
+    };
+    answer.headers.get_all("set-cookie").iter().map(|cookie| parse(cookie.to_str().unwrap())).collect()
+}
+
+/// Returns the cookie with the refresh token that an answer sets, as [`cookies`] does. It is the first one.
 pub fn cookie(answer: &Answer) -> (String, String, Vec<String>) {
-    let mut parts = answer.header("set-cookie").split("; ").map(str::to_owned);
-    let (name, value) = parts.next().unwrap().split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap();
-    (name, value, parts.collect())
+    cookies(answer).remove(0)
 }
 
 /// Logs Ada in, in cookie mode. Returns the body of the answer and the refresh token.

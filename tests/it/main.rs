@@ -31,6 +31,7 @@ mod log_out;
 mod mail;
 mod mails;
 mod me;
+mod notices;
 mod outage;
 mod password_resets;
 mod paths;

@@ -10,7 +10,7 @@ const HEADERS: &[(&str, &str, u32, &str)] = &[
     ("Location", "^/v1/[a-z0-9/_-]+$", 128, "/v1/users/019b76da-a800-7000-8000-3f1e9c7a5d21"),
     (
         "Set-Cookie",
-        "^(__Host-)?vestibule_refresh=",
+        "^(__Host-)?vestibule_(refresh|browser)=",
         4096,
         "__Host-vestibule_refresh=opaque; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict",
     ),

@@ -1,5 +1,5 @@
 //! Cookie mode: the refresh token is kept in a cookie that no script can read. A request that has this cookie, or asks for
-//! it, must come from a page of this site.
+//! it, must come from a page of this site. A second cookie says which users have logged in with the browser.
 
 use poem::{
     Request,
@@ -9,22 +9,54 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{Origin, Settings},
+    domain::browsers::{self, Browser},
     error::{Error, Result},
     values::{ids::SessionId, refresh_token::RefreshToken},
 };
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The cookie's name. Browsers accept a name with this prefix only if the cookie is secure, for this host alone and for every
-/// path (draft-ietf-httpbis-rfc6265bis section 4.1.3.2).
-fn name(settings: &Settings) -> &'static str {
-    if settings.cookies.insecure { "vestibule_refresh" } else { "__Host-vestibule_refresh" }
+/// The cookies of the service.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    /// Holds the refresh token.
+    Refresh,
+    /// Holds a [`Browser`].
+    Browser,
 }
 
-/// Returns a cookie that holds `token` for `seconds`. This cannot fail for a refresh token, which is ASCII.
+impl Name {
+    /// Returns the name of the cookie. Browsers accept a name with the prefix `__Host-` only if the cookie is secure, for this
+    /// host alone and for every path (draft-ietf-httpbis-rfc6265bis section 4.1.3.2).
+    const fn as_str(self, settings: &Settings) -> &'static str {
+        match (self, settings.cookies.insecure) {
+            (Self::Refresh, false) => "__Host-vestibule_refresh",
+            (Self::Refresh, true) => "vestibule_refresh",
+            (Self::Browser, false) => "__Host-vestibule_browser",
+            (Self::Browser, true) => "vestibule_browser",
+        }
+    }
+}
+
+/// Returns a cookie that holds `token` for `seconds`.
 pub fn holding(settings: &Settings, token: &str, seconds: i64) -> Result<HeaderValue> {
-    let secure = if settings.cookies.insecure { "" } else { "; Secure" };
-    let cookie = format!("{}={token}; Path=/; Max-Age={seconds}{secure}; HttpOnly; SameSite=Strict", name(settings));
+    set(settings, Name::Refresh, token, seconds)
+}
+
+/// Returns a cookie that holds a browser for a year.
+pub fn remembering(settings: &Settings, browser: &Browser) -> Result<HeaderValue> {
+    set(settings, Name::Browser, &browser.to_cookie(), browsers::KNOWN.num_seconds())
+}
+
+/// Returns the browser of a request. A browser without the cookie has no marks.
+pub fn browser(request: &Request, settings: &Settings) -> Browser {
+    values(request, Name::Browser.as_str(settings)).next().map(Browser::from_cookie).unwrap_or_default()
+}
+
+/// Returns a cookie. This cannot fail for a value that is ASCII.
+fn set(settings: &Settings, name: Name, value: &str, seconds: i64) -> Result<HeaderValue> {
+    let (name, secure) = (name.as_str(settings), if settings.cookies.insecure { "" } else { "; Secure" });
+    let cookie = format!("{name}={value}; Path=/; Max-Age={seconds}{secure}; HttpOnly; SameSite=Strict");
     let mut cookie = HeaderValue::try_from(cookie).map_err(Error::internal)?;
     cookie.set_sensitive(true);
     Ok(cookie)
@@ -32,22 +64,22 @@ pub fn holding(settings: &Settings, token: &str, seconds: i64) -> Result<HeaderV
 
 /// Returns a cookie that clears the request's cookie, if that holds a token of one of the sessions that have `ended`. The
 /// cookie of another session stays.
-pub fn cleared(request: &Request, settings: &Settings, ended: &[SessionId]) -> Option<HeaderValue> {
+pub fn cleared(request: &Request, settings: &Settings, ended: &[SessionId]) -> Vec<HeaderValue> {
     let tokens = tokens(request, settings);
     let has_ended =
         tokens.iter().filter_map(|token| token.parse::<RefreshToken>().ok()).any(|token| ended.contains(&token.session));
-    if has_ended { holding(settings, "", 0).ok() } else { None }
+    if has_ended { holding(settings, "", 0).into_iter().collect() } else { Vec::new() }
 }
 
 /// Returns every refresh token in the request's cookies, and a cookie that clears them if there are any. Fails as
 /// [`must_be_ours`] does.
-pub fn given_up(request: &Request, settings: &Settings) -> Result<(Vec<Zeroizing<String>>, Option<HeaderValue>)> {
+pub fn given_up(request: &Request, settings: &Settings) -> Result<(Vec<Zeroizing<String>>, Vec<HeaderValue>)> {
     let tokens = tokens(request, settings);
     if tokens.is_empty() {
-        return Ok((tokens, None));
+        return Ok((tokens, Vec::new()));
     }
     must_be_ours(request, settings)?;
-    Ok((tokens, Some(holding(settings, "", 0)?)))
+    Ok((tokens, vec![holding(settings, "", 0)?]))
 }
 
 /// Returns the one refresh token in the request's cookies. Fails with [`Error::AmbiguousRefreshToken`] if there are two, and as
@@ -59,12 +91,17 @@ pub fn presented(request: &Request, settings: &Settings) -> Result<Option<Zeroiz
     if tokens.is_empty() { Ok(Some(token)) } else { Err(Error::AmbiguousRefreshToken) }
 }
 
-/// Returns the value of each cookie with our name.
+/// Returns the refresh token of each cookie that holds one.
 fn tokens(request: &Request, settings: &Settings) -> Vec<Zeroizing<String>> {
-    // As bytes, because other programs also set cookies for this host, and their values need not be text.
-    let cookies = request.headers().get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let tokens = cookies.filter_map(|cookie| cookie.trim_ascii().strip_prefix(name(settings).as_bytes())?.strip_prefix(b"="));
+    let tokens = values(request, Name::Refresh.as_str(settings));
     tokens.map(|token| Zeroizing::new(String::from_utf8_lossy(token).into_owned())).collect()
+}
+
+/// Returns the value of each cookie with this name. Values are bytes, because other programs also set cookies for this host,
+/// and theirs need not be text.
+fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let cookies = request.headers().get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    cookies.filter_map(|cookie| cookie.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// Fails with [`Error::CsrfRejected`] if a page of another site may have sent the request. Browsers state the origin of a

@@ -108,23 +108,24 @@ replies! {
     Page = OK, |reply| reply.1.as_deref().map(|link| (header::LINK, link)), Some(("Link", "The next page, as `rel=\"next\"`.", false));
 }
 
-/// Another reply, and the cookie that it sets or clears (RFC 6265 section 4.1), if any.
-pub struct WithCookie<R>(pub R, pub Option<HeaderValue>);
+/// Another reply, and the cookies that it sets or clears (RFC 6265 section 4.1).
+pub struct WithCookies<R>(pub R, pub Vec<HeaderValue>);
 
-impl<R: IntoResponse> IntoResponse for WithCookie<R> {
+impl<R: IntoResponse> IntoResponse for WithCookies<R> {
     fn into_response(self) -> Response {
         let mut response = self.0.into_response();
-        if let Some(cookie) = self.1 {
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        for cookie in self.1 {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         response
     }
 }
 
-impl<R: ApiResponse> ApiResponse for WithCookie<R> {
+impl<R: ApiResponse> ApiResponse for WithCookies<R> {
     fn meta() -> MetaResponses {
         let mut meta = R::meta();
-        let cookie = || meta_header("Set-Cookie", "The refresh token, if it is kept in a cookie.", false);
+        let cookie =
+            || meta_header("Set-Cookie", "The refresh token, if it is kept in a cookie. A log-in also marks the browser.", false);
         meta.responses.iter_mut().for_each(|response| response.headers.push(cookie()));
         meta
     }

@@ -103,7 +103,13 @@ async fn queue_with(tx: &Transaction, now: DateTime<Utc>, new: NewMail<'_>, prec
     Ok(Queued { id })
 }
 
-/// Queues a notice to the address of record, in the transaction of the change. Without a transport there are no notices.
+/// Wakes the sender of this process after the commit of a transaction that may have queued notices.
+pub fn wake(app: &App, queued: impl IntoIterator<Item = Queued>) {
+    queued.into_iter().for_each(|queued| queued.wake(app));
+}
+
+/// Queues a notice to the user's address, in the transaction of the change. There are no notices without a transport, and none
+/// to an address that receives no mail.
 pub async fn notify(
     app: &App,
     tx: &Transaction,
@@ -112,12 +118,23 @@ pub async fn notify(
     user: &user::Model,
     values: Values,
 ) -> Result<Option<Queued>> {
-    if app.mail.transport.is_none() {
+    if app.mail.transport.is_none() || is_unreachable(&user.email) {
         return Ok(None);
     }
-    let language = user.language.unwrap_or(app.settings.mail.language);
+    let language = language_of(app, user);
     let new = NewMail { kind, user: Some(user.id), to: Some(&user.email), language, ticket: None, values };
     queue(tx, now, new).await.map(Some)
+}
+
+/// Returns the language of the notices to a user.
+pub fn language_of(app: &App, user: &user::Model) -> Language {
+    user.language.unwrap_or(app.settings.mail.language)
+}
+
+/// Returns whether no mail can reach an address: its domain ends with `.invalid` (RFC 6761 section 6.4), like that of the first
+/// administrator.
+fn is_unreachable(address: &str) -> bool {
+    address.ends_with(".invalid")
 }
 
 /// Makes a mail due now that is not being sent. Call [`Queued::wake`] after the commit.

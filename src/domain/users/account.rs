@@ -135,6 +135,7 @@ pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<P
         last_login_at: Set(None),
         email_verified: Set(new.email_verified),
         language: Set(new.language),
+        sign_in_notice_at: Set(None),
     };
     let user = user.insert(tx).await.map_err(name_conflict)?;
     user_role::replace(tx, user.id, &new.roles).await?;

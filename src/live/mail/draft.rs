@@ -63,6 +63,13 @@ pub struct Values {
     pub network: Option<IpAddr>,
 }
 
+impl Values {
+    /// Returns the values of a notice about an event at this time.
+    pub fn at(now: DateTime<Utc>) -> Self {
+        Self { at: Some(now), ..Self::default() }
+    }
+}
+
 impl Draft {
     /// Returns an example of a kind. `full`: with everything that is optional.
     pub fn sample(kind: MailKind, language: Language, full: bool) -> Self {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use sea_orm::{EntityTrait, QueryOrder};
-use vestibule::{domain::mail::sending, entity::mail};
+use vestibule::{config::MailTransport, domain::mail::sending, entity::mail};
 
 use super::TestApp;
 
@@ -33,6 +33,11 @@ impl Sent {
 }
 
 impl TestApp {
+    /// Starts an app that sends no mail.
+    pub async fn without_mail() -> Self {
+        Self::start_with(|settings| settings.mail.transport = Some(MailTransport::None)).await
+    }
+
     /// Sends every mail that is due.
     pub async fn send_due_mails(&self) {
         loop {

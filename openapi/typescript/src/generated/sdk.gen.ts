@@ -136,7 +136,9 @@ export class Operations extends HeyApiClient {
     /**
      * Log in.
      *
-     * Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time.
+     * Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time. The
+     * owner receives a mail if the account has not been logged in to with this browser before, or, if the client stores the
+     * refresh token itself, from this network.
      *
      * No access token is needed.
      */
