@@ -153,6 +153,8 @@ pub enum Missing {
     SigningKey,
     /// A mail.
     Mail,
+    /// A change of address that waits for its confirmation.
+    PendingEmail,
 }
 
 impl Missing {
@@ -164,6 +166,7 @@ impl Missing {
             Self::Session => "session",
             Self::SigningKey => "signing key",
             Self::Mail => "mail",
+            Self::PendingEmail => "pending address",
         }
     }
 }

@@ -194,6 +194,7 @@ impl Site {
         self.try_send(post.clone(), complete, json!({ "code": "00000000" })).await;
         self.try_send(post.clone(), complete, json!({ "token": token.replace(|_: char| true, "A") })).await;
         self.send(post.clone(), complete, json!({ "code": code })).await;
+        self.change_address(user).await;
 
         self.send(post.clone(), "/v1/password-resets", json!({ "identifier": "nobody" })).await;
         let pending = self.send(post.clone(), "/v1/password-resets", identifier.clone()).await;
@@ -208,6 +209,23 @@ impl Site {
         self.send(post.clone(), "/v1/password-resets/complete", by(&code)).await;
         let by_link = json!({ "proof": { "kind": "link", "token": token }, "new_password": NEW_PASSWORD });
         self.try_send(post, "/v1/password-resets/complete", by_link).await;
+    }
+
+    /// Changes the address of the user who is logged in, and undoes that.
+    async fn change_address(&mut self, user: UserId) {
+        let (post, complete) = (Method::POST, "/v1/me/pending-email/complete");
+        let wanted = json!({ "email": "ada@example.com", "current_password": NEW_PASSWORD });
+        self.send(Method::PATCH, "/v1/me", wanted.clone()).await;
+        self.send(Method::DELETE, "/v1/me/pending-email", Value::Null).await;
+        self.send(Method::PATCH, "/v1/me", wanted).await;
+        self.try_send(post.clone(), complete, json!({ "code": "00000000" })).await;
+        let (_, code) = self.secrets(user, TicketPurpose::Change).await;
+        self.send(post.clone(), complete, json!({ "code": code })).await;
+        let (token, _) = self.secrets(user, TicketPurpose::Revert).await;
+        let undo = json!({ "token": token, "new_password": NEW_PASSWORD });
+        self.send(post.clone(), "/v1/email-changes/revert", undo.clone()).await;
+        self.try_send(post, "/v1/email-changes/revert", undo).await;
+        self.log_in("ada", NEW_PASSWORD).await;
     }
 
     /// Returns the token and the code of a user's ticket.

@@ -12,6 +12,7 @@ mod m20261126_000010_installation;
 mod m20261126_000040_search;
 mod m20261126_000050_mail;
 mod m20261126_000070_sign_in_notices;
+mod m20261126_000071_pending_email;
 
 /// The migration after which the program fills the table `user_words`.
 pub const SEARCH: &str = "m20261126_000040_search";
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000040_search::Migration),
             Box::new(m20261126_000050_mail::Migration),
             Box::new(m20261126_000070_sign_in_notices::Migration),
+            Box::new(m20261126_000071_pending_email::Migration),
         ]
     }
 }

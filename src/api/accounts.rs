@@ -19,7 +19,7 @@ use super::{
 use crate::{
     app::App,
     domain::{
-        accounts,
+        accounts, email_changes,
         mail::reading::{self, ReadTicket as Readable},
         password_resets,
         source::Source,
@@ -38,6 +38,8 @@ operation_codes! {
     RequestPasswordReset: MailUnavailable ValidationFailed TooManyRequests;
     /// `resetPassword`.
     ResetPassword: ValidationFailed TooManyRequests Overloaded;
+    /// `revertEmailChange`.
+    RevertEmailChange: ValidationFailed TooManyRequests Overloaded;
     /// `readTicket`.
     ReadTicket: ValidationFailed TooManyRequests;
 }
@@ -74,6 +76,16 @@ struct ForgottenPassword {
 struct PasswordReset {
     /// The link or the code.
     proof: Proof,
+    /// The new password.
+    new_password: NewPassword,
+}
+
+/// The undoing of a changed address.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct EmailRevert {
+    /// The token from the link.
+    token: TicketToken,
     /// The new password.
     new_password: NewPassword,
 }
@@ -159,6 +171,22 @@ impl AccountsApi {
     #[oai(path = "/password-resets/complete", method = "post", operation_id = "resetPassword")]
     async fn reset(&self, app: Data<&App>, source: Data<&Source>, body: Body<PasswordReset>) -> Reply<NoContent, ResetPassword> {
         password_resets::complete(&app, &source, &body.0.proof.into(), &body.0.new_password).await?;
+        Ok(NoContent)
+    }
+
+    /// Undo a change of address.
+    ///
+    /// Takes the token of the link that was mailed to the old address, which is valid for seven days. The account has its old
+    /// address again and the new password. All its sessions end, and nobody is logged in. A link that permits nothing any more is
+    /// a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
+    #[oai(path = "/email-changes/revert", method = "post", operation_id = "revertEmailChange")]
+    async fn revert_email(
+        &self,
+        app: Data<&App>,
+        source: Data<&Source>,
+        body: Body<EmailRevert>,
+    ) -> Reply<NoContent, RevertEmailChange> {
+        email_changes::revert(&app, &source, &body.0.token, &body.0.new_password).await?;
         Ok(NoContent)
     }
 

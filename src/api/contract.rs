@@ -33,6 +33,7 @@ pub const PUBLIC: &[&str] = &[
     "requestPasswordReset",
     "resetPassword",
     "readTicket",
+    "revertEmailChange",
     "logIn",
     "logOut",
     "refreshSession",

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{accounts, email_verification, mail::tickets::OwnProof, revocations::SessionSelection, sessions, users::Names},
+    domain::{
+        accounts, email_changes, email_verification, mail::tickets::OwnProof, revocations::SessionSelection, sessions,
+        users::Names,
+    },
     values::{
         email::Email,
         ids::SessionRef,
@@ -45,6 +48,10 @@ operation_codes! {
     RequestEmailVerification: MailUnavailable AlreadyVerified;
     /// `verifyEmail`.
     VerifyEmail: ValidationFailed;
+    /// `confirmEmailChange`.
+    ConfirmEmailChange: EmailTaken ValidationFailed;
+    /// `cancelEmailChange`.
+    CancelEmailChange: NotFound;
     /// `listMySessions`.
     ListMySessions: ValidationFailed;
     /// `endMySessions`.
@@ -110,7 +117,10 @@ impl MeApi {
 
     /// Change my account.
     ///
-    /// A new e-mail address requires the current password.
+    /// A new e-mail address requires the current password. Where mail can be sent, the account keeps its address, and the new one
+    /// becomes its `pending_email` until `confirmEmailChange`: a link and a code are mailed to it, whether or not another account
+    /// has it. A repeated request sends the same link and code again; one address is sent one mail a minute, five an hour and ten
+    /// a day. Where no mail can be sent, the address changes at once.
     #[oai(path = "/me", method = "patch", operation_id = "updateMe")]
     async fn update(
         &self,
@@ -119,12 +129,40 @@ impl MeApi {
         /// The `ETag` of the state to change. Without this header, any state is changed.
         #[oai(name = "If-Match")]
         if_match: Condition,
+        request: &Request,
         body: Body<MyChange>,
     ) -> Reply<Tagged<User>, UpdateMe> {
         let MyChange { name, username, email, language, current_password } = body.0;
         let language = language.0.map(|language| language.map(Into::into));
         let names = Names { email, username: username.0, name: name.0, language };
-        Ok(tagged(accounts::update(&app, &caller, names, current_password.as_ref(), if_match.0.as_ref()).await?))
+        let (condition, spoken) = (if_match.0.as_ref(), source::language(request));
+        Ok(tagged(accounts::update(&app, &caller, names, current_password.as_ref(), condition, spoken).await?))
+    }
+
+    /// Confirm my new address.
+    ///
+    /// Takes the token of the link or the code from the mail to the pending address, which becomes the address of the account.
+    /// The same request succeeds again. The old address, if it was verified, is mailed a link that undoes the change for seven
+    /// days; until then no other account can have it. The member at fault has the same codes as in `verifyEmail`.
+    #[oai(path = "/me/pending-email/complete", method = "post", operation_id = "confirmEmailChange")]
+    async fn confirm_email(
+        &self,
+        caller: Signed,
+        app: Data<&App>,
+        body: Body<OwnMailProof>,
+    ) -> Reply<NoContent, ConfirmEmailChange> {
+        let proof = OwnProof::either(body.0.token, body.0.code)?;
+        email_changes::complete(&app, &caller, &proof).await?;
+        Ok(NoContent)
+    }
+
+    /// Cancel the change of my address.
+    ///
+    /// The account keeps its address. The link and the code that were mailed to the pending one become void.
+    #[oai(path = "/me/pending-email", method = "delete", operation_id = "cancelEmailChange")]
+    async fn cancel_email(&self, caller: Signed, app: Data<&App>) -> Reply<NoContent, CancelEmailChange> {
+        email_changes::cancel(&app, &caller).await?;
+        Ok(NoContent)
     }
 
     /// Close my account.

@@ -101,6 +101,9 @@ pub struct User {
     pub email: String,
     /// Whether the address is the user's for sure: the user has proven it, or an administrator vouches for it.
     pub email_verified: bool,
+    /// The address that the user wants, until its mailbox confirms it.
+    #[oai(validator(max_length = 254))]
+    pub pending_email: Option<String>,
     /// The username.
     #[oai(validator(max_length = 32))]
     pub username: Option<String>,
@@ -128,6 +131,7 @@ impl From<users::User> for User {
             id: profile.id.into(),
             email: profile.email,
             email_verified: profile.email_verified,
+            pending_email: profile.pending_email,
             username: profile.username,
             name: profile.name,
             language: profile.language.map(Into::into),

@@ -9,6 +9,7 @@ use super::{
     authority::{keep_an_administrator, lock_administration},
     caller::{Caller, CurrentUser},
     credentials::{self, PasswordCheck},
+    email_changes,
     mail::{outbox, tickets},
     revocations::{self, SessionSelection},
     source::Source,
@@ -17,15 +18,13 @@ use super::{
 };
 use crate::{
     app::App,
-    entity::{
-        user::{self, Profile},
-        user_role,
-    },
+    entity::{user, user_role},
     error::{Error, Fault, Result},
     live::{database::Transaction, mail::Values, rate_limits::RateLimit},
     values::{
         Invalid,
         ids::SessionId,
+        language::Language,
         mail_kind::MailKind,
         password::{NewPassword, Password},
         revision::IfMatch,
@@ -61,7 +60,8 @@ pub async fn read(app: &App, caller: &Caller) -> Result<User> {
 }
 
 /// Changes the caller's account. A new e-mail address requires the current password, so that a stolen token cannot take the
-/// account over. The present address, in any spelling, is not a new one.
+/// account over. The present address, in any spelling, is not a new one. Where mail can be sent, the new address waits until its
+/// mailbox confirms it. `language` is that of the request.
 ///
 /// # Errors
 /// [`Error::PreconditionFailed`] if `condition` does not allow the present revision; [`Error::EmailTaken`];
@@ -69,9 +69,10 @@ pub async fn read(app: &App, caller: &Caller) -> Result<User> {
 pub async fn update(
     app: &App,
     caller: &Caller,
-    names: Names,
+    mut names: Names,
     current_password: Option<&Password>,
     condition: Option<&IfMatch>,
+    language: Option<Language>,
 ) -> Result<User> {
     let confirmed = match (&names.email, current_password) {
         (Some(email), Some(password)) if read(app, caller).await?.profile.email != email.as_str() => {
@@ -89,18 +90,25 @@ pub async fn update(
     if condition.is_some_and(|condition| !condition.matches(user.revision)) {
         return Err(Error::PreconditionFailed);
     }
-    let before = Profile::from(user.clone());
+    let to_confirm = names.email.take_if(|email| app.mail.transport.can_send() && email.as_str() != user.email);
     let mut row = user.clone().into_active_model();
     names.write(&mut row, false);
-    let after = users::save(app, &tx, user, row).await?;
-    if after.email != before.email {
+    let mut after = users::save(app, &tx, user.clone(), row).await?;
+    let mut queued = Vec::new();
+    if after.email != user.email {
         tickets::void(&tx, after.id, app.clock.now()).await?;
+        queued = users::notify_of_address(app, &tx, &user, &after).await?;
     }
-    if after.revision != before.revision {
-        let event = Event::on_user(Kind::AccountUpdated, &after).with(users::difference(&before, &after));
+    if after.revision != user.revision {
+        let event = Event::on_user(Kind::AccountUpdated, &after).with(users::difference(&user.into(), &after));
         audit::record(&tx, after.updated_at, &caller.source, caller.actor(&after), event).await?;
     }
+    if let Some(address) = to_confirm {
+        let now = app.clock.now();
+        (after, queued) = email_changes::request(app, &tx, now, caller, after, address, language).await?;
+    }
     tx.commit().await?;
+    outbox::wake(app, queued);
     Ok(User { profile: after.into(), roles })
 }
 
@@ -123,7 +131,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
     tickets::void(&tx, user.id, now).await?;
     let notice = outbox::notify(app, &tx, now, MailKind::PasswordChanged, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, user.id, SessionSelection::AllExcept(caller.session())).await?;
-    users::set_password_hash(&tx, user, hash).await?;
+    users::set_password_hash(app, &tx, user, hash).await?;
     pending.commit(app, tx).await?;
     outbox::wake(app, notice);
     Ok(())

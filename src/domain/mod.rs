@@ -7,6 +7,7 @@ pub mod browsers;
 pub mod caller;
 pub mod clocks;
 pub mod credentials;
+pub mod email_changes;
 pub mod email_verification;
 pub mod health;
 pub mod mail;

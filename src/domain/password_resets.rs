@@ -118,7 +118,7 @@ pub async fn complete(app: &App, source: &Source, proof: &Proof, new: &NewPasswo
     let notice = outbox::notify(app, &tx, now, MailKind::PasswordReset, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     let user = users::set_verified(app, &tx, user).await?;
-    users::set_password_hash(&tx, user, hash).await?;
+    users::set_password_hash(app, &tx, user, hash).await?;
     pending.commit(app, tx).await?;
     outbox::wake(app, notice);
     Ok(())

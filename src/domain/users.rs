@@ -9,7 +9,10 @@ use super::{
     audit::{self, Event, Kind},
     authority::{Authority, By, ExtraPermission, keep_an_administrator},
     credentials,
-    mail::{outbox, tickets},
+    mail::{
+        outbox::{self, Queued},
+        tickets,
+    },
     revocations::{self, PendingRevocations, SessionSelection},
 };
 use crate::{
@@ -40,7 +43,7 @@ mod account;
 mod list;
 
 pub use account::{Names, NewAccount, User, set_password_hash};
-pub(super) use account::{difference, hash_for, insert, save, set_verified};
+pub(super) use account::{addresses, difference, hash_for, insert, save, set_verified};
 pub use list::{Filter, MOST_COUNTED, Sort, count, list};
 
 /// The changes of an account that an administrator requests.
@@ -141,16 +144,23 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     change.names.write(&mut row, true);
     if let Some(status) = change.status {
         row.status = Set(status);
+        if status == Status::Disabled {
+            row.pending_email = Set(None);
+        }
     }
     let after = save(app, &tx, before.clone(), row).await?;
     let is_disabled_now = after.status == Status::Disabled && before.status == Status::Active;
     if after.email != before.email || is_disabled_now {
         tickets::void(&tx, id, app.clock.now()).await?;
     }
-    let (mut pending, mut notice) = (PendingRevocations::default(), None);
+    let mut notices = Vec::new();
+    if after.email != before.email {
+        notices.extend(notify_of_address(app, &tx, &before, &after).await?);
+    }
+    let mut pending = PendingRevocations::default();
     if is_disabled_now {
         let now = after.updated_at;
-        notice = outbox::notify(app, &tx, now, MailKind::AccountDisabled, &after, Values::at(now)).await?;
+        notices.extend(outbox::notify(app, &tx, now, MailKind::AccountDisabled, &after, Values::at(now)).await?);
         pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
         keep_an_administrator(&tx, &roles).await?;
     }
@@ -159,8 +169,23 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
         audit::record(&tx, after.updated_at, &authority.source, authority.actor, event).await?;
     }
     pending.commit(app, tx).await?;
-    outbox::wake(app, notice);
+    outbox::wake(app, notices);
     Ok(User { profile: after.into(), roles })
+}
+
+/// Tells the old and the new mailbox that the account has another address.
+pub(super) async fn notify_of_address(
+    app: &App,
+    tx: &Transaction,
+    before: &user::Model,
+    after: &user::Model,
+) -> Result<Vec<Queued>> {
+    let mut queued = Vec::new();
+    for mailbox in [before, after] {
+        let values = addresses(before, after);
+        queued.extend(outbox::notify(app, tx, after.updated_at, MailKind::EmailChanged, mailbox, values).await?);
+    }
+    Ok(queued)
 }
 
 /// Sets an account's password and ends all its sessions.
@@ -186,7 +211,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
     tickets::void(&tx, id, now).await?;
     let notice = outbox::notify(app, &tx, now, MailKind::PasswordChanged, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
-    set_password_hash(&tx, user, hash).await?;
+    set_password_hash(app, &tx, user, hash).await?;
     pending.commit(app, tx).await?;
     outbox::wake(app, notice);
     Ok(())

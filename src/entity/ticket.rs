@@ -109,6 +109,24 @@ impl Entity {
         Ok(redeemed.exec(tx).await?.rows_affected == 1)
     }
 
+    /// Returns the live tickets for this purpose and recipient.
+    pub async fn live(
+        conn: &impl ConnectionTrait,
+        purpose: TicketPurpose,
+        recipient: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Model>, DbErr> {
+        let found = Self::find().filter(COLUMN.recipient.eq(recipient.to_vec())).filter(COLUMN.purpose.eq(purpose));
+        found.filter(COLUMN.expires_at.gt(now)).filter(unspent()).all(conn).await
+    }
+
+    /// Makes the tickets void that are not spent and were issued to the same user for the same purpose after this one.
+    pub async fn void_later(tx: &impl ConnectionTrait, ticket: &Model, now: DateTime<Utc>) -> Result<(), DbErr> {
+        let void = Self::update_many().col_expr(Column::VoidAt, Expr::value(now)).filter(COLUMN.user_id.eq(ticket.user_id));
+        let void = void.filter(COLUMN.purpose.eq(ticket.purpose)).filter(COLUMN.created_at.gte(ticket.created_at));
+        void.filter(unspent()).exec(tx).await.map(drop)
+    }
+
     /// Makes the tickets of a user void that are not spent and serve one of these purposes.
     pub async fn void(
         tx: &impl ConnectionTrait,

@@ -42,6 +42,8 @@ pub struct Model {
     pub email_verified: bool,
     /// The language in which the user wants to read mails.
     pub language: Option<Language>,
+    /// The address that the user wants, until its mailbox confirms it.
+    pub pending_email: Option<String>,
     /// When the user was last told of a log-in with a new browser.
     pub sign_in_notice_at: Option<DateTime<Utc>>,
     #[sea_orm(has_many)]
@@ -94,6 +96,7 @@ pub struct Profile {
     pub last_login_at: Option<DateTime<Utc>>,
     pub email_verified: bool,
     pub language: Option<Language>,
+    pub pending_email: Option<String>,
 }
 
 /// A profile with the roles that the user holds.
@@ -130,6 +133,7 @@ impl From<Model> for Profile {
             last_login_at: user.last_login_at,
             email_verified: user.email_verified,
             language: user.language,
+            pending_email: user.pending_email,
         }
     }
 }

@@ -28,6 +28,13 @@ pub struct Email(String);
 
 string_newtype!(Email);
 
+impl Email {
+    /// An address that the database stores.
+    pub(crate) fn stored(address: &str) -> Self {
+        Self(address.to_owned())
+    }
+}
+
 impl TryFrom<String> for Email {
     type Error = Invalid;
 

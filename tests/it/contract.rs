@@ -86,6 +86,7 @@ fn only_throttled_operations_declare_429() {
         "registerAccount",
         "requestPasswordReset",
         "resetPassword",
+        "revertEmailChange",
         "updateMe",
     ];
     assert_eq!(throttled.collect::<BTreeSet<_>>(), expected.into());

@@ -16,6 +16,7 @@ mod contract;
 mod cookies;
 mod docs;
 mod elsewhere;
+mod email_changes;
 mod email_verification;
 mod faults;
 mod guesses;

@@ -65,7 +65,7 @@ async fn names_can_be_changed_cleared_and_kept() {
 
 #[tokio::test]
 async fn a_change_is_audited_with_the_values_before_and_after() {
-    let app = TestApp::start().await;
+    let app = TestApp::without_mail().await;
     let ada = app.user("ada").await;
     let body = json!({ "name": "Ada", "email": "Ada@Example.net", "current_password": PASSWORD });
     let answer = ada.patch("/v1/me", body).await;
@@ -136,7 +136,7 @@ async fn p06_users_cannot_change_their_own_roles() {
 
 #[tokio::test]
 async fn p08_a_new_address_requires_the_password_and_replaces_the_old_address_at_log_in() {
-    let app = TestApp::start().await;
+    let app = TestApp::without_mail().await;
     app.register("grace").await;
     let ada = app.user("ada").await;
     let address = |email: &str| json!({ "email": email, "current_password": PASSWORD });

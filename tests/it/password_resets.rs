@@ -265,7 +265,11 @@ async fn a_change_of_the_account_makes_the_link_void() {
         match name {
             "password changed" => ada.put("/v1/me/password", passwords).await.expect(204),
             "password set" => admin.put(&format!("{user}/password"), json!({ "new_password": NEW })).await.expect(204),
-            "own address" => ada.patch("/v1/me", email).await.expect(200),
+            "own address" => {
+                ada.patch("/v1/me", email).await.expect(200);
+                let token = app.mail("change", "new@example.org").await.token().to_owned();
+                ada.post("/v1/me/pending-email/complete", json!({ "token": token })).await.expect(204)
+            }
             "address" => admin.patch(&user, json!({ "email": "new@example.org" })).await.expect(200),
             "disabled" => admin.patch(&user, json!({ "status": "disabled" })).await.expect(200),
             "deleted" => admin.delete(&user, json!(null)).await.expect(204),

@@ -34,6 +34,19 @@ pub enum Addressee<'a> {
     Nobody(&'a Identifier),
 }
 
+impl Addressee<'_> {
+    /// Returns the digest under which limits count, and by which tickets are found.
+    pub(super) fn digest(self, app: &App) -> Vec<u8> {
+        let (kind, name) = match self {
+            Self::Address(address) => ("address", address),
+            Self::Nobody(Identifier::Email(email)) => ("address", email.as_str()),
+            Self::Nobody(Identifier::Username(username)) => ("username", username.as_str()),
+            Self::Nobody(Identifier::Malformed) => ("malformed", ""),
+        };
+        keyed_digest(app, &[b"recipient", kind.as_bytes(), name.as_bytes()])
+    }
+}
+
 /// A recipient whose row is locked: until the transaction ends, no other one issues a ticket for the recipient. A transaction
 /// locks the row of the user before it locks the recipient.
 pub struct Recipient {
@@ -44,13 +57,7 @@ pub struct Recipient {
 impl Recipient {
     /// Locks the row of a recipient.
     pub async fn lock(app: &App, tx: &Transaction, addressee: Addressee<'_>) -> Result<Self> {
-        let (kind, name) = match addressee {
-            Addressee::Address(address) => ("address", address),
-            Addressee::Nobody(Identifier::Email(email)) => ("address", email.as_str()),
-            Addressee::Nobody(Identifier::Username(username)) => ("username", username.as_str()),
-            Addressee::Nobody(Identifier::Malformed) => ("malformed", ""),
-        };
-        let digest = keyed_digest(app, &[b"recipient", kind.as_bytes(), name.as_bytes()]);
+        let digest = addressee.digest(app);
         let [mails] = tally::Entity::locked(tx, &[keyed_digest(app, &[b"mails", &digest])]).await?;
         Ok(Self { digest, mails })
     }

@@ -118,7 +118,7 @@ pub async fn notify(
     user: &user::Model,
     values: Values,
 ) -> Result<Option<Queued>> {
-    if app.mail.transport.is_none() || is_unreachable(&user.email) {
+    if app.mail.transport.is_none() || !is_reachable(&user.email) {
         return Ok(None);
     }
     let language = language_of(app, user);
@@ -131,10 +131,10 @@ pub fn language_of(app: &App, user: &user::Model) -> Language {
     user.language.unwrap_or(app.settings.mail.language)
 }
 
-/// Returns whether no mail can reach an address: its domain ends with `.invalid` (RFC 6761 section 6.4), like that of the first
-/// administrator.
-fn is_unreachable(address: &str) -> bool {
-    address.ends_with(".invalid")
+/// Returns whether mail can reach an address. It reaches none whose domain ends with `.invalid` (RFC 6761 section 6.4), like that
+/// of the first administrator.
+pub fn is_reachable(address: &str) -> bool {
+    !address.ends_with(".invalid")
 }
 
 /// Makes a mail due now that is not being sent. Call [`Queued::wake`] after the commit.

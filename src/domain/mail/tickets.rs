@@ -11,7 +11,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::limits::{Guesses, Recipient};
+use super::limits::{Addressee, Guesses, Recipient};
 use crate::{
     app::App,
     domain::source::Source,
@@ -98,6 +98,17 @@ pub async fn issue(
             return Ok(ticket);
         }
     }
+    issue_another(app, tx, now, recipient, new).await
+}
+
+/// Issues a ticket, even if there is a live one of the same purpose, account and address.
+pub async fn issue_another(
+    app: &App,
+    tx: &Transaction,
+    now: DateTime<Utc>,
+    recipient: &Recipient,
+    new: NewTicket<'_>,
+) -> Result<ticket::Model> {
     let row = ticket::ActiveModel {
         id: Set(Uuid::from_bytes(*random::bytes().map_err(Error::internal)?).into()),
         purpose: Set(new.purpose),
@@ -108,7 +119,7 @@ pub async fn issue(
         attempts: Set(0),
         context: Set(JsonText(new.context)),
         created_at: Set(now),
-        expires_at: Set(now + life),
+        expires_at: Set(now + life(app, new.purpose)),
         used_at: Set(None),
         void_at: Set(None),
     };
@@ -138,6 +149,24 @@ pub async fn void(tx: &Transaction, user: UserId, now: DateTime<Utc>) -> Result<
 /// Makes the tickets of a user for one purpose void.
 pub async fn void_purpose(tx: &Transaction, user: UserId, purpose: TicketPurpose, now: DateTime<Utc>) -> Result<()> {
     Ok(ticket::Entity::void(tx, user, [purpose], now).await?)
+}
+
+/// Makes the tickets of the same user and purpose void that were issued after this one.
+pub async fn void_later(tx: &Transaction, ticket: &ticket::Model, now: DateTime<Utc>) -> Result<()> {
+    Ok(ticket::Entity::void_later(tx, ticket, now).await?)
+}
+
+/// Returns whether an address is reserved for another user: they had it until a few days ago, and can have it back.
+pub async fn is_reserved(
+    app: &App,
+    conn: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+    address: &str,
+    user: Option<UserId>,
+) -> Result<bool> {
+    let recipient = Addressee::Address(address).digest(app);
+    let owner = ticket::Entity::live(conn, TicketPurpose::Revert, &recipient, now).await?;
+    Ok(owner.iter().any(|ticket| ticket.user_id != user))
 }
 
 /// Makes every ticket of an account void that is about to be deleted.
@@ -228,6 +257,8 @@ impl Refusal {
 pub struct Opened {
     /// The ticket.
     pub ticket: ticket::Model,
+    /// The member of the body that holds the proof; `""` means the body itself.
+    parent: &'static str,
     handle: Option<HandleDigest>,
 }
 
@@ -240,10 +271,18 @@ const PROOF: &str = "/proof";
 /// A fault of `/proof/token` or `/proof/code`; see [`Refusal`].
 pub async fn open(app: &App, source: &Source, purpose: TicketPurpose, proof: &Proof) -> Result<Opened> {
     let opened = match proof {
-        Proof::Link(token) => by_link(app, app.db.read(), token, purpose).await?,
+        Proof::Link(token) => by_link(app, token, purpose, PROOF).await?,
         Proof::Code { handle, code } => by_code(app, source, purpose, handle, *code).await?,
     };
     opened.map_err(|refusal| refusal.at(PROOF))
+}
+
+/// As [`open`], for a body whose member `token` is the proof.
+///
+/// # Errors
+/// A fault of `/token`; see [`Refusal`].
+pub async fn open_link(app: &App, purpose: TicketPurpose, token: &TicketToken) -> Result<Opened> {
+    by_link(app, token, purpose, "").await?.map_err(|refusal| refusal.at(""))
 }
 
 impl Opened {
@@ -258,8 +297,8 @@ impl Opened {
 
     /// Returns the ticket if it is live, for a proof of [`open_own`].
     pub fn still_live(self, now: DateTime<Utc>) -> Result<Self, Refusal> {
-        let Self { ticket, handle } = self;
-        live(ticket, now).map(|ticket| Self { ticket, handle })
+        let Self { ticket, parent, handle } = self;
+        live(ticket, now).map(|ticket| Self { ticket, parent, handle })
     }
 
     /// As [`Self::redeem`], for a proof of [`open_own`].
@@ -270,7 +309,7 @@ impl Opened {
 
     /// Returns the error for a ticket that permits nothing any more.
     pub fn refused(&self) -> Error {
-        if self.handle.is_some() { Refusal::WrongCode } else { Refusal::Spent }.at(PROOF)
+        if self.handle.is_some() { Refusal::WrongCode } else { Refusal::Spent }.at(self.parent)
     }
 }
 
@@ -285,7 +324,7 @@ pub async fn open_own(
     purpose: TicketPurpose,
     proof: &OwnProof,
 ) -> Result<Result<Opened, Refusal>> {
-    let opened = |ticket| Opened { ticket, handle: None };
+    let opened = |ticket| Opened { ticket, parent: "", handle: None };
     let presented = match proof {
         OwnProof::Link(token) => {
             let is_own = |ticket: &ticket::Model| ticket.purpose == purpose && ticket.user_id == Some(user.id);
@@ -320,12 +359,12 @@ pub async fn read(app: &App, token: &TicketToken) -> Result<ticket::Model> {
 
 async fn by_link(
     app: &App,
-    conn: &impl ConnectionTrait,
     token: &TicketToken,
     purpose: TicketPurpose,
+    parent: &'static str,
 ) -> Result<Result<Opened, Refusal>> {
-    let found = genuine(app, conn, token).await?.filter(|ticket| ticket.purpose == purpose).ok_or(Refusal::Invalid);
-    Ok(found.and_then(|ticket| live(ticket, app.clock.now())).map(|ticket| Opened { ticket, handle: None }))
+    let found = genuine(app, app.db.read(), token).await?.filter(|ticket| ticket.purpose == purpose).ok_or(Refusal::Invalid);
+    Ok(found.and_then(|ticket| live(ticket, app.clock.now())).map(|ticket| Opened { ticket, parent, handle: None }))
 }
 
 /// Returns the ticket of a genuine token.
@@ -372,7 +411,7 @@ async fn by_code(
         return Ok(Err(Refusal::WrongCode));
     }
     if code(app, &ticket).is(&presented) && ticket.is_live(now) {
-        return Ok(Ok(Opened { ticket, handle: Some(digest) }));
+        return Ok(Ok(Opened { ticket, parent: PROOF, handle: Some(digest) }));
     }
     ticket_handle::Entity::count_attempt(&tx, &digest).await?;
     guesses.count(&tx, now).await?;

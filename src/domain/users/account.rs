@@ -1,17 +1,19 @@
 //! An account: its parts, and the code that writes them, for administrators and for the owner alike.
 
-use sea_orm::{ActiveEnum, ActiveModelTrait, ActiveValue::Set, DbErr, IntoActiveModel, PaginatorTrait, TryIntoModel};
+use sea_orm::{
+    ActiveEnum, ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, IntoActiveModel, PaginatorTrait, TryIntoModel,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
-    domain::credentials,
+    domain::{credentials, mail::tickets},
     entity::{
         user::{self, NameConflict, Profile, ProfileWithRoles, Status},
         user_role,
     },
     error::{Error, Fault, Result},
-    live::database::Transaction,
+    live::{database::Transaction, mail::Values},
     values::{
         counters::{Epoch, Revision},
         email::Email,
@@ -72,12 +74,16 @@ pub struct Names {
 }
 
 impl Names {
-    /// Sets the names in a row that is about to be saved. A new address is verified only if somebody else than the user
-    /// vouches for it.
-    pub fn write(self, row: &mut user::ActiveModel, is_vouched_for: bool) {
+    /// Sets the names in a row that is about to be saved. A new address is verified only if its mailbox is proven, or somebody
+    /// else than the user vouches for it. It takes the place of one that waits for its confirmation.
+    pub fn write(self, row: &mut user::ActiveModel, is_verified: bool) {
         if let Some(email) = self.email {
-            if is_vouched_for || row.email.as_ref() != email.as_str() {
-                row.email_verified = Set(is_vouched_for);
+            let is_new = row.email.as_ref() != email.as_str();
+            if is_verified || is_new {
+                row.email_verified = Set(is_verified);
+            }
+            if is_new {
+                row.pending_email = Set(None);
             }
             row.email = Set(email.into());
         }
@@ -107,6 +113,7 @@ pub async fn hash_for(app: &App, new: &NewAccount) -> Result<Option<PasswordHash
     if user::Entity::by_identifier(new.email.as_str()).count(db).await? > 0 {
         return Err(Error::EmailTaken);
     }
+    must_not_be_reserved(app, db, new.email.as_str(), None).await?;
     if let Some(username) = username
         && user::Entity::by_identifier(username).count(db).await? > 0
     {
@@ -135,9 +142,11 @@ pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<P
         last_login_at: Set(None),
         email_verified: Set(new.email_verified),
         language: Set(new.language),
+        pending_email: Set(None),
         sign_in_notice_at: Set(None),
     };
     let user = user.insert(tx).await.map_err(name_conflict)?;
+    must_not_be_reserved(app, tx, &user.email, Some(user.id)).await?;
     user_role::replace(tx, user.id, &new.roles).await?;
     Ok(user)
 }
@@ -152,7 +161,17 @@ pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: use
     }
     row.revision = Set(before.revision.next());
     row.updated_at = Set(app.clock.now());
-    row.update(tx).await.map_err(name_conflict)
+    let after = row.update(tx).await.map_err(name_conflict)?;
+    if after.email != before.email {
+        must_not_be_reserved(app, tx, &after.email, Some(after.id)).await?;
+    }
+    Ok(after)
+}
+
+/// Fails with [`Error::EmailTaken`] if another user can still have the address back. Called after the address was written: the
+/// index makes a transaction that gives the address up finish first, and only then is the reservation visible.
+async fn must_not_be_reserved(app: &App, conn: &impl ConnectionTrait, address: &str, user: Option<UserId>) -> Result<()> {
+    if tickets::is_reserved(app, conn, app.clock.now(), address, user).await? { Err(Error::EmailTaken) } else { Ok(()) }
 }
 
 /// Records that the user has proven that the address is theirs.
@@ -162,9 +181,12 @@ pub async fn set_verified(app: &App, tx: &Transaction, user: user::Model) -> Res
     save(app, tx, user, row).await
 }
 
-/// Replaces a user's password hash. The revision stays, because no reader sees the hash.
-pub async fn set_password_hash(tx: &Transaction, user: user::Model, hash: PasswordHash) -> Result<()> {
-    let mut row = user.into_active_model();
+/// Replaces a user's password hash, and withdraws a change of address that waits for its confirmation: somebody else may have
+/// requested it. Only that changes the revision, because no reader sees the hash.
+pub async fn set_password_hash(app: &App, tx: &Transaction, user: user::Model, hash: PasswordHash) -> Result<()> {
+    let mut row = user.clone().into_active_model();
+    row.pending_email = Set(None);
+    let mut row = save(app, tx, user, row).await?.into_active_model();
     row.password_hash = Set(Some(hash));
     row.update(tx).await?;
     Ok(())
@@ -181,10 +203,17 @@ pub fn difference(before: &Profile, after: &user::Model) -> Value {
     note("email", json!(before.email), json!(after.email));
     note("username", json!(before.username), json!(after.username));
     note("name", json!(before.name), json!(after.name));
+    note("pending_email", json!(before.pending_email), json!(after.pending_email));
     note("email_verified", json!(before.email_verified), json!(after.email_verified));
     note("language", json!(before.language.map(Language::as_str)), json!(after.language.map(Language::as_str)));
     note("status", json!(before.status.to_value()), json!(after.status.to_value()));
     members.into()
+}
+
+/// Returns what a mail about a changed address mentions.
+pub fn addresses(before: &user::Model, after: &user::Model) -> Values {
+    let (old, new) = (Email::stored(&before.email), Email::stored(&after.email));
+    Values { old_address: Some(old), new_address: Some(new), ..Values::at(after.updated_at) }
 }
 
 fn name_conflict(error: DbErr) -> Error {

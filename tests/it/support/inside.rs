@@ -118,7 +118,7 @@ impl TestApp {
     pub async fn set_hash(&self, id: UserId, hash: PasswordHash) {
         let tx = self.app.db.write().await.unwrap();
         let user = user::Entity::locked(&tx, id).await.unwrap().unwrap();
-        vestibule::domain::users::set_password_hash(&tx, user, hash).await.unwrap();
+        Box::pin(vestibule::domain::users::set_password_hash(&self.app, &tx, user, hash)).await.unwrap();
         tx.commit().await.unwrap();
     }
 

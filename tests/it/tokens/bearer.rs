@@ -125,6 +125,7 @@ async fn t14_a_public_operation_ignores_authorization() {
                 "/v1/password-resets/complete" => {
                     (json!({ "proof": { "kind": "link", "token": "unknown" }, "new_password": PASSWORD }), 422)
                 }
+                "/v1/email-changes/revert" => (json!({ "token": "unknown", "new_password": PASSWORD }), 422),
                 "/v1/tickets/read" => (json!({ "token": "unknown" }), 422),
                 _ => (Value::Null, 200),
             };

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import { type Client, type Options as Options2, type TDataShape, urlSearchParamsBodySerializer } from './client/index.js';
-import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMailsData, ListMailsErrors, ListMailsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTicketData, ReadTicketErrors, ReadTicketResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RequestEmailVerificationData, RequestEmailVerificationErrors, RequestEmailVerificationResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResetPasswordData, ResetPasswordErrors, ResetPasswordResponses, RetryMailData, RetryMailErrors, RetryMailResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SendPasswordResetData, SendPasswordResetErrors, SendPasswordResetResponses, SendTestMailData, SendTestMailErrors, SendTestMailResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses } from './types.gen.js';
+import type { CancelEmailChangeData, CancelEmailChangeErrors, CancelEmailChangeResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, ConfirmEmailChangeData, ConfirmEmailChangeErrors, ConfirmEmailChangeResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMailsData, ListMailsErrors, ListMailsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTicketData, ReadTicketErrors, ReadTicketResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RequestEmailVerificationData, RequestEmailVerificationErrors, RequestEmailVerificationResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResetPasswordData, ResetPasswordErrors, ResetPasswordResponses, RetryMailData, RetryMailErrors, RetryMailResponses, RevertEmailChangeData, RevertEmailChangeErrors, RevertEmailChangeResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SendPasswordResetData, SendPasswordResetErrors, SendPasswordResetResponses, SendTestMailData, SendTestMailErrors, SendTestMailResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -106,6 +106,26 @@ export class Operations extends HeyApiClient {
     public resetPassword<ThrowOnError extends boolean = false>(options: Options<ResetPasswordData, ThrowOnError>) {
         return (options.client ?? this.client).post<ResetPasswordResponses, ResetPasswordErrors, ThrowOnError>({
             url: '/v1/password-resets/complete',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Undo a change of address.
+     *
+     * Takes the token of the link that was mailed to the old address, which is valid for seven days. The account has its old
+     * address again and the new password. All its sessions end, and nobody is logged in. A link that permits nothing any more is
+     * a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
+     *
+     * No access token is needed.
+     */
+    public revertEmailChange<ThrowOnError extends boolean = false>(options: Options<RevertEmailChangeData, ThrowOnError>) {
+        return (options.client ?? this.client).post<RevertEmailChangeResponses, RevertEmailChangeErrors, ThrowOnError>({
+            url: '/v1/email-changes/revert',
             ...options,
             headers: {
                 'Content-Type': 'application/json',
@@ -229,7 +249,10 @@ export class Operations extends HeyApiClient {
     /**
      * Change my account.
      *
-     * A new e-mail address requires the current password.
+     * A new e-mail address requires the current password. Where mail can be sent, the account keeps its address, and the new one
+     * becomes its `pending_email` until `confirmEmailChange`: a link and a code are mailed to it, whether or not another account
+     * has it. A repeated request sends the same link and code again; one address is sent one mail a minute, five an hour and ten
+     * a day. Where no mail can be sent, the address changes at once.
      *
      * Needs an access token.
      */
@@ -242,6 +265,42 @@ export class Operations extends HeyApiClient {
                 'Content-Type': 'application/json',
                 ...options.headers
             }
+        });
+    }
+    
+    /**
+     * Confirm my new address.
+     *
+     * Takes the token of the link or the code from the mail to the pending address, which becomes the address of the account.
+     * The same request succeeds again. The old address, if it was verified, is mailed a link that undoes the change for seven
+     * days; until then no other account can have it. The member at fault has the same codes as in `verifyEmail`.
+     *
+     * Needs an access token.
+     */
+    public confirmEmailChange<ThrowOnError extends boolean = false>(options: Options<ConfirmEmailChangeData, ThrowOnError>) {
+        return (options.client ?? this.client).post<ConfirmEmailChangeResponses, ConfirmEmailChangeErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/me/pending-email/complete',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Cancel the change of my address.
+     *
+     * The account keeps its address. The link and the code that were mailed to the pending one become void.
+     *
+     * Needs an access token.
+     */
+    public cancelEmailChange<ThrowOnError extends boolean = false>(options?: Options<CancelEmailChangeData, ThrowOnError>) {
+        return (options?.client ?? this.client).delete<CancelEmailChangeResponses, CancelEmailChangeErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/me/pending-email',
+            ...options
         });
     }
     

@@ -69,7 +69,7 @@ export type AuditEvent = {
 /**
  * The kind of an audit event.
  */
-export type AuditEventKind = 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
+export type AuditEventKind = 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -162,6 +162,22 @@ export type Credentials = {
      * How the client receives the refresh token and sends it back.
      */
     transport?: Transport | null;
+};
+
+/**
+ * EmailRevert
+ *
+ * The undoing of a changed address.
+ */
+export type EmailRevert = {
+    /**
+     * The token from the link.
+     */
+    token: string;
+    /**
+     * The new password.
+     */
+    new_password: string;
 };
 
 /**
@@ -1057,6 +1073,10 @@ export type User = {
      */
     email_verified: boolean;
     /**
+     * The address that the user wants, until its mailbox confirms it.
+     */
+    pending_email?: string;
+    /**
      * The username.
      */
     username?: string;
@@ -1457,6 +1477,97 @@ export type ResetPasswordResponses = {
 };
 
 export type ResetPasswordResponse = ResetPasswordResponses[keyof ResetPasswordResponses];
+
+export type RevertEmailChangeData = {
+    body: EmailRevert;
+    path?: never;
+    query?: never;
+    url: '/v1/email-changes/revert';
+};
+
+export type RevertEmailChangeErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'overloaded' | 'unavailable';
+        status?: 503;
+    };
+};
+
+export type RevertEmailChangeError = RevertEmailChangeErrors[keyof RevertEmailChangeErrors];
+
+export type RevertEmailChangeResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type RevertEmailChangeResponse = RevertEmailChangeResponses[keyof RevertEmailChangeResponses];
 
 export type ReadTicketData = {
     body: TicketReading;
@@ -2135,6 +2246,174 @@ export type UpdateMeResponses = {
 };
 
 export type UpdateMeResponse = UpdateMeResponses[keyof UpdateMeResponses];
+
+export type ConfirmEmailChangeData = {
+    body: OwnMailProof;
+    path?: never;
+    query?: never;
+    url: '/v1/me/pending-email/complete';
+};
+
+export type ConfirmEmailChangeErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'email_taken';
+        status?: 409;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ConfirmEmailChangeError = ConfirmEmailChangeErrors[keyof ConfirmEmailChangeErrors];
+
+export type ConfirmEmailChangeResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type ConfirmEmailChangeResponse = ConfirmEmailChangeResponses[keyof ConfirmEmailChangeResponses];
+
+export type CancelEmailChangeData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/me/pending-email';
+};
+
+export type CancelEmailChangeErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type CancelEmailChangeError = CancelEmailChangeErrors[keyof CancelEmailChangeErrors];
+
+export type CancelEmailChangeResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type CancelEmailChangeResponse = CancelEmailChangeResponses[keyof CancelEmailChangeResponses];
 
 export type RequestEmailVerificationData = {
     body?: never;

@@ -46,6 +46,7 @@ pub(super) fn user(email: &str, username: Option<&str>) -> user::Model {
         last_login_at: None,
         email_verified: false,
         language: None,
+        pending_email: None,
         sign_in_notice_at: None,
     }
 }
