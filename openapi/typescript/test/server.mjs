@@ -27,7 +27,8 @@ export async function startServer(settings = {}) {
     const url = /^Vestibule listens on (\S+)\. /.exec(line)?.[1];
     if (url) {
       child.stdout.resume();
-      return { url, adminPassword: (await readFile(join(directory, "data/initial-admin-password"), "utf8")).trim(), stop };
+      const adminPassword = (await readFile(join(directory, "data/initial-admin-password"), "utf8")).trim();
+      return { url, adminPassword, directory, stop };
     }
   }
   throw new Error(`the server did not start: ${log}`);
