@@ -437,3 +437,22 @@ async fn m08_of_a_change_and_a_registration_at_once_that_want_the_old_address_on
         assert_problem!(second, 409, "email_taken");
     }
 }
+
+#[tokio::test]
+async fn of_two_users_who_confirm_one_address_at_once_one_gets_it() {
+    for with_code in [false, true] {
+        let app = TestApp::start().await;
+        let (ada, eve) = (verified(&app, "ada").await, verified(&app, "eve").await);
+        let mut proofs = Vec::new();
+        for user in [&ada, &eve] {
+            request(user, "shared@example.com").await.expect(200);
+            let mail = app.mail("change", "shared@example.com").await;
+            proofs.push(if with_code { json!({ "code": mail.code() }) } else { json!({ "token": mail.token() }) });
+            app.clock.advance(minutes(1));
+        }
+        let (first, second) = tokio::join!(confirm(&ada, proofs[0].clone()), confirm(&eve, proofs[1].clone()));
+        let mut statuses = [first.status, second.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [204, 409], "{:#} {:#}", first.body, second.body);
+    }
+}

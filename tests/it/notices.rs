@@ -120,6 +120,14 @@ async fn a_log_in_with_another_browser_is_mailed_at_most_once_an_hour_and_never_
 }
 
 #[tokio::test]
+async fn log_ins_at_once_with_several_browsers_are_mailed_once() {
+    let app = TestApp::start().await;
+    app.user("ada").await;
+    futures_util::future::join_all((0..5).map(|_| log_in_with(&app, "ada", None))).await;
+    assert_eq!(kinds(&app, "ada@example.org").await, ["new_sign_in"]);
+}
+
+#[tokio::test]
 async fn a_notice_of_a_log_in_says_when_and_with_which_browser_in_the_language_of_the_owner() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
