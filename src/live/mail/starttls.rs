@@ -67,3 +67,48 @@ impl AsyncTokioStream for GuardedStream {
         self.stream.peer_addr()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Returns what one read with a large buffer yields, and the bytes that are left in the socket. The server has sent `answer`
+    /// to `command` before.
+    async fn read_once(command: &str, answer: &str) -> (String, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut server = listener.accept().await.unwrap().0;
+        let mut stream = GuardedStream::new(client);
+        stream.write_all(command.as_bytes()).await.unwrap();
+        let mut buffer = [0; 256];
+        server.read_exact(&mut buffer[..command.len()]).await.unwrap();
+        server.write_all(answer.as_bytes()).await.unwrap();
+        while stream.stream.peek(&mut buffer).await.unwrap() < answer.len() {
+            tokio::task::yield_now().await;
+        }
+        let mut read = String::new();
+        while !read.ends_with('\n') {
+            let count = stream.read(&mut buffer).await.unwrap();
+            read += std::str::from_utf8(&buffer[..count]).unwrap();
+        }
+        drop(server);
+        let mut left = String::new();
+        stream.stream.read_to_string(&mut left).await.unwrap();
+        (read, left)
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_answer_to_starttls_is_left_to_tls() {
+        let (answer, injected) = ("220 go ahead\r\n", "250-sink\r\n250 AUTH PLAIN\r\n");
+        let (read, left) = read_once("STARTTLS\r\n", &format!("{answer}{injected}")).await;
+        assert_eq!((read.as_str(), left.as_str()), (answer, injected));
+        // Other answers are read as they arrive.
+        let whole = format!("{answer}{injected}");
+        assert_eq!(read_once("EHLO client\r\n", &whole).await, (whole, String::new()));
+    }
+}
