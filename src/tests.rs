@@ -1,5 +1,13 @@
-//! The plans of the statements in large tables, on both databases: every operation of the contract is called, every job runs,
-//! and no statement that they send reads or sorts a whole table.
+//! Tests of the whole service: what is left when it is killed ([`kills`]), and the plans of the statements in large tables. Both run
+//! on both databases. For the plans, every operation of the contract is called and every job runs, and no statement that they send
+//! reads or sorts a whole table.
+
+mod kills;
+#[expect(dead_code, reason = "the other tests use the rest")]
+#[path = "../tests/it/support/mail_server.rs"]
+mod mail_server;
+#[path = "../tests/it/support/mail_text.rs"]
+mod mail_text;
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
@@ -20,7 +28,11 @@ use crate::{
     },
     entity::ticket,
     jobs,
-    live::{clock::SystemClock, database::tests::test_database::TestDatabase, mail::SendError},
+    live::{
+        clock::{Clock, SystemClock},
+        database::tests::test_database::TestDatabase,
+        mail::SendError,
+    },
     server,
     values::{ids::UserId, ticket_purpose::TicketPurpose},
 };
@@ -44,28 +56,30 @@ const LARGE: [&str; 12] = [
     "mails",
 ];
 
+/// A service that answers requests.
 struct Site {
     app: App,
     service: BoxEndpoint<'static>,
     token: String,
     /// The method and the path of each request.
     called: Vec<(String, String)>,
-    _database: TestDatabase,
-    _directory: TempDir,
 }
 
 impl Site {
-    async fn start(database: TestDatabase) -> Self {
-        let directory = TempDir::new().unwrap();
-        let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
-        settings.database.url = Some(database.url.clone());
+    /// Starts a service without jobs. bcrypt has its lowest cost.
+    async fn start(mut settings: Settings, clock: Arc<dyn Clock>) -> Self {
         settings.master_key = Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into());
         settings.password.bcrypt_cost = 4;
-        // No job follows the feed while the operations are called.
+        // No job follows the feed.
         settings.revocation.max_staleness = Duration::from_hours(1);
-        let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let app = App::open(settings, clock).await.unwrap();
         signing_keys::maintain(&app).await.unwrap();
-        fill(&app).await;
+        let service = server::endpoint(app.clone()).unwrap().boxed();
+        Self { app, service, token: String::new(), called: Vec::new() }
+    }
+
+    /// Creates the administrator `root@example.org`.
+    async fn create_administrator(&self) {
         let admin = NewAccount {
             email: "root@example.org".parse().unwrap(),
             username: None,
@@ -75,10 +89,7 @@ impl Site {
             language: None,
             email_verified: true,
         };
-        users::create(&app, By::Operator, admin).await.unwrap();
-        let service = server::endpoint(app.clone()).unwrap().boxed();
-        app.db.take_sent();
-        Self { app, service, token: String::new(), called: Vec::new(), _database: database, _directory: directory }
+        users::create(&self.app, By::Operator, admin).await.unwrap();
     }
 
     /// Sends a request with the current token, and returns the body of the response.
@@ -426,7 +437,13 @@ async fn slow(db: &impl ConnectionTrait, statements: &[Statement]) -> Vec<String
 #[tokio::test]
 async fn no_statement_of_an_operation_or_a_job_reads_a_whole_table() {
     for database in TestDatabase::each().await {
-        let mut site = Site::start(database).await;
+        let directory = TempDir::new().unwrap();
+        let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        settings.database.url = Some(database.url.clone());
+        let mut site = Site::start(settings, Arc::new(SystemClock)).await;
+        fill(&site.app).await;
+        site.create_administrator().await;
+        site.app.db.take_sent();
         site.call_all().await;
         jobs::purge(&site.app).await;
         revocations::follow(&site.app).await.unwrap();

@@ -1,19 +1,25 @@
 //! The outbox: what administrators see of it, and when its mails are sent.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::poll;
 use poem::http::Method;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::timeout};
 use vestibule::{
+    config::{MailTransport, SmtpTls},
     domain::mail::{self, outbox, sending},
     live::mail::SendError,
 };
 
 use crate::{
     assert_problem,
-    support::{PASSWORD, TestApp, caller::Caller, clock::minutes},
+    support::{
+        PASSWORD, TestApp,
+        caller::Caller,
+        clock::minutes,
+        mail_server::{MailServer, Script},
+    },
     throttle::{self, ELSEWHERE, HOME},
 };
 
@@ -109,6 +115,37 @@ async fn a_mail_is_sent_by_one_of_two_servers() {
     }
     assert_eq!(here + there, 12);
     assert!(app.mail_rows().await.iter().all(|mail| mail.attempts == 1 && mail.sent_at.is_some()));
+}
+
+/// The real jobs of two servers compete for the same mails.
+#[tokio::test]
+async fn m02_two_servers_send_each_mail_once() {
+    let mail_server = MailServer::start(Script::default());
+    let app = TestApp::start_with(|settings| {
+        settings.server.public_url = Some("https://id.example.org".parse().unwrap());
+        settings.mail.transport = Some(MailTransport::Smtp);
+        settings.mail.from = Some("id@example.org".parse().unwrap());
+        settings.mail.smtp.host = Some("127.0.0.1".to_owned());
+        settings.mail.smtp.port = Some(mail_server.port);
+        settings.mail.smtp.tls = SmtpTls::None;
+    })
+    .await;
+    let (admin, replica) = (app.admin().await, app.replica().await);
+    let jobs = [&app, &replica].map(|server| (vestibule::jobs::start(&server.app), server));
+    for number in 0..40 {
+        send_test(&admin, &format!("user{number}")).await;
+    }
+    let is_done = async || app.mail_rows().await.iter().all(|mail| mail.sent_at.is_some());
+    while !is_done().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for (jobs, server) in jobs {
+        server.app.stopping.cancel();
+        vestibule::jobs::stop(jobs, &server.app).await;
+    }
+    let recipients: Vec<_> = mail_server.mails().into_iter().map(|mail| mail.to).collect();
+    assert_eq!(recipients.len(), 40);
+    assert_eq!(recipients.into_iter().collect::<BTreeSet<_>>().len(), 40);
 }
 
 #[tokio::test]

@@ -60,6 +60,8 @@ impl PoolHealth {
 
     /// Counts a statement or a commit.
     pub(super) fn count_statement(&self) {
+        #[cfg(test)]
+        super::tests::kills::count();
         self.statements.fetch_add(1, Ordering::Relaxed);
     }
 

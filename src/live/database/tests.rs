@@ -1,6 +1,7 @@
 //! Tests of opening, reading and writing, on both databases.
 
 mod group_commit;
+pub(crate) mod kills;
 mod migrations;
 mod pool;
 mod postgres;

@@ -8,7 +8,7 @@ use ureq::http::Method;
 
 use super::{empty_directory, files, initial_password, run_with, until};
 
-use crate::support::{binary::Server, outbox};
+use crate::support::{binary::Server, mail_text};
 
 const CHOSEN: [&str; 8] = [
     "ada likes tall ships",
@@ -114,11 +114,11 @@ fn mailed(dir: &Path, server: &Server, email: &str, password: &str) -> Vec<Strin
         let names = if folder.exists() { files(&folder) } else { Vec::new() };
         let finished = names.into_iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "eml"));
         let messages = finished.map(|name| fs::read_to_string(folder.join(name)).unwrap());
-        messages.filter(|message| outbox::token(message).is_some()).collect::<Vec<_>>()
+        messages.filter(|message| mail_text::token(message).is_some()).collect::<Vec<_>>()
     };
     until(|| messages().len() == 2);
     for message in messages() {
-        let (token, code) = (outbox::token(&message).unwrap(), outbox::code(&message).unwrap());
+        let (token, code) = (mail_text::token(&message).unwrap(), mail_text::code(&message).unwrap());
         assert_eq!(post("/v1/tickets/read", json!({ "token": token })).status, 200);
         post("/v1/me/email/verification/complete", json!({ "code": code }));
         let proof = json!({ "kind": "code", "handle": secrets[3], "code": code });

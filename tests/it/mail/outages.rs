@@ -11,7 +11,7 @@ use crate::support::{
         Answer::{self, Close, Hang},
         MailServer, Script,
     },
-    outbox,
+    mail_text,
 };
 
 const PASSWORD: &str = "ada likes tall ships";
@@ -62,8 +62,8 @@ fn a_forgotten_password_is_set_anew_with_the_mail_from_the_mail_server() {
     until_received(&mail_server, ".");
     let mail = mail_server.mails().remove(0);
     assert_eq!(mail.to, "ada@example.org");
-    assert!(outbox::token(&mail.message).is_some(), "{}", mail.message);
-    let proof = json!({ "kind": "code", "handle": pending["handle"], "code": outbox::code(&mail.message).unwrap() });
+    assert!(mail_text::token(&mail.message).is_some(), "{}", mail.message);
+    let proof = json!({ "kind": "code", "handle": pending["handle"], "code": mail_text::code(&mail.message).unwrap() });
     let complete = json!({ "proof": proof, "new_password": NEW_PASSWORD });
     assert_eq!(server.post("/v1/password-resets/complete", &complete).status, 204);
     assert_eq!(server.log_in("ada@example.org", NEW_PASSWORD).status, 201);

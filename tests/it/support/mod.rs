@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod inside;
 pub mod mail_server;
+pub mod mail_text;
 pub mod outbox;
 #[path = "../../../src/live/database/tests/postgres.rs"]
 pub mod postgres;

@@ -1,7 +1,7 @@
 //! Empty databases for tests: SQLite, and PostgreSQL if it is installed.
 
 use std::{
-    mem,
+    fs, mem,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
@@ -21,25 +21,44 @@ pub struct TestDatabase {
     pub url: SecretString,
     raw_url: String,
     pub directory: Option<TempDir>,
-    _server: Option<Arc<TemporaryPostgres>>,
+    /// The server of PostgreSQL, and the name of the database.
+    server: Option<(Arc<TemporaryPostgres>, String)>,
 }
 
 impl TestDatabase {
     pub fn sqlite() -> Self {
         let directory = TempDir::new().unwrap();
         let raw_url = format!("sqlite://{}", directory.path().join("vestibule.db").display());
-        Self { url: raw_url.clone().into(), raw_url, directory: Some(directory), _server: None }
+        Self { url: raw_url.clone().into(), raw_url, directory: Some(directory), server: None }
     }
 
     pub async fn postgres() -> Option<Self> {
+        Some(Self::postgres_like("template1", spawn_blocking(shared_server).await.unwrap()?).await)
+    }
+
+    /// Creates a copy of the database `template`.
+    async fn postgres_like(template: &str, server: Arc<TemporaryPostgres>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
-        let server = spawn_blocking(shared_server).await.unwrap()?;
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let admin = sea_orm::Database::connect(server.url("postgres")).await.unwrap();
-        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        admin.execute_unprepared(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
         admin.close().await.unwrap();
         let raw_url = server.url(&name);
-        Some(Self { url: raw_url.clone().into(), raw_url, directory: None, _server: Some(server) })
+        Self { url: raw_url.clone().into(), raw_url, directory: None, server: Some((server, name)) }
+    }
+
+    /// Returns a copy of this database, to which no process is connected.
+    pub async fn copy(&self) -> Self {
+        if let Some((server, name)) = &self.server {
+            return Self::postgres_like(name, server.clone()).await;
+        }
+        let (copy, file) = (Self::sqlite(), "vestibule.db");
+        if let (Some(from), Some(to)) = (&self.directory, &copy.directory)
+            && from.path().join(file).exists()
+        {
+            fs::copy(from.path().join(file), to.path().join(file)).unwrap();
+        }
+        copy
     }
 
     /// Returns one database of each kind.

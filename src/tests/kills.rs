@@ -1,0 +1,328 @@
+//! Kills: a process is killed (SIGKILL) before its nth statement, in each flow that sends a mail, on both databases (row M02). A
+//! committed change has its mail, a change that was rolled back has none, and a mail that is sent twice has one `Message-ID`.
+//!
+//! The test starts itself again as the process that is killed.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use poem::http::Method;
+use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder, Statement};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    NEW_PASSWORD, PASSWORD, Site,
+    mail_server::{MailServer, Script},
+    mail_text,
+};
+use crate::{
+    config::{MailTransport, Settings, SmtpTls},
+    domain::mail::sending,
+    entity::mail::{self, MailState},
+    live::{
+        clock::{Clock, SystemClock},
+        database::tests::{kills, test_database::TestDatabase},
+    },
+    values::{ids::UserId, mail_kind::MailKind, ticket_purpose::TicketPurpose},
+};
+
+/// The environment variable that makes the test the process that is killed.
+const VICTIM: &str = "VESTIBULE_TEST_VICTIM";
+/// How many statements of each flow the short test tries.
+const SAMPLE: u64 = 2;
+
+/// A flow that sends mails.
+struct Flow {
+    name: &'static str,
+    /// Counts what the change writes: 0 before it, and 1 after it.
+    change: &'static str,
+    /// The kind of its mails, and how many of them there are.
+    mails: (MailKind, i64),
+}
+
+const FLOWS: &[Flow] = &[
+    Flow { name: "request a reset", change: "SELECT count(*) FROM ticket_handles", mails: (MailKind::Reset, 1) },
+    Flow {
+        name: "reset the password",
+        change: "SELECT count(*) FROM tickets WHERE used_at IS NOT NULL",
+        mails: (MailKind::PasswordReset, 1),
+    },
+    Flow { name: "send a reset", change: "SELECT count(*) FROM tickets", mails: (MailKind::Reset, 1) },
+    Flow { name: "request a verification", change: "SELECT count(*) FROM ticket_handles", mails: (MailKind::Verify, 1) },
+    Flow {
+        name: "change the password",
+        change: "SELECT count(*) FROM audit_events WHERE kind = 'account.password_changed'",
+        mails: (MailKind::PasswordChanged, 1),
+    },
+    Flow {
+        name: "request another address",
+        change: "SELECT count(*) FROM users WHERE pending_email IS NOT NULL",
+        mails: (MailKind::Change, 1),
+    },
+    Flow {
+        name: "change the address",
+        change: "SELECT count(*) FROM users WHERE email = 'ada@example.com'",
+        mails: (MailKind::Revert, 1),
+    },
+    Flow {
+        name: "undo a change of address",
+        change: "SELECT count(*) FROM users WHERE email = 'ada@example.org'",
+        mails: (MailKind::EmailChangeUndone, 2),
+    },
+    Flow {
+        name: "disable an account",
+        change: "SELECT count(*) FROM users WHERE status = 'disabled'",
+        mails: (MailKind::AccountDisabled, 1),
+    },
+    Flow {
+        name: "close an account",
+        change: "SELECT count(*) FROM audit_events WHERE kind = 'account.closed'",
+        mails: (MailKind::AccountClosed, 1),
+    },
+    Flow {
+        name: "send a test",
+        change: "SELECT count(*) FROM audit_events WHERE kind = 'mail.test_sent'",
+        mails: (MailKind::Test, 1),
+    },
+];
+
+impl Flow {
+    /// Prepares the database, and returns what [`Self::act`] needs.
+    async fn prepare(&self, site: &mut Site) -> Value {
+        site.create_administrator().await;
+        site.send(Method::POST, "/v1/accounts", json!({ "email": "ada@example.org", "password": PASSWORD })).await;
+        let user = site.log_in("ada@example.org", PASSWORD).await;
+        let id = site.get("/v1/me").await["id"].clone();
+        let admin = site.log_in("root@example.org", PASSWORD).await;
+        let mut needs = json!({ "user": user["access_token"], "id": id, "admin": admin["access_token"] });
+        let owner: UserId = id.as_str().unwrap().parse().unwrap();
+        if self.name.contains("address") {
+            // The administrator vouches for the address, so a change can be undone.
+            let path = format!("/v1/users/{owner}");
+            site.send(Method::PATCH, &path, json!({ "email": "ada@example.org" })).await;
+        }
+        let text = |needs: &Value| needs["user"].as_str().unwrap().to_owned();
+        let wanted = json!({ "email": "ada@example.com", "current_password": PASSWORD });
+        match self.name {
+            "reset the password" => {
+                site.send(Method::POST, "/v1/password-resets", json!({ "identifier": "ada@example.org" })).await;
+                needs["ticket"] = site.secrets(owner, TicketPurpose::Reset).await.0.into();
+            }
+            "change the address" | "undo a change of address" => {
+                site.token = text(&needs);
+                site.send(Method::PATCH, "/v1/me", wanted).await;
+                needs["ticket"] = site.secrets(owner, TicketPurpose::Change).await.0.into();
+            }
+            _ => {}
+        }
+        if self.name == "undo a change of address" {
+            site.send(Method::POST, "/v1/me/pending-email/complete", json!({ "token": needs["ticket"] })).await;
+            needs["ticket"] = site.secrets(owner, TicketPurpose::Revert).await.0.into();
+        }
+        needs
+    }
+
+    /// Sends the request of the flow. Returns the status.
+    async fn act(&self, site: &mut Site, needs: &Value) -> u16 {
+        let user = format!("/v1/users/{}", needs["id"].as_str().unwrap());
+        let password = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
+        let (caller, method, path, body) = match self.name {
+            "request a reset" => ("", Method::POST, "/v1/password-resets", json!({ "identifier": "ada@example.org" })),
+            "reset the password" => {
+                let proof = json!({ "kind": "link", "token": needs["ticket"] });
+                ("", Method::POST, "/v1/password-resets/complete", json!({ "proof": proof, "new_password": NEW_PASSWORD }))
+            }
+            "send a reset" => ("admin", Method::POST, &*format!("{user}/password-reset"), Value::Null),
+            "request a verification" => ("user", Method::POST, "/v1/me/email/verification", Value::Null),
+            "change the password" => ("user", Method::PUT, "/v1/me/password", password),
+            "request another address" => {
+                ("user", Method::PATCH, "/v1/me", json!({ "email": "ada@example.com", "current_password": PASSWORD }))
+            }
+            "change the address" => ("user", Method::POST, "/v1/me/pending-email/complete", json!({ "token": needs["ticket"] })),
+            "undo a change of address" => {
+                let undo = json!({ "token": needs["ticket"], "new_password": NEW_PASSWORD });
+                ("", Method::POST, "/v1/email-changes/revert", undo)
+            }
+            "disable an account" => ("admin", Method::PATCH, &*user, json!({ "status": "disabled" })),
+            "close an account" => ("user", Method::DELETE, "/v1/me", json!({ "current_password": PASSWORD })),
+            "send a test" => ("admin", Method::POST, "/v1/mails/test", json!({ "to": "ada@example.org" })),
+            other => panic!("{other}"),
+        };
+        site.token = needs[caller].as_str().unwrap_or_default().to_owned();
+        site.try_send(method, path, body).await.1
+    }
+}
+
+/// What the process that is killed has to do.
+#[derive(Serialize, Deserialize)]
+struct Task {
+    flow: usize,
+    url: String,
+    port: u16,
+    needs: Value,
+    /// The statement before which it is killed, from 1.
+    nth: u64,
+}
+
+/// A clock that is ahead: the leases of the process that was killed have expired.
+struct Later;
+
+impl Clock for Later {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::minutes(3)
+    }
+
+    fn uptime(&self) -> Duration {
+        SystemClock.uptime()
+    }
+}
+
+async fn open(url: &str, port: u16, directory: &Path, clock: Arc<dyn Clock>) -> Site {
+    let mut settings = Settings { data_dir: directory.to_owned(), ..Settings::default() };
+    settings.database.url = Some(url.to_owned().into());
+    settings.server.public_url = Some("https://id.example.org".parse().unwrap());
+    settings.mail.transport = Some(MailTransport::Smtp);
+    settings.mail.from = Some("id@example.org".parse().unwrap());
+    settings.mail.smtp.host = Some("127.0.0.1".to_owned());
+    settings.mail.smtp.port = Some(port);
+    settings.mail.smtp.tls = SmtpTls::None;
+    Site::start(settings, clock).await
+}
+
+async fn send_mails(site: &Site) {
+    loop {
+        let leased = sending::lease(&site.app).await.unwrap();
+        if leased.is_empty() {
+            return;
+        }
+        for mail in leased {
+            sending::deliver(&site.app, mail).await;
+        }
+    }
+}
+
+async fn count(site: &Site, sql: &str) -> i64 {
+    let db = site.app.db.read();
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap().unwrap();
+    row.try_get_by_index(0).unwrap()
+}
+
+/// Runs a task in this process, which may be killed meanwhile.
+async fn run(task: Task) {
+    let directory = TempDir::new().unwrap();
+    let mut site = open(&task.url, task.port, directory.path(), Arc::new(SystemClock)).await;
+    kills::before(task.nth);
+    let status = FLOWS[task.flow].act(&mut site, &task.needs).await;
+    assert!(status < 300, "{status}");
+    send_mails(&site).await;
+    kills::never();
+}
+
+/// Kills a process before its nth statement, and looks at what it leaves. Returns false if the process has fewer statements.
+async fn kill(flow: usize, prepared: &TestDatabase, needs: &Value, nth: u64) -> bool {
+    let (database, server) = (prepared.copy().await, MailServer::start(Script::default()));
+    let (url, port) = (database.raw_url().to_owned(), server.port);
+    let task = Task { flow, url: url.clone(), port, needs: needs.clone(), nth };
+    let this = concat!(module_path!(), "::m02_a_mail_is_sent_if_and_only_if_its_change_was_committed");
+    let mut victim = Command::new(env::current_exe().unwrap());
+    victim.args(["--exact", this.split_once("::").unwrap().1, "--nocapture"]).stdout(Stdio::null());
+    let status = victim.env(VICTIM, json!(task).to_string()).status().unwrap();
+    let was_killed = status.signal() == Some(9);
+    let flow = &FLOWS[flow];
+    let what = format!("{} killed before statement {nth}", flow.name);
+    assert!(was_killed || status.success(), "{what}: {status}");
+
+    let directory = TempDir::new().unwrap();
+    let mut site = open(&url, port, directory.path(), Arc::new(Later)).await;
+    let (kind, expected) = flow.mails;
+    let of_kind = format!("SELECT count(*) FROM mails WHERE kind = '{kind}'");
+    let (changed, mails) = (count(&site, flow.change).await, count(&site, &of_kind).await);
+    assert_eq!(changed * expected, mails, "{what}: a change without its mail, or a mail without its change");
+    assert!(was_killed || changed == 1, "{what}");
+
+    send_mails(&site).await;
+    let rows = mail::Entity::find().order_by_asc(mail::Column::Id).all(site.app.db.read()).await.unwrap();
+    assert!(rows.iter().filter(|row| row.kind == kind).all(|row| row.state == MailState::Sent), "{what}: {rows:#?}");
+    // A mail that was sent twice has one `Message-ID` and one text.
+    let mut sent = BTreeMap::<String, Vec<String>>::new();
+    for mail in server.mails() {
+        let id = mail.message.split_once("Message-ID: <").unwrap().1.split_once('@').unwrap().0.to_owned();
+        sent.entry(id).or_default().push(mail.message);
+    }
+    let expected = rows.iter().filter(|row| row.state == MailState::Sent).map(|row| row.id.to_string());
+    assert_eq!(sent.keys().cloned().collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{what}");
+    for messages in sent.values() {
+        let secrets = |message: &String| (mail_text::token(message), mail_text::code(message));
+        assert!(messages.len() <= 2 && messages.iter().all(|message| secrets(message) == secrets(&messages[0])), "{what}");
+    }
+
+    // Nobody is locked out: a request that was lost succeeds when it is repeated.
+    let again = flow.act(&mut site, needs).await;
+    assert!(again < 300 || changed == 1 && again < 500, "{what}: {again}");
+    site.app.db.close().await;
+    was_killed
+}
+
+/// Kills a process before each statement of each flow, or before some that `seed` selects. Returns how many were killed.
+async fn kill_all(seed: Option<u64>) -> u64 {
+    let mut killed = 0;
+    for database in TestDatabase::each().await {
+        for (number, flow) in FLOWS.iter().enumerate() {
+            let (prepared, directory, server) =
+                (database.copy().await, TempDir::new().unwrap(), MailServer::start(Script::default()));
+            let mut site = open(prepared.raw_url(), server.port, directory.path(), Arc::new(SystemClock)).await;
+            let needs = flow.prepare(&mut site).await;
+            site.app.db.close().await;
+
+            let whole = prepared.copy().await;
+            let mut site = open(whole.raw_url(), server.port, directory.path(), Arc::new(SystemClock)).await;
+            let before = site.app.db.statements();
+            flow.act(&mut site, &needs).await;
+            send_mails(&site).await;
+            let statements = site.app.db.statements() - before;
+            site.app.db.close().await;
+
+            let chosen: Vec<_> = match seed {
+                None => (1..=statements).collect(),
+                Some(seed) => (0..SAMPLE).map(|which| 1 + hash(&(seed, flow.name, which)) % statements).collect(),
+            };
+            for nth in chosen {
+                assert!(kill(number, &prepared, &needs, nth).await, "{} has no statement {nth}", flow.name);
+                killed += 1;
+            }
+            assert!(!kill(number, &prepared, &needs, statements + 1).await, "{} has more than {statements}", flow.name);
+        }
+    }
+    killed
+}
+
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
+}
+
+#[tokio::test]
+async fn m02_a_mail_is_sent_if_and_only_if_its_change_was_committed() {
+    if let Ok(task) = env::var(VICTIM) {
+        return run(serde_json::from_str(&task).unwrap()).await;
+    }
+    let seed = env::var("TRIAL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| std::process::id().into());
+    println!("TRIAL_SEED={seed}");
+    assert!(kill_all(Some(seed)).await >= SAMPLE * FLOWS.len() as u64);
+}
+
+#[tokio::test]
+#[ignore = "long: .ci/long runs it"]
+async fn long_m02_a_mail_is_sent_if_and_only_if_its_change_was_committed() {
+    println!("\n{} processes killed in {} flows", kill_all(None).await, FLOWS.len());
+}
