@@ -1,6 +1,6 @@
 //! Changes of one's own address where mail can be sent: the new mailbox confirms the change, and the old one can undo it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use poem::{Body, http::Method};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use crate::{
         PASSWORD, TestApp,
         caller::{Answer, Caller},
         clock::minutes,
+        observed::observed,
     },
     throttle::{ELSEWHERE, HOME, log_in, send, throttled},
 };
@@ -455,4 +456,35 @@ async fn of_two_users_who_confirm_one_address_at_once_one_gets_it() {
         statuses.sort_unstable();
         assert_eq!(statuses, [204, 409], "{:#} {:#}", first.body, second.body);
     }
+}
+
+#[tokio::test]
+async fn m04_a_request_for_another_address_is_the_same_whoever_has_the_address() {
+    let mut seen = BTreeMap::<String, Vec<&str>>::new();
+    for name in ["spare", "known", "ended"] {
+        let app = throttled().await;
+        for name in ["known", "ended"] {
+            app.register(name).await;
+        }
+        let admin = app.admin().await;
+        let ended = admin.get("/v1/users?search=ended").await.expect(200)["items"][0]["id"].as_str().unwrap().to_owned();
+        admin.patch(&format!("/v1/users/{ended}"), json!({ "status": "disabled" })).await.expect(200);
+        let ada = app.user("ada").await;
+        let (id, address) = (me(&ada).await["id"].as_str().unwrap().to_owned(), format!("{name}@example.org"));
+        let mut story = Vec::new();
+        for step in 0..8 {
+            let (answer, text) = observed(&app, request(&ada, &address)).await;
+            answer.expect(200);
+            story.push(format!("{step}: {text}"));
+            app.clock.advance(Duration::from_secs(50));
+        }
+        for step in 0..7 {
+            let (_, text) = observed(&app, confirm(&ada, json!({ "code": "00000000" }))).await;
+            story.push(format!("code {step}: {text}"));
+        }
+        seen.entry(story.concat().replace(&id, "(id)").replace(&address, "(address)")).or_default().push(name);
+    }
+    let groups: Vec<_> = seen.values().collect();
+    assert_eq!(groups.len(), 1, "{groups:?}\n{}", seen.keys().cloned().collect::<Vec<_>>().join("\n\n------\n\n"));
+    assert!(seen.into_keys().next().unwrap().contains("wrong_code"));
 }

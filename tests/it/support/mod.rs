@@ -8,6 +8,7 @@ pub mod clock;
 pub mod inside;
 pub mod mail_server;
 pub mod mail_text;
+pub mod observed;
 pub mod outbox;
 #[path = "../../../src/live/database/tests/postgres.rs"]
 pub mod postgres;
