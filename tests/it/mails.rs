@@ -7,7 +7,7 @@ use poem::http::Method;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::timeout};
 use vestibule::{
-    config::{MailTransport, SmtpTls},
+    config::{MailTransport, Settings, SmtpTls},
     domain::mail::{self, outbox, sending},
     live::mail::SendError,
 };
@@ -18,7 +18,10 @@ use crate::{
         PASSWORD, TestApp,
         caller::Caller,
         clock::minutes,
-        mail_server::{MailServer, Script},
+        mail_server::{
+            Answer::{Close, Say},
+            MailServer, Script,
+        },
     },
     throttle::{self, ELSEWHERE, HOME},
 };
@@ -41,6 +44,16 @@ async fn fail(app: &TestApp, error: impl Fn(String) -> SendError) -> usize {
         sending::record(&app.app, mail, Err(error("the reason".to_owned()))).await.unwrap();
     }
     count
+}
+
+/// Changes the settings of a service: its mails go to this server.
+fn send_to(settings: &mut Settings, mail_server: &MailServer) {
+    settings.server.public_url = Some("https://id.example.org".parse().unwrap());
+    settings.mail.transport = Some(MailTransport::Smtp);
+    settings.mail.from = Some("id@example.org".parse().unwrap());
+    settings.mail.smtp.host = Some("127.0.0.1".to_owned());
+    settings.mail.smtp.port = Some(mail_server.port);
+    settings.mail.smtp.tls = SmtpTls::None;
 }
 
 #[tokio::test]
@@ -121,15 +134,7 @@ async fn a_mail_is_sent_by_one_of_two_servers() {
 #[tokio::test]
 async fn m02_two_servers_send_each_mail_once() {
     let mail_server = MailServer::start(Script::default());
-    let app = TestApp::start_with(|settings| {
-        settings.server.public_url = Some("https://id.example.org".parse().unwrap());
-        settings.mail.transport = Some(MailTransport::Smtp);
-        settings.mail.from = Some("id@example.org".parse().unwrap());
-        settings.mail.smtp.host = Some("127.0.0.1".to_owned());
-        settings.mail.smtp.port = Some(mail_server.port);
-        settings.mail.smtp.tls = SmtpTls::None;
-    })
-    .await;
+    let app = TestApp::start_with(|settings| send_to(settings, &mail_server)).await;
     let (admin, replica) = (app.admin().await, app.replica().await);
     let jobs = [&app, &replica].map(|server| (vestibule::jobs::start(&server.app), server));
     for number in 0..40 {
@@ -205,6 +210,27 @@ async fn m06_a_refused_mail_fails_at_once_and_delays_no_other() {
     assert_eq!(fail(&app, SendError::Refused).await, 4);
     assert_eq!(listed(&admin, "?state=failed").await.len(), 4);
     app.mail("test", "five@example.org").await;
+}
+
+#[tokio::test]
+async fn m06_a_mail_whose_outcome_is_lost_is_sent_again_with_the_same_id_and_a_refused_one_is_not() {
+    let answers = vec![("RCPT", 2, Say("550 5.1.1 no such user")), (".", 2, Close)];
+    let mail_server = MailServer::start(Script { answers, ..Script::default() });
+    let app = TestApp::start_with(|settings| send_to(settings, &mail_server)).await;
+    let admin = app.admin().await;
+    for number in 0..5 {
+        send_test(&admin, &format!("user{number}")).await;
+    }
+    let count = async |state: &str| listed(&admin, &format!("?state={state}")).await.len();
+    app.send_due_mails().await;
+    assert_eq!((count("sent").await, count("failed").await, count("queued").await), (3, 1, 1));
+    app.clock.advance(Duration::from_secs(30));
+    app.send_due_mails().await;
+    assert_eq!((count("sent").await, count("failed").await), (4, 1));
+    // The mail server took one mail twice, because it did not say so the first time.
+    let ids: Vec<_> =
+        mail_server.mails().iter().map(|mail| mail.message.split_once("Message-ID: ").unwrap().1[..40].to_owned()).collect();
+    assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (5, 4));
 }
 
 #[tokio::test]
