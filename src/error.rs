@@ -47,8 +47,8 @@ pub enum Error {
     /// A request that sends or requests the refresh cookie, and that a page of another site may have sent.
     #[error("This request may come from another site. Send it from a page of this service or of an allowed origin.")]
     CsrfRejected,
-    /// `registration.open` is off.
-    #[error("Registration is closed.")]
+    /// `registration.mode` does not allow this way to an account.
+    #[error("This server does not let people create accounts in this way.")]
     RegistrationClosed,
     /// No mail can be sent: `mail.transport` is `none` or `log`.
     #[error("This server sends no mail.")]

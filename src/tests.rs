@@ -12,7 +12,7 @@ mod mail_text;
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use poem::{Endpoint, EndpointExt, Request, endpoint::BoxEndpoint, http::Method};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QueryOrder, Statement};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,7 +26,7 @@ use crate::{
         revocations, signing_keys,
         users::{self, NewAccount},
     },
-    entity::ticket,
+    entity::{mail, ticket},
     jobs,
     live::{
         clock::{Clock, SystemClock},
@@ -34,7 +34,7 @@ use crate::{
         mail::SendError,
     },
     server,
-    values::{ids::UserId, ticket_purpose::TicketPurpose},
+    values::{ids::UserId, registration_mode::RegistrationMode, ticket_purpose::TicketPurpose},
 };
 
 const PASSWORD: &str = "seven tall ships at dawn";
@@ -136,12 +136,13 @@ impl Site {
     /// Calls every operation.
     async fn call_all(&mut self) {
         let (post, put, patch, delete) = (Method::POST, Method::PUT, Method::PATCH, Method::DELETE);
-        for path in ["/healthz", "/readyz", "/version", "/.well-known/jwks.json"] {
+        for path in ["/v1/options", "/healthz", "/readyz", "/version", "/.well-known/jwks.json"] {
             self.get(path).await;
         }
         self.try_send(post.clone(), "/v1/sessions", json!({ "identifier": "root@example.org", "password": "wrong" })).await;
         self.try_send(post.clone(), "/v1/sessions", json!({ "identifier": "nobody", "password": "wrong" })).await;
-        self.send(post.clone(), "/v1/accounts", json!({ "email": "ada@example.org", "password": PASSWORD })).await;
+        self.try_send(post.clone(), "/v1/accounts", json!({ "email": "ada@example.org", "password": PASSWORD })).await;
+        self.call_sign_up().await;
         let tokens = self.log_in("ada@example.org", PASSWORD).await;
         let refreshed =
             self.send(post.clone(), "/v1/sessions/refresh", json!({ "refresh_token": tokens["refresh_token"] })).await;
@@ -197,6 +198,10 @@ impl Site {
     /// Verifies the address of the user who is logged in, and resets the password to [`NEW_PASSWORD`].
     async fn call_mail_flows(&mut self) {
         let post = Method::POST;
+        // As in an account that was registered in the mode `open`.
+        let tx = self.app.db.write_in_background().await.unwrap();
+        tx.execute_unprepared("UPDATE users SET email_verified = FALSE WHERE username = 'ada'").await.unwrap();
+        tx.commit().await.unwrap();
         let me = self.get("/v1/me").await;
         let (user, identifier) = (me["id"].as_str().unwrap().parse().unwrap(), json!({ "identifier": me["email"] }));
         let complete = "/v1/me/email/verification/complete";
@@ -237,6 +242,29 @@ impl Site {
         self.send(post.clone(), "/v1/email-changes/revert", undo.clone()).await;
         self.try_send(post, "/v1/email-changes/revert", undo).await;
         self.log_in("ada", NEW_PASSWORD).await;
+    }
+
+    /// Creates the account of Ada, and is told that it exists.
+    async fn call_sign_up(&mut self) {
+        let post = Method::POST;
+        let email = json!({ "email": "ada@example.org" });
+        let pending = self.send(post.clone(), "/v1/sign-ups", email.clone()).await;
+        let ticket = self.newest_mail().await;
+        let code = tickets::code(&self.app, &ticket).expose();
+        let by = |code: &str| {
+            let proof = json!({ "kind": "code", "handle": pending["handle"], "code": code });
+            json!({ "proof": proof, "password": PASSWORD, "username": "ada" })
+        };
+        self.try_send(post.clone(), "/v1/sign-ups/complete", by("00000000")).await;
+        self.send(post.clone(), "/v1/sign-ups/complete", by(&code)).await;
+        self.send(post, "/v1/sign-ups", email).await;
+    }
+
+    /// Returns the ticket of the newest mail.
+    async fn newest_mail(&self) -> ticket::Model {
+        let db = self.app.db.read();
+        let mail = mail::Entity::find().order_by_desc(mail::Column::Id).one(db).await.unwrap().unwrap();
+        ticket::Entity::find_by_id(mail.ticket_id.unwrap()).one(db).await.unwrap().unwrap()
     }
 
     /// Returns the token and the code of a user's ticket.
@@ -440,6 +468,8 @@ async fn no_statement_of_an_operation_or_a_job_reads_a_whole_table() {
         let directory = TempDir::new().unwrap();
         let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         settings.database.url = Some(database.url.clone());
+        // A registration sends no statement that a sign-up does not send.
+        settings.registration.mode = RegistrationMode::Verified;
         let mut site = Site::start(settings, Arc::new(SystemClock)).await;
         fill(&site.app).await;
         site.create_administrator().await;

@@ -85,7 +85,7 @@ struct AuditSubject {
     #[oai(rename = "type", validator(max_length = 32))]
     #[serde(rename = "type")]
     kind: String,
-    /// The id of the user, the name of the role, or the id of the signing key.
+    /// The name of the role, or the id of any other subject.
     #[oai(validator(max_length = 64))]
     id: String,
     /// The username or e-mail address at that time.

@@ -30,6 +30,8 @@ use super::{
 /// The operations that anybody may call, and the only ones without a guard: see [`check`].
 pub const PUBLIC: &[&str] = &[
     "registerAccount",
+    "startSignUp",
+    "completeSignUp",
     "requestPasswordReset",
     "resetPassword",
     "readTicket",
@@ -38,6 +40,7 @@ pub const PUBLIC: &[&str] = &[
     "logOut",
     "refreshSession",
     "readJwks",
+    "readOptions",
     "readHealth",
     "readReadiness",
     "readVersion",

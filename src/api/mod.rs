@@ -10,8 +10,10 @@ pub mod http;
 pub mod mails;
 pub mod me;
 pub mod objects;
+pub mod options;
 pub mod roles;
 pub mod sessions;
+pub mod sign_ups;
 pub mod signing_keys;
 pub mod tokens;
 pub mod users;
@@ -30,7 +32,7 @@ use self::contract::Documented;
 /// The groups of operations in the document and in Swagger UI.
 #[derive(Debug, Clone, Copy, Tags)]
 pub enum Tag {
-    /// Registration.
+    /// Registration, sign-ups, and passwords that were forgotten.
     Accounts,
     /// Log-in, refresh and log-out.
     Sessions,
@@ -57,6 +59,7 @@ pub enum Tag {
 fn apis() -> Documented<impl OpenApi> {
     Documented((
         accounts::AccountsApi,
+        sign_ups::SignUpsApi,
         sessions::SessionsApi,
         me::MeApi,
         users::UsersApi,
@@ -65,6 +68,7 @@ fn apis() -> Documented<impl OpenApi> {
         mails::MailsApi,
         tokens::TokensApi,
         signing_keys::SigningKeysApi,
+        options::OptionsApi,
         health::ServiceApi,
     ))
 }

@@ -11,7 +11,7 @@ use crate::{
         log,
         mail::{Draft, Limits, Sender, Templates, Transport, Values, tracking_hint},
     },
-    values::{email::Email, ids, language::Language, mail_kind::MailKind, name::Name},
+    values::{email::Email, ids, language::Language, mail_kind::MailKind, name::Name, registration_mode::RegistrationMode},
 };
 
 #[derive(Subcommand)]
@@ -96,5 +96,15 @@ async fn send_test(to: Email, language: Option<Language>, settings: &Settings) -
 /// Returns hints about settings of mail that are valid, but probably wrong.
 pub(super) fn hints(settings: &Settings) -> Vec<String> {
     let host = settings.mail.smtp.host.as_deref().filter(|_| settings.mail_transport() == MailTransport::Smtp);
-    settings.mail.smtp_mismatch().into_iter().filter(|_| host.is_some()).chain(host.and_then(tracking_hint)).collect()
+    let mismatch = settings.mail.smtp_mismatch().filter(|_| host.is_some());
+    mismatch.into_iter().chain(host.and_then(tracking_hint)).chain(sign_up_hint(settings)).collect()
+}
+
+/// Returns a hint if people are to sign up by mail, and no mail can be sent.
+fn sign_up_hint(settings: &Settings) -> Option<String> {
+    let transport = settings.mail_transport();
+    let is_missing = matches!(transport, MailTransport::Log | MailTransport::None);
+    let hint =
+        || format!("nobody can sign up: `registration.mode` is `verified`, but `mail.transport` is `{}`", transport.as_str());
+    (is_missing && settings.registration.mode == RegistrationMode::Verified).then(hint)
 }

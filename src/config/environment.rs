@@ -9,7 +9,7 @@ use std::{
 use config::Map;
 
 use super::{
-    REFERENCE, Setting, SettingError,
+    REFERENCE, Setting, SettingError, former,
     reference::{find, unknown_setting},
 };
 
@@ -34,7 +34,7 @@ impl Variables {
             }
         }
         let mut read = Self { texts: Map::new(), sources: HashMap::new(), warnings: Vec::new() };
-        for setting in REFERENCE {
+        for setting in REFERENCE.iter().chain([&former::REGISTRATION_OPEN]) {
             match Self::read_setting(setting, &mut variables) {
                 Ok(Some((source, text))) => {
                     read.sources.insert(setting.name.to_owned(), source);

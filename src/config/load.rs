@@ -7,6 +7,7 @@ use config::{Config, ConfigError, Environment, File, FileFormat, Map, Value, Val
 use super::{
     Error, LogFormat, REFERENCE, SettingError, Settings,
     environment::Variables,
+    former,
     reference::{self, find, is_section, unknown_setting},
     setting_value,
 };
@@ -50,6 +51,12 @@ impl Settings {
             }
         };
         let source = |name: &str| variables.sources.get(name).unwrap_or(&file).clone();
+        let mut warnings = variables.warnings.clone();
+        let from_former = |error: SettingError| error.with_source(Some(source(former::REGISTRATION_OPEN.name)));
+        match former::translate(&mut values) {
+            Ok(warning) => warnings.extend(warning.map(|warning| from_former(warning).to_string())),
+            Err(error) => errors.push(from_former(error)),
+        }
         values.retain(|name, _| {
             let known = find(name).is_some();
             if !known {
@@ -69,7 +76,7 @@ impl Settings {
                 errors.push(error.with_source(name.map(|name| source(&name))));
             }
         }
-        settings.warnings = variables.warnings;
+        settings.warnings = warnings;
         Error::unless_empty(errors).map(|()| settings)
     }
 }

@@ -6,6 +6,7 @@ mod cors_origin;
 pub mod database_url;
 mod environment;
 mod error;
+mod former;
 mod forwarded_header;
 mod hsts;
 mod link_base;
@@ -91,7 +92,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The audit trail.
     pub audit: AuditSettings,
-    /// Messages about environment variables that begin with `VESTIBULE_` but were ignored.
+    /// Messages about settings under a former name, and about environment variables that begin with `VESTIBULE_` but were
+    /// ignored.
     #[serde(skip)]
     pub warnings: Vec<String>,
 }

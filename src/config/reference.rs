@@ -22,7 +22,7 @@ impl Setting {
     }
 }
 
-const fn plain(name: &'static str, default: &'static str, about: &'static str) -> Setting {
+pub(super) const fn plain(name: &'static str, default: &'static str, about: &'static str) -> Setting {
     Setting { name, default, secret: false, about }
 }
 
@@ -162,7 +162,14 @@ pub const REFERENCE: &[Setting] = &[
         "The time in seconds (0 to 60) that a password may wait to be hashed. A log-in that would wait longer is rejected \
          at once (503), because users who wait longer try again and add to the load.",
     ),
-    plain("registration.open", "true", "Whether everyone may register. Otherwise only administrators create accounts."),
+    plain(
+        "registration.mode",
+        r#""open""#,
+        "Who may create an account. `open`: everyone. `verified`: everyone who proves with a mailed link or code that the \
+         address is theirs; only this mode hides which addresses have an account, and it needs mail. `invited`: those whom an \
+         administrator has invited. `closed`: nobody. Administrators create accounts and invite people in every mode; pages \
+         learn from it which way to offer.",
+    ),
     plain(
         "throttle.enabled",
         "true",

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls, setting_value};
-use crate::values::{language::Language, mailbox::Mailbox};
+use crate::values::{language::Language, mailbox::Mailbox, registration_mode::RegistrationMode};
 
 /// The settings under `[server]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -117,9 +117,9 @@ impl PasswordSettings {
 /// The settings under `[registration]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct RegistrationSettings {
-    /// Whether registration is open to everybody.
+    /// Who may create an account without an administrator.
     #[serde(with = "setting_value")]
-    pub open: bool,
+    pub mode: RegistrationMode,
 }
 
 /// The settings under `[throttle]`.

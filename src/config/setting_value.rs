@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::Value as Shown;
 
 use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls};
-use crate::values::{language::Language, mailbox::Mailbox};
+use crate::values::{language::Language, mailbox::Mailbox, registration_mode::RegistrationMode};
 
 /// The type of a setting.
 pub(super) trait SettingValue: Sized {
@@ -93,6 +93,7 @@ setting_values! {
     Hsts, "off, host or include_subdomains", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     MailTransport, "smtp, file, log or none", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     SmtpTls, "implicit, starttls or none", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
+    RegistrationMode, "open, verified, invited or closed", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     Language, "en or de", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     Mailbox, "an e-mail address, such as id@example.org or Example <id@example.org>", |raw| text(raw)?.parse().ok(),
         |value| value.to_string().into();

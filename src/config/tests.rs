@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::values::registration_mode::RegistrationMode;
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -78,7 +79,7 @@ fn every_type_is_parsed_from_the_environment() {
         ("VESTIBULE_SERVER__TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1,fd00::/8"),
         ("VESTIBULE_PASSWORD__BCRYPT_COST", "10"),
         ("VESTIBULE_PASSWORD__HASH_THREADS", "3"),
-        ("VESTIBULE_REGISTRATION__OPEN", "false"),
+        ("VESTIBULE_REGISTRATION__MODE", "verified"),
         ("VESTIBULE_METRICS__LISTEN", "127.0.0.1:9090"),
         ("VESTIBULE_LOG__LEVEL", "info,vestibule=debug"),
         ("VESTIBULE_LOG__FORMAT", "json"),
@@ -89,7 +90,7 @@ fn every_type_is_parsed_from_the_environment() {
     assert_eq!(settings.server.trusted_proxies[1].to_string(), "192.0.2.1/32");
     assert_eq!(settings.database_url().expose_secret(), "sqlite:/srv/v%25%3F%23/vestibule.db");
     assert_eq!((settings.password.bcrypt_cost, settings.password.threads()), (10, 3));
-    assert!(!settings.registration.open);
+    assert_eq!(settings.registration.mode, RegistrationMode::Verified);
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.master_key().unwrap().unwrap()[31], 31);
 }
@@ -244,7 +245,7 @@ fn a_secret_can_be_read_from_a_file() {
 #[case("password.lanes", &["1", "5"], &["0", "6"])]
 #[case("password.max_wait", &["0", "60"], &["61"])]
 #[case("audit.retention", &["86400", "3153600000"], &["86399", "3153600001"])]
-#[case("registration.open", &["true", "false"], &["yes", "1", "TRUE"])]
+#[case("registration.mode", &["open", "verified", "invited", "closed"], &["Open", "true", "false", "verify"])]
 #[case("cookies.insecure", &["true"], &["0"])]
 #[case("throttle.enabled", &["false"], &["off"])]
 #[case("signing.algorithm", &["EdDSA", "ES256", "RS256"], &["eddsa", "none", "HS256", "RS512"])]
@@ -294,6 +295,30 @@ fn each_setting_has_its_limits(#[case] name: &str, #[case] good: &[&str], #[case
         let message = error.to_string();
         assert_eq!(error.into_errors()[0].section(), name.split('.').next(), "{message}");
     }
+}
+
+#[test]
+fn registration_open_is_read_for_one_more_release() {
+    for (text, mode) in [("true", RegistrationMode::Open), ("false", RegistrationMode::Closed)] {
+        let toml = format!("[registration]\nopen = {text}");
+        let variable = [("VESTIBULE_REGISTRATION__OPEN", text)];
+        for (settings, source) in [(load(&toml, &[]), "vestibule.toml"), (load("", &variable), "VESTIBULE_REGISTRATION__OPEN")] {
+            let settings = settings.unwrap();
+            assert_eq!(settings.registration.mode, mode);
+            let [warning] = &settings.warnings[..] else { panic!("{:?}", settings.warnings) };
+            assert!(warning.starts_with("`registration.open` (from ") && warning.contains(source), "{warning}");
+            assert!(warning.ends_with(&format!("set that to `{}`.", mode.as_str())), "{warning}");
+            let printed = settings.print();
+            assert!(printed.contains(&format!("mode = \"{}\"\n", mode.as_str())), "{printed}");
+            assert!(load(&printed, &[]).unwrap().warnings.is_empty());
+        }
+        let both = error_message(&toml, &[("VESTIBULE_REGISTRATION__MODE", "open")]);
+        let expected = "`registration.open` (from vestibule.toml) is the former name of `registration.mode`, which is set too; \
+                        remove it.";
+        assert_eq!(both, expected);
+    }
+    let message = error_message("[registration]\nopen = 'yes'", &[]);
+    assert_eq!(message, "`registration.open` (from vestibule.toml) must be true or false, not \"yes\".");
 }
 
 #[test]

@@ -27,6 +27,7 @@ use crate::{
         language::Language,
         mail_kind::MailKind,
         password::{NewPassword, Password},
+        registration_mode::RegistrationMode,
         revision::IfMatch,
     },
 };
@@ -37,7 +38,7 @@ use crate::{
 /// [`Error::RegistrationClosed`], [`Error::EmailTaken`], [`Error::UsernameTaken`], [`Error::TooManyRequests`],
 /// [`Error::Overloaded`], or a fault of `/password`.
 pub async fn register(app: &App, source: &Source, new: NewAccount) -> Result<User> {
-    if !app.settings.registration.open {
+    if app.settings.registration.mode != RegistrationMode::Open {
         return Err(Error::RegistrationClosed);
     }
     throttle::limit_rate(app, source, RateLimit::Registration)?;
@@ -150,7 +151,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec
     confirmed.must_be_current(&tx, now, &user).await?;
     let event = Event::on_user(Kind::AccountClosed, &user).with(json!({ "roles": roles }));
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
-    tickets::void_all(&tx, user.id, now).await?;
+    tickets::void_all(app, &tx, &user, now).await?;
     let notice = outbox::notify(app, &tx, now, MailKind::AccountClosed, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, user.id, SessionSelection::All).await?;
     let ended = pending.sessions();

@@ -45,6 +45,7 @@ macro_rules! kinds {
 
 kinds! {
     AccountRegistered "account.registered",
+    SignUpStarted "account.sign_up_started",
     AccountUpdated "account.updated",
     AccountClosed "account.closed",
     PasswordChanged "account.password_changed",

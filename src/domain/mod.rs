@@ -18,6 +18,7 @@ pub mod revocations;
 pub mod roles;
 pub mod sessions;
 pub mod setup;
+pub mod sign_ups;
 pub mod signing_keys;
 pub mod source;
 pub mod throttle;

@@ -228,7 +228,7 @@ pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
     let now = app.clock.now();
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
-    tickets::void_all(&tx, id, now).await?;
+    tickets::void_all(app, &tx, &user, now).await?;
     let notice = outbox::notify(app, &tx, now, MailKind::AccountClosed, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     user.delete(&tx).await?;

@@ -137,4 +137,16 @@ impl Entity {
         let void = Self::update_many().col_expr(Column::VoidAt, Expr::value(now)).filter(COLUMN.user_id.eq(user));
         void.filter(COLUMN.purpose.is_in(purposes)).filter(unspent()).exec(tx).await.map(drop)
     }
+
+    /// Makes the tickets of a recipient void that belong to no account and have these purposes.
+    pub async fn void_of_recipient(
+        tx: &impl ConnectionTrait,
+        recipient: &[u8],
+        purposes: impl IntoIterator<Item = TicketPurpose>,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let void = Self::update_many().col_expr(Column::VoidAt, Expr::value(now)).filter(COLUMN.recipient.eq(recipient.to_vec()));
+        let void = void.filter(COLUMN.purpose.is_in(purposes)).filter(COLUMN.user_id.is_null()).filter(unspent());
+        void.exec(tx).await.map(drop)
+    }
 }

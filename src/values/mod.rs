@@ -25,6 +25,7 @@ pub mod permission;
 pub mod query;
 pub mod recent_times;
 pub mod refresh_token;
+pub mod registration_mode;
 pub mod revision;
 pub mod role_name;
 pub mod search;

@@ -5,6 +5,7 @@ mod passwords;
 
 use poem::{Body, http::Method};
 use serde_json::{Value, json};
+use vestibule::values::registration_mode::RegistrationMode;
 
 use crate::{
     assert_problem,
@@ -79,11 +80,13 @@ async fn null_in_an_optional_member_of_a_create_request_means_absent() {
 }
 
 #[tokio::test]
-async fn registration_can_be_closed() {
-    let app = TestApp::start_with(|settings| settings.registration.open = false).await;
-    let rows = app.rows().await;
-    assert_problem!(register_email(&app, "ada@example.org").await, 403, "registration_closed");
-    assert_eq!(app.rows().await, rows);
+async fn only_in_the_mode_open_anybody_can_register() {
+    for mode in [RegistrationMode::Verified, RegistrationMode::Invited, RegistrationMode::Closed] {
+        let app = TestApp::start_with(|settings| settings.registration.mode = mode).await;
+        let rows = app.rows().await;
+        assert_problem!(register_email(&app, "ada@example.org").await, 403, "registration_closed");
+        assert_eq!(app.rows().await, rows);
+    }
 }
 
 #[tokio::test]

@@ -80,6 +80,7 @@ fn only_throttled_operations_declare_429() {
     let expected = [
         "changePassword",
         "closeAccount",
+        "completeSignUp",
         "logIn",
         "readTicket",
         "refreshSession",
@@ -87,6 +88,7 @@ fn only_throttled_operations_declare_429() {
         "requestPasswordReset",
         "resetPassword",
         "revertEmailChange",
+        "startSignUp",
         "updateMe",
     ];
     assert_eq!(throttled.collect::<BTreeSet<_>>(), expected.into());

@@ -9,7 +9,7 @@ use vestibule::entity::{mail, ticket, ticket_handle};
 
 use crate::{
     assert_problem,
-    support::{PASSWORD, TestApp, caller::Answer, clock::minutes},
+    support::{PASSWORD, TestApp, caller::Answer, clock::minutes, observed::observed},
     throttle::{ELSEWHERE, HOME, send, throttled},
 };
 
@@ -56,7 +56,7 @@ fn wrong(code: &str) -> String {
 }
 
 #[track_caller]
-fn assert_fault(answer: &Answer, pointer: &str, code: &str) {
+pub fn assert_fault(answer: &Answer, pointer: &str, code: &str) {
     assert_eq!((answer.problem(), answer.faults()), ((422, "validation_failed"), vec![(pointer, code)]), "{:#}", answer.body);
 }
 
@@ -375,7 +375,7 @@ const KINDS: [&str; 8] =
     ["known", "known@example.org", "nobody", "nobody@example.org", "disabled@example.org", "verified", "withoutpassword", "@"];
 
 /// Starts a service that has these accounts.
-async fn with_accounts() -> TestApp {
+pub async fn with_accounts() -> TestApp {
     let app = throttled().await;
     for name in ["known", "disabled", "verified"] {
         app.register(name).await;
@@ -392,19 +392,6 @@ async fn with_accounts() -> TestApp {
     app
 }
 
-/// What a caller can see of a response: the status, the headers and the bytes of the body, without what is random in each.
-fn visible(answer: &Answer) -> String {
-    let mut headers: Vec<_> =
-        answer.headers.iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();
-    headers.sort();
-    let mut text = format!("{}\n{}{:#}", answer.status, headers.concat(), answer.body);
-    let random = [answer.header("x-request-id").to_owned(), answer.body["handle"].as_str().unwrap_or_default().to_owned()];
-    for random in random.iter().filter(|random| !random.is_empty()) {
-        text = text.replace(random.as_str(), &"?".repeat(random.len()));
-    }
-    text
-}
-
 #[tokio::test]
 async fn m04_a_request_and_wrong_codes_are_the_same_for_every_account_and_for_none() {
     let mut seen = BTreeMap::<String, Vec<&str>>::new();
@@ -414,29 +401,21 @@ async fn m04_a_request_and_wrong_codes_are_the_same_for_every_account_and_for_no
         let _busy = app.hold_hashing().await;
         let mut story = Vec::new();
         let mut handle = String::new();
+        let request = || send(&app, HOME, Method::POST, "/v1/password-resets", None, json!({ "identifier": identifier }));
         for step in 0..110 {
-            let before = (app.rows().await, app.app.db.statements());
-            let body = json!({ "identifier": identifier });
-            let answer = send(&app, HOME, Method::POST, "/v1/password-resets", None, body).await;
-            let statements = app.app.db.statements() - before.1;
-            let after = app.rows().await;
-            let written: Vec<_> = after.iter().map(|(table, count)| (*table, count - before.0[table])).collect();
-            story.push(format!("{step}: {}\n{written:?} {statements}", visible(&answer)));
+            let (answer, seen) = observed(&app, request()).await;
+            story.push(format!("{step}: {seen}"));
             if answer.status == 202 {
                 handle = answer.body["handle"].as_str().unwrap().to_owned();
             }
             app.clock.advance(Duration::from_secs(1));
         }
         for step in 0..7 {
-            let before = (app.rows().await, app.app.db.statements());
-            let answer = by_code_from(&app, ELSEWHERE, &handle, "00000000").await;
-            let statements = app.app.db.statements() - before.1;
-            let after = app.rows().await;
-            let written: Vec<_> = after.iter().map(|(table, count)| (*table, count - before.0[table])).collect();
-            story.push(format!("code {step}: {}\n{written:?} {statements}", visible(&answer)));
+            let (_, seen) = observed(&app, by_code_from(&app, ELSEWHERE, &handle, "00000000")).await;
+            story.push(format!("code {step}: {seen}"));
         }
         app.clock.advance(minutes(31));
-        story.push(visible(&by_code_from(&app, ELSEWHERE, &handle, "00000000").await));
+        story.push(observed(&app, by_code_from(&app, ELSEWHERE, &handle, "00000000")).await.1);
         // The sender handles a decoy like a mail, up to the transport.
         let leased = vestibule::domain::mail::sending::lease(&app.app).await.unwrap();
         story.push(format!("{} mails", leased.len()));

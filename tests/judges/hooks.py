@@ -17,6 +17,11 @@ schemathesis.openapi.format("email", st.from_regex(r"[a-z]{3,20}@[a-z]{3,20}\.ex
 schemathesis.openapi.format("person-name", st.text(PLAIN, min_size=1, max_size=40))
 schemathesis.openapi.format("description", st.text(PLAIN, min_size=1, max_size=80))
 schemathesis.openapi.format("new-password", st.text(PLAIN, min_size=20, max_size=40))
+schemathesis.openapi.format("ticket-code", st.from_regex(r"[0-9]{8}", fullmatch=True))
+schemathesis.openapi.format("ticket-handle", st.from_regex(r"vh1\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", fullmatch=True))
+schemathesis.openapi.format(
+    "ticket-token", st.from_regex(r"vt1\.[A-Za-z0-9_-]{21}[AQgw]\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", fullmatch=True)
+)
 for name in ["identifier", "password", "search"]:
     schemathesis.openapi.format(name, st.text(NO_NUL, min_size=1, max_size=250))
 
@@ -29,10 +34,29 @@ BEYOND_SCHEMAS = {
     ("/name", "not_allowed"),  # the body of a role has another name than the path
     "wrong_password",  # the fuzzer does not know it
     ("/current_password", "required"),  # only if the e-mail address changes
+    "invalid_ticket",  # the fuzzer reads no mail
+    "wrong_code",
+    ("/code", "required"),  # either this or `token`, which the schema cannot say of a closed object
+    ("/code", "not_allowed"),
     ("cursor", "not_allowed"),  # only the server makes cursors, each for one list
 }
-# Operations for which the fuzzer never gets a 2xx, because it knows neither the password nor a refresh token.
-NEVER_REACHED = {"closeAccount", "changePassword", "refreshSession"}
+# Operations for which the fuzzer never gets a 2xx: it knows neither the password nor a refresh token, it reads no mail, all mails
+# are sent already, the administrator's address is verified, and the mode of registration is `open`.
+NEVER_REACHED = {
+    "closeAccount",
+    "changePassword",
+    "refreshSession",
+    "resetPassword",
+    "readTicket",
+    "verifyEmail",
+    "requestEmailVerification",
+    "retryMail",
+    "confirmEmailChange",
+    "cancelEmailChange",
+    "revertEmailChange",
+    "startSignUp",
+    "completeSignUp",
+}
 
 
 @schemathesis.hook

@@ -111,6 +111,13 @@ fn written() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("SigningKey", json!({ "kid": kid, "algorithm": "EdDSA", "status": "active", "created_at": at, "activates_at": at })),
+        (
+            "ServiceOptions",
+            json!({
+                "name": "Example", "registration": "verified", "mail": true, "passkeys": false, "password_min_length": 8,
+                "languages": ["en", "de"], "return_to": [],
+            }),
+        ),
         ("Health", json!({ "status": "ok" })),
         ("Version", json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") })),
         ("Fault", json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address must contain an @." })),
@@ -128,6 +135,7 @@ fn of_mails() -> Vec<(&'static str, Value)> {
         ("LinkProof", json!({ "kind": "link", "token": ticket })),
         ("CodeProof", by_code.clone()),
         ("Proof", by_code.clone()),
+        ("SignUpCompletion", json!({ "proof": by_code, "password": "nine grey gulls at noon", "name": "Grace Hopper" })),
         ("PasswordReset", json!({ "proof": by_code, "new_password": "nine grey gulls at noon" })),
         ("OwnMailProof", json!({ "code": "4815 1623" })),
         ("Pending", json!({ "handle": handle, "expires_in": 1_800, "resend_after": 60 })),

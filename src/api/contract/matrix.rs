@@ -48,7 +48,7 @@ fn condition(code: Code) -> Option<&'static str> {
         Code::EscalationDenied => Some("no escalation"),
         Code::OwnAccount => Some("not oneself"),
         Code::CsrfRejected => Some("same site"),
-        Code::RegistrationClosed => Some("`registration.open` is on"),
+        Code::RegistrationClosed => Some("`registration.mode`"),
         _ => None,
     }
 }

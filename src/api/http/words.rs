@@ -25,6 +25,7 @@ use crate::{
         password::{NewPassword, Password},
         permission::PermissionName,
         query::{Cursor, Limit, SubjectId},
+        registration_mode::RegistrationMode,
         revision::IfMatch,
         role_name::RoleName,
         search::SearchTerm,
@@ -340,6 +341,7 @@ macro_rules! named {
 }
 
 named! {
+    RegistrationMode = "RegistrationMode", "Who may create an account: everyone (`open`), everyone who reads the mailbox of the address (`verified`), those whom an administrator has invited (`invited`), or nobody (`closed`).";
     TicketPurpose = "TicketPurpose", "What a link permits.";
     MailKind = "MailKind", "What a mail is about.";
     MailState = "MailState", "The state of a mail: `queued` waits to be sent, for the first time or again; `sending` is being sent; `sent` was accepted by the mail server; `failed` could not be sent; `dropped` became pointless before it was sent.";

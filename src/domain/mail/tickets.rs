@@ -89,6 +89,8 @@ pub async fn issue(
     let life = life(app, new.purpose);
     let newest = ticket::Entity::newest(tx, new.purpose, new.user, &recipient.digest, now - life * 2).await?;
     let reusable = newest.filter(|ticket| ticket.created_at + life > now || (!sends && ticket.expires_at > now));
+    // Since a decoy was issued, its address may have become one that can receive a link, and the other way round.
+    let reusable = reusable.filter(|ticket| ticket.address.as_deref() == new.address);
     if let Some(mut ticket) = reusable {
         let latest = ticket.created_at + life * 2;
         ticket.expires_at = if ticket.created_at + life > now { now + life } else { ticket.expires_at }.min(latest);
@@ -169,9 +171,26 @@ pub async fn is_reserved(
     Ok(owner.iter().any(|ticket| ticket.user_id != user))
 }
 
-/// Makes every ticket of an account void that is about to be deleted.
-pub async fn void_all(tx: &Transaction, user: UserId, now: DateTime<Utc>) -> Result<()> {
-    Ok(ticket::Entity::void(tx, user, TicketPurpose::ALL.iter().copied(), now).await?)
+/// The purposes of tickets that create an account. When an account gives up its address, by another address or by its end, such
+/// tickets become void: a forgotten link must not bring back an account that was deleted.
+pub const OF_NEW_ACCOUNTS: [TicketPurpose; 2] = [TicketPurpose::SignUp, TicketPurpose::Invite];
+
+/// Makes the tickets of an address void that belong to no account and have these purposes.
+pub async fn void_address(
+    app: &App,
+    tx: &Transaction,
+    address: &str,
+    purposes: &[TicketPurpose],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let recipient = Addressee::Address(address).digest(app);
+    Ok(ticket::Entity::void_of_recipient(tx, &recipient, purposes.iter().copied(), now).await?)
+}
+
+/// Makes every ticket of an account void that is about to be deleted, and every ticket that could create it again.
+pub async fn void_all(app: &App, tx: &Transaction, user: &user::Model, now: DateTime<Utc>) -> Result<()> {
+    ticket::Entity::void(tx, user.id, TicketPurpose::ALL.iter().copied(), now).await?;
+    void_address(app, tx, &user.email, &OF_NEW_ACCOUNTS, now).await
 }
 
 /// Returns the token in the link of a ticket; `None` for a decoy.

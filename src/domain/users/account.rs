@@ -159,8 +159,12 @@ pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: use
     if row.clone().try_into_model()? == before {
         return Ok(before);
     }
+    let now = app.clock.now();
     row.revision = Set(before.revision.next());
-    row.updated_at = Set(app.clock.now());
+    row.updated_at = Set(now);
+    if *row.email.as_ref() != before.email {
+        tickets::void_address(app, tx, &before.email, &tickets::OF_NEW_ACCOUNTS, now).await?;
+    }
     let after = row.update(tx).await.map_err(name_conflict)?;
     if after.email != before.email {
         must_not_be_reserved(app, tx, &after.email, Some(after.id)).await?;

@@ -116,5 +116,15 @@ fn the_start_says_that_mails_become_files_and_warns_of_a_port_for_another_encryp
     let ran = run_with(dir.path(), "config check", &env, "");
     let hint = "`mail.smtp.tls` is `implicit`, but servers expect `starttls` on port 587";
     assert!(ran.err.contains(hint) && ran.err.contains("Amazon SES can replace the links in mails"), "{}", ran.err);
+    assert!(!ran.err.contains("nobody can sign up"), "{}", ran.err);
+    ran.done();
+
+    let env = [("VESTIBULE_REGISTRATION__MODE", "verified"), ("VESTIBULE_MAIL__TRANSPORT", "none")];
+    let ran = run_with(dir.path(), "config check", &env, "");
+    assert!(
+        ran.err.contains("nobody can sign up: `registration.mode` is `verified`, but `mail.transport` is `none`"),
+        "{}",
+        ran.err
+    );
     ran.done();
 }

@@ -31,6 +31,7 @@ fn an_invalid_setting_is_reported_with_its_source_and_a_remedy() {
         ("VESTIBULE_SIGNING__SECRET_FILE", "nowhere", "cannot be read from nowhere"),
         ("VESTIBULE_LOG__LEVEL", "inof", "must be `off`"),
         ("VESTIBULE_DATABASE__URL", "mysql://ada:correct horse@host/db", "must begin with"),
+        ("VESTIBULE_REGISTRATION__MODE", "everyone", "must be open, verified, invited or closed, not \"everyone\""),
     ] {
         // `serve` and `config check` report the same, and neither creates a file.
         for arguments in ["", "config check"] {
@@ -61,6 +62,23 @@ fn all_invalid_settings_of_a_file_are_reported_together() {
     assert!(said.contains("other.toml is not valid TOML") && !said.contains("correct horse"), "{said}");
     let said = run(dir.path(), "--config nowhere.toml").refused(78);
     assert!(said.contains("nowhere.toml cannot be read"), "{said}");
+}
+
+#[test]
+fn the_former_name_of_a_setting_is_accepted_with_a_warning_but_not_beside_the_present_one() {
+    let dir = empty_directory();
+    let open = ("VESTIBULE_REGISTRATION__OPEN", "false");
+    let output = command(dir.path(), &[open]).args(["config", "print"]).output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("mode = \"closed\"\n"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("`registration.open` (from VESTIBULE_REGISTRATION__OPEN) is replaced by `registration.mode`"),
+        "{said}"
+    );
+    let said = run_with(dir.path(), "", &[open, ("VESTIBULE_REGISTRATION__MODE", "closed")], "").refused(78);
+    assert!(said.contains("is the former name of `registration.mode`, which is set too; remove it"), "{said}");
+    assert_eq!(files(dir.path()), [""; 0]);
 }
 
 #[test]

@@ -101,12 +101,15 @@ static CLOSED: LazyLock<Value> = LazyLock::new(|| {
 
 /// Returns the id and the description of the operation that a request calls.
 pub fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Map<String, Value>)> {
+    let operations = || contract::operations(contract::document());
+    // A path without parameters takes precedence (OpenAPI 3.1, "Path Templating Matching").
+    let is_concrete = operations().any(|(template, ..)| template == path);
     let fits = |template: &str| {
         let (wanted, given): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
-        wanted.len() == given.len()
-            && wanted.iter().zip(given).all(|(wanted, given)| *wanted == given || wanted.starts_with('{') && !given.is_empty())
+        let fits = |wanted: &str, given: &str| wanted == given || !is_concrete && wanted.starts_with('{') && !given.is_empty();
+        wanted.len() == given.len() && wanted.iter().zip(given).all(|(wanted, given)| fits(wanted, given))
     };
-    contract::operations(contract::document())
+    operations()
         .find(|(template, verb, _)| verb.eq_ignore_ascii_case(method.as_str()) && fits(template))
         .map(|(_, _, operation)| (operation["operationId"].as_str().unwrap(), operation))
 }

@@ -126,6 +126,11 @@ async fn t14_a_public_operation_ignores_authorization() {
                     (json!({ "proof": { "kind": "link", "token": "unknown" }, "new_password": PASSWORD }), 422)
                 }
                 "/v1/email-changes/revert" => (json!({ "token": "unknown", "new_password": PASSWORD }), 422),
+                // Only in the mode `verified`.
+                "/v1/sign-ups" => (json!({ "email": "new@example.org" }), 403),
+                "/v1/sign-ups/complete" => {
+                    (json!({ "proof": { "kind": "link", "token": "unknown" }, "password": PASSWORD }), 422)
+                }
                 "/v1/tickets/read" => (json!({ "token": "unknown" }), 422),
                 _ => (Value::Null, 200),
             };

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import { type Client, type Options as Options2, type TDataShape, urlSearchParamsBodySerializer } from './client/index.js';
-import type { CancelEmailChangeData, CancelEmailChangeErrors, CancelEmailChangeResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, ConfirmEmailChangeData, ConfirmEmailChangeErrors, ConfirmEmailChangeResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMailsData, ListMailsErrors, ListMailsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTicketData, ReadTicketErrors, ReadTicketResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RequestEmailVerificationData, RequestEmailVerificationErrors, RequestEmailVerificationResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResetPasswordData, ResetPasswordErrors, ResetPasswordResponses, RetryMailData, RetryMailErrors, RetryMailResponses, RevertEmailChangeData, RevertEmailChangeErrors, RevertEmailChangeResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SendPasswordResetData, SendPasswordResetErrors, SendPasswordResetResponses, SendTestMailData, SendTestMailErrors, SendTestMailResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses } from './types.gen.js';
+import type { CancelEmailChangeData, CancelEmailChangeErrors, CancelEmailChangeResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, CompleteSignUpData, CompleteSignUpErrors, CompleteSignUpResponses, ConfirmEmailChangeData, ConfirmEmailChangeErrors, ConfirmEmailChangeResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMailsData, ListMailsErrors, ListMailsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadOptionsData, ReadOptionsErrors, ReadOptionsResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTicketData, ReadTicketErrors, ReadTicketResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RequestEmailVerificationData, RequestEmailVerificationErrors, RequestEmailVerificationResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResetPasswordData, ResetPasswordErrors, ResetPasswordResponses, RetryMailData, RetryMailErrors, RetryMailResponses, RevertEmailChangeData, RevertEmailChangeErrors, RevertEmailChangeResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SendPasswordResetData, SendPasswordResetErrors, SendPasswordResetResponses, SendTestMailData, SendTestMailErrors, SendTestMailResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, StartSignUpData, StartSignUpErrors, StartSignUpResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -145,6 +145,46 @@ export class Operations extends HeyApiClient {
     public readTicket<ThrowOnError extends boolean = false>(options: Options<ReadTicketData, ThrowOnError>) {
         return (options.client ?? this.client).post<ReadTicketResponses, ReadTicketErrors, ThrowOnError>({
             url: '/v1/tickets/read',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Sign up.
+     *
+     * Mails a link and a code with which the account can be created. If the address has an account already, its owner is told by
+     * mail, and the response is the same. A repeated request sends the same link and code again; one address is sent one mail a
+     * minute, five an hour and ten a day. Works if `registration.mode` is `verified`.
+     *
+     * No access token is needed.
+     */
+    public startSignUp<ThrowOnError extends boolean = false>(options: Options<StartSignUpData, ThrowOnError>) {
+        return (options.client ?? this.client).post<StartSignUpResponses, StartSignUpErrors, ThrowOnError>({
+            url: '/v1/sign-ups',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Complete a sign-up.
+     *
+     * Creates the account with the role `user`, with a link, or with a code and the handle of the request for it. The address is
+     * verified, and nobody is logged in. The member at fault has one of these codes: `invalid_ticket`, `expired_ticket` or
+     * `spent_ticket` for a link; `wrong_code` or `expired_ticket` for a code, which can be tried five times.
+     *
+     * No access token is needed.
+     */
+    public completeSignUp<ThrowOnError extends boolean = false>(options: Options<CompleteSignUpData, ThrowOnError>) {
+        return (options.client ?? this.client).post<CompleteSignUpResponses, CompleteSignUpErrors, ThrowOnError>({
+            url: '/v1/sign-ups/complete',
             ...options,
             headers: {
                 'Content-Type': 'application/json',
@@ -822,6 +862,18 @@ export class Operations extends HeyApiClient {
             url: '/v1/signing-keys/{kid}',
             ...options
         });
+    }
+    
+    /**
+     * Get the options.
+     *
+     * Returns the settings that a page needs before anybody is logged in: which ways to an account to offer, and what a password
+     * needs.
+     *
+     * No access token is needed.
+     */
+    public readOptions<ThrowOnError extends boolean = false>(options?: Options<ReadOptionsData, ThrowOnError>) {
+        return (options?.client ?? this.client).get<ReadOptionsResponses, ReadOptionsErrors, ThrowOnError>({ url: '/v1/options', ...options });
     }
     
     /**

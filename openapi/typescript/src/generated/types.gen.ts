@@ -69,7 +69,7 @@ export type AuditEvent = {
 /**
  * The kind of an audit event.
  */
-export type AuditEventKind = 'account.registered' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
+export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -98,7 +98,7 @@ export type AuditSubject = {
      */
     type: string;
     /**
-     * The id of the user, the name of the role, or the id of the signing key.
+     * The name of the role, or the id of any other subject.
      */
     id: string;
     /**
@@ -735,6 +735,11 @@ export type Registration = {
 };
 
 /**
+ * Who may create an account: everyone (`open`), everyone who reads the mailbox of the address (`verified`), those whom an administrator has invited (`invited`), or nobody (`closed`).
+ */
+export type RegistrationMode = 'open' | 'verified' | 'invited' | 'closed';
+
+/**
  * Role
  *
  * A role: a named set of permissions.
@@ -815,6 +820,42 @@ export type RoleSetting = {
 };
 
 /**
+ * ServiceOptions
+ *
+ * What a page must know of the service.
+ */
+export type ServiceOptions = {
+    /**
+     * The name of the service: the display name in `mail.from`, or else the host of `server.public_url`.
+     */
+    name: string;
+    /**
+     * Who may create an account.
+     */
+    registration: RegistrationMode;
+    /**
+     * Whether the service can send mail. Without it, operations that need mail return 403 `mail_unavailable`.
+     */
+    mail: boolean;
+    /**
+     * Whether passkeys can be used: `false` in this version.
+     */
+    passkeys: boolean;
+    /**
+     * The minimum length of a new password, in characters.
+     */
+    password_min_length: number;
+    /**
+     * The languages of mails.
+     */
+    languages: Array<Language>;
+    /**
+     * The origins to which a page of the service may send users back: none in this version.
+     */
+    return_to: Array<string>;
+};
+
+/**
  * Session
  *
  * A session: one log-in of a user and all its tokens.
@@ -864,6 +905,46 @@ export type SessionPage = {
      * The `cursor` of the next page. Absent on the last page.
      */
     next_cursor?: string;
+};
+
+/**
+ * SignUp
+ *
+ * The address with which to sign up.
+ */
+export type SignUp = {
+    /**
+     * The e-mail address, which the user can log in with.
+     */
+    email: string;
+    /**
+     * The language of the mail and of the account. By default the one that `Accept-Language` prefers.
+     */
+    language?: Language | null;
+};
+
+/**
+ * SignUpCompletion
+ *
+ * The account to create with a mailed link or code.
+ */
+export type SignUpCompletion = {
+    /**
+     * The link or the code.
+     */
+    proof: Proof;
+    /**
+     * At least 8 characters of any kind. Common passwords and passwords that contain the account's names are rejected.
+     */
+    password: string;
+    /**
+     * The username, which the user can log in with as well. It is stored in lower case.
+     */
+    username?: string | null;
+    /**
+     * The person's name.
+     */
+    name?: string | null;
 };
 
 /**
@@ -1659,6 +1740,202 @@ export type ReadTicketResponses = {
 };
 
 export type ReadTicketResponse = ReadTicketResponses[keyof ReadTicketResponses];
+
+export type StartSignUpData = {
+    body: SignUp;
+    path?: never;
+    query?: never;
+    url: '/v1/sign-ups';
+};
+
+export type StartSignUpErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'registration_closed' | 'mail_unavailable';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable';
+        status?: 503;
+    };
+};
+
+export type StartSignUpError = StartSignUpErrors[keyof StartSignUpErrors];
+
+export type StartSignUpResponses = {
+    /**
+     * Accepted
+     */
+    202: Pending;
+};
+
+export type StartSignUpResponse = StartSignUpResponses[keyof StartSignUpResponses];
+
+export type CompleteSignUpData = {
+    body: SignUpCompletion;
+    path?: never;
+    query?: never;
+    url: '/v1/sign-ups/complete';
+};
+
+export type CompleteSignUpErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'email_taken' | 'username_taken';
+        status?: 409;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'overloaded' | 'unavailable';
+        status?: 503;
+    };
+};
+
+export type CompleteSignUpError = CompleteSignUpErrors[keyof CompleteSignUpErrors];
+
+export type CompleteSignUpResponses = {
+    /**
+     * Created
+     */
+    201: User;
+};
+
+export type CompleteSignUpResponse = CompleteSignUpResponses[keyof CompleteSignUpResponses];
 
 export type LogInData = {
     body: Credentials;
@@ -5286,6 +5563,62 @@ export type RevokeSigningKeyResponses = {
 };
 
 export type RevokeSigningKeyResponse = RevokeSigningKeyResponses[keyof RevokeSigningKeyResponses];
+
+export type ReadOptionsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/options';
+};
+
+export type ReadOptionsErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable';
+        status?: 503;
+    };
+};
+
+export type ReadOptionsError = ReadOptionsErrors[keyof ReadOptionsErrors];
+
+export type ReadOptionsResponses = {
+    /**
+     * OK
+     */
+    200: ServiceOptions;
+};
+
+export type ReadOptionsResponse = ReadOptionsResponses[keyof ReadOptionsResponses];
 
 export type ReadHealthData = {
     body?: never;

@@ -1,0 +1,70 @@
+//! Options: the settings that a page needs before anybody is logged in.
+
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
+
+use super::{
+    Tag,
+    http::{
+        codes::operation_codes,
+        reply::{Json, Reply},
+    },
+    objects::Language,
+};
+use crate::{
+    app::App,
+    values::{language, registration_mode::RegistrationMode},
+};
+
+operation_codes! {
+    /// `readOptions`.
+    ReadOptions:;
+}
+
+/// What a page must know of the service.
+#[derive(Debug, Object, Serialize)]
+struct ServiceOptions {
+    /// The name of the service: the display name in `mail.from`, or else the host of `server.public_url`.
+    #[oai(validator(max_length = 254))]
+    name: String,
+    /// Who may create an account.
+    registration: RegistrationMode,
+    /// Whether the service can send mail. Without it, operations that need mail return 403 `mail_unavailable`.
+    mail: bool,
+    /// Whether passkeys can be used: `false` in this version.
+    passkeys: bool,
+    /// The minimum length of a new password, in characters.
+    #[oai(validator(minimum(value = "8"), maximum(value = "128")))]
+    password_min_length: u32,
+    /// The languages of mails.
+    #[oai(validator(max_items = 100))]
+    languages: Vec<Language>,
+    /// The origins to which a page of the service may send users back: none in this version.
+    #[oai(validator(max_items = 100, max_length = 255))]
+    return_to: Vec<String>,
+}
+
+/// The operation that reads the options.
+pub struct OptionsApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Service")]
+impl OptionsApi {
+    /// Get the options.
+    ///
+    /// Returns the settings that a page needs before anybody is logged in: which ways to an account to offer, and what a password
+    /// needs.
+    #[oai(path = "/options", method = "get", operation_id = "readOptions")]
+    async fn read(&self, app: Data<&App>) -> Reply<Json<ServiceOptions>, ReadOptions> {
+        let settings = &app.settings;
+        Ok(Json(ServiceOptions {
+            name: settings.service_name(),
+            registration: settings.registration.mode,
+            mail: app.mail.transport.can_send(),
+            passkeys: false,
+            password_min_length: u32::try_from(settings.password.min_length).unwrap_or(u32::MAX),
+            languages: language::Language::ALL.iter().copied().map(Into::into).collect(),
+            return_to: Vec::new(),
+        }))
+    }
+}
