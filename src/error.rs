@@ -64,6 +64,9 @@ pub enum Error {
     /// The change concerns a permission that the caller does not hold.
     #[error("You cannot grant or remove permissions that you do not hold, or change an account or a role that has them.")]
     EscalationDenied,
+    /// The administrator who created an invitation may no longer give its roles, was disabled or deleted, or a role was deleted.
+    #[error("Whoever created this invitation may no longer give its roles. Another invitation is needed.")]
+    InviterLacksPermission,
     /// The object does not exist, or belongs to another user.
     #[error("There is no such {}.", .0.name())]
     NotFound(Missing),
@@ -124,6 +127,9 @@ pub enum Error {
     /// The address of the account is verified.
     #[error("The address of your account is verified already.")]
     AlreadyVerified,
+    /// The invitation was accepted, or its address has an account for another reason.
+    #[error("This invitation was accepted, or its address has an account already.")]
+    AlreadyAccepted,
     /// The mail was sent, so it cannot be sent again.
     #[error("This mail was sent already.")]
     MailAlreadySent,
@@ -151,6 +157,8 @@ pub enum Missing {
     Session,
     /// A signing key.
     SigningKey,
+    /// An invitation.
+    Invitation,
     /// A mail.
     Mail,
     /// A change of address that waits for its confirmation.
@@ -165,6 +173,7 @@ impl Missing {
             Self::Role => "role",
             Self::Session => "session",
             Self::SigningKey => "signing key",
+            Self::Invitation => "invitation",
             Self::Mail => "mail",
             Self::PendingEmail => "pending address",
         }

@@ -41,7 +41,7 @@ const PASSWORD: &str = "seven tall ships at dawn";
 const NEW_PASSWORD: &str = "eight tall ships at dusk";
 /// The rows of each large table.
 const ROWS: usize = 20_000;
-const LARGE: [&str; 12] = [
+const LARGE: [&str; 13] = [
     "users",
     "user_roles",
     "user_words",
@@ -54,6 +54,7 @@ const LARGE: [&str; 12] = [
     "ticket_handles",
     "tallies",
     "mails",
+    "invitations",
 ];
 
 /// A service that answers requests.
@@ -186,6 +187,7 @@ impl Site {
         self.send(patch.clone(), &path, json!({ "status": "disabled" })).await;
         self.send(delete.clone(), &path, Value::Null).await;
         self.send(delete.clone(), "/v1/roles/auditor", Value::Null).await;
+        self.call_invitations().await;
         self.call_lists(eve["id"].as_str().unwrap()).await;
         self.call_mails().await;
 
@@ -258,6 +260,24 @@ impl Site {
         self.try_send(post.clone(), "/v1/sign-ups/complete", by("00000000")).await;
         self.send(post.clone(), "/v1/sign-ups/complete", by(&code)).await;
         self.send(post, "/v1/sign-ups", email).await;
+    }
+
+    /// Invites a person twice, who accepts and leaves, and another one whose invitation is sent again and revoked.
+    async fn call_invitations(&mut self) {
+        let (post, path) = (Method::POST, "/v1/invitations");
+        for _ in 0..2 {
+            self.send(post.clone(), path, json!({ "email": "grace@example.org", "roles": ["user", "clerk"] })).await;
+        }
+        self.send(post.clone(), "/v1/password-resets", json!({ "identifier": "grace@example.org" })).await;
+        let token = tickets::token(&self.app, &self.newest_mail().await).unwrap().to_string();
+        let acceptance = json!({ "token": token, "password": PASSWORD });
+        let grace = self.send(post.clone(), "/v1/invitations/accept", acceptance).await;
+        self.send(Method::DELETE, &format!("/v1/users/{}", grace["id"].as_str().unwrap()), Value::Null).await;
+        let other = self.send(post.clone(), path, json!({ "email": "ida@example.org" })).await;
+        let other = format!("{path}/{}", other["id"].as_str().unwrap());
+        self.send(post, &format!("{other}/resend"), Value::Null).await;
+        self.pages("/v1/invitations?limit=1").await;
+        self.send(Method::DELETE, &other, Value::Null).await;
     }
 
     /// Returns the ticket of the newest mail.
@@ -385,6 +405,13 @@ async fn fill(app: &App) {
         "mails (id, kind, to_address, language, params, precedence, state, attempts, created_at, sent_at)",
         format!("{id}, 'reset', 'old' || i || '@example.org', 'en', '{{}}', 0, 'sent', 1, {now}, {now}"),
     );
+    insert(
+        "invitations (id, email, roles, created_by, created_at, expires_at, accepted_at)",
+        format!(
+            "{id}, 'old' || i || '@example.org', '[]', {id}, {now}, {later}, CASE i % 2 WHEN 0 THEN {now}{} END",
+            if is_sqlite { "" } else { "::timestamptz" }
+        ),
+    );
     sql.push_str(
         "INSERT INTO ticket_handles (digest, ticket_id, attempts, created_at, expires_at)
         SELECT recipient, id, 0, created_at, expires_at FROM tickets;
@@ -499,6 +526,8 @@ async fn no_statement_of_an_operation_or_a_job_reads_a_whole_table() {
             "tallies_expires_at",
             "mails_next_at",
             "mails_sent_at",
+            "invitations_pending",
+            "invitations_expires_at",
         ];
         for index in needed {
             let tx = site.app.db.write_in_background().await.unwrap();

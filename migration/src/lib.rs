@@ -11,6 +11,7 @@ mod m20261125_000004_throttle;
 mod m20261126_000010_installation;
 mod m20261126_000040_search;
 mod m20261126_000050_mail;
+mod m20261126_000060_invitations;
 mod m20261126_000070_sign_in_notices;
 mod m20261126_000071_pending_email;
 
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000010_installation::Migration),
             Box::new(m20261126_000040_search::Migration),
             Box::new(m20261126_000050_mail::Migration),
+            Box::new(m20261126_000060_invitations::Migration),
             Box::new(m20261126_000070_sign_in_notices::Migration),
             Box::new(m20261126_000071_pending_email::Migration),
         ]

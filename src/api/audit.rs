@@ -81,7 +81,7 @@ struct AuditActor {
 #[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditSubject {
-    /// `user`, `role` or `key`.
+    /// `user`, `invitation`, `role`, `mail` or `key`.
     #[oai(rename = "type", validator(max_length = 32))]
     #[serde(rename = "type")]
     kind: String,

@@ -32,6 +32,7 @@ pub const PUBLIC: &[&str] = &[
     "registerAccount",
     "startSignUp",
     "completeSignUp",
+    "acceptInvitation",
     "requestPasswordReset",
     "resetPassword",
     "readTicket",

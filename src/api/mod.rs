@@ -7,6 +7,7 @@ pub mod docs;
 pub mod guard;
 pub mod health;
 pub mod http;
+pub mod invitations;
 pub mod mails;
 pub mod me;
 pub mod objects;
@@ -40,6 +41,8 @@ pub enum Tag {
     Me,
     /// Administration of accounts.
     Users,
+    /// People whom administrators have invited to create an account.
+    Invitations,
     /// Roles and the permissions that they grant.
     Roles,
     /// The audit trail.
@@ -63,6 +66,7 @@ fn apis() -> Documented<impl OpenApi> {
         sessions::SessionsApi,
         me::MeApi,
         users::UsersApi,
+        invitations::InvitationsApi,
         roles::RolesApi,
         audit::AuditApi,
         mails::MailsApi,

@@ -19,7 +19,7 @@ use crate::{
         denials::{Count, Denial},
     },
     values::{
-        ids::{EventId, MailId, SessionId, UserId},
+        ids::{EventId, InvitationId, MailId, SessionId, UserId},
         query::SubjectId,
         role_name::RoleName,
     },
@@ -70,6 +70,10 @@ kinds! {
     UserPasswordResetSent "user.password_reset_sent",
     UserRolesSet "user.roles_set",
     UserSessionsEnded "user.sessions_ended",
+    InvitationCreated "invitation.created",
+    InvitationResent "invitation.resent",
+    InvitationRevoked "invitation.revoked",
+    InvitationAccepted "invitation.accepted",
     SessionEnded "session.ended",
     RoleCreated "role.created",
     RoleReplaced "role.replaced",
@@ -137,6 +141,11 @@ impl Event {
     /// An event whose subject is a role.
     pub fn on_role(kind: Kind, name: &RoleName) -> Self {
         Self { subject: Some(("role", name.to_string(), None)), ..Self::of(kind) }
+    }
+
+    /// An event whose subject is an invitation.
+    pub fn on_invitation(kind: Kind, id: InvitationId) -> Self {
+        Self { subject: Some(("invitation", id.to_string(), None)), ..Self::of(kind) }
     }
 
     /// An event whose subject is a mail.

@@ -85,6 +85,18 @@ impl By<'_> {
     }
 }
 
+/// Returns the authority that an administrator has now, for a change that they permitted earlier; `None` if they may no longer
+/// use `permission`, are disabled, or their account was deleted. The transaction must hold [`lock_administration`], so that this
+/// cannot change before it ends.
+pub(super) async fn of_user(tx: &Transaction, id: UserId, permission: OwnPermission) -> Result<Option<Authority>> {
+    let user = user::Entity::find_by_id(id).one(tx).await?.filter(|user| user.status == Status::Active);
+    let Some(user) = user else { return Ok(None) };
+    let (role_map, roles) = (RoleMap::load(tx).await?, user_role::Entity::of(tx, id).await?);
+    let grants = role_map.grants(&roles);
+    let authority = Authority { actor: Actor::account(&user, None), source: Source::default(), grants, role_map };
+    Ok(Some(authority).filter(|authority| authority.require(permission).is_ok()))
+}
+
 impl Authority {
     /// Fails with [`Error::EscalationDenied`] unless the authority holds every permission in `grants`.
     pub(super) fn must_cover(&self, grants: &Grants) -> Result<()> {

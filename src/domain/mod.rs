@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod email_changes;
 pub mod email_verification;
 pub mod health;
+pub mod invitations;
 pub mod mail;
 pub mod paging;
 pub mod password_resets;

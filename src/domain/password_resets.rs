@@ -28,7 +28,8 @@ use crate::{
     },
 };
 
-/// Mails the account's owner a link and a code with which they can set a new password. `language` is that of the caller.
+/// Mails the account's owner a link and a code with which they can set a new password. Somebody who is invited gets the mail of
+/// the invitation again, because they may think that they have an account. `language` is that of the caller.
 ///
 /// # Errors
 /// [`Error::MailUnavailable`](crate::error::Error::MailUnavailable),
@@ -50,7 +51,12 @@ pub async fn request(app: &App, source: &Source, identifier: &Identifier, langua
     // Looked up for an unknown account, too, so that the work is the same.
     let id = user.map_or_else(|| Uuid::nil().into(), |user| user.id);
     let is_network_known = throttle::knows_network(app, &tx, source, id, now).await?;
-    let mail = NewMail::with_ticket(MailKind::Reset, &ticket, language);
+    // Looked up for every recipient, so that the work does not reveal who is invited.
+    let invitation = tickets::invitation(&tx, now, &recipient).await?;
+    let mail = match &invitation {
+        Some(invitation) if user.is_none() => NewMail::with_ticket(MailKind::Invite, invitation, invitation.language),
+        _ => NewMail::with_ticket(MailKind::Reset, &ticket, language),
+    };
     let queued = if sends { Some(outbox::queue_requested(&tx, now, mail, is_network_known).await?) } else { None };
     let kind = Kind::PasswordResetRequested;
     let event = user.map_or_else(|| Event::of(kind), |user| Event::on_user(kind, user));

@@ -115,8 +115,11 @@ pub async fn create(app: &App, by: By<'_>, new: NewAccount) -> Result<User> {
 pub const GIVING_ROLES: ExtraPermission =
     ExtraPermission { permission: OwnPermission::of::<AssignRoles>(), case: "for any role but `user`" };
 
-/// Returns the roles of a new account, if the authority may give them.
-async fn may_give(authority: &Authority, tx: &Transaction, roles: &[RoleName]) -> Result<Vec<RoleName>> {
+/// Returns the roles of a new account, sorted, if the authority may give them.
+///
+/// # Errors
+/// [`Error::InsufficientPermission`], [`Error::EscalationDenied`], or a fault of `/roles`.
+pub(super) async fn may_give(authority: &Authority, tx: &Transaction, roles: &[RoleName]) -> Result<Vec<RoleName>> {
     if roles.iter().any(|role| role.as_str() != RoleName::USER) {
         authority.require(GIVING_ROLES.permission)?;
     }

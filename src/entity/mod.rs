@@ -4,6 +4,7 @@
 
 pub mod audit_event;
 pub mod installation;
+pub mod invitation;
 pub mod json;
 pub mod known_network;
 pub mod mail;

@@ -46,6 +46,11 @@ impl Model {
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         self.address.is_some() && self.used_at.is_none() && self.void_at.is_none() && self.expires_at > now
     }
+
+    /// Returns the name of the person, if the context has one: whoever invited them stated it.
+    pub fn name(&self) -> Option<String> {
+        self.context.0["name"].as_str().map(str::to_owned)
+    }
 }
 
 /// Neither used nor void.

@@ -78,6 +78,10 @@ id!(
     EventId
 );
 id!(
+    /// The id of an invitation.
+    InvitationId
+);
+id!(
     /// The id of a mail.
     MailId
 );

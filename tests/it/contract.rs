@@ -78,6 +78,7 @@ fn only_throttled_operations_declare_429() {
         .filter(|(.., operation)| operation["responses"].get("429").is_some())
         .map(|(.., operation)| operation["operationId"].as_str().unwrap());
     let expected = [
+        "acceptInvitation",
         "changePassword",
         "closeAccount",
         "completeSignUp",

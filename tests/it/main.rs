@@ -25,6 +25,7 @@ mod health;
 mod histories;
 mod http;
 mod introspection;
+mod invitations;
 mod laws;
 mod layers;
 mod limits;

@@ -26,6 +26,7 @@ async fn with_pending_mails() -> (TestApp, Vec<Pending>) {
         (&ada, "verify", "/v1/me/email/verification", "ada", json!(null)),
         (&ada, "reset", "/v1/password-resets", "ada", json!({ "identifier": "ada" })),
         (&verified.anonymous(), "sign_up", "/v1/sign-ups", "new", json!({ "email": "new@example.org" })),
+        (&app.admin().await, "invite", "/v1/invitations", "invited", json!({ "email": "invited@example.org" })),
     ] {
         let handle = caller.post(path, body).await.body["handle"].as_str().map(str::to_owned);
         pending.push(Pending { handle, mail: app.mail(kind, &format!("{to}@example.org")).await });

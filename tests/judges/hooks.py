@@ -56,6 +56,7 @@ NEVER_REACHED = {
     "revertEmailChange",
     "startSignUp",
     "completeSignUp",
+    "acceptInvitation",
 }
 
 

@@ -146,6 +146,15 @@ fn of_mails() -> Vec<(&'static str, Value)> {
                 "expires_at": "2026-01-01T12:30:00.000000Z",
             }),
         ),
+        ("NewInvitation", json!({ "email": "grace@example.org", "name": "Grace Hopper", "roles": ["user"], "language": "en" })),
+        (
+            "Invitation",
+            json!({
+                "id": "019b76da-a800-7000-8000-7e1a9d4b6c53", "email": "grace@example.org", "name": "Grace Hopper",
+                "roles": ["user"], "language": "en", "created_by": "019b76da-a800-7000-8000-3f1e9c7a5d21", "created_at": at,
+                "expires_at": "2026-01-08T12:00:00.000000Z",
+            }),
+        ),
         (
             "Mail",
             json!({

@@ -52,6 +52,7 @@ codes! {
     RoleBuiltIn = 409 "role_built_in",
     RoleInUse = 409 "role_in_use",
     AlreadyVerified = 409 "already_verified",
+    AlreadyAccepted = 409 "already_accepted",
     AlreadySent = 409 "already_sent",
     RotationPending = 409 "rotation_pending",
     PreconditionFailed = 412 "precondition_failed",

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Fault, Missing, Result},
     values::{
         Invalid,
-        ids::{MailId, SessionRef, UserId},
+        ids::{InvitationId, MailId, SessionRef, UserId},
         key_id::KeyId,
         query::{Cursor, Limit},
         revision::IfMatch,
@@ -76,6 +76,10 @@ impl Segment for SessionRef {
 
 impl Segment for RoleName {
     const MISSING: Missing = Missing::Role;
+}
+
+impl Segment for InvitationId {
+    const MISSING: Missing = Missing::Invitation;
 }
 
 impl Segment for MailId {

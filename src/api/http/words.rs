@@ -18,7 +18,7 @@ use crate::{
         description::Description,
         email::Email,
         identifier::Identifier,
-        ids::{MailId, SessionRef, UserId},
+        ids::{InvitationId, MailId, SessionRef, UserId},
         key_id::KeyId,
         mail_kind::MailKind,
         name::Name,
@@ -161,6 +161,7 @@ words! {
     TicketToken = "string" "ticket-token" { description: "The token from a link: what follows `#t=`.", min_length: TicketToken::LENGTH, max_length: TicketToken::LENGTH, pattern: r"^vt1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$".into(), example: "vt1.VQiX0sUIR9GxSbZJQmUeGw.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
     TicketHandle = "string" "ticket-handle" { min_length: TicketHandle::LENGTH, max_length: TicketHandle::LENGTH, pattern: r"^vh1\.[A-Za-z0-9_-]+$".into(), example: "vh1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
     TicketCode = "string" "ticket-code" { min_length: 8, max_length: 32, example: "1234 5678".into() };
+    InvitationId = "string" "uuid" { description: "An invitation's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-7e1a9d4b6c53".into() };
     MailId = "string" "uuid" { description: "A mail's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-2d8f5a3c7e41".into() };
     SessionRef = "string" "session-reference" { description: "A session's id, or `current`.", min_length: 7, max_length: 36, example: "current".into() };
     Description = "string" "description" { min_length: 1, max_length: 300, example: "The staff who refund payments.".into() };

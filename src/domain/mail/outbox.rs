@@ -44,7 +44,8 @@ impl NewMail<'_> {
     /// The mail with the link and the code of a ticket. That of a decoy is a decoy.
     pub fn with_ticket(kind: MailKind, ticket: &ticket::Model, language: Language) -> NewMail<'_> {
         let (user, to) = (ticket.user_id, ticket.address.as_deref());
-        NewMail { kind, user, to, language, ticket: Some(ticket.id), values: Values::default() }
+        let values = Values { name: ticket.name(), ..Values::default() };
+        NewMail { kind, user, to, language, ticket: Some(ticket.id), values }
     }
 }
 

@@ -19,7 +19,7 @@ pub struct ReadTicket {
     pub purpose: TicketPurpose,
     /// The address whose mailbox received it.
     pub email: String,
-    /// The name of the account's owner.
+    /// The name of the account's owner, or of the person who is invited.
     pub name: Option<String>,
     /// The language of the mail.
     pub language: Language,
@@ -40,8 +40,8 @@ pub async fn read(app: &App, source: &Source, token: &TicketToken) -> Result<Rea
     };
     Ok(ReadTicket {
         purpose: ticket.purpose,
+        name: user.map_or_else(|| ticket.name(), |user| user.name),
         email: ticket.address.unwrap_or_default(),
-        name: user.and_then(|user| user.name),
         language: ticket.language,
         expires_at: ticket.expires_at,
     })

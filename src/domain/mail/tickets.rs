@@ -37,6 +37,9 @@ use crate::{
 /// How long a client should wait before it requests the same mail again, in seconds: the recipient is sent one mail a minute.
 const RESEND_AFTER: i64 = 60;
 
+/// How long an invitation is valid.
+const INVITATION: TimeDelta = TimeDelta::days(7);
+
 /// The purposes whose tickets end when the account changes: all but the undoing of a changed address, which would otherwise be
 /// void after a second change.
 const ENDED_BY_CHANGES: [TicketPurpose; 5] =
@@ -47,7 +50,8 @@ pub fn life(app: &App, purpose: TicketPurpose) -> TimeDelta {
     match purpose {
         TicketPurpose::SignUp | TicketPurpose::Verify | TicketPurpose::Change => TimeDelta::hours(24),
         TicketPurpose::Reset => TimeDelta::from_std(app.settings.mail.reset_ttl).unwrap_or_default(),
-        TicketPurpose::Revert | TicketPurpose::Invite => TimeDelta::days(7),
+        TicketPurpose::Revert => TimeDelta::days(7),
+        TicketPurpose::Invite => INVITATION,
     }
 }
 
@@ -185,6 +189,12 @@ pub async fn void_address(
 ) -> Result<()> {
     let recipient = Addressee::Address(address).digest(app);
     Ok(ticket::Entity::void_of_recipient(tx, &recipient, purposes.iter().copied(), now).await?)
+}
+
+/// Returns the live ticket of an invitation to this recipient.
+pub async fn invitation(tx: &Transaction, now: DateTime<Utc>, recipient: &Recipient) -> Result<Option<ticket::Model>> {
+    let newest = ticket::Entity::newest(tx, TicketPurpose::Invite, None, &recipient.digest, now - INVITATION * 2).await?;
+    Ok(newest.filter(|ticket| ticket.is_live(now)))
 }
 
 /// Makes every ticket of an account void that is about to be deleted, and every ticket that could create it again.

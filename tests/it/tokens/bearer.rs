@@ -131,6 +131,7 @@ async fn t14_a_public_operation_ignores_authorization() {
                 "/v1/sign-ups/complete" => {
                     (json!({ "proof": { "kind": "link", "token": "unknown" }, "password": PASSWORD }), 422)
                 }
+                "/v1/invitations/accept" => (json!({ "token": "unknown", "password": PASSWORD }), 422),
                 "/v1/tickets/read" => (json!({ "token": "unknown" }), 422),
                 _ => (Value::Null, 200),
             };

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import { type Client, type Options as Options2, type TDataShape, urlSearchParamsBodySerializer } from './client/index.js';
-import type { CancelEmailChangeData, CancelEmailChangeErrors, CancelEmailChangeResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, CompleteSignUpData, CompleteSignUpErrors, CompleteSignUpResponses, ConfirmEmailChangeData, ConfirmEmailChangeErrors, ConfirmEmailChangeResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListMailsData, ListMailsErrors, ListMailsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadOptionsData, ReadOptionsErrors, ReadOptionsResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTicketData, ReadTicketErrors, ReadTicketResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RequestEmailVerificationData, RequestEmailVerificationErrors, RequestEmailVerificationResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResetPasswordData, ResetPasswordErrors, ResetPasswordResponses, RetryMailData, RetryMailErrors, RetryMailResponses, RevertEmailChangeData, RevertEmailChangeErrors, RevertEmailChangeResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SendPasswordResetData, SendPasswordResetErrors, SendPasswordResetResponses, SendTestMailData, SendTestMailErrors, SendTestMailResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, StartSignUpData, StartSignUpErrors, StartSignUpResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses } from './types.gen.js';
+import type { AcceptInvitationData, AcceptInvitationErrors, AcceptInvitationResponses, CancelEmailChangeData, CancelEmailChangeErrors, CancelEmailChangeResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CloseAccountData, CloseAccountErrors, CloseAccountResponses, CompleteSignUpData, CompleteSignUpErrors, CompleteSignUpResponses, ConfirmEmailChangeData, ConfirmEmailChangeErrors, ConfirmEmailChangeResponses, CreateInvitationData, CreateInvitationErrors, CreateInvitationResponses, CreateRoleData, CreateRoleErrors, CreateRoleResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteRoleData, DeleteRoleErrors, DeleteRoleResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndMySessionData, EndMySessionErrors, EndMySessionResponses, EndMySessionsData, EndMySessionsErrors, EndMySessionsResponses, EndUserSessionsData, EndUserSessionsErrors, EndUserSessionsResponses, IntrospectTokenData, IntrospectTokenErrors, IntrospectTokenResponses, ListAuditEventsData, ListAuditEventsErrors, ListAuditEventsResponses, ListInvitationsData, ListInvitationsErrors, ListInvitationsResponses, ListMailsData, ListMailsErrors, ListMailsResponses, ListMySessionsData, ListMySessionsErrors, ListMySessionsResponses, ListPermissionsData, ListPermissionsErrors, ListPermissionsResponses, ListRolesData, ListRolesErrors, ListRolesResponses, ListSigningKeysData, ListSigningKeysErrors, ListSigningKeysResponses, ListUsersData, ListUsersErrors, ListUserSessionsData, ListUserSessionsErrors, ListUserSessionsResponses, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, ReadHealthData, ReadHealthErrors, ReadHealthResponses, ReadJwksData, ReadJwksErrors, ReadJwksResponses, ReadMeData, ReadMeErrors, ReadMeResponses, ReadOptionsData, ReadOptionsErrors, ReadOptionsResponses, ReadReadinessData, ReadReadinessErrors, ReadReadinessResponses, ReadRoleData, ReadRoleErrors, ReadRoleResponses, ReadTicketData, ReadTicketErrors, ReadTicketResponses, ReadTokenData, ReadTokenErrors, ReadTokenResponses, ReadUserData, ReadUserErrors, ReadUserResponses, ReadVersionData, ReadVersionErrors, ReadVersionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RegisterAccountData, RegisterAccountErrors, RegisterAccountResponses, ReplaceRoleData, ReplaceRoleErrors, ReplaceRoleResponses, RequestEmailVerificationData, RequestEmailVerificationErrors, RequestEmailVerificationResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendInvitationData, ResendInvitationErrors, ResendInvitationResponses, ResetPasswordData, ResetPasswordErrors, ResetPasswordResponses, RetryMailData, RetryMailErrors, RetryMailResponses, RevertEmailChangeData, RevertEmailChangeErrors, RevertEmailChangeResponses, RevokeInvitationData, RevokeInvitationErrors, RevokeInvitationResponses, RevokeSigningKeyData, RevokeSigningKeyErrors, RevokeSigningKeyResponses, RotateSigningKeyData, RotateSigningKeyErrors, RotateSigningKeyResponses, SendPasswordResetData, SendPasswordResetErrors, SendPasswordResetResponses, SendTestMailData, SendTestMailErrors, SendTestMailResponses, SetUserPasswordData, SetUserPasswordErrors, SetUserPasswordResponses, SetUserRolesData, SetUserRolesErrors, SetUserRolesResponses, StartSignUpData, StartSignUpErrors, StartSignUpResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -607,6 +607,94 @@ export class Operations extends HeyApiClient {
             security: [{ scheme: 'bearer', type: 'http' }],
             url: '/v1/users/{id}/sessions',
             ...options
+        });
+    }
+    
+    /**
+     * List invitations.
+     *
+     * The newest invitation comes first. Invitations are listed for 30 days after they expired, whether or not they were
+     * accepted.
+     *
+     * Needs the permission `users:read`.
+     */
+    public listInvitations<ThrowOnError extends boolean = false>(options?: Options<ListInvitationsData, ThrowOnError>) {
+        return (options?.client ?? this.client).get<ListInvitationsResponses, ListInvitationsErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/invitations',
+            ...options
+        });
+    }
+    
+    /**
+     * Invite a person.
+     *
+     * Mails a link with which the person can create their account for seven days, in every `registration.mode`. Without `roles`,
+     * the account holds the role `user`. Another invitation of the address replaces the first, whose link stops working, if the
+     * caller holds every permission of both. The link also stops working if the administrator who created the invitation is
+     * disabled or can no longer give its roles.
+     *
+     * Needs the permission `users:write`, and `roles:assign` for any role but `user`.
+     */
+    public createInvitation<ThrowOnError extends boolean = false>(options: Options<CreateInvitationData, ThrowOnError>) {
+        return (options.client ?? this.client).post<CreateInvitationResponses, CreateInvitationErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/invitations',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
+        });
+    }
+    
+    /**
+     * Revoke an invitation.
+     *
+     * The invitation is deleted, and its link stops working.
+     *
+     * Needs the permission `users:write`.
+     */
+    public revokeInvitation<ThrowOnError extends boolean = false>(options: Options<RevokeInvitationData, ThrowOnError>) {
+        return (options.client ?? this.client).delete<RevokeInvitationResponses, RevokeInvitationErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/invitations/{id}',
+            ...options
+        });
+    }
+    
+    /**
+     * Send an invitation again.
+     *
+     * The link is the same, and is valid for another seven days, two weeks in all at most. An invitation that has expired gets
+     * another link. If the administrator who created the invitation can no longer give its roles, create another one.
+     *
+     * Needs the permission `users:write`.
+     */
+    public resendInvitation<ThrowOnError extends boolean = false>(options: Options<ResendInvitationData, ThrowOnError>) {
+        return (options.client ?? this.client).post<ResendInvitationResponses, ResendInvitationErrors, ThrowOnError>({
+            security: [{ scheme: 'bearer', type: 'http' }],
+            url: '/v1/invitations/{id}/resend',
+            ...options
+        });
+    }
+    
+    /**
+     * Accept an invitation.
+     *
+     * Creates the account with the roles of the invitation. The address is verified, and nobody is logged in. A link that
+     * permits nothing any more is a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
+     *
+     * No access token is needed.
+     */
+    public acceptInvitation<ThrowOnError extends boolean = false>(options: Options<AcceptInvitationData, ThrowOnError>) {
+        return (options.client ?? this.client).post<AcceptInvitationResponses, AcceptInvitationErrors, ThrowOnError>({
+            url: '/v1/invitations/accept',
+            ...options,
+            headers: {
+                'Content-Type': 'application/json',
+                ...options.headers
+            }
         });
     }
     

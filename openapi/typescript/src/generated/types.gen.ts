@@ -5,6 +5,30 @@ export type ClientOptions = {
 };
 
 /**
+ * Acceptance
+ *
+ * The account to create with the link of an invitation.
+ */
+export type Acceptance = {
+    /**
+     * The token from the link.
+     */
+    token: string;
+    /**
+     * At least 8 characters of any kind. Common passwords and passwords that contain the account's names are rejected.
+     */
+    password: string;
+    /**
+     * The username, which the user can log in with as well. It is stored in lower case.
+     */
+    username?: string | null;
+    /**
+     * The person's name. By default that of the invitation.
+     */
+    name?: string | null;
+};
+
+/**
  * AuditActor
  *
  * Who caused an event. The name remains when the account is deleted.
@@ -69,7 +93,7 @@ export type AuditEvent = {
 /**
  * The kind of an audit event.
  */
-export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
+export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -94,7 +118,7 @@ export type AuditEventPage = {
  */
 export type AuditSubject = {
     /**
-     * `user`, `role` or `key`.
+     * `user`, `invitation`, `role`, `mail` or `key`.
      */
     type: string;
     /**
@@ -314,6 +338,66 @@ export type IntrospectionRequest = {
 };
 
 /**
+ * Invitation
+ *
+ * An invitation. Its link is shown to nobody.
+ */
+export type Invitation = {
+    /**
+     * The invitation's id. Later invitations have greater ids.
+     */
+    id: string;
+    /**
+     * The address in its canonical spelling.
+     */
+    email: string;
+    /**
+     * The person's name.
+     */
+    name?: string;
+    /**
+     * The names of the roles that the account will have, sorted.
+     */
+    roles: Array<string>;
+    /**
+     * The language of the mail and of the account.
+     */
+    language?: Language;
+    /**
+     * The id of the administrator who created it.
+     */
+    created_by: string;
+    /**
+     * When it was created.
+     */
+    created_at: string;
+    /**
+     * When its link expires.
+     */
+    expires_at: string;
+    /**
+     * When it was accepted.
+     */
+    accepted_at?: string;
+};
+
+/**
+ * InvitationPage
+ *
+ * One page of invitations.
+ */
+export type InvitationPage = {
+    /**
+     * The invitations, newest first.
+     */
+    items: Array<Invitation>;
+    /**
+     * The `cursor` of the next page. Absent on the last page.
+     */
+    next_cursor?: string;
+};
+
+/**
  * Jwk
  *
  * A public key. Its other members depend on `kty` (RFC 7518 section 6, RFC 8037 section 2).
@@ -491,6 +575,30 @@ export type MyChange = {
      * The current password, which a change of the e-mail address requires.
      */
     current_password?: string;
+};
+
+/**
+ * NewInvitation
+ *
+ * The person to invite.
+ */
+export type NewInvitation = {
+    /**
+     * The e-mail address, which will be that of the account.
+     */
+    email: string;
+    /**
+     * The person's name, which they may change.
+     */
+    name?: string | null;
+    /**
+     * The account's roles.
+     */
+    roles?: Array<string> | null;
+    /**
+     * The language of the mail and of the account. By default `mail.language`.
+     */
+    language?: Language | null;
 };
 
 /**
@@ -4192,6 +4300,478 @@ export type ListUserSessionsResponses = {
 };
 
 export type ListUserSessionsResponse = ListUserSessionsResponses[keyof ListUserSessionsResponses];
+
+export type ListInvitationsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * The `next_cursor` of the previous page.
+         */
+        cursor?: string;
+        /**
+         * The number of items at most.
+         */
+        limit?: number;
+    };
+    url: '/v1/invitations';
+};
+
+export type ListInvitationsErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ListInvitationsError = ListInvitationsErrors[keyof ListInvitationsErrors];
+
+export type ListInvitationsResponses = {
+    /**
+     * OK
+     */
+    200: InvitationPage;
+};
+
+export type ListInvitationsResponse = ListInvitationsResponses[keyof ListInvitationsResponses];
+
+export type CreateInvitationData = {
+    body: NewInvitation;
+    path?: never;
+    query?: never;
+    url: '/v1/invitations';
+};
+
+export type CreateInvitationErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'escalation_denied' | 'mail_unavailable' | 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'email_taken';
+        status?: 409;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type CreateInvitationError = CreateInvitationErrors[keyof CreateInvitationErrors];
+
+export type CreateInvitationResponses = {
+    /**
+     * Created
+     */
+    201: Invitation;
+};
+
+export type CreateInvitationResponse = CreateInvitationResponses[keyof CreateInvitationResponses];
+
+export type RevokeInvitationData = {
+    body?: never;
+    path: {
+        /**
+         * An invitation's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/invitations/{id}';
+};
+
+export type RevokeInvitationErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'already_accepted';
+        status?: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type RevokeInvitationError = RevokeInvitationErrors[keyof RevokeInvitationErrors];
+
+export type RevokeInvitationResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type RevokeInvitationResponse = RevokeInvitationResponses[keyof RevokeInvitationResponses];
+
+export type ResendInvitationData = {
+    body?: never;
+    path: {
+        /**
+         * An invitation's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/invitations/{id}/resend';
+};
+
+export type ResendInvitationErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'escalation_denied' | 'mail_unavailable' | 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'already_accepted';
+        status?: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ResendInvitationError = ResendInvitationErrors[keyof ResendInvitationErrors];
+
+export type ResendInvitationResponses = {
+    /**
+     * Accepted
+     */
+    202: unknown;
+};
+
+export type AcceptInvitationData = {
+    body: Acceptance;
+    path?: never;
+    query?: never;
+    url: '/v1/invitations/accept';
+};
+
+export type AcceptInvitationErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'escalation_denied';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'email_taken' | 'username_taken';
+        status?: 409;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'overloaded' | 'unavailable';
+        status?: 503;
+    };
+};
+
+export type AcceptInvitationError = AcceptInvitationErrors[keyof AcceptInvitationErrors];
+
+export type AcceptInvitationResponses = {
+    /**
+     * Created
+     */
+    201: User;
+};
+
+export type AcceptInvitationResponse = AcceptInvitationResponses[keyof AcceptInvitationResponses];
 
 export type ListRolesData = {
     body?: never;
