@@ -34,7 +34,7 @@ use crate::{
         clock::{Clock, SystemClock},
         database::tests::{kills, test_database::TestDatabase},
     },
-    values::{ids::UserId, mail_kind::MailKind, ticket_purpose::TicketPurpose},
+    values::{ids::UserId, mail_kind::MailKind, registration_mode::RegistrationMode, ticket_purpose::TicketPurpose},
 };
 
 /// The environment variable that makes the test the process that is killed.
@@ -80,6 +80,13 @@ const FLOWS: &[Flow] = &[
         change: "SELECT count(*) FROM users WHERE email = 'ada@example.org'",
         mails: (MailKind::EmailChangeUndone, 2),
     },
+    Flow { name: "start a sign-up", change: "SELECT count(*) FROM ticket_handles", mails: (MailKind::SignUp, 1) },
+    Flow {
+        name: "start a sign-up of a user",
+        change: "SELECT count(*) FROM ticket_handles",
+        mails: (MailKind::AccountExists, 1),
+    },
+    Flow { name: "invite a person", change: "SELECT count(*) FROM invitations", mails: (MailKind::Invite, 1) },
     Flow {
         name: "disable an account",
         change: "SELECT count(*) FROM users WHERE status = 'disabled'",
@@ -98,10 +105,20 @@ const FLOWS: &[Flow] = &[
 ];
 
 impl Flow {
+    fn mode(&self) -> RegistrationMode {
+        if self.name.contains("sign-up") { RegistrationMode::Verified } else { RegistrationMode::Open }
+    }
+
     /// Prepares the database, and returns what [`Self::act`] needs.
     async fn prepare(&self, site: &mut Site) -> Value {
         site.create_administrator().await;
-        site.send(Method::POST, "/v1/accounts", json!({ "email": "ada@example.org", "password": PASSWORD })).await;
+        let ada = json!({ "email": "ada@example.org", "password": PASSWORD });
+        if self.mode() == RegistrationMode::Open {
+            site.send(Method::POST, "/v1/accounts", ada).await;
+        } else {
+            site.log_in("root@example.org", PASSWORD).await;
+            site.send(Method::POST, "/v1/users", ada).await;
+        }
         let user = site.log_in("ada@example.org", PASSWORD).await;
         let id = site.get("/v1/me").await["id"].clone();
         let admin = site.log_in("root@example.org", PASSWORD).await;
@@ -154,6 +171,9 @@ impl Flow {
                 let undo = json!({ "token": needs["ticket"], "new_password": NEW_PASSWORD });
                 ("", Method::POST, "/v1/email-changes/revert", undo)
             }
+            "start a sign-up" => ("", Method::POST, "/v1/sign-ups", json!({ "email": "grace@example.org" })),
+            "start a sign-up of a user" => ("", Method::POST, "/v1/sign-ups", json!({ "email": "ada@example.org" })),
+            "invite a person" => ("admin", Method::POST, "/v1/invitations", json!({ "email": "grace@example.org" })),
             "disable an account" => ("admin", Method::PATCH, &*user, json!({ "status": "disabled" })),
             "close an account" => ("user", Method::DELETE, "/v1/me", json!({ "current_password": PASSWORD })),
             "send a test" => ("admin", Method::POST, "/v1/mails/test", json!({ "to": "ada@example.org" })),
@@ -188,9 +208,10 @@ impl Clock for Later {
     }
 }
 
-async fn open(url: &str, port: u16, directory: &Path, clock: Arc<dyn Clock>) -> Site {
+async fn open(flow: &Flow, url: &str, port: u16, directory: &Path, clock: Arc<dyn Clock>) -> Site {
     let mut settings = Settings { data_dir: directory.to_owned(), ..Settings::default() };
     settings.database.url = Some(url.to_owned().into());
+    settings.registration.mode = flow.mode();
     settings.server.public_url = Some("https://id.example.org".parse().unwrap());
     settings.mail.transport = Some(MailTransport::Smtp);
     settings.mail.from = Some("id@example.org".parse().unwrap());
@@ -221,9 +242,10 @@ async fn count(site: &Site, sql: &str) -> i64 {
 /// Runs a task in this process, which may be killed meanwhile.
 async fn run(task: Task) {
     let directory = TempDir::new().unwrap();
-    let mut site = open(&task.url, task.port, directory.path(), Arc::new(SystemClock)).await;
+    let flow = &FLOWS[task.flow];
+    let mut site = open(flow, &task.url, task.port, directory.path(), Arc::new(SystemClock)).await;
     kills::before(task.nth);
-    let status = FLOWS[task.flow].act(&mut site, &task.needs).await;
+    let status = flow.act(&mut site, &task.needs).await;
     assert!(status < 300, "{status}");
     send_mails(&site).await;
     kills::never();
@@ -244,7 +266,7 @@ async fn kill(flow: usize, prepared: &TestDatabase, needs: &Value, nth: u64) -> 
     assert!(was_killed || status.success(), "{what}: {status}");
 
     let directory = TempDir::new().unwrap();
-    let mut site = open(&url, port, directory.path(), Arc::new(Later)).await;
+    let mut site = open(flow, &url, port, directory.path(), Arc::new(Later)).await;
     let (kind, expected) = flow.mails;
     let of_kind = format!("SELECT count(*) FROM mails WHERE kind = '{kind}'");
     let (changed, mails) = (count(&site, flow.change).await, count(&site, &of_kind).await);
@@ -281,12 +303,12 @@ async fn kill_all(seed: Option<u64>) -> u64 {
         for (number, flow) in FLOWS.iter().enumerate() {
             let (prepared, directory, server) =
                 (database.copy().await, TempDir::new().unwrap(), MailServer::start(Script::default()));
-            let mut site = open(prepared.raw_url(), server.port, directory.path(), Arc::new(SystemClock)).await;
+            let mut site = open(flow, prepared.raw_url(), server.port, directory.path(), Arc::new(SystemClock)).await;
             let needs = flow.prepare(&mut site).await;
             site.app.db.close().await;
 
             let whole = prepared.copy().await;
-            let mut site = open(whole.raw_url(), server.port, directory.path(), Arc::new(SystemClock)).await;
+            let mut site = open(flow, whole.raw_url(), server.port, directory.path(), Arc::new(SystemClock)).await;
             let before = site.app.db.statements();
             flow.act(&mut site, &needs).await;
             send_mails(&site).await;

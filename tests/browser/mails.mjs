@@ -1,5 +1,6 @@
 // A robot, like those of mail filters, opens every link of every mail and presses everything that it finds, with and without the
-// session of the recipient. It types nothing, and nothing changes. Starts the server.
+// session of the recipient. It types nothing, and nothing changes. Starts two servers: one is open for registrations, and one
+// requires a proof of the address first.
 //
 // VESTIBULE   the binary (by default target/debug/vestibule of this repository)
 
@@ -14,18 +15,25 @@ import { setTimeout as pause } from "node:timers/promises";
 import { PASSWORD, startServer } from "../../openapi/typescript/test/server.mjs";
 import { TIMEOUT, browser, screenshot, step } from "./chromium.mjs";
 
-const port = await freePort();
-const origin = `http://localhost:${port}`;
-const server = await startServer({ SERVER__LISTEN: `127.0.0.1:${port}`, MAIL__LINK_BASE: origin, MAIL__TRANSPORT: "file", CORS__ORIGINS: origin });
-after(() => server.stop());
+const servers = { open: await start("open"), verified: await start("verified") };
+after(() => Promise.all(Object.values(servers).map((server) => server.stop())));
 
 /** The kinds of mails that are sent before the robot begins. Those with a link can be used when it has finished. */
-const KINDS = ["account_closed", "account_disabled", "change", "email_change_requested", "email_changed", "new_sign_in",
-  "password_changed", "reset", "revert", "verify"];
+const KINDS = ["account_closed", "account_disabled", "account_exists", "change", "email_change_requested", "email_changed",
+  "invite", "new_sign_in", "password_changed", "reset", "revert", "sign_up", "verify"];
 
 /** Everything that a mail can change. */
-const TABLES = ["users", "user_roles", "sessions", "tickets", "ticket_handles", "tallies", "mails", "audit_events", "revocations",
-  "known_networks", "throttles"];
+const TABLES = ["users", "user_roles", "sessions", "tickets", "ticket_handles", "tallies", "mails", "invitations", "audit_events",
+  "revocations", "known_networks", "throttles"];
+
+/** Starts a server in this `registration.mode`, and logs its administrator in. */
+async function start(mode) {
+  const port = await freePort();
+  const settings = { SERVER__LISTEN: `127.0.0.1:${port}`, MAIL__LINK_BASE: `http://localhost:${port}`, MAIL__TRANSPORT: "file" };
+  const server = await startServer({ ...settings, REGISTRATION__MODE: mode });
+  const { access_token: administrator } = await logIn(server, "admin", server.adminPassword);
+  return { ...server, administrator };
+}
 
 async function freePort() {
   const listener = createServer().listen(0, "127.0.0.1");
@@ -36,7 +44,7 @@ async function freePort() {
 }
 
 /** Sends a request to the API. Returns the body, and the cookies that the response sets. Fails unless the request succeeds. */
-async function call(method, path, body, token) {
+async function call(server, method, path, body, token) {
   const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
   const answer = await fetch(`${server.url}${path}`, { method, headers, body: body && JSON.stringify(body) });
   const text = await answer.text();
@@ -44,11 +52,12 @@ async function call(method, path, body, token) {
   return { ...(text && JSON.parse(text)), cookies: answer.headers.getSetCookie() };
 }
 
-const logIn = (identifier, password = PASSWORD, transport = "body") =>
-  call("POST", "/v1/sessions", { identifier, password, transport });
+function logIn(server, identifier, password = PASSWORD, transport = "body") {
+  return call(server, "POST", "/v1/sessions", { identifier, password, transport });
+}
 
-/** Returns the mails that were sent so far. */
-async function mails() {
+/** Returns the mails that a server has sent so far. */
+async function mails(server) {
   const folder = join(server.directory, "data/mail");
   const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(".eml"));
   return Promise.all(names.map(async (name) => parse(await readFile(join(folder, name), "utf8"))));
@@ -68,10 +77,10 @@ function decode(text) {
   return Buffer.from(bytes, "latin1").toString("utf8");
 }
 
-/** Waits for a mail to this address with this in its text. */
-async function mail(to, text) {
+/** Waits for a mail of a server to this address with this in its text. */
+async function mail(server, to, text) {
   for (let waited = 0; waited < TIMEOUT; waited += 100) {
-    const found = (await mails()).find((mail) => mail.to.includes(to) && text.test(mail.text));
+    const found = (await mails(server)).find((mail) => mail.to.includes(to) && text.test(mail.text));
     if (found) return found;
     await pause(100);
   }
@@ -82,21 +91,24 @@ const code = ({ text }) => text.match(/^(\d{4}) ?(\d{4})\r?$/m).slice(1).join(""
 const links = ({ text, html }) =>
   [...text.matchAll(/https?:\/\/\S+/g), ...html.matchAll(/(?<=href=")[^"]+/g)].map(([url]) => url.replaceAll("&amp;", "&"));
 
-/** Returns all rows of the tables, as text. */
+/** Returns all rows of the tables of both servers, as text. */
 function state() {
   const program = `
 import sqlite3, sys
 database = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
 for table in sys.argv[2:]:
     print(table, *sorted(map(repr, database.execute(f"SELECT * FROM {table}"))), sep="\\n")`;
-  return execFileSync("python3", ["-c", program, join(server.directory, "data/vestibule.db"), ...TABLES], { encoding: "utf8" });
+  const read = ({ directory }) =>
+    execFileSync("python3", ["-c", program, join(directory, "data/vestibule.db"), ...TABLES], { encoding: "utf8" });
+  return Object.values(servers).map(read).join("\n");
 }
 
-/** Waits until every mail was sent. */
-async function settled(administrator) {
+/** Waits until every mail was sent. Returns their kinds. */
+async function sentKinds() {
   for (;;) {
-    const waiting = await Promise.all(["queued", "sending"].map((state) => call("GET", `/v1/mails?state=${state}`, undefined, administrator)));
-    if (waiting.every(({ items }) => items.length === 0)) return;
+    const listed = ({ administrator, ...server }) => call(server, "GET", "/v1/mails?limit=100", undefined, administrator);
+    const items = (await Promise.all(Object.values(servers).map(listed))).flatMap(({ items }) => items);
+    if (items.every(({ state }) => state === "sent")) return [...new Set(items.map(({ kind }) => kind))].sort();
     await pause(100);
   }
 }
@@ -116,44 +128,47 @@ async function press(context, url) {
 /** The spellings in which filters and mail programs pass a link on. */
 const spellings = (url) => [url, url.split("#")[0], url.replace("#", "%23"), url.replace("#", "?")];
 
-let administrator;
 let sent;
 let before;
 
 step("one mail of each kind is sent", async () => {
-  administrator = (await logIn("admin", server.adminPassword)).access_token;
-  // Verified by the administrator, so that the old address can undo the change.
-  const create = (name) => call("POST", "/v1/users", { email: `${name}@example.org`, username: name, password: PASSWORD }, administrator);
+  const { open, verified } = servers;
+  // The administrator vouches for these addresses, so that a change of them can be undone.
+  const create = (name) =>
+    call(open, "POST", "/v1/users", { email: `${name}@example.org`, username: name, password: PASSWORD }, open.administrator);
   const [bea, cleo] = [await create("bea"), await create("cleo")];
-  const { access_token: beas } = await logIn("bea");
-  const wanted = (email) => call("PATCH", "/v1/me", { email, current_password: PASSWORD }, beas);
+  const { access_token: beas } = await logIn(open, "bea");
+  const wanted = (email) => call(open, "PATCH", "/v1/me", { email, current_password: PASSWORD }, beas);
   await wanted("bea@example.com");
-  await call("POST", "/v1/me/pending-email/complete", { code: code(await mail("bea@example.com", /^\d{4} ?\d{4}\r?$/m)) }, beas);
+  const first = await mail(open, "bea@example.com", /^\d{4} ?\d{4}\r?$/m);
+  await call(open, "POST", "/v1/me/pending-email/complete", { code: code(first) }, beas);
   await wanted("bea@example.net");
-  await logIn("bea", PASSWORD, "cookie"); // a browser that is not known
+  await logIn(open, "bea", PASSWORD, "cookie"); // a browser that is not known
 
-  await call("POST", "/v1/accounts", { email: "ada@example.org", username: "ada", password: PASSWORD });
-  const { access_token: adas } = await logIn("ada");
-  await call("POST", "/v1/me/email/verification", undefined, adas);
-  await call("POST", `/v1/users/${bea.id}/password-reset`, undefined, administrator);
+  await call(open, "POST", "/v1/accounts", { email: "ada@example.org", username: "ada", password: PASSWORD });
+  const { access_token: adas } = await logIn(open, "ada");
+  await call(open, "POST", "/v1/me/email/verification", undefined, adas);
+  await call(open, "POST", `/v1/users/${bea.id}/password-reset`, undefined, open.administrator);
+  await call(open, "POST", "/v1/invitations", { email: "grace@example.org" }, open.administrator);
   const path = `/v1/users/${cleo.id}`;
-  await call("PUT", `${path}/password`, { new_password: "another password of cleo" }, administrator);
-  await call("PATCH", path, { status: "disabled" }, administrator);
-  await call("DELETE", path, undefined, administrator);
-  await settled(administrator);
-  const { items } = await call("GET", "/v1/mails?limit=100", undefined, administrator);
-  assert.deepEqual([...new Set(items.filter(({ state }) => state === "sent").map(({ kind }) => kind))].sort(), KINDS);
-  sent = await mails();
+  await call(open, "PUT", `${path}/password`, { new_password: "another password of cleo" }, open.administrator);
+  await call(open, "PATCH", path, { status: "disabled" }, open.administrator);
+  await call(open, "DELETE", path, undefined, open.administrator);
+
+  await call(verified, "POST", "/v1/users", { email: "eve@example.org" }, verified.administrator);
+  for (const email of ["eve@example.org", "ida@example.org"]) await call(verified, "POST", "/v1/sign-ups", { email });
+  assert.deepEqual(await sentKinds(), KINDS);
+  sent = (await Promise.all(Object.values(servers).map(mails))).flat();
 });
 
 step("the robot opens every link and presses everything, and nothing changes", async () => {
-  const { cookies } = await logIn("bea", PASSWORD, "cookie");
+  const { cookies } = await logIn(servers.open, "bea", PASSWORD, "cookie");
   const ours = cookies.map((cookie) => cookie.split(";")[0].split("=")).map(([name, value]) =>
     ({ name, value, domain: "localhost", path: "/", secure: true, httpOnly: true, sameSite: "Strict" }));
   const [stranger, recipient] = [await browser.newContext(), await browser.newContext()];
   for (const context of [stranger, recipient]) context.setDefaultTimeout(TIMEOUT);
   await recipient.addCookies(ours);
-  await settled(administrator);
+  await sentKinds();
   before = state();
   const page = await stranger.newPage();
   for (const { html } of sent) {
@@ -172,16 +187,17 @@ step("the robot opens every link and presses everything, and nothing changes", a
 
 step("every link still works for those who received it", async () => {
   const found = new Map();
-  for (const token of new Set(sent.flatMap(links).map((url) => url.split("#t=")[1]).filter(Boolean))) {
-    const answer = await fetch(`${server.url}/v1/tickets/read`, {
+  for (const url of new Set(sent.flatMap(links).filter((url) => url.includes("#t=")))) {
+    const [{ origin }, token] = [new URL(url), url.split("#t=")[1]];
+    const answer = await fetch(`${origin}/v1/tickets/read`, {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }),
     });
     const { purpose, errors } = await answer.json();
     // Bea has used the link for her first new address.
     found.set(purpose ?? errors[0].code, token);
   }
-  assert.deepEqual([...found.keys()].sort(), ["change", "reset", "revert", "spent_ticket", "verify"]);
+  assert.deepEqual([...found.keys()].sort(), ["change", "invite", "reset", "revert", "sign_up", "spent_ticket", "verify"]);
   assert.equal(state(), before);
-  await call("POST", "/v1/email-changes/revert", { token: found.get("revert"), new_password: "another password of bea" });
+  await call(servers.open, "POST", "/v1/email-changes/revert", { token: found.get("revert"), new_password: "another password of bea" });
   assert.notEqual(state(), before);
 });
