@@ -45,6 +45,8 @@ pub(super) async fn run(settings: Settings, accept_issuer: bool) -> Result<()> {
     }
     if let Some(folder) = app.mail.transport.folder() {
         tracing::info!(folder = %folder.display(), "mails are written to files and reach nobody: mail.transport is file");
+    } else if !app.mail.transport.can_send() {
+        tracing::info!("no mail is sent, so users cannot reset their passwords: mail.transport is none or log");
     }
     setup::keep_issuer(&app, accept_issuer).await.map_err(explain)?;
     signing_keys::maintain(&app).await.map_err(explain)?;

@@ -173,7 +173,7 @@ pub const REFERENCE: &[Setting] = &[
     plain(
         "throttle.enabled",
         "true",
-        "Whether password checks, registrations and refreshes are throttled. Turn this off only if a system in front of the \
+        "Whether password checks, registrations, refreshes and requests for mails are throttled. Turn this off only if a system in front of the \
          server throttles them.",
     ),
     plain(

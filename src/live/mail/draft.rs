@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::values::{
+    browser_name::browser_name,
     email::Email,
     language::Language,
     mail_kind::{MailKind, Proof},
@@ -90,7 +91,7 @@ impl Draft {
             old_address: Some(address("ada@example.org")),
             new_address: Some(address("countess.of.lovelace@mail.example.com")),
             at: Some(at),
-            browser: full.then(|| "Firefox on Linux".to_owned()),
+            browser: browser_name("Firefox/140.0 (X11; Linux x86_64)", language).filter(|_| full),
             network: full.then_some(IpAddr::from([203, 0, 113, 7])),
         };
         let to = address("ada@example.org");
