@@ -99,12 +99,14 @@ fn a_mail_server_that_is_down_does_not_stop_the_start() {
 }
 
 #[test]
-fn the_start_says_that_mails_become_files_and_warns_of_a_port_for_another_encryption() {
+fn the_start_says_where_mails_go_and_warns_of_a_port_for_another_encryption() {
     let dir = empty_directory();
-    let server = Server::start(dir.path(), &[]);
-    let log = server.log.clone();
-    assert!(server.stop().success());
-    assert!(log.text().contains("mails are written to files and reach nobody"), "{}", log.text());
+    for (transport, said) in [("file", "mails are written to files and reach nobody"), ("none", "no mail is sent")] {
+        let server = Server::start(dir.path(), &[("VESTIBULE_MAIL__TRANSPORT", transport)]);
+        let log = server.log.clone();
+        assert!(server.stop().success());
+        assert!(log.text().contains(said), "{}", log.text());
+    }
 
     let env = [
         ("VESTIBULE_SERVER__PUBLIC_URL", "https://id.example.org"),
