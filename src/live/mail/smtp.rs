@@ -297,10 +297,23 @@ impl Failure {
             Step::Message => "the message",
         };
         match self.code {
+            // Servers may quote the password or the message, and with it the link.
+            Some(code) if matches!(self.step, Step::Auth | Step::Message) => {
+                format!("{server} answered {command} with {code} {}", enhanced_code(&self.text)).trim_end().to_owned()
+            }
             Some(code) => format!("{server} answered {command} with {code} {}", self.text),
             None => format!("{command} failed at {server}: {}", self.text),
         }
     }
+}
+
+/// Returns the enhanced status code at the beginning of an answer, such as `5.7.8` (RFC 3463); otherwise nothing.
+fn enhanced_code(text: &str) -> &str {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let parts: Vec<_> = first.split('.').collect();
+    let is_code = parts.len() == 3
+        && parts.iter().all(|part| matches!(part.len(), 1..=3) && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_code { first } else { "" }
 }
 
 /// What is known of an error.
