@@ -160,6 +160,10 @@ fn indexes() -> Vec<IndexCreateStatement> {
         index("mails_state", Mails::Table, [Mails::State.into_iden(), Mails::Id.into_iden()]),
         index("mails_kind", Mails::Table, [Mails::Kind.into_iden(), Mails::Id.into_iden()]),
         index("mails_sent_at", Mails::Table, [Mails::SentAt.into_iden()]),
+        // The notices to an account.
+        index("mails_user_id", Mails::Table, [Mails::UserId.into_iden(), Mails::CreatedAt.into_iden()])
+            .and_where(Expr::col(Mails::TicketId).is_null())
+            .to_owned(),
         // The list of mails, which has no decoys.
         index("mails_listed", Mails::Table, [Mails::Id.into_iden()])
             .and_where(Expr::col(Mails::ToAddress).is_not_null())

@@ -127,6 +127,14 @@ impl Entity {
         Self::find().filter(COLUMN.precedence.eq(precedence)).filter(COLUMN.next_at.lte(now)).order_by_asc(COLUMN.next_at)
     }
 
+    /// Counts the mails without a link or code that were queued for an account after `since`, up to `most`.
+    pub async fn count_notices(conn: &impl ConnectionTrait, user: UserId, since: DateTime<Utc>, most: u64) -> Result<u64, DbErr> {
+        let notices =
+            Self::find().select_only().column(Column::Id).filter(COLUMN.user_id.eq(user)).filter(COLUMN.ticket_id.is_null());
+        let notices: Vec<MailId> = notices.filter(COLUMN.created_at.gt(since)).limit(most).into_tuple().all(conn).await?;
+        Ok(notices.len() as u64)
+    }
+
     /// Returns whether any mail is due at `now`.
     pub async fn is_any_due(conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<bool, DbErr> {
         let due = Self::find().select_only().column(Column::Id).filter(Column::Precedence.is_in(Precedence::ALL));

@@ -9,7 +9,7 @@ use vestibule::config::MailTransport;
 use crate::{
     assert_problem,
     cookies::{SAME_ORIGIN, cookies},
-    support::{PASSWORD, TestApp, clock::minutes},
+    support::{PASSWORD, TestApp, caller::Caller, clock::minutes},
     throttle::{ELSEWHERE, HOME, log_in, throttled},
 };
 
@@ -49,6 +49,41 @@ async fn m07_the_owner_is_told_of_a_changed_password_and_of_a_disabled_or_closed
         assert_eq!((mail.token, mail.code), (None, None), "{}", mail.text);
         assert!(!mail.text.contains(NEW) && !mail.text.contains(PASSWORD), "{}", mail.text);
     }
+}
+
+/// Changes the password this many times.
+async fn change_password(caller: &Caller<'_>, times: usize) {
+    for (current, new) in [(PASSWORD, NEW), (NEW, PASSWORD)].into_iter().cycle().take(times) {
+        caller.put("/v1/me/password", json!({ "current_password": current, "new_password": new })).await.expect(204);
+    }
+}
+
+#[tokio::test]
+async fn m07_the_notices_of_one_account_leave_room_for_the_mails_of_others() {
+    let app = TestApp::start_with(|settings| settings.mail.max_per_hour = 20).await;
+    let (ada, admin) = (app.user("ada").await, app.admin().await);
+    ada.post("/v1/me/email/verification", json!(null)).await.expect(202);
+    let token = app.mail("verify", "ada@example.org").await.token().to_owned();
+    ada.post("/v1/me/email/verification/complete", json!({ "token": token })).await.expect(204);
+    change_password(&ada, 20).await;
+    let sent = kinds(&app, "ada@example.org").await.len();
+    assert!((6..20).contains(&sent), "{sent}");
+    let eve = app.register("eve").await;
+    admin.post(&format!("/v1/users/{eve}/password-reset"), json!(null)).await.expect(202);
+    app.mail("reset", "eve@example.org").await;
+    app.clock.advance(minutes(61));
+    assert_eq!(kinds(&app, "ada@example.org").await.len(), 21, "none is lost");
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_has_proven_receives_five_notices_an_hour() {
+    let app = TestApp::start().await;
+    let ada = app.user("ada").await;
+    change_password(&ada, 8).await;
+    assert_eq!(kinds(&app, "ada@example.org").await.len(), 5);
+    app.clock.advance(minutes(61));
+    change_password(&app.anonymous().log_in("ada", PASSWORD).await, 1).await;
+    assert_eq!(kinds(&app, "ada@example.org").await.len(), 6);
 }
 
 #[tokio::test]
@@ -225,9 +260,9 @@ async fn statements(transport: MailTransport) -> [u64; 3] {
 }
 
 #[tokio::test]
-async fn m07_a_notice_costs_a_request_one_insert() {
+async fn m07_a_notice_costs_a_request_one_read_and_one_insert() {
     let (without, with) = (statements(MailTransport::None).await, statements(MailTransport::File).await);
     // PostgreSQL is also told to wake the senders of all servers.
-    let insert = if std::env::var("VESTIBULE_TEST_DATABASE").as_deref() == Ok("postgres") { 2 } else { 1 };
-    assert_eq!(with, [without[0] + insert, without[1], without[2] + insert]);
+    let notice = if std::env::var("VESTIBULE_TEST_DATABASE").as_deref() == Ok("postgres") { 3 } else { 2 };
+    assert_eq!(with, [without[0] + notice, without[1], without[2] + notice]);
 }

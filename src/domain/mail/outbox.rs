@@ -1,7 +1,7 @@
 //! The outbox: a mail is a row in the transaction of the change that causes it, so that it is sent if and only if the change is
 //! committed. A row contains no secret: link and code are derived when the mail is sent.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait};
 use serde_json::json;
 
@@ -109,8 +109,12 @@ pub fn wake(app: &App, queued: impl IntoIterator<Item = Queued>) {
     queued.into_iter().for_each(|queued| queued.wake(app));
 }
 
+/// The notices to one account in an hour that come before other mails. More cannot take the room of other people's mails.
+const NOTICES: u64 = 5;
+
 /// Queues a notice to the user's address, in the transaction of the change. There are no notices without a transport, and none
-/// to an address that receives no mail.
+/// to an address that receives no mail. An address that is not verified may be a stranger's, so it receives a few an hour, after
+/// all other mails.
 pub async fn notify(
     app: &App,
     tx: &Transaction,
@@ -122,9 +126,14 @@ pub async fn notify(
     if app.mail.transport.is_none() || !is_reachable(&user.email) {
         return Ok(None);
     }
+    let are_many = mail::Entity::count_notices(tx, user.id, now - TimeDelta::hours(1), NOTICES).await? == NOTICES;
+    if are_many && !user.email_verified {
+        return Ok(None);
+    }
+    let precedence = if are_many || !user.email_verified { Precedence::Low } else { Precedence::High };
     let language = language_of(app, user);
     let new = NewMail { kind, user: Some(user.id), to: Some(&user.email), language, ticket: None, values };
-    queue(tx, now, new).await.map(Some)
+    queue_with(tx, now, new, precedence).await.map(Some)
 }
 
 /// Returns the language of the notices to a user.
