@@ -79,7 +79,7 @@ pub(super) async fn request(
 pub async fn complete(app: &App, caller: &Caller, proof: &OwnProof) -> Result<()> {
     let (tx, now) = (app.db.write().await?, app.clock.now());
     let CurrentUser { user: before, .. } = caller.recheck(&tx, now).await?;
-    let opened = tickets::open_own(app, &tx, &caller.source, now, &before, TicketPurpose::Change, proof).await?;
+    let opened = tickets::open_own(app, &tx, now, &before, TicketPurpose::Change, proof).await?;
     let opened = match opened {
         Ok(opened) => opened,
         Err(refusal) => {

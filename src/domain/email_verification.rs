@@ -8,7 +8,7 @@ use super::{
     mail::{
         limits::{Addressee, Recipient},
         outbox::{self, NewMail},
-        tickets::{self, NewTicket, Opened, OwnProof, Pending, Refusal},
+        tickets::{self, NewTicket, Opened, OwnProof, Pending},
     },
     users,
 };
@@ -59,10 +59,10 @@ pub async fn request(app: &App, caller: &Caller, language: Option<Language>) -> 
 pub async fn complete(app: &App, caller: &Caller, proof: &OwnProof) -> Result<()> {
     let (tx, now) = (app.db.write().await?, app.clock.now());
     let CurrentUser { user, .. } = caller.recheck(&tx, now).await?;
-    let opened = tickets::open_own(app, &tx, &caller.source, now, &user, TicketPurpose::Verify, proof).await?;
+    let opened = tickets::open_own(app, &tx, now, &user, TicketPurpose::Verify, proof).await?;
     // The ticket of an address that has changed since is void.
     let is_current = |opened: &Opened| opened.ticket.address.as_ref() == Some(&user.email);
-    let opened = opened.and_then(|opened| if is_current(&opened) { Ok(opened) } else { Err(Refusal::Spent) });
+    let opened = opened.and_then(|opened| if is_current(&opened) { Ok(opened) } else { Err(opened.spent()) });
     let opened = match opened {
         Ok(opened) => opened,
         Err(refusal) => {

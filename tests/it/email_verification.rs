@@ -1,5 +1,6 @@
 //! Verification of the address: a signed-in user shows that the address of the account is theirs.
 
+use poem::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
         caller::{Answer, Caller},
         clock::minutes,
     },
+    throttle::{log_in, send, throttled},
 };
 
 async fn request(caller: &Caller<'_>) {
@@ -79,6 +81,27 @@ async fn five_codes_may_be_tried_after_each_request() {
     assert_fault(&verify(&ada, json!({ "code": code })).await, "/code", "wrong_code");
     request(&ada).await;
     verify(&ada, json!({ "code": code })).await.expect(204);
+}
+
+#[tokio::test]
+async fn a_user_sends_twenty_wrong_codes_a_day_whatever_networks_they_know() {
+    let app = throttled().await;
+    let ada = app.user("ada").await;
+    let complete = async |network: &str, proof: Value| {
+        send(&app, network, Method::POST, "/v1/me/email/verification/complete", ada.token.as_deref(), proof).await
+    };
+    request(&ada).await;
+    let mail = app.mail("verify", "ada@example.org").await;
+    let wrong = format!("{:08}", (mail.code().parse::<u32>().unwrap() + 1) % 100_000_000);
+    for network in ["192.0.2.1", "198.51.100.7", "203.0.113.9", "198.18.0.1"] {
+        log_in(&app, network, "ada", PASSWORD).await.expect(201);
+        for _ in 0..5 {
+            assert_fault(&complete(network, json!({ "code": wrong })).await, "/code", "wrong_code");
+        }
+        request(&ada).await;
+    }
+    assert_fault(&complete("192.0.2.1", json!({ "code": mail.code() })).await, "/code", "wrong_code");
+    complete("192.0.2.1", json!({ "token": mail.token() })).await.expect(204);
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn a_ticket_expires_after_half_an_hour() {
     let (handle, token, code) = requested(&app).await;
     app.clock.advance(minutes(30));
     assert_fault(&by_link(&app, &token).await, "/proof/token", "expired_ticket");
-    assert_fault(&by_code(&app, &handle, &code).await, "/proof/token", "expired_ticket");
+    assert_fault(&by_code(&app, &handle, &code).await, "/proof/code", "expired_ticket");
 }
 
 #[tokio::test]

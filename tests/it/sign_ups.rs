@@ -131,10 +131,10 @@ async fn a_repeated_request_sends_the_same_link_and_code_until_a_day_has_passed(
     assert_ne!(same_code["handle"], code["handle"]);
     app.clock.advance(Duration::from_hours(2));
     // The handle is as old as its request; the link was renewed.
-    assert_fault(&complete(&app, &code).await, "/proof/token", "expired_ticket");
+    assert_fault(&complete(&app, &code).await, "/proof/code", "expired_ticket");
     app.clock.advance(Duration::from_hours(22));
     assert_fault(&complete(&app, &link).await, "/proof/token", "expired_ticket");
-    assert_fault(&complete(&app, &same_code).await, "/proof/token", "expired_ticket");
+    assert_fault(&complete(&app, &same_code).await, "/proof/code", "expired_ticket");
 }
 
 #[tokio::test]

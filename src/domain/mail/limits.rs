@@ -11,7 +11,7 @@ use crate::{
     entity::{tally, ticket},
     error::Result,
     live::database::Transaction,
-    values::{identifier::Identifier, network::Network},
+    values::{identifier::Identifier, ids::UserId, network::Network},
 };
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
@@ -20,9 +20,10 @@ const DAY: TimeDelta = TimeDelta::days(1);
 
 /// The mails to one recipient that callers without authority over the account may cause: periods, and the mails in each.
 const MAILS: [(TimeDelta, usize); 3] = [(MINUTE, 1), (HOUR, 5), (DAY, 10)];
-/// The wrong codes of one network for one recipient in a day.
-const GUESSES_OF_NETWORK: usize = 20;
-/// The wrong codes of all networks for one recipient in a day. With 10^8 codes, guesses succeed once in 2,700 years.
+/// The wrong codes of one network, or of one signed-in user, for one recipient in a day.
+const GUESSES_OF_ONE: usize = 20;
+/// The wrong codes of all networks, and those of all signed-in users, for one recipient in a day. With 10^8 codes, guesses succeed
+/// once in 1,300 years.
 const GUESSES: usize = 100;
 
 /// To whom a mail would go.
@@ -80,12 +81,13 @@ impl Recipient {
 
 /// The wrong codes for one recipient. The rows are locked, so that codes which arrive at once are compared one after another.
 pub(super) struct Guesses {
-    of_network: tally::Model,
+    of_one: tally::Model,
     of_all: tally::Model,
     is_network_known: bool,
 }
 
 impl Guesses {
+    /// Locks those of callers who are not signed in.
     pub(super) async fn lock(
         app: &App,
         tx: &Transaction,
@@ -98,26 +100,37 @@ impl Guesses {
             keyed_digest(app, &[b"codes of network", network.as_bytes(), &ticket.recipient]),
             keyed_digest(app, &[b"codes", &ticket.recipient]),
         ];
-        let [of_network, of_all] = tally::Entity::locked(tx, &keys).await?;
+        let [of_one, of_all] = tally::Entity::locked(tx, &keys).await?;
         // Looked up for a decoy, too, so that its work is the same.
         let user = ticket.user_id.unwrap_or_else(|| Uuid::nil().into());
         let is_network_known = throttle::knows_network(app, tx, source, user, now).await?;
-        Ok(Self { of_network, of_all, is_network_known })
+        Ok(Self { of_one, of_all, is_network_known })
+    }
+
+    /// Locks those of signed-in users. They count apart from the others, so that strangers cannot use them up, and whatever the
+    /// network, because a user who guesses at the code of an address that is not theirs knows many.
+    pub(super) async fn lock_own(app: &App, tx: &Transaction, user: UserId, ticket: &ticket::Model) -> Result<Self> {
+        let keys = [
+            keyed_digest(app, &[b"codes of user", Uuid::from(user).as_bytes(), &ticket.recipient]),
+            keyed_digest(app, &[b"codes of users", &ticket.recipient]),
+        ];
+        let [of_one, of_all] = tally::Entity::locked(tx, &keys).await?;
+        Ok(Self { of_one, of_all, is_network_known: false })
     }
 
     /// Returns whether another code may be compared. The owner can use a code from a known network, however many attackers
     /// guess.
     pub(super) fn may_guess(&self, now: DateTime<Utc>) -> bool {
         let wrong = |tally: &tally::Model| tally.times.within(DAY, now);
-        wrong(&self.of_network) < GUESSES_OF_NETWORK && (self.is_network_known || wrong(&self.of_all) < GUESSES)
+        wrong(&self.of_one) < GUESSES_OF_ONE && (self.is_network_known || wrong(&self.of_all) < GUESSES)
     }
 
     /// Counts a wrong code.
     pub(super) async fn count(mut self, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
-        for tally in [&mut self.of_network, &mut self.of_all] {
+        for tally in [&mut self.of_one, &mut self.of_all] {
             add(tally, now);
         }
-        self.of_network.write(tx).await?;
+        self.of_one.write(tx).await?;
         Ok(self.of_all.write(tx).await?)
     }
 }
@@ -127,7 +140,7 @@ fn add(tally: &mut tally::Model, now: DateTime<Utc>) {
     tally.expires_at = now + DAY;
 }
 
-/// Returns the digest of some parts. Only the last of them may contain NUL.
+/// Returns the digest of some parts. Only parts of a fixed length and the last one may contain NUL.
 fn keyed_digest(app: &App, parts: &[&[u8]]) -> Vec<u8> {
     hmac::sign(&app.throttle.key, &parts.join(&0)).as_ref().to_vec()
 }

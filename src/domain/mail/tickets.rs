@@ -259,8 +259,10 @@ impl OwnProof {
 pub enum Refusal {
     /// The token is not genuine, serves another purpose, or belongs to another account.
     Invalid,
-    /// The ticket, or the handle, has expired.
+    /// The ticket of the link has expired.
     Expired,
+    /// The handle of the code has expired, or the ticket where a session takes the place of a handle.
+    ExpiredCode,
     /// The ticket was used, or another change made it void.
     Spent,
     /// The code is wrong, or may not be tried any more. This is also the answer for a code whose ticket was used or became
@@ -274,6 +276,7 @@ impl Refusal {
         let (member, code, detail) = match self {
             Self::Invalid => ("token", "invalid_ticket", "Is not the token of a link for this purpose."),
             Self::Expired => ("token", "expired_ticket", "Has expired. Request another mail."),
+            Self::ExpiredCode => ("code", "expired_ticket", "Has expired. Request another mail."),
             Self::Spent => ("token", "spent_ticket", "Was used, or is no longer valid. Request another mail."),
             Self::WrongCode => ("code", "wrong_code", "Is not the code from the latest mail, or was tried too often."),
         };
@@ -289,6 +292,7 @@ pub struct Opened {
     /// The member of the body that holds the proof; `""` means the body itself.
     parent: &'static str,
     handle: Option<HandleDigest>,
+    is_code: bool,
 }
 
 /// The member of a body that holds a [`Proof`].
@@ -326,19 +330,27 @@ impl Opened {
 
     /// Returns the ticket if it is live, for a proof of [`open_own`].
     pub fn still_live(self, now: DateTime<Utc>) -> Result<Self, Refusal> {
-        let Self { ticket, parent, handle } = self;
-        live(ticket, now).map(|ticket| Self { ticket, parent, handle })
+        match (self.ticket.is_live(now), self.ticket.expires_at > now) {
+            (true, _) => Ok(self),
+            (false, true) => Err(self.spent()),
+            (false, false) => Err(if self.is_code { Refusal::ExpiredCode } else { Refusal::Expired }),
+        }
     }
 
     /// As [`Self::redeem`], for a proof of [`open_own`].
     pub async fn redeem_own(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<Result<(), Refusal>> {
         let redeemed = ticket::Entity::redeem(tx, self.ticket.id, None, now).await?;
-        Ok(if redeemed { Ok(()) } else { Err(Refusal::Spent) })
+        Ok(if redeemed { Ok(()) } else { Err(self.spent()) })
     }
 
-    /// Returns the error for a ticket that permits nothing any more.
+    /// Returns the reason for a ticket that permits nothing any more.
+    pub fn spent(&self) -> Refusal {
+        if self.is_code { Refusal::WrongCode } else { Refusal::Spent }
+    }
+
+    /// As [`Self::spent`], as the error for the caller.
     pub fn refused(&self) -> Error {
-        if self.handle.is_some() { Refusal::WrongCode } else { Refusal::Spent }.at(self.parent)
+        self.spent().at(self.parent)
     }
 }
 
@@ -347,13 +359,13 @@ impl Opened {
 pub async fn open_own(
     app: &App,
     tx: &Transaction,
-    source: &Source,
     now: DateTime<Utc>,
     user: &user::Model,
     purpose: TicketPurpose,
     proof: &OwnProof,
 ) -> Result<Result<Opened, Refusal>> {
-    let opened = |ticket| Opened { ticket, parent: "", handle: None };
+    let is_code = matches!(proof, OwnProof::Code(_));
+    let opened = |ticket| Opened { ticket, parent: "", handle: None, is_code };
     let presented = match proof {
         OwnProof::Link(token) => {
             let is_own = |ticket: &ticket::Model| ticket.purpose == purpose && ticket.user_id == Some(user.id);
@@ -363,9 +375,9 @@ pub async fn open_own(
     };
     let Some(ticket) = ticket::Entity::newest_of(tx, user.id, purpose).await? else { return Ok(Err(Refusal::WrongCode)) };
     if ticket.expires_at <= now {
-        return Ok(Err(Refusal::Expired));
+        return Ok(Err(Refusal::ExpiredCode));
     }
-    let guesses = Guesses::lock(app, tx, source, &ticket, now).await?;
+    let guesses = Guesses::lock_own(app, tx, user.id, &ticket).await?;
     if ticket.attempts >= MAX_ATTEMPTS || !guesses.may_guess(now) {
         return Ok(Err(Refusal::WrongCode));
     }
@@ -393,7 +405,12 @@ async fn by_link(
     parent: &'static str,
 ) -> Result<Result<Opened, Refusal>> {
     let found = genuine(app, app.db.read(), token).await?.filter(|ticket| ticket.purpose == purpose).ok_or(Refusal::Invalid);
-    Ok(found.and_then(|ticket| live(ticket, app.clock.now())).map(|ticket| Opened { ticket, parent, handle: None }))
+    Ok(found.and_then(|ticket| live(ticket, app.clock.now())).map(|ticket| Opened {
+        ticket,
+        parent,
+        handle: None,
+        is_code: false,
+    }))
 }
 
 /// Returns the ticket of a genuine token.
@@ -433,14 +450,14 @@ async fn by_code(
         return Ok(Err(Refusal::WrongCode));
     }
     if row.expires_at <= now {
-        return Ok(Err(Refusal::Expired));
+        return Ok(Err(Refusal::ExpiredCode));
     }
     let guesses = Guesses::lock(app, &tx, source, &ticket, now).await?;
     if row.attempts >= MAX_ATTEMPTS || !guesses.may_guess(now) {
         return Ok(Err(Refusal::WrongCode));
     }
     if code(app, &ticket).is(&presented) && ticket.is_live(now) {
-        return Ok(Ok(Opened { ticket, parent: PROOF, handle: Some(digest) }));
+        return Ok(Ok(Opened { ticket, parent: PROOF, handle: Some(digest), is_code: true }));
     }
     ticket_handle::Entity::count_attempt(&tx, &digest).await?;
     guesses.count(&tx, now).await?;
