@@ -36,6 +36,7 @@ use crate::{
         permission::{AssignRoles, OwnPermission},
         revision::IfMatch,
         role_name::RoleName,
+        ticket_purpose::TicketPurpose,
     },
 };
 
@@ -158,6 +159,8 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     }
     let mut notices = Vec::new();
     if after.email != before.email {
+        // Whoever had an earlier address could otherwise take the account back from the person for whom the administrator acts.
+        tickets::void_purpose(&tx, id, TicketPurpose::Revert, app.clock.now()).await?;
         notices.extend(notify_of_address(app, &tx, &before, &after).await?);
     }
     let mut pending = PendingRevocations::default();

@@ -219,6 +219,19 @@ async fn five_codes_may_be_tried_after_each_request() {
 }
 
 #[tokio::test]
+async fn the_code_of_a_change_that_is_over_is_wrong_and_its_link_is_spent() {
+    let app = TestApp::start().await;
+    let (ada, admin) = (app.user("ada").await, app.admin().await);
+    let user = format!("/v1/users/{}", me(&ada).await["id"].as_str().unwrap());
+    request(&ada, NEW).await.expect(200);
+    let mail = app.mail("change", NEW).await;
+    confirm(&ada, json!({ "code": mail.code() })).await.expect(204);
+    admin.patch(&user, json!({ "email": "third@example.org" })).await.expect(200);
+    assert_fault(&confirm(&ada, json!({ "code": mail.code() })).await, "/code", "wrong_code");
+    assert_fault(&confirm(&ada, json!({ "token": mail.token() })).await, "/token", "spent_ticket");
+}
+
+#[tokio::test]
 async fn the_link_expires_after_a_day_and_the_address_stays_pending() {
     let app = TestApp::start().await;
     let ada = app.user("ada").await;
@@ -227,6 +240,7 @@ async fn the_link_expires_after_a_day_and_the_address_stays_pending() {
     app.clock.advance(DAY);
     let ada = app.anonymous().log_in("ada", PASSWORD).await;
     assert_fault(&confirm(&ada, json!({ "token": mail.token() })).await, "/token", "expired_ticket");
+    assert_fault(&confirm(&ada, json!({ "code": mail.code() })).await, "/code", "expired_ticket");
     assert_eq!(me(&ada).await["pending_email"], NEW);
     request(&ada, NEW).await.expect(200);
     let again = app.mail("change", NEW).await;
@@ -397,13 +411,28 @@ async fn m08_a_thief_who_changes_the_address_twice_does_not_escape_the_first_und
 }
 
 #[tokio::test]
-async fn an_undo_leaves_a_disabled_account_disabled_and_serves_the_mailbox_even_after_an_administrators_change() {
+async fn m08_an_address_set_by_an_administrator_ends_the_undoing_of_earlier_changes() {
+    let app = TestApp::start().await;
+    let (thief, admin) = (verified(&app, "ada").await, app.admin().await);
+    let user = format!("/v1/users/{}", me(&thief).await["id"].as_str().unwrap());
+    change(&thief, "thief@example.net").await;
+    change(&thief, "thief@example.com").await;
+    let token = app.mail("revert", "thief@example.net").await.token().to_owned();
+    admin.patch(&user, json!({ "email": OLD })).await.expect(200);
+    admin.put(&format!("{user}/password"), json!({ "new_password": NEW_PASSWORD })).await.expect(204);
+    assert_fault(&revert(&app, &token).await, "/token", "spent_ticket");
+    assert_eq!(admin.get(&user).await.expect(200)["email"], OLD);
+    app.anonymous().log_in(OLD, NEW_PASSWORD).await;
+}
+
+#[tokio::test]
+async fn an_undo_leaves_a_disabled_account_disabled() {
     let app = TestApp::start().await;
     let (ada, admin) = (verified(&app, "ada").await, app.admin().await);
     let user = format!("/v1/users/{}", me(&ada).await["id"].as_str().unwrap());
     change(&ada, NEW).await;
     let token = app.mail("revert", OLD).await.token().to_owned();
-    admin.patch(&user, json!({ "email": "third@example.org", "status": "disabled" })).await.expect(200);
+    admin.patch(&user, json!({ "status": "disabled" })).await.expect(200);
     revert(&app, &token).await.expect(204);
     let after = admin.get(&user).await.expect(200);
     assert_eq!((&after["email"], &after["status"]), (&json!(OLD), &json!("disabled")));
