@@ -156,12 +156,14 @@ pub(super) fn search_among_few(
         let mut numbered = Query::select();
         numbered.column(found).expr_as(Expr::cust("COUNT(*) OVER ()"), number).from_subquery(range, few);
         let are_many = Expr::col((counted, number)).gt(FEW);
-        let matches = Condition::all().add(window.is_after_position(&window.key())).add(others(db, filter));
+        // Without an index on the order: PostgreSQL would read that index from its beginning and look for these few users.
+        let key = plain(window.key());
+        let matches = Condition::all().add(window.is_after_position(&key)).add(others(db, filter));
         let mut query = Query::select();
         query.column((counted, found)).column((counted, number)).from_subquery(numbered, counted);
         query.inner_join(user::Entity, id().equals((counted, found)));
         query.cond_where(Condition::any().add(are_many).add(matches));
-        query.order_by_expr(window.key(), window.order.clone()).limit(window.rows);
+        query.order_by_expr(key, window.order.clone()).limit(window.rows);
         // SQLite allows an order in a part of a union only inside a query of its own.
         Query::select().columns([found, number]).from_subquery(query, "part").to_owned()
     });
