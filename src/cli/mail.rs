@@ -78,7 +78,7 @@ async fn send_test(to: Email, language: Option<Language>, settings: &Settings) -
         language: language.unwrap_or(settings.mail.language),
         to,
         created_at: now,
-        values: Values { at: Some(now), ..Values::default() },
+        values: Values::at(now),
     };
     let message = Templates::load(settings)?.render(&draft)?;
     transport.send(&message).await?;

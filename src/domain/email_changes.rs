@@ -91,8 +91,8 @@ pub async fn complete(app: &App, caller: &Caller, proof: &OwnProof) -> Result<()
         return Ok(());
     }
     // A cancelled change, and a request for another address, have made the ticket void.
-    let opened = opened.still_live(now).map_err(|refusal| refusal.at(""))?;
-    opened.redeem_own(&tx, now).await?.map_err(|refusal| refusal.at(""))?;
+    let opened = opened.still_live(now)?;
+    opened.redeem(&tx, now).await?;
     tickets::void(&tx, before.id, now).await?;
     let address = opened.ticket.address.as_deref().ok_or_else(|| opened.refused())?;
     let after = set_address(app, &tx, before.clone(), address).await?;

@@ -46,9 +46,7 @@ pub async fn request(app: &App, caller: &Caller, language: Option<Language>) -> 
     let event = Event::on_user(Kind::VerificationRequested, &user);
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
     tx.commit().await?;
-    if let Some(queued) = queued {
-        queued.wake(app);
-    }
+    outbox::wake(app, queued);
     Ok(pending)
 }
 
@@ -73,8 +71,8 @@ pub async fn complete(app: &App, caller: &Caller, proof: &OwnProof) -> Result<()
     if user.email_verified && opened.ticket.used_at.is_some() {
         return Ok(());
     }
-    let opened = opened.still_live(now).map_err(|refusal| refusal.at(""))?;
-    opened.redeem_own(&tx, now).await?.map_err(|refusal| refusal.at(""))?;
+    let opened = opened.still_live(now)?;
+    opened.redeem(&tx, now).await?;
     let user = users::set_verified(app, &tx, user).await?;
     let event = Event::on_user(Kind::EmailVerified, &user);
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;

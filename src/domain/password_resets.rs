@@ -62,9 +62,7 @@ pub async fn request(app: &App, source: &Source, identifier: &Identifier, langua
     let event = user.map_or_else(|| Event::of(kind), |user| Event::on_user(kind, user));
     audit::record(&tx, now, source, Actor::NONE, event).await?;
     tx.commit().await?;
-    if let Some(queued) = queued {
-        queued.wake(app);
-    }
+    outbox::wake(app, queued);
     Ok(pending)
 }
 
@@ -83,7 +81,7 @@ pub async fn send(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     let (tx, authority) = by.begin(app).await?;
     let (user, _) = users::target(&tx, &authority, id).await?;
     let now = app.clock.now();
-    let language = user.language.unwrap_or(app.settings.mail.language);
+    let language = outbox::language_of(app, &user);
     let recipient = Recipient::lock(app, &tx, Addressee::Address(&user.email)).await?;
     let ticket = tickets::issue(app, &tx, now, &recipient, true, new_ticket(Some(&user), language)).await?;
     let queued = outbox::queue(&tx, now, NewMail::with_ticket(MailKind::Reset, &ticket, language)).await?;

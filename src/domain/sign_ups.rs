@@ -69,9 +69,7 @@ pub async fn start(app: &App, source: &Source, email: &Email, language: Option<L
     let event = owner.map_or_else(|| Event::of(kind), |owner| Event::on_user(kind, owner));
     audit::record(&tx, now, source, Actor::NONE, event).await?;
     tx.commit().await?;
-    if let Some(queued) = queued {
-        queued.wake(app);
-    }
+    outbox::wake(app, queued);
     Ok(pending)
 }
 

@@ -1,9 +1,11 @@
-// The browser of these tests, and screenshots of its pages.
+// The browser of these tests, screenshots of its pages, and what else the tests share.
 //
 // VESTIBULE_SCREENSHOTS      a folder for screenshots: those that a test takes, and every page at a failure (none if unset)
 // CHROMIUM                   the browser (by default /usr/bin/chromium)
 
+import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { chromium } from "playwright-core";
@@ -38,4 +40,13 @@ export function step(name, run) {
       throw error;
     }
   });
+}
+
+/** Returns a port on which nothing listens. */
+export async function freePort() {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address();
+  listener.close();
+  return port;
 }

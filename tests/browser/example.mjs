@@ -5,13 +5,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { after } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createVestibule } from "../../openapi/typescript/dist/index.js";
 import { PASSWORD, startServer } from "../../openapi/typescript/test/server.mjs";
-import { TIMEOUT, browser, screenshot, step } from "./chromium.mjs";
+import { TIMEOUT, browser, freePort, screenshot, step } from "./chromium.mjs";
 
 /** The lifetime of an access token in seconds: short, but long enough for the calls right after a refresh. */
 const LIFETIME = 3;
@@ -45,14 +44,6 @@ context.on("console", (message) => {
 const administrator = createVestibule({ baseUrl: server.url });
 await administrator.logIn({ identifier: "admin", password: server.adminPassword });
 const { data: ada } = await administrator.register({ email: "ada@example.org", username: "ada", password: PASSWORD });
-
-async function freePort() {
-  const listener = createServer().listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const { port } = listener.address();
-  listener.close();
-  return port;
-}
 
 async function open() {
   const page = await context.newPage();

@@ -7,13 +7,11 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFile, readdir } from "node:fs/promises";
-import { createServer } from "node:net";
-import { once } from "node:events";
 import { join } from "node:path";
 import { after } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { PASSWORD, startServer } from "../../openapi/typescript/test/server.mjs";
-import { TIMEOUT, browser, screenshot, step } from "./chromium.mjs";
+import { TIMEOUT, browser, freePort, screenshot, step } from "./chromium.mjs";
 
 const servers = { open: await start("open"), verified: await start("verified") };
 after(() => Promise.all(Object.values(servers).map((server) => server.stop())));
@@ -33,14 +31,6 @@ async function start(mode) {
   const server = await startServer({ ...settings, REGISTRATION__MODE: mode });
   const { access_token: administrator } = await logIn(server, "admin", server.adminPassword);
   return { ...server, administrator };
-}
-
-async function freePort() {
-  const listener = createServer().listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const { port } = listener.address();
-  listener.close();
-  return port;
 }
 
 /** Sends a request to the API. Returns the body, and the cookies that the response sets. Fails unless the request succeeds. */

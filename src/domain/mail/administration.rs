@@ -82,14 +82,8 @@ pub async fn send_test(app: &App, by: By<'_>, to: &Email, language: Option<Langu
     let (tx, authority) = by.begin(app).await?;
     let now = app.clock.now();
     let language = language.unwrap_or(app.settings.mail.language);
-    let new = NewMail {
-        kind: MailKind::Test,
-        user: None,
-        to: Some(to.as_str()),
-        language,
-        ticket: None,
-        values: Values { at: Some(now), ..Values::default() },
-    };
+    let new =
+        NewMail { kind: MailKind::Test, user: None, to: Some(to.as_str()), language, ticket: None, values: Values::at(now) };
     let queued = outbox::queue(&tx, now, new).await?;
     let event = Event::on_mail(Kind::TestMailSent, queued.id);
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;

@@ -182,7 +182,7 @@ pub async fn record(app: &App, leased: Leased, sent: Result<(), SendError>) -> R
         let tx = app.db.write_in_background().await?;
         mail::Entity::hasten(&tx, now).await?;
         tx.commit().await?;
-        app.mail.due.notify_one();
+        wake(app);
     }
     Ok(())
 }

@@ -329,18 +329,13 @@ impl Opened {
     }
 
     /// Returns the ticket if it is live, for a proof of [`open_own`].
-    pub fn still_live(self, now: DateTime<Utc>) -> Result<Self, Refusal> {
-        match (self.ticket.is_live(now), self.ticket.expires_at > now) {
-            (true, _) => Ok(self),
-            (false, true) => Err(self.spent()),
-            (false, false) => Err(if self.is_code { Refusal::ExpiredCode } else { Refusal::Expired }),
+    pub fn still_live(self, now: DateTime<Utc>) -> Result<Self> {
+        match live(&self.ticket, now) {
+            Ok(()) => Ok(self),
+            Err(Refusal::Expired) if self.is_code => Err(Refusal::ExpiredCode.at(self.parent)),
+            Err(Refusal::Spent) => Err(self.refused()),
+            Err(refusal) => Err(refusal.at(self.parent)),
         }
-    }
-
-    /// As [`Self::redeem`], for a proof of [`open_own`].
-    pub async fn redeem_own(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<Result<(), Refusal>> {
-        let redeemed = ticket::Entity::redeem(tx, self.ticket.id, None, now).await?;
-        Ok(if redeemed { Ok(()) } else { Err(self.spent()) })
     }
 
     /// Returns the reason for a ticket that permits nothing any more.
@@ -395,7 +390,7 @@ pub async fn open_own(
 /// A fault of `/token`.
 pub async fn read(app: &App, token: &TicketToken) -> Result<ticket::Model> {
     let found = genuine(app, app.db.read(), token).await?.ok_or(Refusal::Invalid);
-    found.and_then(|ticket| live(ticket, app.clock.now())).map_err(|refusal| refusal.at(""))
+    found.and_then(|ticket| live(&ticket, app.clock.now()).map(|()| ticket)).map_err(|refusal| refusal.at(""))
 }
 
 async fn by_link(
@@ -405,7 +400,7 @@ async fn by_link(
     parent: &'static str,
 ) -> Result<Result<Opened, Refusal>> {
     let found = genuine(app, app.db.read(), token).await?.filter(|ticket| ticket.purpose == purpose).ok_or(Refusal::Invalid);
-    Ok(found.and_then(|ticket| live(ticket, app.clock.now())).map(|ticket| Opened {
+    Ok(found.and_then(|ticket| live(&ticket, app.clock.now()).map(|()| ticket)).map(|ticket| Opened {
         ticket,
         parent,
         handle: None,
@@ -423,11 +418,11 @@ async fn genuine(app: &App, conn: &impl ConnectionTrait, presented: &TicketToken
 }
 
 /// Fails with the reason why the ticket permits nothing any more.
-fn live(ticket: ticket::Model, now: DateTime<Utc>) -> Result<ticket::Model, Refusal> {
+fn live(ticket: &ticket::Model, now: DateTime<Utc>) -> Result<(), Refusal> {
     if ticket.expires_at <= now {
         Err(Refusal::Expired)
     } else if ticket.is_live(now) {
-        Ok(ticket)
+        Ok(())
     } else {
         Err(Refusal::Spent)
     }
