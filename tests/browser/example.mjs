@@ -145,7 +145,7 @@ step("a session that was ended on another device ends at the next click", async 
   await administrator.api.endMySessions({ query: { except_current: true } });
   await press(one, "Who am I?");
   await shows(one, "Signed out: session_ended.");
-  await shows(other, "Signed out: elsewhere.");
+  await shows(other, "Signed out: session_ended.");
 });
 
 step("tabs that share localStorage cause one refresh together, and a log-out reaches both", async () => {

@@ -6,13 +6,13 @@ import type { OwnPermission } from "./generated/permissions.gen.js";
 import { Operations } from "./generated/sdk.gen.js";
 import type { Credentials, LogInError, LogOutError, RefreshSessionError, Registration } from "./generated/types.gen.js";
 import { onlyProblems } from "./problem.js";
-import { Session, type Listeners, type SignedIn, type Transport } from "./session.js";
+import { Session, type Listeners, type Outcome, type SignedIn, type Transport } from "./session.js";
 
 export type * from "./generated/types.gen.js";
 export type { Operations } from "./generated/sdk.gen.js";
 export type { OwnPermission } from "./generated/permissions.gen.js";
 export { CookieNotKept, UnexpectedResponse } from "./problem.js";
-export type { Listeners, SignedIn, Transport, Why } from "./session.js";
+export type { Listeners, Outcome, SignedIn, Transport, Why } from "./session.js";
 export type { SignedInUser, TokenStorage } from "./store.js";
 
 export type Options = Listeners &
@@ -59,17 +59,17 @@ export function createVestibule<ApplicationPermission extends string = never>(op
     register: (body: Registration) => api.registerAccount({ body }),
 
     /** Logs in with an e-mail address or a username. Rejects with `CookieNotKept` if the browser does not keep the cookie. */
-    logIn: (credentials: Omit<Credentials, "transport">): Promise<{ error?: LogInError }> => session.logIn(credentials),
+    logIn: (credentials: Omit<Credentials, "transport">): Promise<Outcome<LogInError>> => session.logIn(credentials),
 
     /** Logs out in all tabs, also with an expired access token. If the call fails, the session continues. */
-    logOut: (): Promise<{ error?: LogOutError }> => session.logOut(),
+    logOut: (): Promise<Outcome<LogOutError>> => session.logOut(),
 
     /**
      * Restores the session after a page load. `error` states why the session could not be determined. With a cookie, it calls
-     * Vestibule only if this origin has had a session; `ask: true` always calls, for a session that a page of another origin
-     * began.
+     * Vestibule only if this origin has had a session, or if the account pages sent the user back with `#signed_in` in the
+     * address, which it removes. `ask: true` always calls, for a session that a page of another origin began.
      */
-    resume: ({ ask = false } = {}): Promise<{ error?: RefreshSessionError }> => session.resume(ask),
+    resume: ({ ask = false } = {}): Promise<Outcome<RefreshSessionError>> => session.resume(ask),
 
     /** The user who is logged in, or `undefined`. The same object until something in it changes. */
     get signedIn(): SignedIn | undefined {

@@ -17,7 +17,7 @@ export interface SignedIn {
   permissions: readonly string[];
 }
 
-/** Why the user is logged out: by `logOut`, because the server ended the session, or in another tab. */
+/** Why the user is logged out: by `logOut`, because the server ended the session, or by `logOut` in another tab. */
 export type Why = "logged_out" | "session_ended" | "elsewhere";
 
 /** The functions that a client calls. */
@@ -31,12 +31,19 @@ export interface Listeners {
 /** How the refresh token is sent, and where it is stored if scripts may read it. */
 export type Transport = { transport?: "body"; storage?: TokenStorage } | { transport: "cookie"; storage?: never };
 
-/** A message between tabs: the current session and what is known about it, or the session that has ended. */
+/** The outcome of a call that may log in or out. `response` belongs to `error`: its headers have `Retry-After`. */
+export type Outcome<Problem> = { error?: undefined; response?: undefined } | { error: Problem; response: Response };
+
+/** A message between tabs: the current session and what is known about it, or the session that has ended and why. */
 interface Message {
   session?: string;
   known?: Held["known"];
   ended?: string | undefined;
+  why?: Why | undefined;
 }
+
+/** The fragment with which the account pages send a user back after a log-in. */
+const SIGNED_IN = "#signed_in";
 
 /** The time limit of calls that all tabs wait for, in milliseconds: a dead connection must not block them. */
 const CALL_TIMEOUT = 20_000;
@@ -114,12 +121,13 @@ export class Session {
   }
 
   /** Finds out who is logged in after a page was loaded. */
-  async resume(ask: boolean): Promise<{ error?: RefreshSessionError }> {
+  async resume(ask: boolean): Promise<Outcome<RefreshSessionError>> {
     const held = this.#store.read();
-    if (ask && !held && this.#cookie) this.#hint.setItem(this.#name, "");
+    const begin = this.#cookie && (removeSignedIn() || ask);
+    if (begin && !held) this.#hint.setItem(this.#name, "");
     if (this.#mayHaveCookie) {
-      const refused = await this.#renew(undefined);
-      if (refused) return { error: await refused.clone().json() };
+      const response = await this.#renew(undefined);
+      if (response) return { error: await response.clone().json(), response };
     } else if (held && !held.known) {
       await this.learn();
     }
@@ -127,24 +135,24 @@ export class Session {
   }
 
   /** Holds the lock, so that no refresh of the previous session overwrites the new cookie or tokens. */
-  logIn(credentials: Omit<Credentials, "transport">): Promise<{ error?: LogInError }> {
+  logIn(credentials: Omit<Credentials, "transport">): Promise<Outcome<LogInError>> {
     return exclusively(this.#name, async () => {
       const body: Credentials = { ...credentials, transport: this.#cookie ? "cookie" : "body" };
-      const { data, error } = await this.#plain.logIn({ body, signal: AbortSignal.timeout(CALL_TIMEOUT) });
-      if (error) return { error };
+      const { data, error, response } = await this.#plain.logIn({ body, signal: AbortSignal.timeout(CALL_TIMEOUT) });
+      if (error) return { error, response };
       await this.#take(this.#cookie ? await this.#tryCookie(data) : data);
       return {};
     });
   }
 
   /** Logs out with the refresh token or the cookie, so that an expired access token suffices. */
-  logOut(): Promise<{ error?: LogOutError }> {
+  logOut(): Promise<Outcome<LogOutError>> {
     return exclusively(this.#name, async () => {
       const refresh_token = this.#store.read()?.refresh_token;
       if (!this.#cookie && refresh_token === undefined) return {};
       const body = refresh_token === undefined ? undefined : { refresh_token };
-      const { error } = await this.#plain.logOut({ body, signal: AbortSignal.timeout(CALL_TIMEOUT) });
-      if (error) return { error };
+      const { error, response } = await this.#plain.logOut({ body, signal: AbortSignal.timeout(CALL_TIMEOUT) });
+      if (error) return { error, response };
       this.#keep(undefined, "logged_out");
       return {};
     });
@@ -271,13 +279,13 @@ export class Session {
     const hinted = this.#hint.getItem(this.#name);
     if (this.#cookie && held) this.#hint.setItem(this.#name, held.session_id);
     else if (this.#cookie && (before === undefined || hinted === before)) this.#hint.removeItem(this.#name);
-    const message: Message = held ? { session: held.session_id, known: held.known } : { ended: before };
+    const message: Message = held ? { session: held.session_id, known: held.known } : { ended: before, why };
     this.#channel?.postMessage(message);
     this.#notify(why);
   }
 
   /** Handles a message of another tab. With a cookie, tabs share the session but not the access token. */
-  #receive({ session, known, ended }: Message) {
+  #receive({ session, known, ended, why }: Message) {
     const ours = this.#store.read();
     if (this.#cookie && session !== undefined && session !== ours?.session_id) {
       this.#store.write(undefined);
@@ -286,7 +294,7 @@ export class Session {
     }
     if (this.#cookie && ours && known) this.#store.write({ ...ours, known });
     if (this.#cookie && ours && ended === ours.session_id) this.#store.write(undefined);
-    this.#notify();
+    this.#notify(why === "session_ended" ? why : "elsewhere");
   }
 
   /** Another tab or the user has changed the storage. A tab that has just logged in writes again once it knows the account. */
@@ -304,6 +312,16 @@ export class Session {
       queueMicrotask(() => this.#listeners.has(listener) && listener(now, why));
     }
   }
+}
+
+/**
+ * Whether the account pages have sent the user back to this page. Removes the fragment from the address, so that a reload or a
+ * bookmark causes no further call.
+ */
+function removeSignedIn(): boolean {
+  if (globalThis.location?.hash !== SIGNED_IN) return false;
+  history.replaceState(history.state, "", location.href.slice(0, -SIGNED_IN.length));
+  return true;
 }
 
 /** Returns the part of the stored session that applications see. */

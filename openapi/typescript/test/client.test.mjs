@@ -42,6 +42,8 @@ afterEach(() => {
   keepsCookies = true;
   clockOffset = 0;
   globalThis.localStorage = storage();
+  delete globalThis.location;
+  delete globalThis.history;
 });
 const REFRESH = "POST /v1/sessions/refresh";
 const refreshes = () => calls.filter((call) => call === REFRESH).length;
@@ -71,6 +73,20 @@ function tab(options = {}) {
   });
   after(client.close);
   return Object.defineProperties({ events }, Object.getOwnPropertyDescriptors(client));
+}
+
+/** Gives the globals of a browser that shows a page at this address. Returns its location and its history. */
+function openPage(address) {
+  const location = new URL(address);
+  const history = {
+    state: { scroll: 120 },
+    replaceState(state, _, url) {
+      this.state = state;
+      location.href = new URL(url, location).href;
+    },
+  };
+  Object.assign(globalThis, { location, history });
+  return { location, history };
 }
 
 let userCount = 0;
@@ -281,6 +297,19 @@ test("a busy server logs nobody out, and the call returns its response", async (
   assert.equal((await vestibule.api.readMe()).error, undefined);
 });
 
+test("a log-in, a log-out and resume() return the response of an error, with its Retry-After", async () => {
+  const vestibule = tab({ transport: "cookie" });
+  const { username } = await signIn(vestibule);
+  const busy = { type: "urn:problem-type:vestibule:unavailable", title: "Unavailable", status: 503, code: "unavailable" };
+  intercept = () => Response.json(busy, { status: 503, headers: { "retry-after": "7" } });
+  const reloaded = tab({ transport: "cookie" });
+  const outcomes = [vestibule.logOut(), vestibule.logIn({ identifier: username, password: PASSWORD }), reloaded.resume()];
+  for (const { error, response } of await Promise.all(outcomes)) {
+    assert.deepEqual([error.code, response.headers.get("retry-after")], ["unavailable", "7"]);
+  }
+  assert.ok(vestibule.signedIn);
+});
+
 test("use of a stolen refresh token logs out the thief and the owner", async () => {
   const ownersStorage = storage();
   const owner = tab({ storage: ownersStorage });
@@ -363,6 +392,16 @@ test("with a cookie, the listeners of each tab are called once for a log-in, a n
   assert.deepEqual([one.events.length, other.events.length], [4, 4]);
 });
 
+test("with a cookie, each tab learns that the server has ended the session", async () => {
+  const [one, other] = [tab({ transport: "cookie" }), tab({ transport: "cookie" })];
+  const { id } = await signIn(one);
+  await until(() => other.signedIn);
+  await (await admin()).api.endUserSessions({ path: { id } });
+  assert.equal((await one.api.readMe()).error.code, "session_ended");
+  await until(() => !other.signedIn);
+  assert.deepEqual([one.events.at(-1), other.events.at(-1)], ["session_ended", "session_ended"]);
+});
+
 test("resume() sends no request if there was never a session, or if it has ended", async () => {
   const open = async (options) => {
     const page = tab({ transport: "cookie" });
@@ -393,6 +432,45 @@ test("resume({ ask: true }) finds the session of a page of another origin", asyn
   assert.equal(sibling.signedIn, undefined);
   await sibling.resume({ ask: true });
   assert.equal(sibling.signedIn.user.name, username);
+});
+
+test("resume() finds the session with which the account pages send a user back, and removes #signed_in", async () => {
+  const { username } = await signIn(tab({ transport: "cookie" }));
+  globalThis.localStorage = storage();
+  const { location, history } = openPage("https://app.example.org//orders?page=2#signed_in");
+  const product = tab({ transport: "cookie" });
+  calls = [];
+  assert.deepEqual(await Promise.all([product.resume(), product.resume()]), [{}, {}]);
+  assert.deepEqual([product.signedIn.user.name, refreshes()], [username, 1]);
+  assert.equal(location.href, "https://app.example.org//orders?page=2");
+  assert.deepEqual(history.state, { scroll: 120 });
+
+  globalThis.localStorage = storage();
+  const reloaded = tab({ transport: "cookie" });
+  await reloaded.resume();
+  assert.equal(reloaded.signedIn, undefined, "without the fragment and without a record, resume() sends no request");
+});
+
+test("resume() leaves other fragments and pages without a cookie alone", async () => {
+  for (const [transport, fragment] of [["cookie", "#signed_in_2"], ["cookie", "#/signed_in"], ["body", "#signed_in"]]) {
+    const { location } = openPage(`https://app.example.org/${fragment}`);
+    await tab({ transport }).resume();
+    assert.deepEqual([location.hash, refreshes()], [fragment, 0]);
+  }
+});
+
+test("a call after #signed_in that fails is repeated by the next resume()", async () => {
+  const { username } = await signIn(tab({ transport: "cookie" }));
+  globalThis.localStorage = storage();
+  openPage("https://app.example.org/#signed_in");
+  intercept = () => {
+    throw new TypeError("fetch failed");
+  };
+  await assert.rejects(tab({ transport: "cookie" }).resume(), TypeError);
+  intercept = (response) => response;
+  const reloaded = tab({ transport: "cookie" });
+  await reloaded.resume();
+  assert.equal(reloaded.signedIn.user.name, username);
 });
 
 test("a cookie that the browser does not keep is reported at the log-in", async () => {
