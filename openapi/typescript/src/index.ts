@@ -1,16 +1,15 @@
 // @vestibule/client: log-in, silent refresh, and every operation with its types.
 
-import { authorize } from "./response.js";
-import { createClient, createConfig } from "./generated/client/index.js";
 import type { OwnPermission } from "./generated/permissions.gen.js";
-import { Operations } from "./generated/sdk.gen.js";
 import type { Credentials, LogInError, LogOutError, RefreshSessionError, Registration } from "./generated/types.gen.js";
-import { onlyProblems } from "./problem.js";
+import { operations } from "./operation.js";
+import { authorize } from "./response.js";
 import { Session, type Listeners, type Outcome, type SignedIn, type Transport } from "./session.js";
 
 export type * from "./generated/types.gen.js";
-export type { Operations } from "./generated/sdk.gen.js";
+export type { Operations } from "./generated/operations.gen.js";
 export type { OwnPermission } from "./generated/permissions.gen.js";
+export type { Operation, Result } from "./operation.js";
 export { CookieNotKept, UnexpectedResponse } from "./problem.js";
 export type { Listeners, Outcome, SignedIn, Transport, Why } from "./session.js";
 export type { SignedInUser, TokenStorage } from "./store.js";
@@ -33,23 +32,18 @@ export function createVestibule<ApplicationPermission extends string = never>(op
   const { onChange, onSignedOut, baseUrl: address, ...transport } = options;
   const baseUrl = address.replace(/\/+$/, "");
   const session = new Session(baseUrl, transport, { onChange, onSignedOut });
-  const client = createClient(
-    createConfig({
-      baseUrl,
-      credentials: session.credentials,
-      auth: () => session.accessToken(),
-      fetch: async (input, init) => {
-        const request = new Request(input, init);
-        const response = await session.fetch(request, true);
-        // The account or its session has changed: `signedIn` is updated before the call returns.
-        const isOwn = /\/v1\/me\b/.test(new URL(request.url).pathname);
-        if (isOwn && request.method !== "GET" && response.ok) await session.learn();
-        return response;
-      },
-    }),
-  );
-  client.interceptors.error.use(onlyProblems);
-  const api = new Operations({ client });
+  const api = operations({
+    baseUrl,
+    credentials: session.credentials,
+    accessToken: () => session.accessToken(),
+    send: async (request) => {
+      const response = await session.fetch(request, true);
+      // The account or its session has changed: `signedIn` is updated before the call returns.
+      const isOwn = /\/v1\/me\b/.test(new URL(request.url).pathname);
+      if (isOwn && request.method !== "GET" && response.ok) await session.learn();
+      return response;
+    },
+  });
 
   return {
     /** Every operation of the contract: `const { data, error } = await api.listUsers()`. Rejects if the network fails. */

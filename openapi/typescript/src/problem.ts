@@ -1,4 +1,4 @@
-// `error` is always a problem of the contract, so that its types are true. Every other failure is thrown.
+// Failures that are no problem of the contract. They are thrown, so that the type of `error` is true.
 
 /** A response that does not come from Vestibule, such as a proxy's page. */
 export class UnexpectedResponse extends Error {
@@ -18,11 +18,4 @@ export class CookieNotKept extends Error {
     );
     this.name = "CookieNotKept";
   }
-}
-
-/** Passes problems through as `error`. Throws anything else: a network failure, or a response that is not Vestibule's. */
-export function onlyProblems(error: unknown, response: Response | undefined): unknown {
-  if (!response) throw error;
-  if (typeof error === "object" && error !== null && "code" in error && "status" in error) return error;
-  throw new UnexpectedResponse(response);
 }

@@ -1,11 +1,11 @@
 // The session of this client: stores the tokens, renews them in time or after a refusal, and follows other tabs.
 
 import { shouldRefresh, authorize, codeOf } from "./response.js";
-import { createClient, createConfig } from "./generated/client/index.js";
-import { Operations } from "./generated/sdk.gen.js";
+import type { Operations } from "./generated/operations.gen.js";
 import type { Credentials, LogInError, LogOutError, RefreshSessionError, Tokens } from "./generated/types.gen.js";
 import { exclusively } from "./lock.js";
-import { CookieNotKept, onlyProblems } from "./problem.js";
+import { operations } from "./operation.js";
+import { CookieNotKept } from "./problem.js";
 import { inMemory, ofThisOrigin, Store, type Held, type SignedInUser, type TokenStorage } from "./store.js";
 
 /** The user who is logged in. The same object until something in it changes. */
@@ -79,9 +79,7 @@ export class Session {
     this.#name = `vestibule:${transport}:${baseUrl}${suffix}`;
     this.#store = new Store(storage ?? inMemory(), this.#name);
     this.#hint = this.#cookie ? ofThisOrigin() : inMemory();
-    const client = createClient(createConfig({ baseUrl, credentials: this.credentials, fetch: (request) => fetch(request) }));
-    client.interceptors.error.use(onlyProblems);
-    this.#plain = new Operations({ client });
+    this.#plain = operations({ baseUrl, credentials: this.credentials, send: (request) => fetch(request) });
     this.#signedIn = signedInOf(this.#store.read());
     if (onChange) this.#listeners.add(onChange);
     if (onSignedOut) this.#listeners.add((signedIn, why) => signedIn ?? onSignedOut(why));

@@ -502,10 +502,35 @@ test("a call rejects if the response is not from Vestibule", async () => {
   const vestibule = tab();
   intercept = () => new Response("<h1>Bad Gateway</h1>", { status: 502 });
   await assert.rejects(vestibule.api.readMe(), UnexpectedResponse);
+  intercept = () => new Response("<h1>Sign in to this network</h1>", { headers: { "content-type": "text/html" } });
+  await assert.rejects(vestibule.api.readMe(), UnexpectedResponse);
   intercept = () => {
     throw new TypeError("fetch failed");
   };
   await assert.rejects(vestibule.api.readMe(), TypeError);
+});
+
+test("a call sends its path, its query and its body as the contract demands", async () => {
+  const vestibule = await admin();
+  calls = [];
+  assert.equal((await vestibule.api.readUser({ path: { id: "a/b" } })).error.code, "not_found");
+  assert.deepEqual(calls, ["GET /v1/users/a%2Fb"]);
+  const { data } = await vestibule.api.listUsers({ query: { search: "admin@vestibule", status: undefined, limit: 1 } });
+  assert.deepEqual(data.items.map(({ username }) => username), ["admin"]);
+  const form = { token: await vestibule.accessToken() };
+  assert.equal((await vestibule.api.introspectToken({ body: form })).data.active, true);
+});
+
+test("a call with an If-Match of an older state changes nothing", async () => {
+  const vestibule = tab();
+  await signIn(vestibule);
+  const headers = { "If-Match": (await vestibule.api.readMe()).response.headers.get("etag") };
+  assert.equal((await vestibule.api.updateMe({ body: { name: "Ada" }, headers })).data.name, "Ada");
+  assert.equal((await vestibule.api.updateMe({ body: { name: "Eve" }, headers })).error.code, "precondition_failed");
+});
+
+test("a signal ends a call", async () => {
+  await assert.rejects(tab().api.readOptions({ signal: AbortSignal.abort() }), { name: "AbortError" });
 });
 
 test("fetch() sends the token to another service and refreshes if the service rejects it", async () => {
