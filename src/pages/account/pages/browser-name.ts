@@ -1,0 +1,11 @@
+// The name of the browser of a session, in the page's language.
+
+import type { Session } from "@vestibule/client";
+import { browserOf } from "$shared/browser.js";
+import { t } from "../texts/index.js";
+
+export function browserName({ user_agent }: Session): string {
+  const browser = browserOf(user_agent);
+  if (!browser) return t().sessions.otherProgram;
+  return browser.system ? t().sessions.browserOn(browser.name, browser.system) : browser.name;
+}

@@ -1,0 +1,34 @@
+// Where people go after they have signed in: back to the page that sent them, or to the beginning of the account pages.
+
+import { options } from "$shared/options.svelte.js";
+import { router, type Page } from "./router.js";
+
+/**
+ * Returns the address in `?return_to=`. Ignores it unless it belongs to these pages or to an origin that the settings name, so
+ * that no link to these pages leads anywhere else.
+ */
+function returnAddress(): URL | undefined {
+  const text = router.query.get("return_to");
+  const url = text && URL.canParse(text) ? new URL(text) : undefined;
+  const isTrusted = url && (router.contains(url) || options.current?.return_to.includes(url.origin));
+  return isTrusted ? url : undefined;
+}
+
+/** Goes on after a sign-in. `#signed_in` tells the product's page that there is a session which it has not seen. */
+export function goOn() {
+  const url = returnAddress();
+  if (!url) return router.go("", { replace: true });
+  if (!router.contains(url)) url.hash = "signed_in";
+  router.replaceWith(url);
+}
+
+/** Returns the address of a page from which people return to the same address. */
+export function hrefReturning(page: Page): string {
+  return router.href(page, returnQuery());
+}
+
+/** The parameter that names the address to return to, if there is one. */
+export function returnQuery(): Record<string, string> {
+  const url = returnAddress();
+  return url ? { return_to: url.href } : {};
+}

@@ -1,0 +1,240 @@
+// The texts of the account pages, in German.
+
+import type { Texts } from "./en.js";
+
+export const de: Texts = {
+  unavailable: { title: "Diese Seite kann nicht angezeigt werden" },
+  notFound: { title: "Seite nicht gefunden", lead: "Unter dieser Adresse gibt es keine Seite.", back: "Zu Ihrem Konto" },
+
+  menu: {
+    label: "Ihr Konto",
+    profile: "Profil",
+    email: "E-Mail-Adresse",
+    password: "Passwort",
+    sessions: "Sitzungen",
+    close: "Konto schließen",
+    signOut: "Abmelden",
+  },
+
+  signedOut: {
+    logged_out: "Sie haben sich abgemeldet.",
+    elsewhere: "Sie haben sich in einem anderen Tab abgemeldet.",
+    session_ended: "Ihre Sitzung ist beendet. Melden Sie sich wieder an.",
+    closed: "Ihr Konto ist gelöscht.",
+  },
+
+  signIn: {
+    title: "Anmelden",
+    lead: (service) => `Weiter zu ${service}.`,
+    identifier: "E-Mail-Adresse oder Benutzername",
+    password: "Passwort",
+    submit: "Anmelden",
+    forgotten: "Passwort vergessen?",
+    newHere: "Neu hier?",
+    signUp: "Konto anlegen",
+  },
+
+  signUp: {
+    title: "Konto anlegen",
+    lead: (service) => `Ein Konto für ${service}.`,
+    email: "E-Mail-Adresse",
+    submit: "Konto anlegen",
+    haveOne: "Haben Sie schon ein Konto?",
+    addressLead: "Geben Sie Ihre E-Mail-Adresse ein. Wir senden Ihnen eine E-Mail mit einem Code.",
+    send: "Code senden",
+    codeLead: (address) => `Wir haben eine E-Mail an ${address} gesendet. Geben Sie den Code daraus ein und wählen Sie ein Passwort, oder öffnen Sie den Link.`,
+    linkTitle: "Konto fertigstellen",
+    linkLead: (address) => `Damit ist auch Ihre Adresse ${address} bestätigt.`,
+    otherAddress: "Andere Adresse verwenden",
+    closedTitle: "Keine neuen Konten",
+    closedLead: "Hier kann zurzeit niemand ein Konto anlegen.",
+    invitedTitle: "Nur mit Einladung",
+    invitedLead: "Für ein Konto brauchen Sie eine Einladung des Betreibers. Sie kommt per E-Mail.",
+  },
+
+  code: {
+    title: "Schauen Sie in Ihr Postfach",
+    label: "Code aus der E-Mail",
+    hint: "8 Ziffern. Leerzeichen sind egal.",
+    noMail: "Keine E-Mail? Schauen Sie im Spam-Ordner nach.",
+    soon: "In einer Minute können Sie sie noch einmal senden lassen.",
+    again: "E-Mail noch einmal senden",
+    sentAgain: "Wir haben die E-Mail noch einmal gesendet.",
+  },
+
+  reset: {
+    title: "Neues Passwort wählen",
+    askTitle: "Passwort vergessen?",
+    askLead: "Geben Sie Ihre E-Mail-Adresse oder Ihren Benutzernamen ein. Wir senden Ihnen eine E-Mail mit einem Code.",
+    codeLead: "Wenn es ein Konto mit dieser Adresse oder diesem Benutzernamen gibt, ist eine E-Mail unterwegs. Geben Sie den Code daraus ein und wählen Sie ein neues Passwort, oder öffnen Sie den Link.",
+    linkLead: (address) => `Für das Konto ${address}.`,
+    effect: "Damit werden Sie auf allen anderen Geräten abgemeldet.",
+    password: "Neues Passwort",
+    submit: "Neues Passwort setzen",
+    doneTitle: "Ihr Passwort ist geändert",
+    doneLead: "Sie sind hier angemeldet und überall sonst abgemeldet.",
+    doneLeadOut: "Sie sind überall abgemeldet. Melden Sie sich mit dem neuen Passwort an.",
+    back: "Zurück zur Anmeldung",
+    noMail: "Dieser Dienst versendet keine E-Mails. Bitten Sie den Betreiber um ein neues Passwort.",
+  },
+
+  revert: {
+    title: "Änderung Ihrer Adresse rückgängig machen",
+    lead: (address) => `Ihr Konto bekommt die Adresse ${address} zurück. Wählen Sie auch ein neues Passwort, denn jemand anderes kennt vielleicht das alte.`,
+    effect: "Damit werden alle Geräte abgemeldet.",
+    submit: "Meine Adresse wiederherstellen",
+    doneTitle: "Ihre Adresse ist wiederhergestellt",
+    doneLead: (address) => `Ihr Konto hat wieder die Adresse ${address} und Ihr neues Passwort.`,
+  },
+
+  accept: {
+    title: "Willkommen",
+    lead: (service, address) => `Sie sind zu ${service} eingeladen. Wählen Sie ein Passwort für Ihr Konto ${address}.`,
+  },
+
+  verify: {
+    title: "Adresse bestätigen",
+    lead: (address) => `Wir senden eine E-Mail mit einem Code an ${address}. Damit zeigen Sie, dass die Adresse Ihnen gehört.`,
+    send: "E-Mail senden",
+    codeLead: (address) => `Wir haben eine E-Mail an ${address} gesendet. Geben Sie den Code daraus ein oder öffnen Sie den Link in diesem Browser.`,
+    submit: "Bestätigen",
+    linkLead: (address) => `Bestätigen Sie, dass die Adresse ${address} Ihnen gehört.`,
+    linkSubmit: "Adresse bestätigen",
+    doneTitle: "Ihre Adresse ist bestätigt",
+    doneLead: (address) => `Danke. ${address} gehört nun zu Ihrem Konto.`,
+    alreadyLead: (address) => `${address} ist bestätigt. Es gibt nichts zu tun.`,
+    later: "Später",
+    noMail: "Dieser Dienst versendet keine E-Mails, deshalb lassen sich Adressen nicht bestätigen.",
+  },
+
+  change: {
+    title: "Neue Adresse bestätigen",
+    lead: (address) => `Ihr Konto bekommt die Adresse ${address}.`,
+    submit: "Diese Adresse verwenden",
+    doneTitle: "Ihre Adresse ist geändert",
+    doneLead: (address) => `Ihr Konto hat nun die Adresse ${address}.`,
+    toAddress: "Zu Ihrer Adresse",
+  },
+
+  paste: {
+    title: "Öffnen Sie den Link aus der E-Mail",
+    lead: "Ihr E-Mail-Programm hat den Link gekürzt. Kopieren Sie den ganzen Link aus der E-Mail und fügen Sie ihn hier ein.",
+    label: "Link aus der E-Mail",
+    fault: "Das ist nicht der Link aus der E-Mail. Er enthält #t= und viele Buchstaben.",
+    submit: "Weiter",
+  },
+
+  link: {
+    expired_ticket: { title: "Dieser Link ist abgelaufen", lead: "Zu Ihrer Sicherheit gelten Links in E-Mails nur eine begrenzte Zeit." },
+    spent_ticket: { title: "Dieser Link wurde schon benutzt", lead: "Jeder Link gilt einmal. Er endet auch, wenn etwas Neueres ihn ersetzt." },
+    invalid_ticket: { title: "Dieser Link funktioniert nicht", lead: "Vielleicht fehlt ein Teil. Öffnen Sie ihn noch einmal aus der E-Mail." },
+    otherAccount: "Vielleicht gehört er zu einem anderen Konto als dem, das hier angemeldet ist.",
+    next: {
+      reset: "Neue E-Mail anfordern",
+      signUp: "Neu beginnen",
+      signIn: "Anmelden",
+      verify: "Neue E-Mail anfordern",
+      email: "Zu Ihrer Adresse",
+      account: "Zu Ihrem Konto",
+      signOut: "Mit einem anderen Konto anmelden",
+    },
+    nextRevert: "Wenn Ihre Adresse gegen Ihren Willen geändert wurde, wenden Sie sich an den Betreiber.",
+    nextInvite: "Wenn Sie noch kein Konto haben, bitten Sie die Person, die Sie eingeladen hat, um eine neue Einladung.",
+  },
+
+  profile: {
+    title: "Profil",
+    unverified: (address) => `Bitte bestätigen Sie, dass ${address} Ihre Adresse ist.`,
+    pending: (address) => `Ihre neue Adresse ${address} wartet auf den Code aus unserer E-Mail.`,
+    confirm: "Adresse bestätigen",
+    name: "Name",
+    nameHint: "So sprechen wir Sie in E-Mails an.",
+    username: "Benutzername",
+    usernameHint: "Auch damit können Sie sich anmelden. 3 bis 32 Zeichen: a bis z, Ziffern und . _ -",
+    language: "Sprache",
+    languageHint: "Für diese Seiten und für unsere E-Mails an Sie.",
+    automatic: "Automatisch",
+    save: "Änderungen speichern",
+    saved: "Ihre Änderungen sind gespeichert.",
+    unchanged: "Es gibt nichts zu speichern.",
+    changedElsewhere:
+      "Ihr Profil wurde inzwischen an anderer Stelle geändert, vielleicht in einem anderen Tab. Ihre Eingaben sind noch da: Prüfen Sie sie und speichern Sie noch einmal.",
+    since: "Konto seit",
+    lastSignIn: "Letzte Anmeldung",
+  },
+
+  address: {
+    title: "E-Mail-Adresse",
+    confirmed: "Bestätigt",
+    unconfirmed: "Nicht bestätigt",
+    confirmLead: "Zeigen Sie uns, dass diese Adresse Ihnen gehört.",
+    confirm: "Adresse bestätigen",
+    changeTitle: "Adresse ändern",
+    changeLead: "Wir senden einen Link und einen Code an die neue Adresse. Bis Sie diese bestätigen, behält Ihr Konto die bisherige.",
+    changeAtOnce: "Die Adresse Ihres Kontos ändert sich sofort. Melden Sie sich danach mit der neuen an.",
+    undo: "Danach können Sie die Änderung sieben Tage lang mit einem Link aus Ihrem bisherigen Postfach rückgängig machen. So lange kann kein anderes Konto die bisherige Adresse verwenden.",
+    new: "Neue E-Mail-Adresse",
+    same: "Das ist bereits die Adresse Ihres Kontos.",
+    current: "Aktuelles Passwort",
+    change: "Adresse ändern",
+    changed: (address) => `Ihr Konto hat jetzt die Adresse ${address}.`,
+    changedUndo: (address, before) =>
+      `Ihr Konto hat jetzt die Adresse ${address}. Sieben Tage lang lässt sich die Änderung mit dem Link aus unserer E-Mail an ${before} rückgängig machen.`,
+    pendingTitle: "Neue Adresse bestätigen",
+    pendingLead: (address) =>
+      `Wir haben eine E-Mail an ${address} gesendet. Geben Sie den Code daraus hier ein oder öffnen Sie den Link in diesem Browser. Bis dahin bleibt alles, wie es ist.`,
+    cancel: "Bisherige Adresse behalten",
+    kept: (address) => `Ihr Konto behält die Adresse ${address}.`,
+    noMail: "Keine E-Mail erhalten?",
+    noMailLead:
+      "Sehen Sie im Spam-Ordner nach und prüfen Sie die Schreibweise der Adresse. Um die E-Mail noch einmal senden zu lassen, geben Sie bitte erneut Ihr Passwort ein.",
+    sendAgain: "E-Mail noch einmal senden",
+    sentAgain: "Wir haben die E-Mail noch einmal gesendet. Der Code darin ist derselbe.",
+  },
+
+  password: {
+    title: "Passwort",
+    lead: "Hier bleiben Sie angemeldet. Alle anderen Sitzungen werden beendet.",
+    change: "Passwort ändern",
+    changed: "Ihr Passwort ist geändert",
+    changedLead: "Hier sind Sie weiterhin angemeldet, überall sonst abgemeldet.",
+    seeSessions: "Ansehen, wo Sie angemeldet sind",
+  },
+
+  sessions: {
+    title: "Wo Sie angemeldet sind",
+    lead: "Wenn Sie eine Sitzung nicht erkennen, beenden Sie sie und ändern Sie Ihr Passwort.",
+    list: "Ihre Sitzungen",
+    current: "Diese Sitzung",
+    browserOn: (browser, system) => `${browser} ${system.startsWith("iP") ? "auf dem" : "unter"} ${system}`,
+    otherProgram: "Ein anderes Programm",
+    used: "Zuletzt benutzt",
+    started: "Angemeldet",
+    network: "Netzwerkadresse",
+    end: "Sitzung beenden",
+    endOf: (browser) => `Sitzung beenden: ${browser}`,
+    ended: (browser) => `Die Sitzung ist beendet: ${browser}.`,
+    endedAlready: "Diese Sitzung war schon beendet.",
+    endOthers: "Alle anderen Sitzungen beenden",
+    endOthersTitle: "Alle anderen Sitzungen beenden?",
+    endOthersEffect: "Hier bleiben Sie angemeldet. Überall sonst müssen Sie sich neu anmelden.",
+    endedOthers: "Alle anderen Sitzungen sind beendet.",
+    onlyThis: "Sie sind sonst nirgends angemeldet.",
+    more: "Mehr anzeigen",
+  },
+
+  close: {
+    title: "Konto schließen",
+    effect: "Damit wird Ihr Konto gelöscht. Das lässt sich nicht rückgängig machen:",
+    effects: [
+      "Sie werden überall abgemeldet, und Anwendungen, die dieses Konto verwenden, lassen Sie nicht mehr ein.",
+      "Ihre Adresse und Ihr Benutzername werden frei. Ein neues Konto damit beginnt bei null.",
+    ],
+    confirmation: "Geben Sie zur Bestätigung Ihre E-Mail-Adresse ein",
+    mismatch: (address) => `Geben Sie hier ${address} ein.`,
+    close: "Konto endgültig schließen",
+  },
+
+  passwordHint: (length) => `Mindestens ${length} Zeichen. Mehrere Wörter, die nicht zusammengehören, merkt man sich leicht.`,
+  next: "Weiter",
+};

@@ -1,0 +1,242 @@
+// The texts of the account pages, in English. This is the type of the other languages.
+
+export const en = {
+  unavailable: { title: "This page cannot be shown" },
+  notFound: { title: "Page not found", lead: "There is no page at this address.", back: "To your account" },
+
+  menu: {
+    label: "Your account",
+    profile: "Profile",
+    email: "E-mail address",
+    password: "Password",
+    sessions: "Sessions",
+    close: "Close account",
+    signOut: "Sign out",
+  },
+
+  /** Why somebody is at the sign-in page again. */
+  signedOut: {
+    logged_out: "You have signed out.",
+    elsewhere: "You have signed out in another tab.",
+    session_ended: "Your session has ended. Sign in again.",
+    closed: "Your account has been closed.",
+  },
+
+  signIn: {
+    title: "Sign in",
+    lead: (service: string) => `Continue to ${service}.`,
+    identifier: "E-mail address or username",
+    password: "Password",
+    submit: "Sign in",
+    forgotten: "Forgotten your password?",
+    newHere: "New here?",
+    signUp: "Create an account",
+  },
+
+  signUp: {
+    title: "Create an account",
+    lead: (service: string) => `One account for ${service}.`,
+    email: "E-mail address",
+    submit: "Create account",
+    haveOne: "Have an account already?",
+    /** In the mode in which the address comes first. */
+    addressLead: "Enter your e-mail address. We send you a mail with a code.",
+    send: "Send code",
+    codeLead: (address: string) => `We sent a mail to ${address}. Enter its code and choose a password, or open its link.`,
+    linkTitle: "Complete your account",
+    linkLead: (address: string) => `Your address ${address} is confirmed with this step.`,
+    otherAddress: "Use another address",
+    closedTitle: "No new accounts",
+    closedLead: "Nobody can create an account here at the moment.",
+    invitedTitle: "By invitation only",
+    invitedLead: "To create an account here, you need an invitation from the people who run this service. It arrives by mail.",
+  },
+
+  code: {
+    title: "Check your mail",
+    label: "Code from the mail",
+    hint: "8 digits. Spaces do not matter.",
+    noMail: "No mail? Look in your spam folder.",
+    soon: "In a minute, you can have it sent again.",
+    again: "Send the mail again",
+    sentAgain: "We have sent the mail again.",
+  },
+
+  reset: {
+    title: "Choose a new password",
+    askTitle: "Forgotten your password?",
+    askLead: "Enter your e-mail address or your username. We send you a mail with a code.",
+    codeLead: "If there is an account with this address or username, a mail is on its way. Enter its code and choose a new password, or open its link.",
+    linkLead: (address: string) => `For the account ${address}.`,
+    effect: "This signs you out on all other devices.",
+    password: "New password",
+    submit: "Set new password",
+    doneTitle: "Your password is changed",
+    doneLead: "You are signed in here, and signed out everywhere else.",
+    doneLeadOut: "You are signed out everywhere. Sign in with the new password.",
+    back: "Back to sign-in",
+    noMail: "This service sends no mail. Ask the people who run it for a new password.",
+  },
+
+  revert: {
+    title: "Undo the change of your address",
+    lead: (address: string) =>
+      `Your account gets the address ${address} back. Choose a new password too, because somebody else may know the old one.`,
+    effect: "This signs out all devices.",
+    submit: "Restore my address",
+    doneTitle: "Your address is restored",
+    doneLead: (address: string) => `Your account has the address ${address} again, and your new password.`,
+  },
+
+  accept: {
+    title: "Welcome",
+    lead: (service: string, address: string) => `You are invited to ${service}. Choose a password for your account ${address}.`,
+  },
+
+  verify: {
+    title: "Confirm your address",
+    lead: (address: string) => `We send a mail with a code to ${address}, so that you can show that this address is yours.`,
+    send: "Send mail",
+    codeLead: (address: string) => `We sent a mail to ${address}. Enter its code here, or open its link in this browser.`,
+    submit: "Confirm",
+    linkLead: (address: string) => `Confirm that the address ${address} is yours.`,
+    linkSubmit: "Confirm address",
+    doneTitle: "Your address is confirmed",
+    doneLead: (address: string) => `Thank you. ${address} belongs to your account now.`,
+    alreadyLead: (address: string) => `${address} is confirmed. There is nothing to do.`,
+    later: "Later",
+    noMail: "This service sends no mail, so addresses cannot be confirmed.",
+  },
+
+  change: {
+    title: "Confirm your new address",
+    lead: (address: string) => `Your account gets the address ${address}.`,
+    submit: "Use this address",
+    doneTitle: "Your address is changed",
+    doneLead: (address: string) => `Your account has the address ${address} now.`,
+    toAddress: "To your address",
+  },
+
+  paste: {
+    title: "Open the link from the mail",
+    lead: "Your mail program has shortened the link. Copy the whole link from the mail and paste it here.",
+    label: "Link from the mail",
+    fault: "This is not the link from the mail. It contains #t= and many letters.",
+    submit: "Continue",
+  },
+
+  /** When the link of a mail permits nothing any more. */
+  link: {
+    expired_ticket: { title: "This link has expired", lead: "For your safety, links in mails work for a limited time." },
+    spent_ticket: { title: "This link was used already", lead: "Each link works once. It also ends when something newer replaces it." },
+    invalid_ticket: { title: "This link does not work", lead: "Part of it may be missing. Open it from the mail once more." },
+    otherAccount: "It may belong to another account than the one that is signed in here.",
+    next: {
+      reset: "Have another mail sent",
+      signUp: "Begin again",
+      signIn: "Sign in",
+      verify: "Have another mail sent",
+      email: "To your address",
+      account: "To your account",
+      signOut: "Sign in to another account",
+    },
+    nextRevert: "If your address was changed against your will, ask the people who run this service.",
+    nextInvite: "If you have no account yet, ask the person who invited you to send the invitation again.",
+  },
+
+  profile: {
+    title: "Profile",
+    unverified: (address: string) => `Please confirm that ${address} is your address.`,
+    pending: (address: string) => `Your new address ${address} waits for the code from our mail.`,
+    confirm: "Confirm address",
+    name: "Name",
+    nameHint: "How we address you in mails.",
+    username: "Username",
+    usernameHint: "You can also sign in with it. 3 to 32 characters: a to z, digits and . _ -",
+    language: "Language",
+    languageHint: "For these pages and for our mails to you.",
+    automatic: "Automatic",
+    save: "Save changes",
+    saved: "Your changes are saved.",
+    unchanged: "There is nothing to save.",
+    changedElsewhere: "Your profile was changed elsewhere, perhaps in another tab. What you have typed is still here: check it and save again.",
+    since: "Account since",
+    lastSignIn: "Last sign-in",
+  },
+
+  address: {
+    title: "E-mail address",
+    confirmed: "Confirmed",
+    unconfirmed: "Not confirmed",
+    confirmLead: "Show us that this address is yours.",
+    confirm: "Confirm address",
+    changeTitle: "Change address",
+    changeLead: "We send a link and a code to the new address. Until you confirm it, your account keeps the present one.",
+    changeAtOnce: "The address of your account changes at once. After that, sign in with the new one.",
+    undo: "Afterwards, a link in your present mailbox can undo the change for seven days. Until then, no other account can have the present address.",
+    new: "New e-mail address",
+    same: "This is already the address of your account.",
+    current: "Current password",
+    change: "Change address",
+    changed: (address: string) => `Your account has the address ${address} now.`,
+    changedUndo: (address: string, before: string) =>
+      `Your account has the address ${address} now. For seven days, a link in our mail to ${before} can undo the change.`,
+    pendingTitle: "Confirm your new address",
+    pendingLead: (address: string) =>
+      `We sent a mail to ${address}. Enter its code here, or open its link in this browser. Until then, everything stays as it is.`,
+    cancel: "Keep the present address",
+    kept: (address: string) => `Your account keeps the address ${address}.`,
+    noMail: "No mail?",
+    noMailLead: "Look in your spam folder, and check the spelling of the address. To have the mail sent again, enter your password once more.",
+    sendAgain: "Send the mail again",
+    sentAgain: "We have sent the mail again. Its code is the same.",
+  },
+
+  password: {
+    title: "Password",
+    lead: "You stay signed in here. All other sessions end.",
+    change: "Change password",
+    changed: "Your password is changed",
+    changedLead: "You are still signed in here, and signed out everywhere else.",
+    seeSessions: "See where you are signed in",
+  },
+
+  sessions: {
+    title: "Where you are signed in",
+    lead: "If you do not recognise a session, end it and change your password.",
+    list: "Your sessions",
+    current: "This session",
+    browserOn: (browser: string, system: string) => `${browser} on ${system}`,
+    otherProgram: "Another program",
+    used: "Last used",
+    started: "Signed in",
+    network: "Network address",
+    end: "End session",
+    endOf: (browser: string) => `End session: ${browser}`,
+    ended: (browser: string) => `The session has ended: ${browser}.`,
+    endedAlready: "That session had ended already.",
+    endOthers: "End all other sessions",
+    endOthersTitle: "End all other sessions?",
+    endOthersEffect: "You stay signed in here. Everywhere else, you have to sign in again.",
+    endedOthers: "All other sessions have ended.",
+    onlyThis: "You are signed in nowhere else.",
+    more: "Show more",
+  },
+
+  close: {
+    title: "Close account",
+    effect: "This deletes your account and cannot be undone:",
+    effects: [
+      "You are signed out everywhere, and applications that use this account let you in no longer.",
+      "Your address and your username become free. A new account with them starts from nothing.",
+    ],
+    confirmation: "To confirm, type your e-mail address",
+    mismatch: (address: string) => `Type ${address} here.`,
+    close: "Close account for good",
+  },
+
+  passwordHint: (length: number) => `At least ${length} characters. Several words that do not belong together are easy to remember.`,
+  next: "Continue",
+};
+
+export type Texts = typeof en;

@@ -1,0 +1,72 @@
+// The client of the service, and who is signed in. The client keeps this up to date, in all tabs.
+
+import { createVestibule, type Operations, type SignedIn, type Why } from "@vestibule/client";
+import { address } from "./address.js";
+import { attempt, type Failure } from "./problem.js";
+
+/** Why nobody is signed in any more. `closed`: the person has closed the account. */
+export type End = Why | "closed";
+
+/** How often a page that comes into view asks whether the session has been ended elsewhere, in milliseconds. */
+const INTERVAL = 60_000;
+
+class Session {
+  /** The session, or `undefined` if nobody is signed in. Meaningful once `isKnown`. */
+  signedIn = $state.raw<SignedIn>();
+  /** Whether it is known if somebody is signed in. */
+  isKnown = $state(false);
+  /** Why the last session ended; `undefined` until one has ended since the page was loaded. */
+  end = $state<End>();
+  #expected: End | undefined;
+  #checked = Date.now();
+
+  /**
+   * Finds out who is signed in, once. Always asks the service: a page of another origin may have begun the session. Pages that
+   * need no session do not call this.
+   */
+  async ask(): Promise<Failure | undefined> {
+    if (this.isKnown) return undefined;
+    const { failure } = await attempt(vestibule.resume({ ask: true }));
+    this.isKnown = !failure;
+    return failure;
+  }
+
+  /** Asks whether the session has been ended elsewhere, whenever the page comes into view. */
+  follow() {
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden || !this.signedIn || Date.now() - this.#checked < INTERVAL) return;
+      this.#checked = Date.now();
+      // The client reports the end of the session, and the next call of the page reports a failure.
+      api.readToken().catch(() => {});
+    });
+  }
+
+  /** States why the session will end, before a call that ends it. Returns a function that takes this back if the call fails. */
+  expectEnd(end: End): () => void {
+    this.#expected = end;
+    return () => (this.#expected = undefined);
+  }
+
+  changed(signedIn: SignedIn | undefined) {
+    this.signedIn = signedIn;
+    this.isKnown = true;
+    if (signedIn) this.end = undefined;
+  }
+
+  ended(why: Why) {
+    this.end = this.#expected ?? why;
+    this.#expected = undefined;
+  }
+}
+
+export const session = new Session();
+
+export const vestibule = createVestibule({
+  baseUrl: address,
+  transport: "cookie",
+  onChange: (signedIn) => session.changed(signedIn),
+  onSignedOut: (why) => session.ended(why),
+});
+
+/** Every operation of the contract. */
+export const api: Operations = vestibule.api;

@@ -1,0 +1,98 @@
+// The texts that all entries share, in English. This is the type of the other languages.
+
+import type { ProblemCode } from "../problem.js";
+
+/** One sentence for each code: what is wrong, and what to do about it. */
+const problems: Record<ProblemCode, string> = {
+  account_disabled: "This account is disabled. Ask the people who run this service.",
+  already_verified: "This address is confirmed already.",
+  authorization_stale: "The service cannot check permissions at the moment.",
+  csrf_rejected: "The browser sent this request from another site. Load the page again, and check the address in the address bar.",
+  email_taken: "An account with this address exists already. Sign in instead.",
+  escalation_denied: "This needs permissions that you do not have.",
+  expired_token: "Your session needs to be renewed. Load the page again.",
+  headers_too_large: "The browser sent too much with this request. Delete the cookies of this site and try again.",
+  internal: "Something went wrong on our side.",
+  invalid_credentials: "The address or the password is wrong. Check the spelling of both.",
+  invalid_refresh_token: "Your session has ended. Sign in again.",
+  invalid_token: "Your session needs to be renewed. Load the page again.",
+  last_admin: "This is the last administrator. Make somebody else an administrator first.",
+  mail_unavailable: "This service sends no mail. Ask the people who run it.",
+  malformed_request: "The service did not understand this request. Load the page again.",
+  missing_token: "Sign in first.",
+  not_found: "This does not exist any more.",
+  overloaded: "The service is very busy at the moment.",
+  payload_too_large: "This is too long.",
+  precondition_failed: "This has been changed elsewhere in the meantime. Load the page again.",
+  registration_closed: "Nobody can create an account here at the moment.",
+  request_timeout: "The request arrived too slowly. Check your connection and try again.",
+  session_ended: "Your session has ended. Sign in again.",
+  stale_token: "Your roles have changed. Load the page again.",
+  too_many_requests: "There were too many attempts.",
+  unavailable: "The service is not available at the moment.",
+  unsupported_media_type: "This page does not fit the service. Load it again.",
+  uri_too_long: "This is too long.",
+  username_taken: "This username is taken. Choose another one.",
+  validation_failed: "Some of this needs to be corrected.",
+};
+
+export const en = {
+  problems,
+  /** What is wrong with one field, by the code of the fault. */
+  faults: {
+    required: "Fill in this field.",
+    type: "This is not valid here.",
+    format: "Check the spelling.",
+    too_short: "This is too short.",
+    too_long: "This is too long.",
+    pattern: "This contains characters that are not allowed here.",
+    not_allowed: "This contains characters that are not allowed here.",
+    common_password: "Many people use this password, so it is easy to guess. Choose another one.",
+    contains_identity: "This password consists of your own name or address. Choose another one.",
+    wrong_password: "This is not your current password.",
+    wrong_code: "This is not the code in the latest mail, or it was tried too often.",
+    expired_ticket: "This code has expired. Ask for another mail.",
+    spent_ticket: "This link was used already, or is no longer valid.",
+    invalid_ticket: "This link does not belong here.",
+    email_taken: problems.email_taken,
+    username_taken: problems.username_taken,
+  } as Record<string, string>,
+  /** The same for the members of requests whose rules have words of their own. */
+  memberFaults: {
+    email: { format: "Enter an e-mail address, such as ada@example.org." },
+    username: {
+      pattern: "A username begins with a letter, and consists of the letters a to z, digits and . _ -",
+      too_short: "A username has at least 3 characters.",
+      too_long: "A username has at most 32 characters.",
+    },
+    name: { too_short: "Enter a name, or leave the field empty.", too_long: "A name has at most 100 characters." },
+    code: { pattern: "The code has 8 digits." },
+  } as Record<string, Record<string, string>>,
+  fault: "This is not valid here.",
+  passwordTooShort: (length: number) => `A password has at least ${length} characters.`,
+  failure: {
+    unreachable: "There is no connection to the service. Check your connection and try again.",
+    unexpected: (status: number) => `The service cannot be reached: something on the way responded with ${status}. Try again later.`,
+    cookieNotKept: "Your browser does not keep the cookie of this site, so you would not stay signed in. Allow cookies and try again.",
+    retry: "Try again in a moment.",
+    retryAt: (time: string) => `Try again after ${time}.`,
+    request: (id: string) => `If you ask for help, quote this number: ${id}`,
+    again: "Try again",
+  },
+  form: {
+    optional: "optional",
+    show: "Show password",
+    hide: "Hide password",
+    cancel: "Cancel",
+    busy: "One moment …",
+  },
+  frame: {
+    skip: "Skip to the content",
+    language: "Language",
+    loading: "Loading …",
+    newer: "There is a new version of this page.",
+    reload: "Reload",
+  },
+};
+
+export type Texts = typeof en;
