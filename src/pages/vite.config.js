@@ -25,8 +25,12 @@ export default defineConfig(({ command }) => ({
   plugins: [
     svelte({
       configFile: false,
-      // Names of classes depend on the styles alone, not on the folder in which they are built.
-      compilerOptions: { runes: true, discloseVersion: false, cssHash: ({ hash, css }) => `s${hash(css)}` },
+      compilerOptions: {
+        runes: true,
+        discloseVersion: false,
+        // Names of classes depend on the styles alone, not on the folder in which they are built.
+        ...(command === "build" && { cssHash: ({ hash, css }) => `s${hash(css)}` }),
+      },
     }),
   ],
   build: {

@@ -2,12 +2,14 @@
 // means nothing. It is kept for a reload of the page. Without the code it is of no use to anybody.
 
 import type { Pending } from "@vestibule/client";
+import { keep, kept } from "$shared/storage.js";
 
 /** What a mail with a code was requested for. */
 export interface Requested {
   /** The address or username for which the mail was requested. */
   identifier: string;
   handle: string;
+  /** The time after which the code is of no use, in milliseconds. */
   expires_at: number;
   /** The time before which another mail would not be sent, in milliseconds. */
   again_at: number;
@@ -16,24 +18,23 @@ export interface Requested {
 export class MailedCode {
   /** The latest request; `undefined` before the first one. */
   requested = $state.raw<Requested>();
-  readonly #key: string;
+  readonly #purpose: string;
 
   constructor(purpose: "sign-up" | "reset" | "verify") {
-    this.#key = `vestibule:${purpose}`;
-    const stored = sessionStorage.getItem(this.#key);
-    const requested: Requested | undefined = stored ? JSON.parse(stored) : undefined;
-    if (requested && requested.expires_at > Date.now()) this.requested = requested;
+    this.#purpose = purpose;
+    const requested: Requested = JSON.parse(kept("tab", purpose) ?? "{}");
+    if (requested.expires_at > Date.now()) this.requested = requested;
   }
 
   /** Remembers the response to a request. */
   keep(identifier: string, { handle, expires_in, resend_after }: Pending) {
     const now = Date.now();
     this.requested = { identifier, handle, expires_at: now + expires_in * 1000, again_at: now + resend_after * 1000 };
-    sessionStorage.setItem(this.#key, JSON.stringify(this.requested));
+    keep("tab", this.#purpose, JSON.stringify(this.requested));
   }
 
   forget() {
     this.requested = undefined;
-    sessionStorage.removeItem(this.#key);
+    keep("tab", this.#purpose, undefined);
   }
 }

@@ -1,6 +1,8 @@
 // The language of the page, and the formats of that language. Texts are dictionaries: English is the type, and the compiler
 // reports a text that another language lacks.
 
+import { keep, kept } from "./storage.js";
+
 /** The languages of the pages, each by its own name. */
 export const LANGUAGES = { en: "English", de: "Deutsch" } as const;
 
@@ -10,7 +12,8 @@ export type Language = keyof typeof LANGUAGES;
 const REASONS = ["browser", "account", "mail", "choice"] as const;
 type Reason = (typeof REASONS)[number];
 
-const CHOICE = "vestibule:language";
+/** The name under which the browser keeps the person's choice. */
+const CHOICE = "language";
 
 class PageLanguage {
   current = $state<Language>("en");
@@ -19,7 +22,7 @@ class PageLanguage {
   constructor() {
     const preferred = navigator.languages.map((tag) => tag.split("-")[0]).find(isLanguage);
     this.#set(preferred ?? "en", "browser");
-    this.prefer(stored(), "choice");
+    this.prefer(kept("browser", CHOICE), "choice");
   }
 
   /** Changes to a language, unless it is none of the pages' or a stronger reason demands another one. */
@@ -30,11 +33,7 @@ class PageLanguage {
 
   /** Changes to the language that the person has chosen, also for later visits. */
   choose(language: Language) {
-    try {
-      localStorage.setItem(CHOICE, language);
-    } catch {
-      // Storage is blocked: the choice lasts until the page is left.
-    }
+    keep("browser", CHOICE, language);
     this.prefer(language, "choice");
   }
 
@@ -49,28 +48,11 @@ function isLanguage(tag: string | undefined): tag is Language {
   return tag !== undefined && Object.hasOwn(LANGUAGES, tag);
 }
 
-function stored(): string | null {
-  try {
-    return localStorage.getItem(CHOICE);
-  } catch {
-    return null;
-  }
-}
-
 export const language = new PageLanguage();
 
 /** Returns a function that returns the texts in the page's language. */
 export function dictionary<Texts>(texts: Record<Language, Texts>): () => Texts {
   return () => texts[language.current];
-}
-
-/** A text for each plural form. `#` stands for the number. */
-export type Plurals = { one: string; other: string };
-
-/** Returns a number with the word that belongs to it, such as "3 sessions". */
-export function count(number: number, { one, other }: Plurals): string {
-  const form = new Intl.PluralRules(language.current).select(number);
-  return (form === "one" ? one : other).replace("#", new Intl.NumberFormat(language.current).format(number));
 }
 
 /** Returns a day and a time, such as "26 November 2026 at 17:05". */
@@ -91,14 +73,14 @@ export function clock(at: Date): string {
   return new Intl.DateTimeFormat(locale(), { timeStyle: isSoon ? "medium" : "short" }).format(at);
 }
 
-/** Returns how long ago a time was, such as "3 minutes ago". */
-export function ago(at: Date | string, now = Date.now()): string {
-  const seconds = Math.min(0, (new Date(at).getTime() - now) / 1000);
+/** Returns how long ago a time was, such as "3 minutes ago". `now` is the present time in milliseconds. */
+export function ago(at: string, now: number): string {
+  const seconds = Math.min(0, (Date.parse(at) - now) / 1000);
   const format = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
   for (const [unit, size] of [["day", 86_400], ["hour", 3_600], ["minute", 60]] as const) {
     if (-seconds >= size) return format.format(Math.round(seconds / size), unit);
   }
-  return format.format(0, "minute");
+  return format.format(Math.round(seconds), "second");
 }
 
 /** The browser's own variant of the page's language, whose formats the person is used to, such as British English. */

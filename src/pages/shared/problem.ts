@@ -81,7 +81,7 @@ export function faultsOf(failure: Failure | undefined): Fault[] {
   return errors ?? (pointer ? [{ pointer, code, detail }] : []);
 }
 
-/** What is wrong with a mailed link or a code. */
+/** What is wrong with a mailed link. */
 export type TicketFault = "invalid_ticket" | "expired_ticket" | "spent_ticket";
 
 /** Why a link permits nothing, if that is why the call has failed. A code that has expired is not meant. */

@@ -103,7 +103,7 @@ export const en = {
     linkSubmit: "Confirm address",
     doneTitle: "Your address is confirmed",
     doneLead: (address: string) => `Thank you. ${address} belongs to your account now.`,
-    alreadyLead: (address: string) => `${address} is confirmed. There is nothing to do.`,
+    alreadyLead: (address: string) => `${address} is already confirmed. There is nothing more to do.`,
     later: "Later",
     noMail: "This service sends no mail, so addresses cannot be confirmed.",
   },
@@ -119,7 +119,7 @@ export const en = {
 
   paste: {
     title: "Open the link from the mail",
-    lead: "Your mail program has shortened the link. Copy the whole link from the mail and paste it here.",
+    lead: "This page needs the whole link. If your mail program has shortened it, copy it from the mail and paste it here.",
     label: "Link from the mail",
     fault: "This is not the link from the mail. It contains #t= and many letters.",
     submit: "Continue",
@@ -128,7 +128,7 @@ export const en = {
   /** When the link of a mail permits nothing any more. */
   link: {
     expired_ticket: { title: "This link has expired", lead: "For your safety, links in mails work for a limited time." },
-    spent_ticket: { title: "This link was used already", lead: "Each link works once. It also ends when something newer replaces it." },
+    spent_ticket: { title: "This link has already been used", lead: "Each link works once. It also ends when a newer one replaces it." },
     invalid_ticket: { title: "This link does not work", lead: "Part of it may be missing. Open it from the mail once more." },
     otherAccount: "It may belong to another account than the one that is signed in here.",
     next: {
@@ -194,7 +194,7 @@ export const en = {
 
   password: {
     title: "Password",
-    lead: "You stay signed in here. All other sessions end.",
+    lead: "You stay signed in here, and are signed out everywhere else.",
     change: "Change password",
     changed: "Your password is changed",
     changedLead: "You are still signed in here, and signed out everywhere else.",
@@ -227,7 +227,7 @@ export const en = {
     title: "Close account",
     effect: "This deletes your account and cannot be undone:",
     effects: [
-      "You are signed out everywhere, and applications that use this account let you in no longer.",
+      "You are signed out everywhere, and the applications that use this account no longer let you in.",
       "Your address and your username become free. A new account with them starts from nothing.",
     ],
     confirmation: "To confirm, type your e-mail address",

@@ -2,6 +2,9 @@
 
 import type { ProblemCode } from "../problem.js";
 
+const notUnderstood = "The service did not understand this request. Load the page again.";
+const signInAgain = "Your session has ended. Sign in again.";
+
 /** One sentence for each code: what is wrong, and what to do about it. */
 const problems: Record<ProblemCode, string> = {
   account_disabled: "This account is disabled. Ask the people who run this service.",
@@ -10,28 +13,28 @@ const problems: Record<ProblemCode, string> = {
   csrf_rejected: "The browser sent this request from another site. Load the page again, and check the address in the address bar.",
   email_taken: "An account with this address exists already. Sign in instead.",
   escalation_denied: "This needs permissions that you do not have.",
-  expired_token: "Your session needs to be renewed. Load the page again.",
-  headers_too_large: "The browser sent too much with this request. Delete the cookies of this site and try again.",
+  expired_token: signInAgain,
+  headers_too_large: notUnderstood,
   internal: "Something went wrong on our side.",
   invalid_credentials: "The address or the password is wrong. Check the spelling of both.",
-  invalid_refresh_token: "Your session has ended. Sign in again.",
-  invalid_token: "Your session needs to be renewed. Load the page again.",
-  last_admin: "This is the last administrator. Make somebody else an administrator first.",
+  invalid_refresh_token: signInAgain,
+  invalid_token: signInAgain,
+  last_admin: "This is the last account with the rights of an administrator. Give them to another account first.",
   mail_unavailable: "This service sends no mail. Ask the people who run it.",
-  malformed_request: "The service did not understand this request. Load the page again.",
-  missing_token: "Sign in first.",
+  malformed_request: notUnderstood,
+  missing_token: signInAgain,
   not_found: "This does not exist any more.",
   overloaded: "The service is very busy at the moment.",
-  payload_too_large: "This is too long.",
+  payload_too_large: notUnderstood,
   precondition_failed: "This has been changed elsewhere in the meantime. Load the page again.",
   registration_closed: "Nobody can create an account here at the moment.",
   request_timeout: "The request arrived too slowly. Check your connection and try again.",
-  session_ended: "Your session has ended. Sign in again.",
-  stale_token: "Your roles have changed. Load the page again.",
+  session_ended: signInAgain,
+  stale_token: signInAgain,
   too_many_requests: "There were too many attempts.",
   unavailable: "The service is not available at the moment.",
-  unsupported_media_type: "This page does not fit the service. Load it again.",
-  uri_too_long: "This is too long.",
+  unsupported_media_type: notUnderstood,
+  uri_too_long: notUnderstood,
   username_taken: "This username is taken. Choose another one.",
   validation_failed: "Some of this needs to be corrected.",
 };
@@ -48,11 +51,11 @@ export const en = {
     pattern: "This contains characters that are not allowed here.",
     not_allowed: "This contains characters that are not allowed here.",
     common_password: "Many people use this password, so it is easy to guess. Choose another one.",
-    contains_identity: "This password consists of your own name or address. Choose another one.",
+    contains_identity: "This password consists of your name, your address or the name of this service. Choose another one.",
     wrong_password: "This is not your current password.",
-    wrong_code: "This is not the code in the latest mail, or it was tried too often.",
+    wrong_code: "This code is not right, or was tried too often. Check it, or ask for another mail.",
     expired_ticket: "This code has expired. Ask for another mail.",
-    spent_ticket: "This link was used already, or is no longer valid.",
+    spent_ticket: "This link has already been used, or is no longer valid.",
     invalid_ticket: "This link does not belong here.",
     email_taken: problems.email_taken,
     username_taken: problems.username_taken,
@@ -72,7 +75,7 @@ export const en = {
   passwordTooShort: (length: number) => `A password has at least ${length} characters.`,
   failure: {
     unreachable: "There is no connection to the service. Check your connection and try again.",
-    unexpected: (status: number) => `The service cannot be reached: something on the way responded with ${status}. Try again later.`,
+    unexpected: (status: number) => `The service cannot be reached (response ${status}). Try again later.`,
     cookieNotKept: "Your browser does not keep the cookie of this site, so you would not stay signed in. Allow cookies and try again.",
     retry: "Try again in a moment.",
     retryAt: (time: string) => `Try again after ${time}.`,
@@ -89,6 +92,7 @@ export const en = {
   frame: {
     skip: "Skip to the content",
     language: "Language",
+    justNow: "just now",
     loading: "Loading …",
     newer: "There is a new version of this page.",
     reload: "Reload",
