@@ -10,7 +10,9 @@ import { router, type Page } from "./router.js";
 function returnAddress(): URL | undefined {
   const text = router.query.get("return_to");
   const url = text && URL.canParse(text) ? new URL(text) : undefined;
-  const isTrusted = url && (router.contains(url) || options.current?.return_to.includes(url.origin));
+  // The text is compared too: the origin of `blob:https://app.example.org/…` and of `https://name:secret@app.example.org/` is the same.
+  const isPlain = url?.href.startsWith(`${url.origin}/`);
+  const isTrusted = url && isPlain && (router.contains(url) || options.current?.return_to.includes(url.origin));
   return isTrusted ? url : undefined;
 }
 
