@@ -28,10 +28,14 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How long stopping may take. Many supervisors kill a process after 10 s.
 const STOP_TIMEOUT: Duration = Duration::from_millis(9_500);
 
-pub(super) async fn run(settings: Settings, accept_issuer: bool) -> Result<()> {
+pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<()> {
     log::start_tracing(&settings.log.level)?;
     let data_dir = settings.data_dir.clone();
     let mut stop_signal = Box::pin(stop_signal()?);
+    let bound = server::bind(&settings)?;
+    if settings.server.public_url.is_none() && settings.mail.link_base.is_none() {
+        settings.mail.link_base = Some(bound.address().into()); // links lead to the port that was bound, not to port 0
+    }
     let app = tokio::select! {
         app = App::open(settings, Arc::new(SystemClock)) => app?,
         _ = &mut stop_signal => return Ok(()),
@@ -70,7 +74,7 @@ pub(super) async fn run(settings: Settings, accept_issuer: bool) -> Result<()> {
             }
         }
     };
-    server::serve(app.clone(), Limits::of_this_process(), ready, stop).await?;
+    server::serve(app.clone(), bound, Limits::of_this_process(), ready, stop).await?;
     jobs::stop(jobs, &app).await;
     ensure!(!job_ended, "a background job ended, so this process can no longer follow revocations");
     app.db.close().await;

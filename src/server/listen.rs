@@ -22,22 +22,44 @@ const SEND_BUFFER: u32 = 64 * 1024;
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Binds a listener to `address`. The error names `setting`, which selects the address.
-pub(super) fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    let listener = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        // Accepted connections inherit the size.
-        socket.set_send_buffer_size(SEND_BUFFER)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listener().map_err(|error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is in use by another process; choose another address with {setting}")
-        }
-        _ => anyhow::anyhow!("cannot listen on {address}: {error}"),
-    })
+/// A socket that has its address and port, but does not listen yet.
+pub struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+    setting: &'static str,
+}
+
+impl Bound {
+    /// Binds a socket to `address`, where port 0 stands for a free port. Errors name `setting`, which selects the address.
+    pub(super) fn new(address: SocketAddr, setting: &'static str) -> anyhow::Result<Self> {
+        let socket = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.set_reuseaddr(true)?;
+            // Accepted connections inherit the size.
+            socket.set_send_buffer_size(SEND_BUFFER)?;
+            socket.bind(address)?;
+            Ok((socket.local_addr()?, socket))
+        };
+        let (address, socket) = socket().map_err(|error| explain(&error, address, setting))?;
+        Ok(Self { socket, address, setting })
+    }
+
+    /// Returns the address with the port that was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts to listen. From now on, clients can connect.
+    pub(super) fn listen(self) -> anyhow::Result<TcpListener> {
+        self.socket.listen(BACKLOG).map_err(|error| explain(&error, self.address, self.setting))
+    }
+}
+
+fn explain(error: &io::Error, address: SocketAddr, setting: &str) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return anyhow::anyhow!("{address} is in use by another process; choose another address with {setting}");
+    }
+    anyhow::anyhow!("cannot listen on {address}: {error}")
 }
 
 /// Serves connections until `closing`, then waits for the requests in flight, for [`GRACE`] at most.

@@ -23,11 +23,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-pub use self::limits::{Limits, Timeouts};
 use self::middleware::Middleware;
+pub use self::{
+    limits::{Limits, Timeouts},
+    listen::Bound,
+};
 use crate::{
     api::{self, contract},
     app::App,
+    config::Settings,
 };
 
 /// The highest number of connections to `/metrics`.
@@ -40,20 +44,27 @@ pub fn endpoint(app: App) -> anyhow::Result<impl Endpoint<Output = Response>> {
     Ok(Middleware::new(api::routes(), app))
 }
 
-/// Listens on `server.listen` until `stop` completes, and calls `ready` with the URL once it listens.
+/// Binds the address `server.listen`. The port is then known, also if the setting leaves it to the system, but nobody can
+/// connect before [`serve`].
+pub fn bind(settings: &Settings) -> anyhow::Result<Bound> {
+    Bound::new(settings.server.listen, "VESTIBULE_SERVER__LISTEN")
+}
+
+/// Listens on `bound` until `stop` completes, and calls `ready` with the URL once it listens.
 ///
 /// After `stop`, `/readyz` reports that the service is stopping. The server accepts connections for the duration that
 /// `stop` returned, so that load balancers can move to other replicas. Then the requests in flight finish.
 pub async fn serve(
     app: App,
+    bound: Bound,
     limits: Limits,
     ready: impl FnOnce(&str),
     stop: impl Future<Output = Duration>,
 ) -> anyhow::Result<()> {
-    let listener = listen::bind(app.settings.server.listen, "VESTIBULE_SERVER__LISTEN")?;
-    let address = listener.local_addr()?;
+    let address = bound.address();
+    let listener = bound.listen()?;
     let metrics_listener = match app.settings.metrics.listen {
-        Some(address) => Some(listen::bind(address, "VESTIBULE_METRICS__LISTEN")?),
+        Some(address) => Some(Bound::new(address, "VESTIBULE_METRICS__LISTEN")?.listen()?),
         None => None,
     };
     let endpoint = Arc::new(endpoint(app.clone())?.boxed());

@@ -1,11 +1,14 @@
 //! `vestibule mail`, and what the start and `config check` say about mail.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use super::{empty_directory, files, run, run_with};
+use serde_json::json;
+
+use super::{empty_directory, files, run, run_with, until};
 use crate::support::{
     binary::Server,
     mail_server::{Answer::Say, MailServer, Script},
+    mail_text,
 };
 
 #[test]
@@ -129,4 +132,22 @@ fn the_start_says_where_mails_go_and_warns_of_a_port_for_another_encryption() {
         ran.err
     );
     ran.done();
+}
+
+#[test]
+fn links_lead_to_the_port_that_the_system_chose() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    let account = json!({ "email": "ada@example.org", "password": "seven tall ships at dawn" });
+    assert_eq!(server.post("/v1/accounts", &account).status, 201);
+    assert_eq!(server.post("/v1/password-resets", &json!({ "identifier": "ada@example.org" })).status, 202);
+    let folder = dir.path().join("data/mail");
+    let mail = || {
+        let names = if folder.exists() { files(&folder) } else { Vec::new() };
+        names.into_iter().find(|name| Path::new(name).extension().is_some_and(|ending| ending == "eml"))
+    };
+    until(|| mail().is_some());
+    let text = mail_text::plain(&fs::read_to_string(folder.join(mail().unwrap())).unwrap());
+    assert!(text.contains(&format!("\r\n{}/account/reset#t=vt1.", server.url)), "{text}");
+    assert_eq!(server.get("/account/reset").status, 200);
 }

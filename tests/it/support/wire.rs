@@ -40,13 +40,14 @@ impl Listening {
         .await;
         let ((stop, stopped), (listens, address)) = (oneshot::channel::<()>(), oneshot::channel());
         let app = test_app.app.clone();
+        let bound = server::bind(&app.settings).unwrap();
         tokio::spawn(async move {
             let ready = |url: &str| listens.send(url.strip_prefix("http://").unwrap().parse().unwrap()).unwrap();
             let stop = async {
                 _ = stopped.await;
                 Duration::ZERO
             };
-            server::serve(app, limits, ready, stop).await.unwrap();
+            server::serve(app, bound, limits, ready, stop).await.unwrap();
         });
         Self { address: address.await.unwrap(), _stop: stop, app: test_app }
     }
