@@ -1,5 +1,6 @@
 //! The HTTP API. A handler translates and `domain` decides. Besides `server`, this is the only layer that knows poem.
 
+pub mod account_pages;
 pub mod accounts;
 pub mod audit;
 pub mod contract;
@@ -12,6 +13,7 @@ pub mod mails;
 pub mod me;
 pub mod objects;
 pub mod options;
+pub mod pages;
 pub mod roles;
 pub mod sessions;
 pub mod sign_ups;
@@ -19,13 +21,7 @@ pub mod signing_keys;
 pub mod tokens;
 pub mod users;
 
-use std::future::Future;
-
-use poem::{
-    Endpoint, EndpointExt, Request, Response, Result, Route,
-    endpoint::{BoxEndpoint, DynEndpoint, make_sync},
-    get,
-};
+use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 
 use self::contract::Documented;
@@ -77,29 +73,7 @@ fn apis() -> Documented<impl OpenApi> {
     ))
 }
 
-/// The operations of the contract, the contract itself, and its page. The server adds what all responses have in common.
-pub fn routes() -> impl Endpoint<Output = Response> {
-    let document = http::cache::Document::new(contract::text());
-    let contract = move |request: Request| document.respond(&request, "application/json", "no-cache");
-    Routes {
-        operations: OpenApiService::new(apis(), "", "").boxed(),
-        pages: docs::mount(Route::new()).at("/openapi.json", get(make_sync(contract))).boxed(),
-    }
-}
-
-/// The operations, and beside them the pages. As routes of one poem `Route`, the operations would be nested in the pages, and
-/// each request would be matched twice and its URI parsed again.
-struct Routes {
-    operations: BoxEndpoint<'static>,
-    pages: BoxEndpoint<'static>,
-}
-
-impl Endpoint for Routes {
-    type Output = Response;
-
-    fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
-        let path = request.uri().path();
-        let is_page = path == "/openapi.json" || path.starts_with("/docs");
-        DynEndpoint::call(if is_page { &*self.pages } else { &*self.operations }, request)
-    }
+/// The operations of the contract. The server adds the [pages], and what all responses have in common.
+pub fn operations() -> impl Endpoint<Output = Response> {
+    OpenApiService::new(apis(), "", "").into_endpoint()
 }

@@ -3,6 +3,7 @@
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 use super::{
     Tag,
@@ -23,11 +24,17 @@ operation_codes! {
 }
 
 /// What a page must know of the service.
+#[skip_serializing_none]
 #[derive(Debug, Object, Serialize)]
+#[oai(skip_serializing_if_is_none)]
 struct ServiceOptions {
-    /// The name of the service: the display name in `mail.from`, or else the host of `server.public_url`.
+    /// The name of the service: `account_pages.name`, or else the display name in `mail.from` or the host of
+    /// `server.public_url`.
     #[oai(validator(max_length = 254))]
     name: String,
+    /// The colour of links and buttons: `account_pages.accent`.
+    #[oai(validator(max_length = 7, pattern = "^#[0-9a-f]{6}$"))]
+    accent: Option<String>,
     /// Who may create an account.
     registration: RegistrationMode,
     /// Whether the service can send mail. Without it, operations that need mail return 403 `mail_unavailable`.
@@ -40,7 +47,7 @@ struct ServiceOptions {
     /// The languages of mails.
     #[oai(validator(max_items = 100))]
     languages: Vec<Language>,
-    /// The origins to which a page of the service may send users back: none in this version.
+    /// The origins to which a page of the service may send users back after they have signed in: `account_pages.return_to`.
     #[oai(validator(max_items = 100, max_length = 255))]
     return_to: Vec<String>,
 }
@@ -58,13 +65,14 @@ impl OptionsApi {
     async fn read(&self, app: Data<&App>) -> Reply<Json<ServiceOptions>, ReadOptions> {
         let settings = &app.settings;
         Ok(Json(ServiceOptions {
-            name: settings.service_name(),
+            name: settings.name_on_pages(),
+            accent: settings.account_pages.accent.as_ref().map(ToString::to_string),
             registration: settings.registration.mode,
             mail: app.mail.transport.can_send(),
             passkeys: false,
             password_min_length: u32::try_from(settings.password.min_length).unwrap_or(u32::MAX),
             languages: language::Language::ALL.iter().copied().map(Into::into).collect(),
-            return_to: Vec::new(),
+            return_to: settings.account_pages.return_to.iter().map(ToString::to_string).collect(),
         }))
     }
 }

@@ -1,6 +1,7 @@
 //! Settings: their names, defaults and reasons. They are read from the defaults, then a TOML file, then the environment.
 //! Unknown settings are rejected, and no secret is ever printed.
 
+mod accent;
 mod algorithm;
 mod cors_origin;
 pub mod database_url;
@@ -17,6 +18,7 @@ mod master_key;
 mod origin;
 mod print;
 mod reference;
+mod same_site;
 mod sections;
 mod setting_value;
 #[cfg(test)]
@@ -34,6 +36,7 @@ use zeroize::Zeroizing;
 use crate::values::mailbox::Mailbox;
 
 pub use self::{
+    accent::Accent,
     algorithm::Algorithm,
     cors_origin::CorsOrigin,
     error::{Error, SettingError},
@@ -47,9 +50,9 @@ pub use self::{
     origin::Origin,
     reference::{REFERENCE, Setting, markdown},
     sections::{
-        AuditSettings, CookiesSettings, CorsSettings, DatabaseSettings, LogSettings, MailSettings, MetricsSettings,
-        PasswordSettings, RegistrationSettings, RevocationSettings, ServerSettings, SessionsSettings, SigningSettings,
-        SmtpSettings, ThrottleSettings, TokensSettings,
+        AccountPagesSettings, AuditSettings, CookiesSettings, CorsSettings, DatabaseSettings, LogSettings, MailSettings,
+        MetricsSettings, PasswordSettings, RegistrationSettings, RevocationSettings, ServerSettings, SessionsSettings,
+        SigningSettings, SmtpSettings, ThrottleSettings, TokensSettings,
     },
 };
 
@@ -80,6 +83,8 @@ pub struct Settings {
     pub registration: RegistrationSettings,
     /// Mails.
     pub mail: MailSettings,
+    /// The pages on which people manage their own account.
+    pub account_pages: AccountPagesSettings,
     /// The limits of password attempts and of public operations.
     pub throttle: ThrottleSettings,
     /// The attributes of refresh cookies.
@@ -139,11 +144,18 @@ impl Settings {
         self.mail.link_base.clone().or_else(public).unwrap_or_else(|| self.server.listen.into())
     }
 
-    /// Returns the name of the service in mails: the display name in `mail.from`, else the host of the public URL.
+    /// Returns the name of the service in mails: the display name in `mail.from`, else `account_pages.name`, else the host of
+    /// the public URL.
     pub fn service_name(&self) -> String {
         let host = || Some(self.server.public_url.as_ref()?.as_str().split_once("://")?.1.to_owned());
-        let name = self.mail.from.as_ref().and_then(|from| from.name.as_ref()).map(ToString::to_string);
-        name.or_else(host).unwrap_or_else(|| "Vestibule".to_owned())
+        let in_mails = self.mail.from.as_ref().and_then(|from| from.name.as_ref()).map(ToString::to_string);
+        let on_pages = || self.account_pages.name.as_ref().map(ToString::to_string);
+        in_mails.or_else(on_pages).or_else(host).unwrap_or_else(|| "Vestibule".to_owned())
+    }
+
+    /// Returns the name of the service on pages: `account_pages.name`, else the name in mails.
+    pub fn name_on_pages(&self) -> String {
+        self.account_pages.name.as_ref().map_or_else(|| self.service_name(), ToString::to_string)
     }
 
     /// Returns the master key if one is set. Fails if the text is not a master key, which [`Settings::validate`] rules out.

@@ -1,6 +1,10 @@
 //! Web origins: scheme, host and port.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 /// An origin as browsers write it (RFC 6454 section 6.2): `http` or `https`, a host in lower-case ASCII, and the port unless it
 /// is the default port of the scheme.
@@ -11,6 +15,26 @@ impl Origin {
     /// Returns the origin, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the scheme, `http` or `https`.
+    pub fn scheme(&self) -> &str {
+        self.0.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
+    /// Returns the host without the port; an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        let authority = self.0.split_once("://").map_or("", |(_, authority)| authority);
+        match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        }
+    }
+
+    /// Returns whether the host is this machine: `localhost`, a name below it, or a loopback address.
+    pub fn is_local(&self) -> bool {
+        let host = self.host().trim_matches(['[', ']']);
+        host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 

@@ -48,6 +48,7 @@ impl Settings {
             "mail.transport" => Some(self.mail_transport().as_str().into()),
             "mail.from" => Some(self.mail_from().to_string().into()),
             "mail.link_base" => Some(self.link_base().as_str().into()),
+            "account_pages.name" => Some(self.name_on_pages().into()),
             "mail.smtp.port" => Some(self.mail.smtp.port().into()),
             "password.hash_threads" => Some(self.password.threads().into()),
             _ => None,

@@ -237,6 +237,30 @@ pub const REFERENCE: &[Setting] = &[
     plain("mail.smtp.username", "(none)", "The user name at the mail server. Without one, no log-in is tried."),
     secret("mail.smtp.password", "(none)", "The password at the mail server. Required with a user name."),
     plain(
+        "account_pages.enabled",
+        "true",
+        "Whether the pages at `/account/` are served, on which people sign in and manage their own account. The links in mails \
+         lead to them, unless `mail.link_base` names another place.",
+    ),
+    plain(
+        "account_pages.name",
+        "(the name in `mail.from`, else the host of `server.public_url`)",
+        "The name of the service on the pages.",
+    ),
+    plain(
+        "account_pages.accent",
+        "(a blue)",
+        "The colour of links and buttons, such as `#0b57d0`. It must have a contrast of 4.5:1 with the light pages \
+         (WCAG 2.2), so that everybody can read it. For the dark pages it is mixed with white until it has that contrast there.",
+    ),
+    plain(
+        "account_pages.return_to",
+        "[]",
+        "The origins to which people return after they have signed in, such as `https://app.example.org`. They must be of the \
+         same site as `server.public_url`, because browsers keep the session's cookie from other sites; without a public URL, \
+         they must be on this machine.",
+    ),
+    plain(
         "metrics.listen",
         "(none)",
         "The IP address and port of `/metrics`. It differs from that of the API, so that metrics are never public by \

@@ -6,8 +6,10 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls, setting_value};
-use crate::values::{language::Language, mailbox::Mailbox, registration_mode::RegistrationMode};
+use super::{
+    Accent, Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls, setting_value,
+};
+use crate::values::{language::Language, mailbox::Mailbox, name::Name, registration_mode::RegistrationMode};
 
 /// The settings under `[server]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -219,6 +221,23 @@ impl SmtpSettings {
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(self.tls.default_port())
     }
+}
+
+/// The settings under `[account_pages]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AccountPagesSettings {
+    /// Whether the pages are served.
+    #[serde(with = "setting_value")]
+    pub enabled: bool,
+    /// The name of the service on the pages; see [`name_on_pages`](super::Settings::name_on_pages).
+    #[serde(with = "setting_value", default)]
+    pub name: Option<Name>,
+    /// The colour of links and buttons.
+    #[serde(with = "setting_value", default)]
+    pub accent: Option<Accent>,
+    /// The origins of pages to which people may return after they have signed in.
+    #[serde(with = "setting_value")]
+    pub return_to: Vec<Origin>,
 }
 
 /// The settings under `[metrics]`.

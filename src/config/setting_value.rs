@@ -13,8 +13,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::Value as Shown;
 
-use super::{Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls};
-use crate::values::{language::Language, mailbox::Mailbox, registration_mode::RegistrationMode};
+use super::{Accent, Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls};
+use crate::values::{language::Language, mailbox::Mailbox, name::Name, registration_mode::RegistrationMode};
 
 /// The type of a setting.
 pub(super) trait SettingValue: Sized {
@@ -99,6 +99,8 @@ setting_values! {
         |value| value.to_string().into();
     LinkBase, "http:// or https://, a host and perhaps a path, such as https://www.example.org/id", |raw| text(raw)?.parse().ok(),
         |value| value.as_str().into();
+    Name, "a name of 1 to 100 characters", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
+    Accent, "a colour such as #0b57d0", |raw| text(raw)?.parse().ok(), |value| value.to_string().into();
     IpNet, "an IP address or network, such as 10.0.0.0/8", network, |value| value.to_string().into();
     bool, "true or false", boolean, |value| (*value).into();
 }

@@ -277,6 +277,11 @@ fn a_secret_can_be_read_from_a_file() {
 #[case("mail.smtp.host", &[], &["mail.example.org:25", "a b", "smtp://mail", "-", "a..b", "mail.example.org"])]
 #[case("mail.smtp.username", &[], &["id"])]
 #[case("mail.smtp.password", &[], &["secret"])]
+#[case("account_pages.enabled", &["false"], &["off"])]
+#[case("account_pages.name", &["Example & S\u{f6}hne"], &["\u{200b}", "a\nb"])]
+#[case("account_pages.accent", &["#0b57d0", "#000000"], &["#ffd400", "0b57d0", "blue", "#fff"])]
+#[case("account_pages.return_to", &["", "http://localhost:3000, http://127.0.0.1:81"],
+    &["https://app.example.org", "http://app.example.org", "https://localhost", "http://localhost/x", "*", "capacitor://localhost"])]
 #[case("metrics.listen", &["127.0.0.1:9090"], &["127.0.0.1:8080", "9090"])]
 #[case("tokens.audience", &["api", "https://api.example/"], &["two words"])]
 #[case("tokens.issuer", &["https://id.example/tenant"], &["caf\u{e9}"])]
@@ -400,6 +405,58 @@ fn mail_becomes_files_until_there_is_a_public_url() {
     assert_eq!((settings.link_base().as_str(), settings.service_name().as_str()), ("https://www.example.org/id", "Example"));
     assert!(settings.mail.smtp_mismatch().unwrap().ends_with("servers expect `starttls` on port 587"));
     assert_eq!(load("", &smtp(&[])).unwrap().mail.smtp_mismatch(), None);
+}
+
+#[test]
+fn people_return_only_to_the_same_site() {
+    let check = |public_url: &str, return_to: &str| {
+        let env = [("VESTIBULE_SERVER__PUBLIC_URL", public_url), ("VESTIBULE_ACCOUNT_PAGES__RETURN_TO", return_to)];
+        load("", &env).map_err(|error| error.to_string())
+    };
+    let settings = check("https://id.example.org", "https://app.example.org,https://example.org:8443").unwrap();
+    assert_eq!(settings.account_pages.return_to[1].as_str(), "https://example.org:8443");
+    check("http://localhost:8080", "http://localhost:3000").unwrap();
+    for (public_url, return_to, expected) in [
+        ("https://id.example.org", "https://app.example.org,https://example.com", "`https://example.com` is another site."),
+        ("https://example.co.uk", "https://shop.co.uk", "`https://shop.co.uk` is another site."),
+        ("https://id.example.org", "http://app.example.org", "`http://app.example.org` does not."),
+        ("http://id.example.org", "http://app.example.org", "`http://app.example.org` does not."),
+        ("http://localhost:8080", "http://127.0.0.1:3000", "`http://127.0.0.1:3000` is another site."),
+        ("", "https://app.example.org", "not to `https://app.example.org`."),
+    ] {
+        let message = check(public_url, return_to).unwrap_err();
+        assert!(message.starts_with("`account_pages.return_to` (from VESTIBULE_ACCOUNT_PAGES__RETURN_TO) "), "{message}");
+        assert!(message.ends_with(expected), "{message}");
+    }
+    let many: Vec<_> = (1..=101).map(|port| format!("http://localhost:{port}")).collect();
+    assert!(check("", &many.join(",")).unwrap_err().ends_with("must name at most 100 origins."));
+    check("", &many[1..].join(",")).unwrap();
+}
+
+#[test]
+fn an_accent_colour_that_people_cannot_read_is_refused_with_one_that_they_can() {
+    let message = error_message("[account_pages]\naccent = '#FFD400'", &[]);
+    let expected = "`account_pages.accent` (from vestibule.toml) must have a contrast of at least 4.5:1 with the light pages, so \
+                    that everybody can read it, but #ffd400 has 1.3:1. The nearest shade that has it is ";
+    let nearest = message.strip_prefix(expected).unwrap_or_else(|| panic!("{message}"));
+    load(&format!("[account_pages]\naccent = '{}'", nearest.trim_end_matches('.')), &[]).unwrap();
+}
+
+#[test]
+fn mails_and_pages_share_the_name_of_the_service_unless_each_has_its_own() {
+    let names = |env: &[(&str, &str)]| {
+        let settings = load("", env).unwrap();
+        (settings.service_name(), settings.name_on_pages())
+    };
+    let both = |name: &str| (name.to_owned(), name.to_owned());
+    let (url, from) =
+        (("VESTIBULE_SERVER__PUBLIC_URL", "https://id.example.org"), ("VESTIBULE_MAIL__FROM", "By mail <id@example.org>"));
+    let name = ("VESTIBULE_ACCOUNT_PAGES__NAME", "On pages");
+    assert_eq!(names(&[]), both("Vestibule"));
+    assert_eq!(names(&[url]), both("id.example.org"));
+    assert_eq!(names(&[url, from]), both("By mail"));
+    assert_eq!(names(&[url, name]), both("On pages"));
+    assert_eq!(names(&[url, from, name]), ("By mail".to_owned(), "On pages".to_owned()));
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 use secrecy::ExposeSecret;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{Algorithm, Error, MailTransport, SettingError, Settings, SmtpTls, database_url, trusted_proxies, weak_secrets};
+use super::{
+    Algorithm, Error, MailTransport, Origin, SettingError, Settings, SmtpTls, accent::READABLE, database_url,
+    same_site::is_same_site, trusted_proxies, weak_secrets,
+};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -17,6 +20,7 @@ impl Settings {
         self.check_secrets(&mut errors);
         self.check_texts(&mut errors);
         self.check_mail(&mut errors);
+        self.check_account_pages(&mut errors);
         Error::unless_empty(errors)
     }
 
@@ -145,6 +149,51 @@ impl Settings {
         ];
         for (name, _) in required.into_iter().filter(|(_, missing)| *missing) {
             refuse(name, "is required if `mail.transport` is `smtp`.");
+        }
+    }
+}
+
+impl Settings {
+    fn check_account_pages(&self, errors: &mut Vec<SettingError>) {
+        let pages = &self.account_pages;
+        if let Some(accent) = pages.accent.filter(|accent| accent.contrast() < READABLE) {
+            // Rounded down, so that 4.49 does not look like 4.5.
+            let contrast = (accent.contrast() * 10.0).floor() / 10.0;
+            let message = format!(
+                "must have a contrast of at least {READABLE}:1 with the light pages, so that everybody can read it, but {accent} \
+                 has {contrast}:1. The nearest shade that has it is {}.",
+                accent.darkened()
+            );
+            errors.push(SettingError::new("account_pages.accent", message));
+        }
+        if pages.return_to.len() > 100 {
+            errors.push(SettingError::new("account_pages.return_to", "must name at most 100 origins."));
+        }
+        let messages = pages.return_to.iter().filter_map(|origin| self.why_not_return_to(origin));
+        errors.extend(messages.map(|message| SettingError::new("account_pages.return_to", message)));
+    }
+
+    /// Returns why people cannot return to an origin, or `None` if they can.
+    fn why_not_return_to(&self, origin: &Origin) -> Option<String> {
+        if origin.as_str().len() > 255 {
+            return Some("must not name an origin of more than 255 characters.".to_owned());
+        }
+        if origin.scheme() != "https" && !origin.is_local() {
+            return Some(format!(
+                "must name origins that begin with `https:`, unless they are on this machine; `{origin}` does not."
+            ));
+        }
+        match &self.server.public_url {
+            None if origin.is_local() && origin.scheme() == "http" => None,
+            None => Some(format!(
+                "needs `server.public_url`: without it, people can return only to pages on this machine, such as \
+                 `http://localhost:3000`, not to `{origin}`."
+            )),
+            Some(public_url) if is_same_site(origin, public_url) => None,
+            Some(public_url) => Some(format!(
+                "must name origins of the same site as `server.public_url` ({public_url}), because browsers keep the session's \
+                 cookie from other sites; `{origin}` is another site."
+            )),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`operating`]: data, backups, PostgreSQL, proxies, health, logs, metrics, clocks, outages, keys and commands.
 //! - [`configuration`]: every setting, and where values come from.
+//! - [`pages`]: the pages on which people sign in and manage their own account.
 //! - [`mail`]: mail servers, the domain of the sender, the texts of mails, and what to watch.
 //! - [`verifying`]: how other services verify access tokens, with programs for Node, Python and Rust.
 //! - [`measured`]: measurements, with the commands that repeat them.
@@ -14,7 +15,7 @@ macro_rules! pages {
     ($($page:ident $file:literal,)*) => {$(
         #[doc = "[operating]: crate::guide::operating\n[configuration]: crate::guide::configuration"]
         #[doc = "[verifying]: crate::guide::verifying\n[measured]: crate::guide::measured\n[mail]: crate::guide::mail"]
-        #[doc = "[decisions]: crate::guide::decisions\n[requirements]: crate::guide::requirements\n\n"]
+        #[doc = "[pages]: crate::guide::pages\n[decisions]: crate::guide::decisions\n[requirements]: crate::guide::requirements\n\n"]
         #[doc = include_str!($file)]
         pub mod $page {}
     )*};
@@ -23,6 +24,7 @@ macro_rules! pages {
 pages! {
     operating "operating.md",
     configuration "configuration.md",
+    pages "pages.md",
     mail "mail.md",
     verifying "verifying.md",
     measured "measured.md",

@@ -24,10 +24,13 @@ use super::{
     warnings::Warnings,
 };
 use crate::{
-    api::http::{
-        codes::Code,
-        problem::Problem,
-        source::{SignedIn, user_agent},
+    api::{
+        http::{
+            codes::Code,
+            problem::Problem,
+            source::{SignedIn, user_agent},
+        },
+        pages::Pages,
     },
     app::App,
     domain::source::Source,
@@ -50,16 +53,18 @@ const LOG_IN: &str = "logIn";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The middleware around the routes.
+/// The middleware around the operations and the pages.
 pub(super) struct Middleware<E> {
-    routes: Arc<E>,
+    operations: Arc<E>,
+    pages: Arc<Pages>,
     app: App,
     warnings: Warnings,
 }
 
 impl<E> Middleware<E> {
-    pub(super) fn new(routes: E, app: App) -> Self {
-        Self { routes: Arc::new(routes), app, warnings: Warnings::default() }
+    pub(super) fn new(operations: E, app: App) -> Self {
+        let pages = Arc::new(Pages::new(&app.settings));
+        Self { operations: Arc::new(operations), pages, app, warnings: Warnings::default() }
     }
 }
 
@@ -102,7 +107,7 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         let id = ids::v7(self.app.clock.now());
         let mut text = Uuid::encode_buffer();
         let text: &str = id.hyphenated().encode_lower(&mut text);
-        let path = KnownPath::find(request.uri().path());
+        let path = KnownPath::find(request.uri().path(), &self.pages);
         let operation = path.and_then(|path| path.operation(request.method()));
         let logged = Some(LoggedRequest { id, operation });
         let source = log::request::in_scope(logged, || self.source(&request, id));
@@ -194,13 +199,14 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         if let Some(result) = paths::options_or_trace(request.method(), path) {
             return Box::pin(ready(result));
         }
-        if request.uri().path() == "/" {
-            return Box::pin(ready(paths::root(&request)));
+        if let Some(KnownPath::Page(page)) = path {
+            let pages = Arc::clone(&self.pages);
+            return Box::pin(async move { pages.respond(page, &request) });
         }
-        let routes = Arc::clone(&self.routes);
+        let operations = Arc::clone(&self.operations);
         let allow = path.map(KnownPath::allow).unwrap_or_default();
         let work = async move {
-            routes.call(request).await.map_err(|error| {
+            operations.call(request).await.map_err(|error| {
                 // Logged here, because the middleware may have ended with the connection.
                 let problem = Problem::from_poem(&error, allow);
                 log_failure(&problem);

@@ -41,7 +41,7 @@ const METRICS_CONNECTIONS: usize = 16;
 /// is not on the list of public operations.
 pub fn endpoint(app: App) -> anyhow::Result<impl Endpoint<Output = Response>> {
     contract::check()?;
-    Ok(Middleware::new(api::routes(), app))
+    Ok(Middleware::new(api::operations(), app))
 }
 
 /// Binds the address `server.listen`. The port is then known, also if the setting leaves it to the system, but nobody can

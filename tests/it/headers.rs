@@ -166,7 +166,7 @@ async fn h08_hsts_includes_subdomains_only_if_configured(#[case] hsts: Option<&s
 }
 
 #[tokio::test]
-async fn the_root_redirects_browsers_to_the_docs_and_answers_404_to_programs() {
+async fn the_root_redirects_browsers_to_the_account_pages_and_answers_404_to_programs() {
     let app = TestApp::start().await;
     let anonymous = app.anonymous();
     let send = async |method: Method, accept: &str| anonymous.send(method, "/", &[("accept", accept)], Body::empty()).await;
@@ -174,7 +174,11 @@ async fn the_root_redirects_browsers_to_the_docs_and_answers_404_to_programs() {
     for accept in [chrome, "text/html", "TEXT/HTML", "application/json, text/html;q=0.5", "é, text/html"] {
         for method in [Method::GET, Method::HEAD] {
             let answer = send(method, accept).await;
-            assert_eq!((answer.status, answer.header("location"), answer.header("vary")), (302, "/docs", "Accept"), "{accept}");
+            assert_eq!(
+                (answer.status, answer.header("location"), answer.header("vary")),
+                (302, "/account/", "Accept"),
+                "{accept}"
+            );
         }
     }
     for accept in ["*/*", "application/json", "", "text/*", "text/html;q=0", "text/html;q=0.0", "text/html5", "x/text/html"] {

@@ -36,6 +36,7 @@ mod me;
 mod notices;
 mod options;
 mod outage;
+mod pages;
 mod password_resets;
 mod paths;
 mod readme;

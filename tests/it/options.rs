@@ -26,3 +26,18 @@ async fn the_options_are_the_settings_that_a_page_needs() {
     });
     assert_eq!(app.bearer("not-a-token").get("/v1/options").await.expect(200), expected);
 }
+
+#[tokio::test]
+async fn a_page_learns_the_name_the_colour_and_where_people_may_return_to() {
+    let app = TestApp::start_with(|settings| {
+        settings.mail.from = Some("Example by mail <id@example.org>".parse().unwrap());
+        settings.account_pages.name = Some("Example".parse().unwrap());
+        settings.account_pages.accent = Some("#7B1FA2".parse().unwrap());
+        settings.account_pages.return_to =
+            vec!["https://app.example.org".parse().unwrap(), "https://example.org".parse().unwrap()];
+    })
+    .await;
+    let options = app.anonymous().get("/v1/options").await.expect(200);
+    assert_eq!((&options["name"], &options["accent"]), (&json!("Example"), &json!("#7b1fa2")));
+    assert_eq!(options["return_to"], json!(["https://app.example.org", "https://example.org"]));
+}

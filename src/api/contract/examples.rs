@@ -114,8 +114,8 @@ fn written() -> Vec<(&'static str, Value)> {
         (
             "ServiceOptions",
             json!({
-                "name": "Example", "registration": "verified", "mail": true, "passkeys": false, "password_min_length": 8,
-                "languages": ["en", "de"], "return_to": [],
+                "name": "Example", "accent": "#0b57d0", "registration": "verified", "mail": true, "passkeys": false,
+                "password_min_length": 8, "languages": ["en", "de"], "return_to": ["https://app.example.org"],
             }),
         ),
         ("Health", json!({ "status": "ok" })),

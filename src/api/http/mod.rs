@@ -5,6 +5,7 @@ pub mod cache;
 pub mod codes;
 pub mod cookie;
 pub mod declared_problem;
+pub mod files;
 pub mod form;
 pub mod json;
 pub mod params;

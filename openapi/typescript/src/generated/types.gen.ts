@@ -934,9 +934,14 @@ export type RoleSetting = {
  */
 export type ServiceOptions = {
     /**
-     * The name of the service: the display name in `mail.from`, or else the host of `server.public_url`.
+     * The name of the service: `account_pages.name`, or else the display name in `mail.from` or the host of
+     * `server.public_url`.
      */
     name: string;
+    /**
+     * The colour of links and buttons: `account_pages.accent`.
+     */
+    accent?: string;
     /**
      * Who may create an account.
      */
@@ -958,7 +963,7 @@ export type ServiceOptions = {
      */
     languages: Array<Language>;
     /**
-     * The origins to which a page of the service may send users back: none in this version.
+     * The origins to which a page of the service may send users back after they have signed in: `account_pages.return_to`.
      */
     return_to: Array<string>;
 };
