@@ -43,3 +43,13 @@ fn the_table_of_settings_matches_the_program() {
     let page = read("src/guide/configuration.md");
     assert!(between(&page, "settings") == expected, "put this between the markers in src/guide/configuration.md:\n{expected}");
 }
+
+#[test]
+fn the_readme_shows_the_program_that_a_browser_test_runs() {
+    let readme = read("README.md");
+    let (_, shown) = readme.split_once("```js\n").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let program = read("openapi/typescript/example/product.js");
+    let (_, program) = program.split_once("\n\n").unwrap();
+    assert!(shown == program, "README.md and openapi/typescript/example/product.js differ");
+}

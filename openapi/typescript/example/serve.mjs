@@ -8,7 +8,12 @@ import { createServer } from "node:http";
 
 const { VESTIBULE = "http://localhost:8080", PORT = 5173 } = process.env;
 
-const FILES = { "/": ["index.html", "text/html"], "/example.js": ["example.js", "text/javascript"] };
+const FILES = {
+  "/": ["index.html", "text/html"],
+  "/example.js": ["example.js", "text/javascript"],
+  "/product.html": ["product.html", "text/html"],
+  "/product.js": ["product.js", "text/javascript"],
+};
 
 /** Returns the file for a path, and its media type: a file of the example, or a module of the client. */
 function file(path) {
@@ -17,7 +22,7 @@ function file(path) {
 }
 
 const server = createServer(async ({ url }, answer) => {
-  const [name, type] = file(url) || [];
+  const [name, type] = file(url.split("?")[0]) || [];
   const text = name && (await readFile(new URL(name, import.meta.url), "utf8").catch(() => undefined));
   if (text === undefined) return answer.writeHead(404).end();
   answer.writeHead(200, {
