@@ -8,12 +8,18 @@ import { router, type Page } from "./router.js";
  * that no link to these pages leads anywhere else.
  */
 function returnAddress(): URL | undefined {
-  const text = router.query.get("return_to");
-  const url = text && URL.canParse(text) ? new URL(text) : undefined;
-  // The text is compared too: the origin of `blob:https://app.example.org/…` and of `https://name:secret@app.example.org/` is the same.
-  const isPlain = url?.href.startsWith(`${url.origin}/`);
-  const isTrusted = url && isPlain && (router.contains(url) || options.current?.return_to.includes(url.origin));
-  return isTrusted ? url : undefined;
+  const url = parsed(router.query.get("return_to") ?? "");
+  if (!url || (!router.contains(url) && !options.current?.return_to.includes(url.origin))) return undefined;
+  // `blob:https://…` and `https://name@…` have the origin too, and are no pages of the product.
+  return url.href.startsWith(`${url.origin}/`) ? url : undefined;
+}
+
+function parsed(text: string): URL | undefined {
+  try {
+    return new URL(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Goes on after a sign-in. `#signed_in` tells the product's page that there is a session which it has not seen. */

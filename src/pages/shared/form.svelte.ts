@@ -73,7 +73,7 @@ export class FormState {
 
   #inOrder(): FieldEntry[] {
     const follows = (a: FieldEntry, b: FieldEntry) => a.input.compareDocumentPosition(b.input) & Node.DOCUMENT_POSITION_FOLLOWING;
-    return this.#fields.toSorted((a, b) => (follows(a, b) ? -1 : 1));
+    return [...this.#fields].sort((a, b) => (follows(a, b) ? -1 : 1));
   }
 }
 
