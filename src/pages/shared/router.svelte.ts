@@ -3,6 +3,13 @@
 import { address } from "./address.js";
 import { takeToken } from "./token.js";
 
+/** How to go to a page. */
+interface Way {
+  replace?: boolean;
+  query?: Record<string, string>;
+  isDetour?: boolean;
+}
+
 export class Router<Page extends string> {
   /** The page in the address, or `undefined` if there is none of this name. */
   page = $state<Page>();
@@ -13,8 +20,10 @@ export class Router<Page extends string> {
   /** The address of the entry, with a slash at its end. */
   readonly root: string;
   readonly #pages: readonly Page[];
-  /** The tokens of mailed links, by the page that each has opened. In memory alone, so that they end with the page. */
-  readonly #tokens = new Map<Page, string>();
+  /** The token of the mailed link that has opened a page. In memory alone, and forgotten when the person goes elsewhere. */
+  #link: { page: Page; token: string } | undefined;
+  /** The page on which the token is kept as well. */
+  #detour: Page | undefined;
 
   constructor(entry: string, pages: readonly Page[]) {
     this.root = `${address}/${entry}/`;
@@ -30,25 +39,28 @@ export class Router<Page extends string> {
     return new URL(this.root).pathname + page + (parameters && `?${parameters}`);
   }
 
-  /** Goes to a page. With `replace`, the way back does not lead to the present one. */
-  go(page: Page, { replace = false, query = {} }: { replace?: boolean; query?: Record<string, string> } = {}) {
+  /**
+   * Goes to a page. With `replace`, the way back does not lead to the present one. A detour returns to the present page, which then
+   * still has the token of its link.
+   */
+  go(page: Page, { replace = false, query = {}, isDetour = false }: Way = {}) {
+    this.#detour = isDetour ? page : undefined;
     this.#enter(this.href(page, query), replace);
   }
 
-  /** Returns the token of the mailed link that has opened a page. It is kept while the person signs in to use it. */
+  /** Returns the token of the mailed link that has opened a page. */
   token(page: Page): string | undefined {
-    return this.#tokens.get(page);
+    return this.#link?.page === page ? this.#link.token : undefined;
   }
 
-  /** Forgets a token that has been used. */
-  forget(page: Page) {
-    this.#tokens.delete(page);
+  /** Forgets the token, which has been used. */
+  forget() {
+    this.#link = undefined;
   }
 
   /** Shows a page as the link of a mail does; without a token, as if no link had opened it. */
   open(page: Page, token: string | undefined) {
-    if (token) this.#tokens.set(page, token);
-    else this.#tokens.delete(page);
+    this.#link = token ? { page, token } : undefined;
     this.go(page, { replace: true });
   }
 
@@ -79,7 +91,8 @@ export class Router<Page extends string> {
     const name = location.href.slice(this.root.length).replace(/[?#].*$/, "").replace(/\/$/, "");
     this.page = this.#pages.find((page) => page === name);
     this.query = new URLSearchParams(location.search);
-    if (token && this.page !== undefined) this.#tokens.set(this.page, token);
+    if (this.page !== this.#link?.page && this.page !== this.#detour) this.#link = undefined;
+    if (token && this.page !== undefined) this.#link = { page: this.page, token };
   }
 
   /** Follows a link within the entry, unless it is to open elsewhere. */

@@ -10,11 +10,16 @@ export type End = Why | "closed";
 /** How often a page that comes into view asks whether the session has been ended elsewhere, in milliseconds. */
 const INTERVAL = 60_000;
 
+/** How long a call may take, in milliseconds. */
+const TIME_LIMIT = 20_000;
+
 class Session {
   /** The session, or `undefined` if nobody is signed in. Meaningful once `isKnown`. */
   signedIn = $state.raw<SignedIn>();
   /** Whether it is known if somebody is signed in. */
   isKnown = $state(false);
+  /** Whether the browser keeps the page for the way back, instead of leaving it. It then shows nothing personal. */
+  isKept = $state(false);
   /** Why the last session ended; `undefined` until one has ended since the page was loaded. */
   end = $state<End>();
   #expected: End | undefined;
@@ -26,13 +31,19 @@ class Session {
    */
   async ask(): Promise<Failure | undefined> {
     if (this.isKnown) return undefined;
-    const { failure } = await attempt(vestibule.resume({ ask: true }));
+    const held = this.signedIn && (await attempt(api.readToken()));
+    // If that session has ended, there may be another one.
+    const { failure } = held && vestibule.signedIn ? held : await attempt(vestibule.resume({ ask: true }));
     this.isKnown = !failure;
     return failure;
   }
 
-  /** Asks whether the session has been ended elsewhere, whenever the page comes into view. */
+  /** Asks whether the session has been ended elsewhere, whenever the page comes into view or back from the history. */
   follow() {
+    addEventListener("pagehide", ({ persisted }) => (this.isKept = persisted));
+    addEventListener("pageshow", ({ persisted }) => {
+      if (persisted) this.isKnown = this.isKept = false;
+    });
     document.addEventListener("visibilitychange", () => {
       if (document.hidden || !this.signedIn || Date.now() - this.#checked < INTERVAL) return;
       this.#checked = Date.now();
@@ -68,5 +79,11 @@ export const vestibule = createVestibule({
   onSignedOut: (why) => session.ended(why),
 });
 
-/** Every operation of the contract. */
-export const api: Operations = vestibule.api;
+type AnyCall = (args: { signal: AbortSignal }) => unknown;
+
+/** Every operation of the contract. A call without a response in time rejects, so that no page waits for ever. */
+export const api = Object.fromEntries(
+  Object.entries(vestibule.api as unknown as Record<string, AnyCall>).map(([name, call]) => {
+    return [name, (args?: object) => call({ signal: AbortSignal.timeout(TIME_LIMIT), ...args })];
+  }),
+) as unknown as Operations;
