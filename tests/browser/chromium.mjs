@@ -31,15 +31,35 @@ export async function screenshot(page, name) {
 
 /** Defines a test that begins where the one before it ended, and takes screenshots if it fails. */
 export function step(name, run) {
-  test(name, async () => {
+  test(name, async (running) => {
     try {
-      await run();
+      await run(running);
     } catch (error) {
       const pages = browser.contexts().flatMap((context) => context.pages());
       for (const [index, page] of pages.entries()) await screenshot(page, `${name} ${index + 1}`);
       throw error;
     }
   });
+}
+
+/** Returns a function that waits until a page of this browser has received all responses, and has shown them. */
+export function settling(context) {
+  let underWay = 0;
+  context.on("request", () => underWay++);
+  for (const end of ["requestfinished", "requestfailed"]) context.on(end, () => underWay--);
+  return async (page) => {
+    do {
+      await page.waitForLoadState("load");
+      await page.evaluate(painted).catch(() => {}); // the page was left
+    } while (underWay > 0);
+  };
+}
+
+/** In the page: waits until what has changed is painted, and nothing that ends moves any more. */
+async function painted() {
+  for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => setTimeout(() => requestAnimationFrame(resolve)));
+  const ending = document.getAnimations().filter((animation) => animation.effect.getComputedTiming().endTime !== Infinity);
+  await Promise.allSettled(ending.map((animation) => animation.finished));
 }
 
 /** Returns a port on which nothing listens. */

@@ -1,178 +1,180 @@
-// A robot, like those of mail filters, opens every link of every mail and presses everything that it finds, with and without the
-// session of the recipient. It types nothing, and nothing changes. Starts two servers: one is open for registrations, and one
+// A robot, like those of mail filters, opens every link of every mail and every page that these lead to, and presses everything
+// that it finds. It types no password and no code, and nothing changes. Starts two servers: one is open for registrations, and one
 // requires a proof of the address first.
 //
 // VESTIBULE   the binary (by default target/debug/vestibule of this repository)
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { readFile, readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { after } from "node:test";
-import { setTimeout as pause } from "node:timers/promises";
-import { PASSWORD, startServer } from "../../openapi/typescript/test/server.mjs";
-import { TIMEOUT, browser, freePort, screenshot, step } from "./chromium.mjs";
+import { TIMEOUT, browser, screenshot, settling, step } from "./chromium.mjs";
+import { PASSWORD, code, links, startService } from "./service.mjs";
 
-const servers = { open: await start("open"), verified: await start("verified") };
-after(() => Promise.all(Object.values(servers).map((server) => server.stop())));
+const open = await startService({ REGISTRATION__MODE: "open" });
+const verified = await startService({ REGISTRATION__MODE: "verified" });
+const services = [open, verified];
+after(() => Promise.all(services.map((service) => service.stop())));
 
 /** The kinds of mails that are sent before the robot begins. Those with a link can be used when it has finished. */
 const KINDS = ["account_closed", "account_disabled", "account_exists", "change", "email_change_requested", "email_changed",
   "invite", "new_sign_in", "password_changed", "reset", "revert", "sign_up", "verify"];
 
-/** Everything that a mail can change. */
-const TABLES = ["users", "user_roles", "sessions", "tickets", "ticket_handles", "tallies", "mails", "invitations", "audit_events",
-  "revocations", "known_networks", "throttles"];
+/** Everything that a mail can change. A page that uses the session of its visitor refreshes it, which changes `sessions`. */
+const ACCOUNTS = ["users", "user_roles", "invitations", "audit_events", "revocations", "known_networks", "throttles"];
+const SESSIONS = ["sessions"];
 
-/** Starts a server in this `registration.mode`, and logs its administrator in. */
-async function start(mode) {
-  const port = await freePort();
-  const settings = { SERVER__LISTEN: `127.0.0.1:${port}`, MAIL__LINK_BASE: `http://localhost:${port}`, MAIL__TRANSPORT: "file" };
-  const server = await startServer({ ...settings, REGISTRATION__MODE: mode });
-  const { access_token: administrator } = await logIn(server, "admin", server.adminPassword);
-  return { ...server, administrator };
-}
+/** What a request for a mail writes. */
+const REQUESTS = ["tickets", "ticket_handles", "tallies", "mails"];
 
-/** Sends a request to the API. Returns the body, and the cookies that the response sets. Fails unless the request succeeds. */
-async function call(server, method, path, body, token) {
-  const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
-  const answer = await fetch(`${server.url}${path}`, { method, headers, body: body && JSON.stringify(body) });
-  const text = await answer.text();
-  assert.ok(answer.ok, `${method} ${path}: ${text}`);
-  return { ...(text && JSON.parse(text)), cookies: answer.headers.getSetCookie() };
-}
+/** The operations for which a press of a button is enough if somebody is signed in, and that the pages of these mails offer. */
+const PERMITTED_BY_A_SESSION = ["DELETE /v1/me/pending-email", "DELETE /v1/me/sessions", "DELETE /v1/me/sessions/{id}",
+  "POST /v1/me/pending-email/complete", "POST /v1/sessions/end"];
 
-function logIn(server, identifier, password = PASSWORD, transport = "body") {
-  return call(server, "POST", "/v1/sessions", { identifier, password, transport });
-}
+const rows = (tables) => services.map((service) => service.rows(tables)).join("\n");
 
-/** Returns the mails that a server has sent so far. */
-async function mails(server) {
-  const folder = join(server.directory, "data/mail");
-  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(".eml"));
-  return Promise.all(names.map(async (name) => parse(await readFile(join(folder, name), "utf8"))));
-}
+/** The spellings in which filters and mail programs pass a link on: the link, its beginning, and others that mean the same. */
+const beginning = (url) => url.split("#")[0];
+const otherSpellings = (url) => [url.replace("#", "%23"), url.replace("#", "?")].filter((other) => other !== url);
 
-/** Returns the recipient and the parts of a message. */
-function parse(message) {
-  const part = (type) => {
-    const [, head, body] = message.match(new RegExp(`(Content-Type: ${type}[^]*?)\r\n\r\n([^]*?)\r\n--`));
-    return /quoted-printable/.test(head) ? decode(body) : body;
-  };
-  return { to: message.match(/^To: (\S+)/m)[1], text: part("text/plain"), html: part("text/html") };
-}
-
-function decode(text) {
-  const bytes = text.replaceAll("=\r\n", "").replaceAll(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
-  return Buffer.from(bytes, "latin1").toString("utf8");
-}
-
-/** Waits for a mail of a server to this address with this in its text. */
-async function mail(server, to, text) {
-  for (let waited = 0; waited < TIMEOUT; waited += 100) {
-    const found = (await mails(server)).find((mail) => mail.to.includes(to) && text.test(mail.text));
-    if (found) return found;
-    await pause(100);
+/**
+ * Opens these addresses, and the pages of the same servers that they link to, in this browser. On each page it presses everything
+ * that can be pressed, if `presses`, after typing `junk` into every field but those for passwords and codes.
+ */
+async function robot(context, addresses, { presses = true, junk = "" } = {}) {
+  const settled = settling(context);
+  const queue = [...addresses];
+  for (const url of queue) {
+    const page = await context.newPage();
+    page.on("dialog", (dialog) => dialog.accept());
+    await page.goto(url, { waitUntil: "load" });
+    await settled(page);
+    const linked = await page.locator("a[href]").evaluateAll((anchors) => anchors.map(({ href }) => href.replace(/[?#].*/, "")));
+    for (const href of linked) {
+      if (services.some(({ origin }) => href.startsWith(`${origin}/account/`)) && !queue.includes(href)) queue.push(href);
+    }
+    const pressed = [];
+    while (presses) {
+      const control = await page.evaluate(pressNext, [pressed, junk]).catch(() => `${pressed.length}: the page was left`);
+      if (!control) break;
+      pressed.push(control);
+      await settled(page);
+    }
+    await page.close();
   }
-  throw new Error(`no mail to ${to} with ${text}`);
+  return queue;
 }
 
-const code = ({ text }) => text.match(/^(\d{4}) ?(\d{4})\r?$/m).slice(1).join("");
-const links = ({ text, html }) =>
-  [...text.matchAll(/https?:\/\/\S+/g), ...html.matchAll(/(?<=href=")[^"]+/g)].map(([url]) => url.replaceAll("&amp;", "&"));
-
-/** Returns all rows of the tables of both servers, as text. */
-function state() {
-  const program = `
-import sqlite3, sys
-database = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
-for table in sys.argv[2:]:
-    print(table, *sorted(map(repr, database.execute(f"SELECT * FROM {table}"))), sep="\\n")`;
-  const read = ({ directory }) =>
-    execFileSync("python3", ["-c", program, join(directory, "data/vestibule.db"), ...TABLES], { encoding: "utf8" });
-  return Object.values(servers).map(read).join("\n");
-}
-
-/** Waits until every mail was sent. Returns their kinds. */
-async function sentKinds() {
-  for (;;) {
-    const listed = ({ administrator, ...server }) => call(server, "GET", "/v1/mails?limit=100", undefined, administrator);
-    const items = (await Promise.all(Object.values(servers).map(listed))).flatMap(({ items }) => items);
-    if (items.every(({ state }) => state === "sent")) return [...new Set(items.map(({ kind }) => kind))].sort();
-    await pause(100);
+/**
+ * In the page: presses the first control that was not pressed yet, the choice of the language last. Returns what it is, or
+ * `undefined`.
+ */
+function pressNext([pressed, junk]) {
+  const nameOf = (control) => `${location.pathname} ${document.querySelector("h1")?.innerText} ${control.outerHTML}`.slice(0, 400);
+  const isLate = (control) => control.matches("[lang]");
+  const controls = [...document.querySelectorAll("button, input[type=submit], input[type=button], [role=button], summary")];
+  const left = controls.filter((control) => !control.disabled && !pressed.includes(nameOf(control)));
+  const next = pressed.some((name) => name.includes(" lang=")) ? left.find(isLate) : (left.find((control) => !isLate(control)) ?? left[0]);
+  if (!next) return;
+  for (const field of document.querySelectorAll("input, textarea")) {
+    if (!junk || ["hidden", "checkbox", "radio"].includes(field.type) || /password|one-time-code/.test(field.autocomplete)) continue;
+    field.value = junk;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
   }
+  const name = nameOf(next);
+  next.click();
+  return name;
 }
 
-/** Opens a page, waits for its scripts, and presses everything that can be pressed. */
-async function press(context, url) {
-  const page = await context.newPage();
-  await page.goto(url, { waitUntil: "load" });
-  await page.evaluate(() => {
-    for (const form of document.forms) form.requestSubmit?.();
-    for (const control of document.querySelectorAll("button, input[type=submit], input[type=button], [role=button], summary")) control.click();
-  }).catch(() => {}); // a form that was sent has left the page
-  await page.waitForLoadState("load");
-  await page.close();
+/** Opens a browser in which the robot works, with the session of this user or without one. */
+async function robotsBrowser(username) {
+  const context = await browser.newContext();
+  context.setDefaultTimeout(TIMEOUT);
+  if (!username) return context;
+  const { cookies } = await open.logIn(username, PASSWORD, "cookie");
+  const ours = cookies.map((cookie) => cookie.split(";")[0].split("="));
+  await context.addCookies(ours.map(([name, value]) =>
+    ({ name, value, domain: "localhost", path: "/", secure: true, httpOnly: true, sameSite: "Strict" })));
+  return context;
 }
-
-/** The spellings in which filters and mail programs pass a link on. */
-const spellings = (url) => [url, url.split("#")[0], url.replace("#", "%23"), url.replace("#", "?")];
 
 let sent;
+/** The addresses in all mails, with and without what follows `#`. */
+let addresses;
 let before;
 
 step("one mail of each kind is sent", async () => {
-  const { open, verified } = servers;
-  // The administrator vouches for these addresses, so that a change of them can be undone.
-  const create = (name) =>
-    call(open, "POST", "/v1/users", { email: `${name}@example.org`, username: name, password: PASSWORD }, open.administrator);
-  const [bea, cleo] = [await create("bea"), await create("cleo")];
-  const { access_token: beas } = await logIn(open, "bea");
-  const wanted = (email) => call(open, "PATCH", "/v1/me", { email, current_password: PASSWORD }, beas);
+  const [bea, cleo] = [await open.createUser("bea"), await open.createUser("cleo")];
+  const { access_token: beas } = await open.logIn("bea");
+  const wanted = (email) => open.call("PATCH", "/v1/me", { email, current_password: PASSWORD }, beas);
   await wanted("bea@example.com");
-  const first = await mail(open, "bea@example.com", /^\d{4} ?\d{4}\r?$/m);
-  await call(open, "POST", "/v1/me/pending-email/complete", { code: code(first) }, beas);
+  const first = await open.mail("bea@example.com", /^\d{4} \d{4}\r?$/m);
+  await open.call("POST", "/v1/me/pending-email/complete", { code: code(first) }, beas);
   await wanted("bea@example.net");
-  await logIn(open, "bea", PASSWORD, "cookie"); // a browser that is not known
+  await open.logIn("bea", PASSWORD, "cookie"); // a browser that is not known
 
-  await call(open, "POST", "/v1/accounts", { email: "ada@example.org", username: "ada", password: PASSWORD });
-  const { access_token: adas } = await logIn(open, "ada");
-  await call(open, "POST", "/v1/me/email/verification", undefined, adas);
-  await call(open, "POST", `/v1/users/${bea.id}/password-reset`, undefined, open.administrator);
-  await call(open, "POST", "/v1/invitations", { email: "grace@example.org" }, open.administrator);
+  await open.call("POST", "/v1/accounts", { email: "ada@example.org", username: "ada", password: PASSWORD });
+  const { access_token: adas } = await open.logIn("ada");
+  await open.call("POST", "/v1/me/email/verification", undefined, adas);
+  await open.administer("POST", `/v1/users/${bea.id}/password-reset`);
+  await open.administer("POST", "/v1/invitations", { email: "grace@example.org" });
   const path = `/v1/users/${cleo.id}`;
-  await call(open, "PUT", `${path}/password`, { new_password: "another password of cleo" }, open.administrator);
-  await call(open, "PATCH", path, { status: "disabled" }, open.administrator);
-  await call(open, "DELETE", path, undefined, open.administrator);
+  await open.administer("PUT", `${path}/password`, { new_password: "another password of cleo" });
+  await open.administer("PATCH", path, { status: "disabled" });
+  await open.administer("DELETE", path);
 
-  await call(verified, "POST", "/v1/users", { email: "eve@example.org" }, verified.administrator);
-  for (const email of ["eve@example.org", "ida@example.org"]) await call(verified, "POST", "/v1/sign-ups", { email });
-  assert.deepEqual(await sentKinds(), KINDS);
-  sent = (await Promise.all(Object.values(servers).map(mails))).flat();
+  await verified.administer("POST", "/v1/users", { email: "eve@example.org" });
+  for (const email of ["eve@example.org", "ida@example.org"]) await verified.call("POST", "/v1/sign-ups", { email });
+  const kinds = (await Promise.all(services.map((service) => service.sentKinds()))).flat();
+  assert.deepEqual([...new Set(kinds)].sort(), KINDS);
+  sent = (await Promise.all(services.map((service) => service.mails()))).flat();
 });
 
-step("the robot opens every link and presses everything, and nothing changes", async () => {
-  const { cookies } = await logIn(servers.open, "bea", PASSWORD, "cookie");
-  const ours = cookies.map((cookie) => cookie.split(";")[0].split("=")).map(([name, value]) =>
-    ({ name, value, domain: "localhost", path: "/", secure: true, httpOnly: true, sameSite: "Strict" }));
-  const [stranger, recipient] = [await browser.newContext(), await browser.newContext()];
-  for (const context of [stranger, recipient]) context.setDefaultTimeout(TIMEOUT);
-  await recipient.addCookies(ours);
-  await sentKinds();
-  before = state();
-  const page = await stranger.newPage();
+step("a mail runs and loads nothing", async () => {
+  const page = await browser.newPage();
   for (const { html } of sent) {
     await page.setContent(html);
-    assert.equal(await page.locator("script, form, img, iframe, link").count(), 0, "a mail runs and loads nothing");
+    assert.equal(await page.locator("script, form, img, iframe, link").count(), 0);
   }
   await screenshot(page, "a mail");
-  const urls = new Set(sent.flatMap(links).flatMap(spellings));
-  assert.ok(urls.size > 15, `only ${urls.size} links were found`);
-  for (const url of urls) {
-    for (const context of [stranger, recipient]) await press(context, url);
-    for (const method of ["HEAD", "OPTIONS"]) await fetch(url, { method });
-  }
-  assert.equal(state(), before);
+});
+
+step("M03 a robot without a session opens everything and presses everything, and nothing changes", async () => {
+  addresses = [...new Set(sent.flatMap(links).flatMap((url) => [url, beginning(url)]))];
+  assert.ok(addresses.length > 12, `only ${addresses.length} links were found`);
+  before = rows([...ACCOUNTS, ...SESSIONS, ...REQUESTS]);
+  const context = await robotsBrowser();
+  const opened = await robot(context, addresses);
+  await robot(context, addresses.flatMap(otherSpellings), { presses: false });
+  for (const url of opened) for (const method of ["HEAD", "OPTIONS"]) await fetch(url, { method });
+  assert.equal(rows([...ACCOUNTS, ...SESSIONS, ...REQUESTS]), before);
+  await context.close();
+});
+
+step("M03 a robot that types into every field but those for passwords and codes can only request mails", async () => {
+  const context = await robotsBrowser();
+  await robot(context, addresses, { junk: "robot@example.org" });
+  const [earlier, later] = [before, rows([...ACCOUNTS, ...SESSIONS, ...REQUESTS])].map((rows) => rows.split("\n"));
+  assert.deepEqual(earlier.filter((row) => !later.includes(row)), [], "what there was is unchanged");
+  await context.close();
+});
+
+step("M03 with the session of the recipient, opening a page changes nothing, and a press only what the session permits", async () => {
+  const context = await robotsBrowser("bea");
+  await open.sentKinds();
+  before = rows([...ACCOUNTS, ...REQUESTS]);
+  await robot(context, addresses, { presses: false });
+  assert.equal(rows([...ACCOUNTS, ...REQUESTS]), before);
+
+  const permitted = new Set();
+  await context.route(/\/v1\//, (route) => {
+    const operation = `${route.request().method()} ${new URL(route.request().url()).pathname.replace(/[^/]*-[^/]*-[^/]*-[^/]*/, "{id}")}`;
+    if (!PERMITTED_BY_A_SESSION.includes(operation)) return route.continue();
+    permitted.add(operation);
+    return route.abort();
+  });
+  await robot(context, addresses);
+  assert.equal(rows([...ACCOUNTS, ...REQUESTS]), before);
+  assert.deepEqual([...permitted].sort(), PERMITTED_BY_A_SESSION);
+  await context.close();
 });
 
 step("every link still works for those who received it", async () => {
@@ -187,7 +189,6 @@ step("every link still works for those who received it", async () => {
     found.set(purpose ?? errors[0].code, token);
   }
   assert.deepEqual([...found.keys()].sort(), ["change", "invite", "reset", "revert", "sign_up", "spent_ticket", "verify"]);
-  assert.equal(state(), before);
-  await call(servers.open, "POST", "/v1/email-changes/revert", { token: found.get("revert"), new_password: "another password of bea" });
-  assert.notEqual(state(), before);
+  await open.call("POST", "/v1/email-changes/revert", { token: found.get("revert"), new_password: "another password of bea" });
+  assert.notEqual(rows([...ACCOUNTS, ...REQUESTS]), before);
 });
