@@ -40,7 +40,7 @@ fn every_requirement_has_a_test_and_every_test_with_an_id_a_requirement() {
     let page = read("src/guide/requirements.md");
     let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
     let rows: BTreeMap<_, _> = cells.map(|(id, rest)| (id.to_lowercase(), rest)).filter(|(id, _)| is_id(id)).collect();
-    let tests: BTreeSet<_> = functions().iter().flat_map(|name| ids(name)).collect();
+    let tests: BTreeSet<_> = functions().iter().chain(&stories()).flat_map(|name| ids(name)).collect();
     let without_a_test: Vec<_> = rows.keys().filter(|id| !tests.contains(*id)).collect();
     let without_a_row: Vec<_> = tests.iter().filter(|id| !rows.contains_key(*id)).collect();
     assert!(without_a_test.is_empty() && without_a_row.is_empty(), "no test: {without_a_test:?}, no row: {without_a_row:?}");
@@ -68,6 +68,16 @@ fn is_id(word: &str) -> bool {
     letter.starts_with(|char: char| char.is_ascii_lowercase())
         && number.len() == 2
         && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns the names of the browser tests, as the name of a function would be: `M03 a robot …` becomes `m03_a_robot_…`.
+fn stories() -> Vec<String> {
+    let folders = ["tests/browser", "tests/browser/account"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let files = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let scripts = files.filter(|path| path.extension().is_some_and(|extension| extension == "mjs"));
+    let texts: Vec<_> = scripts.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let names = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.strip_prefix("step(\"")?.split_once('"'));
+    names.map(|(name, _)| name.to_lowercase().replace(' ', "_")).collect()
 }
 
 /// Returns the names of all functions in `src` and `tests`.
