@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { step } from "./chromium.mjs";
 import { faults } from "./visitor.mjs";
 
-const CHAPTERS = ["signing_up", "signing_in", "addresses", "profile", "sessions", "return", "keyboard", "network", "budgets"];
+const CHAPTERS = ["signing_up", "signing_in", "addresses", "profile", "sessions", "sharing", "return", "keyboard", "network", "budgets"];
 
 for (const chapter of CHAPTERS) await import(`./account/${chapter}.mjs`);
 await import("./matrix.mjs");

@@ -20,6 +20,7 @@ export const browser = await chromium.launch({
   timeout: TIMEOUT,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
+  ignoreDefaultArgs: ["--disable-back-forward-cache"], // people have it
 });
 after(() => browser.close());
 

@@ -72,6 +72,35 @@ step("a session that ends while somebody types sends them to the sign-in page an
   await otto.sees("Your session has ended.");
 });
 
+/** Lets the clock of the tests decide when a call has taken too long. */
+const byClock = () => {
+  AbortSignal.timeout = (milliseconds) => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new DOMException("The clock has reached the time.", "TimeoutError")), milliseconds);
+    return controller.signal;
+  };
+};
+
+step("a call that nobody answers is given up, and says what to do", async () => {
+  const otto = await visit(open, { mayFail: true });
+  await otto.page.clock.install();
+  await otto.page.addInitScript(byClock);
+  await otto.page.route("**/v1/options", () => {});
+  await otto.page.goto(`${open.origin}/account/sign-in`);
+  await otto.sees("Loading");
+  await otto.page.clock.fastForward("00:30");
+  await otto.sees("There is no connection");
+  await otto.page.unroute("**/v1/options");
+  await otto.press("Try again");
+  await otto.arrives("Sign in");
+
+  await otto.page.route("**/v1/sessions", () => {});
+  await enter(otto, "otto");
+  await otto.page.clock.fastForward("00:30");
+  await otto.sees("There is no connection");
+  assert.equal(await otto.field("Password").inputValue(), PASSWORD);
+});
+
 step("a page that is older than the service offers to load itself again", async () => {
   const otto = await visit(open);
   await otto.page.clock.install();
