@@ -97,7 +97,16 @@ async fn send_test(to: Email, language: Option<Language>, settings: &Settings) -
 pub(super) fn hints(settings: &Settings) -> Vec<String> {
     let host = settings.mail.smtp.host.as_deref().filter(|_| settings.mail_transport() == MailTransport::Smtp);
     let mismatch = settings.mail.smtp_mismatch().filter(|_| host.is_some());
-    mismatch.into_iter().chain(host.and_then(tracking_hint)).chain(sign_up_hint(settings)).collect()
+    mismatch.into_iter().chain(host.and_then(tracking_hint)).chain(sign_up_hint(settings)).chain(pages_hint(settings)).collect()
+}
+
+/// Returns a hint if the links in mails lead to pages that are off.
+fn pages_hint(settings: &Settings) -> Option<String> {
+    let are_sent = matches!(settings.mail_transport(), MailTransport::Smtp | MailTransport::File);
+    let lead_nowhere = are_sent && !settings.account_pages.enabled && settings.mail.link_base.is_none();
+    let hint = "the links in mails lead to pages that are not served: `account_pages.enabled` is `false`, and `mail.link_base` \
+                names no other place";
+    lead_nowhere.then(|| hint.to_owned())
 }
 
 /// Returns a hint if people are to sign up by mail, and no mail can be sent.

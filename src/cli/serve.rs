@@ -32,6 +32,7 @@ pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<(
     log::start_tracing(&settings.log.level)?;
     let data_dir = settings.data_dir.clone();
     let mut stop_signal = Box::pin(stop_signal()?);
+    let hints = mail::hints(&settings);
     let bound = server::bind(&settings)?;
     if settings.server.public_url.is_none() && settings.mail.link_base.is_none() {
         settings.mail.link_base = Some(bound.address().into()); // links lead to the port that was bound, not to port 0
@@ -44,7 +45,7 @@ pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<(
     for (file, mode) in files::readable_by_others(&app.settings.data_dir, database) {
         tracing::warn!(file = %file.display(), mode = format!("{mode:o}"), "other users can read this file: `chmod 600` it");
     }
-    for hint in mail::hints(&app.settings) {
+    for hint in hints {
         tracing::warn!("{hint}");
     }
     if let Some(folder) = app.mail.transport.folder() {

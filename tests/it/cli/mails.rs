@@ -151,3 +151,20 @@ fn links_lead_to_the_port_that_the_system_chose() {
     assert!(text.contains(&format!("\r\n{}/account/reset#t=vt1.", server.url)), "{text}");
     assert_eq!(server.get("/account/reset").status, 200);
 }
+
+#[test]
+fn a_start_and_a_check_report_links_to_pages_that_are_off() {
+    let dir = empty_directory();
+    let hint = "the links in mails lead to pages that are not served";
+    let off = ("VESTIBULE_ACCOUNT_PAGES__ENABLED", "false");
+    let ran = run_with(dir.path(), "config check", &[off], "");
+    assert!(ran.code == Some(0) && ran.err.contains(hint), "{}", ran.err);
+    let server = Server::start(dir.path(), &[off]);
+    let log = server.log.clone();
+    assert!(server.stop().success());
+    assert!(log.text().contains(hint), "{}", log.text());
+    for other in [("VESTIBULE_MAIL__LINK_BASE", "https://www.example.org"), ("VESTIBULE_MAIL__TRANSPORT", "none")] {
+        let ran = run_with(dir.path(), "config check", &[off, other], "");
+        assert!(ran.code == Some(0) && !ran.err.contains(hint), "{}", ran.err);
+    }
+}
