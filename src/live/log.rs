@@ -28,8 +28,9 @@ use self::{
 };
 use crate::config::LogFormat;
 
-/// How long the end of the process waits for lines to be written.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for each stream's lines to be written. On a busy machine, their thread may start to run
+/// only after half a second. If nobody reads the lines, the process still ends within 10 s of a signal.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(1200);
 
 /// The number of lines that were dropped because they were not read in time, since the process started.
 pub static DROPPED_LINES: LazyLock<Counter> = LazyLock::new(Counter::default);
@@ -106,12 +107,12 @@ pub fn stdout_line(sentence: impl Display) -> String {
     if is_json() { line(Style::Json, Level::INFO, sentence, &[]) } else { format!("{sentence}\n") }
 }
 
-/// Waits until all lines are written, for a second at most.
+/// Waits until all lines are written, for about two seconds at most.
 pub fn flush() {
     if let Some(log) = LOG.get() {
-        log.stderr.flush(FLUSH_TIMEOUT / 2);
+        log.stderr.flush(FLUSH_TIMEOUT);
         if let Some(stdout) = log.stdout.get() {
-            stdout.flush(FLUSH_TIMEOUT / 2);
+            stdout.flush(FLUSH_TIMEOUT);
         }
     }
 }
