@@ -81,25 +81,25 @@ step("the link of a sign-up works in another browser, and only once", async () =
 });
 
 step("somebody who has an account already gets a mail that says so, and the page does not give it away", async () => {
-  await verified.createUser("udo");
-  const udo = await visit(verified);
-  await udo.open("sign-up");
-  await udo.fill({ "E-mail address": "udo@example.org" });
-  await udo.press("Send code");
-  await udo.field("Code from the mail").waitFor();
-  await verified.mail("udo@example.org", /sign-in/);
+  await verified.createUser("bruno");
+  const bruno = await visit(verified);
+  await bruno.open("sign-up");
+  await bruno.fill({ "E-mail address": "bruno@example.org" });
+  await bruno.press("Send code");
+  await bruno.field("Code from the mail").waitFor();
+  await verified.mail("bruno@example.org", /sign-in/);
 });
 
 step("somebody who was invited chooses a password and is signed in, with a name and roles", async () => {
-  await open.administer("POST", "/v1/invitations", { email: "ines@example.org", name: "Ines" });
-  const ines = await visit(open);
-  await ines.open(link(await open.mail("ines@example.org", INVITE)));
-  await ines.sees("ines@example.org");
-  assert.equal(await ines.field("Name").inputValue(), "Ines");
-  await ines.fill({ Password: PASSWORD });
-  await ines.press("Create account");
-  await ines.arrives("Profile");
-  assert.equal(await ines.field("Name").inputValue(), "Ines");
+  await open.administer("POST", "/v1/invitations", { email: "clara@example.org", name: "Clara" });
+  const clara = await visit(open);
+  await clara.open(link(await open.mail("clara@example.org", INVITE)));
+  await clara.sees("clara@example.org");
+  assert.equal(await clara.field("Name").inputValue(), "Clara");
+  await clara.fill({ Password: PASSWORD });
+  await clara.press("Create account");
+  await clara.arrives("Profile");
+  assert.equal(await clara.field("Name").inputValue(), "Clara");
 });
 
 step("an invitation whose end a filter has removed works with the link that is pasted", async () => {
