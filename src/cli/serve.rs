@@ -59,9 +59,11 @@ pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<(
     if !authority::any_administrator(app.db.read()).await? {
         tracing::warn!("there is no active administrator; create one: vestibule user create EMAIL --role admin");
     }
+    let has_pages = app.settings.account_pages.enabled;
     let ready = |address: &str| {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        log::print(format_args!("Vestibule listens on {address}. Try it: {address}/docs"));
+        let pages = if has_pages { format!("{address}/account/ to sign in, or ") } else { String::new() };
+        log::print(format_args!("Vestibule listens on {address}. Open {pages}{address}/docs for the API"));
         announce_password(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };
     let mut jobs = jobs::start(&app);
