@@ -22,8 +22,7 @@ export class MailedCode {
 
   constructor(purpose: "sign-up" | "reset" | "verify") {
     this.#purpose = purpose;
-    const requested: Requested = JSON.parse(kept("tab", purpose) ?? "{}");
-    if (requested.expires_at > Date.now()) this.requested = requested;
+    this.requested = parse(kept("tab", purpose));
   }
 
   /** Remembers the response to a request. */
@@ -36,5 +35,15 @@ export class MailedCode {
   forget() {
     this.requested = undefined;
     keep("tab", this.#purpose, undefined);
+  }
+}
+
+/** Returns what was kept; `undefined` if it has expired, or if another program has changed it. */
+function parse(text = ""): Requested | undefined {
+  try {
+    const requested: Requested = JSON.parse(text);
+    return requested.expires_at > Date.now() ? requested : undefined;
+  } catch {
+    return undefined;
   }
 }

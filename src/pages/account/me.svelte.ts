@@ -16,21 +16,39 @@ class Me {
   }
 
   async read() {
+    const asked = session.signedIn?.session_id;
     const { data, response, failure } = await attempt(api.readMe());
     this.failure = failure;
-    if (data) this.#keep(data, response);
+    if (data) this.#keep(data, response, asked);
+  }
+
+  /**
+   * Reads the account again whenever the page comes into view: the person may have opened the link of a mail in another tab.
+   * Returns a function that ends this.
+   */
+  follow(): () => void {
+    const look = async () => {
+      if (document.hidden) return;
+      const asked = session.signedIn?.session_id;
+      const { data, response } = await attempt(api.readMe());
+      if (data) this.#keep(data, response, asked);
+    };
+    document.addEventListener("visibilitychange", look);
+    return () => document.removeEventListener("visibilitychange", look);
   }
 
   /** Changes the account. With `ifUnchanged`, only if it is still as it was read; otherwise fails with `precondition_failed`. */
   async change(change: MyChange, { ifUnchanged = false } = {}): Promise<Failure | undefined> {
+    const asked = session.signedIn?.session_id;
     const headers = ifUnchanged ? { "If-Match": this.#known?.tag } : {};
     const { data, response, failure } = await attempt(api.updateMe({ body: change, headers }));
-    if (data) this.#keep(data, response);
+    if (data) this.#keep(data, response, asked);
     return failure;
   }
 
-  #keep(user: User, response: Response | undefined) {
-    this.#known = { user, tag: response?.headers.get("etag") ?? undefined, session: session.signedIn?.session_id };
+  /** Another person may have signed in since the service was asked, so the session is that of the call. */
+  #keep(user: User, response: Response | undefined, session: string | undefined) {
+    this.#known = { user, tag: response?.headers.get("etag") ?? undefined, session };
     language.prefer(user.language, "account");
   }
 }

@@ -12,23 +12,24 @@ export class NewAccount {
   password = $state("");
   name = $state("");
   username = $state("");
-  #isCreated = false;
+  /** The address of the account, once it exists. */
+  #created: string | undefined;
 
   constructor(name = "") {
     this.name = name;
   }
 
   /**
-   * Creates the account by a call and signs in to it. If the sign-in fails, another attempt does not create the account again.
-   * Returns why it has failed.
+   * Creates the account by a call and signs in to it. If the sign-in fails, another attempt with the same address does not create
+   * the account again. Returns why it has failed.
    */
   async create(email: string, call: (members: Members) => Promise<{ error?: Problem }>): Promise<Failure | undefined> {
     const { password, name, username } = this;
-    if (!this.#isCreated) {
+    if (this.#created !== email) {
       const members = { password, ...(name.trim() && { name }), ...(username.trim() && { username }) };
       const { failure } = await attempt(call(members));
       if (failure) return failure;
-      this.#isCreated = true;
+      this.#created = email;
     }
     return signIn(email, password);
   }

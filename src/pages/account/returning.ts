@@ -1,6 +1,7 @@
 // Where people go after they have signed in: back to the page that sent them, or to the beginning of the account pages.
 
 import { options } from "$shared/options.svelte.js";
+import { forgetDraft } from "./draft.svelte.js";
 import { router, type Page } from "./router.js";
 
 /**
@@ -22,9 +23,21 @@ function parsed(text: string): URL | undefined {
   }
 }
 
+let product: URL | undefined;
+
+/** Returns the page of the product from which the person came, also after other account pages. */
+export function productAddress(): URL | undefined {
+  const url = returnAddress();
+  if (url && !router.contains(url)) product = url;
+  return product;
+}
+
 /** Goes on after a sign-in. `#signed_in` tells the product's page that there is a session which it has not seen. */
 export function goOn() {
+  forgetDraft();
   const url = returnAddress();
+  const wanted = router.query.get("return_to");
+  if (!url && wanted) console.warn(`The settings (account_pages.return_to) do not name the origin of ${wanted}`);
   if (!url) return router.go("", { replace: true });
   if (!router.contains(url)) url.hash = "signed_in";
   router.replaceWith(url);

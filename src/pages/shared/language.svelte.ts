@@ -77,6 +77,7 @@ export function clock(at: Date): string {
 export function ago(at: string, now: number): string {
   const seconds = Math.min(0, (Date.parse(at) - now) / 1000);
   const format = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
+  if (seconds < -30 * 86_400) return day(at);
   for (const [unit, size] of [["day", 86_400], ["hour", 3_600], ["minute", 60]] as const) {
     if (-seconds >= size) return format.format(Math.round(seconds / size), unit);
   }
@@ -85,5 +86,5 @@ export function ago(at: string, now: number): string {
 
 /** The browser's own variant of the page's language, whose formats the person is used to, such as British English. */
 function locale(): string {
-  return navigator.languages.find((tag) => tag.split("-")[0] === language.current) ?? language.current;
+  return navigator.languages.find((tag) => tag.split("-")[0] === language.current) ?? (language.current === "en" ? "en-GB" : language.current);
 }

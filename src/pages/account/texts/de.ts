@@ -13,6 +13,7 @@ export const de: Texts = {
     password: "Passwort",
     sessions: "Sitzungen",
     close: "Konto schließen",
+    back: (host) => `Zurück zu ${host}`,
     signOut: "Abmelden",
   },
 
@@ -25,7 +26,7 @@ export const de: Texts = {
 
   signIn: {
     title: "Anmelden",
-    lead: (service) => `Weiter zu ${service}.`,
+    lead: (service) => `Weiter zu: ${service}`,
     identifier: "E‑Mail-Adresse oder Benutzername",
     password: "Passwort",
     submit: "Anmelden",
@@ -66,7 +67,8 @@ export const de: Texts = {
     title: "Neues Passwort wählen",
     askTitle: "Passwort vergessen?",
     askLead: "Geben Sie Ihre E‑Mail-Adresse oder Ihren Benutzernamen ein. Wir senden Ihnen eine E‑Mail mit einem Code.",
-    codeLead: "Wenn es ein Konto mit dieser Adresse oder diesem Benutzernamen gibt, ist eine E‑Mail unterwegs. Geben Sie den Code daraus ein und wählen Sie ein neues Passwort, oder öffnen Sie den Link.",
+    codeLead: (identifier) =>
+      `Wenn es ein Konto für ${identifier} gibt, ist eine E‑Mail unterwegs. Geben Sie den Code daraus ein und wählen Sie ein neues Passwort, oder öffnen Sie den Link.`,
     linkLead: (address) => `Für das Konto ${address}.`,
     effect: "Damit werden Sie auf allen anderen Geräten abgemeldet.",
     password: "Neues Passwort",
@@ -101,7 +103,7 @@ export const de: Texts = {
     linkLead: (address) => `Bestätigen Sie, dass die Adresse ${address} Ihnen gehört.`,
     linkSubmit: "Adresse bestätigen",
     doneTitle: "Ihre Adresse ist bestätigt",
-    doneLead: (address) => `Danke. ${address} gehört jetzt zu Ihrem Konto.`,
+    doneLead: (address) => `Danke. Wir wissen jetzt, dass ${address} Ihnen gehört.`,
     alreadyLead: (address) => `${address} ist bereits bestätigt. Es ist nichts weiter zu tun.`,
     later: "Später",
     noMail: "Dieser Dienst versendet keine E‑Mails, deshalb lassen sich Adressen nicht bestätigen.",
@@ -118,7 +120,7 @@ export const de: Texts = {
 
   paste: {
     title: "Öffnen Sie den Link aus der E‑Mail",
-    lead: "Diese Seite braucht den ganzen Link. Wenn Ihr E‑Mail-Programm ihn gekürzt hat, kopieren Sie ihn aus der E‑Mail und fügen Sie ihn hier ein.",
+    lead: "Diese Seite braucht den ganzen Link. Wenn Sie die Seite neu geladen haben oder Ihr E‑Mail-Programm den Link gekürzt hat, kopieren Sie ihn aus der E‑Mail und fügen Sie ihn hier ein.",
     label: "Link aus der E‑Mail",
     fault: "Das ist nicht der Link aus der E‑Mail. Er enthält #t= und viele Buchstaben.",
     submit: "Weiter",
@@ -128,6 +130,7 @@ export const de: Texts = {
     expired_ticket: { title: "Dieser Link ist abgelaufen", lead: "Zu Ihrer Sicherheit gelten Links in E‑Mails nur eine begrenzte Zeit." },
     spent_ticket: { title: "Dieser Link wurde bereits verwendet", lead: "Jeder Link funktioniert nur einmal. Er wird auch ungültig, wenn ein neuerer ihn ersetzt." },
     invalid_ticket: { title: "Dieser Link funktioniert nicht", lead: "Vielleicht fehlt ein Teil. Öffnen Sie ihn noch einmal aus der E‑Mail." },
+    signedInAs: (name, address) => `Sie sind hier als ${name} angemeldet. Danach sind Sie als ${address} angemeldet.`,
     otherAccount: "Vielleicht gehört er zu einem anderen Konto als dem, das hier angemeldet ist.",
     next: {
       reset: "Neue E‑Mail anfordern",
@@ -150,7 +153,7 @@ export const de: Texts = {
     name: "Name",
     nameHint: "So sprechen wir Sie in E‑Mails an.",
     username: "Benutzername",
-    usernameHint: "Auch damit können Sie sich anmelden. 3 bis 32 Zeichen: a bis z, Ziffern und . _ -",
+    usernameHint: "Auch damit können Sie sich anmelden. 3 bis 32 Zeichen, am Anfang ein Buchstabe: a–z, 0–9, Punkt, Unterstrich, Bindestrich.",
     language: "Sprache",
     languageHint: "Für diese Seiten und für unsere E‑Mails an Sie.",
     automatic: "Automatisch",
@@ -158,7 +161,7 @@ export const de: Texts = {
     saved: "Ihre Änderungen sind gespeichert.",
     unchanged: "Es gibt nichts zu speichern.",
     changedElsewhere:
-      "Ihr Profil wurde inzwischen an anderer Stelle geändert, vielleicht in einem anderen Tab. Ihre Eingaben sind noch da: Prüfen Sie sie und speichern Sie noch einmal.",
+      "Ihr Profil wurde inzwischen anderswo geändert. Ihre Eingaben sind noch da: Prüfen Sie sie und speichern Sie noch einmal.",
     since: "Konto seit",
     lastSignIn: "Letzte Anmeldung",
   },
@@ -170,7 +173,7 @@ export const de: Texts = {
     confirmLead: "Zeigen Sie uns, dass diese Adresse Ihnen gehört.",
     confirm: "Adresse bestätigen",
     changeTitle: "Adresse ändern",
-    changeLead: "Wir senden einen Link und einen Code an die neue Adresse. Bis Sie diese bestätigen, behält Ihr Konto die bisherige.",
+    changeLead: "Wir senden einen Link und einen Code an die neue Adresse. Ihre bisherige Adresse gilt, bis Sie die neue bestätigt haben.",
     changeAtOnce: "Die Adresse Ihres Kontos ändert sich sofort. Melden Sie sich danach mit der neuen an.",
     undo: "Danach können Sie die Änderung sieben Tage lang mit einem Link aus Ihrem bisherigen Postfach rückgängig machen. So lange kann kein anderes Konto die bisherige Adresse verwenden.",
     new: "Neue E‑Mail-Adresse",
@@ -187,7 +190,7 @@ export const de: Texts = {
     kept: (address) => `Ihr Konto behält die Adresse ${address}.`,
     noMail: "Keine E‑Mail erhalten?",
     noMailLead:
-      "Schauen Sie im Spam-Ordner nach und prüfen Sie die Schreibweise der Adresse. Um die E‑Mail noch einmal senden zu lassen, geben Sie bitte erneut Ihr Passwort ein.",
+      "Schauen Sie im Spam-Ordner nach und prüfen Sie die Schreibweise der Adresse. Für eine weitere E‑Mail geben Sie bitte noch einmal Ihr Passwort ein.",
     sendAgain: "E‑Mail noch einmal senden",
     sentAgain: "Wir haben die E‑Mail noch einmal gesendet. Der Code darin ist derselbe.",
   },
@@ -203,14 +206,14 @@ export const de: Texts = {
 
   sessions: {
     title: "Wo Sie angemeldet sind",
-    lead: "Wenn Sie eine Sitzung nicht erkennen, beenden Sie sie und ändern Sie Ihr Passwort.",
+    lead: "Wenn Ihnen eine Sitzung unbekannt ist, beenden Sie sie und ändern Sie Ihr Passwort.",
     list: "Ihre Sitzungen",
     current: "Diese Sitzung",
     browserOn: (browser, system) => `${browser} ${system.startsWith("iP") ? "auf dem" : "unter"} ${system}`,
     otherProgram: "Ein anderes Programm",
     used: "Zuletzt benutzt",
     started: "Angemeldet",
-    network: "Netzwerkadresse",
+    network: "IP-Adresse",
     end: "Sitzung beenden",
     endOf: (browser) => `Sitzung beenden: ${browser}`,
     ended: (browser) => `Die Sitzung ist beendet: ${browser}.`,
@@ -227,8 +230,8 @@ export const de: Texts = {
     title: "Konto schließen",
     effect: "Damit wird Ihr Konto gelöscht. Das lässt sich nicht rückgängig machen:",
     effects: [
-      "Sie werden überall abgemeldet, und Anwendungen, die dieses Konto verwenden, lassen Sie nicht mehr ein.",
-      "Ihre Adresse und Ihr Benutzername werden frei. Ein neues Konto damit beginnt bei null.",
+      "Sie werden überall abgemeldet und können sich bei Anwendungen, die dieses Konto verwenden, nicht mehr anmelden.",
+      "Andere können Ihre Adresse und Ihren Benutzernamen danach verwenden. Ein neues Konto damit ist leer.",
     ],
     confirmation: "Geben Sie zur Bestätigung Ihre E‑Mail-Adresse ein",
     mismatch: (address) => `Geben Sie hier ${address} ein.`,
