@@ -61,6 +61,7 @@ fn media_type(name: &str) -> &'static str {
         Some("html") => "text/html; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
+        Some("json") => "application/json",
         Some("svg") => "image/svg+xml",
         Some("txt") => "text/plain; charset=utf-8",
         // With `nosniff`, a browser uses such a file for nothing. A test shows that no file has this type.

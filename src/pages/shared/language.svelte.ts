@@ -1,7 +1,9 @@
-// The language of the page, and the formats of that language. Texts are dictionaries: English is the type, and the compiler
-// reports a text that another language lacks.
+// The language of the page, its texts, and its formats. The texts of each language are data in a file of their own, so that another
+// language makes no page slower.
 
 import { keep, kept } from "./storage.js";
+import type { Texts as SharedTexts } from "./texts/en.js";
+import type { Placeholder } from "./texts/types.js";
 
 /** The languages of the pages, each by its own name. */
 export const LANGUAGES = { en: "English", de: "Deutsch" } as const;
@@ -15,32 +17,59 @@ type Reason = (typeof REASONS)[number];
 /** The name under which the browser keeps the person's choice. */
 const CHOICE = "language";
 
-class PageLanguage {
-  current = $state<Language>("en");
-  #reason: Reason = "browser";
+/** The texts in one language: those that all entries share, and those of one entry. */
+export interface Texts<Own = unknown> {
+  shared: SharedTexts;
+  own: Own;
+}
 
-  constructor() {
+class PageLanguage {
+  /** The language that the page shows. */
+  current = $state<Language>("en");
+  #texts = $state.raw<Texts>();
+  /** The addresses of the files with the texts. */
+  #files: Partial<Record<Language, string>> = {};
+  #reason: Reason = "browser";
+  /** The language that the page will show once its texts are here. */
+  #wanted: Language = "en";
+
+  /** The texts. Pages are shown once they are here. */
+  get texts(): Texts {
+    if (!this.#texts) throw new Error("no texts have been loaded");
+    return this.#texts;
+  }
+
+  /** Loads the texts in the language that the person prefers. Returns whether they are here. */
+  begin(files: Record<Language, string>): Promise<boolean> {
+    this.#files = files;
     const preferred = navigator.languages.map((tag) => tag.split("-")[0]).find(isLanguage);
-    this.#set(preferred ?? "en", "browser");
-    this.prefer(kept("browser", CHOICE), "choice");
+    const chosen = kept("browser", CHOICE);
+    return isLanguage(chosen) ? this.#show(chosen, "choice") : this.#show(preferred ?? "en", "browser");
   }
 
   /** Changes to a language, unless it is none of the pages' or a stronger reason demands another one. */
   prefer(language: string | null | undefined, reason: Reason) {
     const counts = REASONS.indexOf(reason) >= REASONS.indexOf(this.#reason);
-    if (counts && language && isLanguage(language)) this.#set(language, reason);
+    if (counts && language && isLanguage(language)) void this.#show(language, reason);
   }
 
-  /** Changes to the language that the person has chosen, also for later visits. */
-  choose(language: Language) {
+  /** Changes to the language that the person has chosen, also for later visits. Returns whether its texts are here. */
+  choose(language: Language): Promise<boolean> {
     keep("browser", CHOICE, language);
-    this.prefer(language, "choice");
+    return this.#show(language, "choice");
   }
 
-  #set(language: Language, reason: Reason) {
-    this.current = language;
+  /** If the texts cannot be loaded, the page keeps its language. */
+  async #show(language: Language, reason: Reason): Promise<boolean> {
     this.#reason = reason;
+    this.#wanted = language;
+    const texts = await load(this.#files[language] ?? "");
+    if (!texts) return false;
+    if (language !== this.#wanted) return true; // another language was wanted in the meantime
+    this.#texts = texts;
+    this.current = language;
     document.documentElement.lang = language;
+    return true;
   }
 }
 
@@ -48,11 +77,21 @@ function isLanguage(tag: string | undefined): tag is Language {
   return tag !== undefined && Object.hasOwn(LANGUAGES, tag);
 }
 
+/** Loads texts. Returns `undefined` if that fails: the network, or a newer service that has other texts. */
+async function load(address: string): Promise<Texts | undefined> {
+  try {
+    const response = await fetch(address);
+    return response.ok ? ((await response.json()) as Texts) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 export const language = new PageLanguage();
 
-/** Returns a function that returns the texts in the page's language. */
-export function dictionary<Texts>(texts: Record<Language, Texts>): () => Texts {
-  return () => texts[language.current];
+/** Puts values into a text: `fill("Continue to {service}.", { service })`. */
+export function fill<Text extends string>(text: Text, values: Record<Placeholder<Text>, string | number>): string {
+  return text.replace(/\{(\w+)\}/g, (_, name: Placeholder<Text>) => String(values[name]));
 }
 
 /** Returns a day and a time, such as "26 November 2026 at 17:05". */
@@ -77,7 +116,6 @@ export function clock(at: Date): string {
 export function ago(at: string, now: number): string {
   const seconds = Math.min(0, (Date.parse(at) - now) / 1000);
   const format = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
-  if (seconds < -30 * 86_400) return day(at);
   for (const [unit, size] of [["day", 86_400], ["hour", 3_600], ["minute", 60]] as const) {
     if (-seconds >= size) return format.format(Math.round(seconds / size), unit);
   }

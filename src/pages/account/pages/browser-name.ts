@@ -2,10 +2,11 @@
 
 import type { Session } from "@vestibule/client";
 import { browserOf } from "$shared/browser.js";
+import { fill } from "$shared/language.svelte.js";
 import { t } from "../texts/index.js";
 
 export function browserName({ user_agent }: Session): string {
   const browser = browserOf(user_agent);
   if (!browser) return t().sessions.otherProgram;
-  return browser.system ? t().sessions.browserOn(browser.name, browser.system) : browser.name;
+  return browser.system ? fill(t().sessions.browserOn, { browser: browser.name, system: browser.system }) : browser.name;
 }

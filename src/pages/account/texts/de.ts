@@ -1,8 +1,10 @@
 // The texts of the account pages, in German. "E‑Mail" has a hyphen at which no line breaks (U+2011).
 
+import { de as shared } from "$shared/texts/de.js";
+import type { Misplaced, Translation } from "$shared/texts/types.js";
 import type { Texts } from "./en.js";
 
-export const de: Texts = {
+const de = {
   unavailable: { title: "Diese Seite kann nicht angezeigt werden" },
   notFound: { title: "Seite nicht gefunden", lead: "Unter dieser Adresse gibt es keine Seite.", back: "Zu Ihrem Konto" },
 
@@ -13,7 +15,7 @@ export const de: Texts = {
     password: "Passwort",
     sessions: "Sitzungen",
     close: "Konto schließen",
-    back: (host) => `Zurück zu ${host}`,
+    back: "Zurück zu {host}",
     signOut: "Abmelden",
   },
 
@@ -26,7 +28,7 @@ export const de: Texts = {
 
   signIn: {
     title: "Anmelden",
-    lead: (service) => `Weiter zu: ${service}`,
+    lead: "Weiter zu: {service}",
     identifier: "E‑Mail-Adresse oder Benutzername",
     password: "Passwort",
     submit: "Anmelden",
@@ -37,15 +39,15 @@ export const de: Texts = {
 
   signUp: {
     title: "Konto anlegen",
-    lead: (service) => `Ein Konto für ${service}.`,
+    lead: "Ein Konto für {service}.",
     email: "E‑Mail-Adresse",
     submit: "Konto anlegen",
     haveOne: "Haben Sie schon ein Konto?",
     addressLead: "Geben Sie Ihre E‑Mail-Adresse ein. Wir senden Ihnen eine E‑Mail mit einem Code.",
     send: "Code senden",
-    codeLead: (address) => `Wir haben eine E‑Mail an ${address} gesendet. Geben Sie den Code daraus ein und wählen Sie ein Passwort, oder öffnen Sie den Link.`,
+    codeLead: "Wir haben eine E‑Mail an {address} gesendet. Geben Sie den Code daraus ein und wählen Sie ein Passwort, oder öffnen Sie den Link.",
     linkTitle: "Registrierung abschließen",
-    linkLead: (address) => `Damit ist auch Ihre Adresse ${address} bestätigt.`,
+    linkLead: "Damit ist auch Ihre Adresse {address} bestätigt.",
     otherAddress: "Andere Adresse verwenden",
     closedTitle: "Keine neuen Konten",
     closedLead: "Hier kann zurzeit niemand ein Konto anlegen.",
@@ -67,9 +69,8 @@ export const de: Texts = {
     title: "Neues Passwort wählen",
     askTitle: "Passwort vergessen?",
     askLead: "Geben Sie Ihre E‑Mail-Adresse oder Ihren Benutzernamen ein. Wir senden Ihnen eine E‑Mail mit einem Code.",
-    codeLead: (identifier) =>
-      `Wenn es ein Konto für ${identifier} gibt, ist eine E‑Mail unterwegs. Geben Sie den Code daraus ein und wählen Sie ein neues Passwort, oder öffnen Sie den Link.`,
-    linkLead: (address) => `Für das Konto ${address}.`,
+    codeLead: "Wenn es ein Konto für {identifier} gibt, ist eine E‑Mail unterwegs. Geben Sie den Code daraus ein und wählen Sie ein neues Passwort, oder öffnen Sie den Link.",
+    linkLead: "Für das Konto {address}.",
     effect: "Damit werden Sie auf allen anderen Geräten abgemeldet.",
     password: "Neues Passwort",
     submit: "Neues Passwort speichern",
@@ -82,39 +83,39 @@ export const de: Texts = {
 
   revert: {
     title: "Änderung Ihrer Adresse rückgängig machen",
-    lead: (address) => `Ihr Konto bekommt die Adresse ${address} zurück. Wählen Sie auch ein neues Passwort, denn jemand anderes kennt vielleicht das alte.`,
+    lead: "Ihr Konto bekommt die Adresse {address} zurück. Wählen Sie auch ein neues Passwort, denn jemand anderes kennt vielleicht das alte.",
     effect: "Dabei werden alle abgemeldet, die bei diesem Konto angemeldet sind.",
     submit: "Meine Adresse wiederherstellen",
     doneTitle: "Ihre Adresse ist wiederhergestellt",
-    doneLead: (address) => `Ihr Konto hat wieder die Adresse ${address} und Ihr neues Passwort.`,
+    doneLead: "Ihr Konto hat wieder die Adresse {address} und Ihr neues Passwort.",
   },
 
   accept: {
     title: "Willkommen",
-    lead: (service, address) => `Sie sind zu ${service} eingeladen. Wählen Sie ein Passwort für Ihr Konto ${address}.`,
+    lead: "Sie sind zu {service} eingeladen. Wählen Sie ein Passwort für Ihr Konto {address}.",
   },
 
   verify: {
     title: "Adresse bestätigen",
-    lead: (address) => `Wir senden eine E‑Mail mit einem Code an ${address}. Damit zeigen Sie, dass die Adresse Ihnen gehört.`,
+    lead: "Wir senden eine E‑Mail mit einem Code an {address}. Damit zeigen Sie, dass die Adresse Ihnen gehört.",
     send: "E‑Mail senden",
-    codeLead: (address) => `Wir haben eine E‑Mail an ${address} gesendet. Geben Sie den Code daraus ein oder öffnen Sie den Link in diesem Browser.`,
+    codeLead: "Wir haben eine E‑Mail an {address} gesendet. Geben Sie den Code daraus ein oder öffnen Sie den Link in diesem Browser.",
     submit: "Bestätigen",
-    linkLead: (address) => `Bestätigen Sie, dass die Adresse ${address} Ihnen gehört.`,
+    linkLead: "Bestätigen Sie, dass die Adresse {address} Ihnen gehört.",
     linkSubmit: "Adresse bestätigen",
     doneTitle: "Ihre Adresse ist bestätigt",
-    doneLead: (address) => `Danke. Wir wissen jetzt, dass ${address} Ihnen gehört.`,
-    alreadyLead: (address) => `${address} ist bereits bestätigt. Es ist nichts weiter zu tun.`,
+    doneLead: "Danke. Wir wissen jetzt, dass {address} Ihnen gehört.",
+    alreadyLead: "{address} ist bereits bestätigt. Es ist nichts weiter zu tun.",
     later: "Später",
     noMail: "Dieser Dienst versendet keine E‑Mails, deshalb lassen sich Adressen nicht bestätigen.",
   },
 
   change: {
     title: "Neue Adresse bestätigen",
-    lead: (address) => `Ihr Konto bekommt die Adresse ${address}.`,
+    lead: "Ihr Konto bekommt die Adresse {address}.",
     submit: "Diese Adresse verwenden",
     doneTitle: "Ihre Adresse ist geändert",
-    doneLead: (address) => `Ihr Konto hat jetzt die Adresse ${address}.`,
+    doneLead: "Ihr Konto hat jetzt die Adresse {address}.",
     toAddress: "Zu Ihrer Adresse",
   },
 
@@ -130,7 +131,7 @@ export const de: Texts = {
     expired_ticket: { title: "Dieser Link ist abgelaufen", lead: "Zu Ihrer Sicherheit gelten Links in E‑Mails nur eine begrenzte Zeit." },
     spent_ticket: { title: "Dieser Link wurde bereits verwendet", lead: "Jeder Link funktioniert nur einmal. Er wird auch ungültig, wenn ein neuerer ihn ersetzt." },
     invalid_ticket: { title: "Dieser Link funktioniert nicht", lead: "Vielleicht fehlt ein Teil. Öffnen Sie ihn noch einmal aus der E‑Mail." },
-    signedInAs: (name, address) => `Sie sind hier als ${name} angemeldet. Danach sind Sie als ${address} angemeldet.`,
+    signedInAs: "Sie sind hier als {name} angemeldet. Danach sind Sie als {address} angemeldet.",
     otherAccount: "Vielleicht gehört er zu einem anderen Konto als dem, das hier angemeldet ist.",
     next: {
       reset: "Neue E‑Mail anfordern",
@@ -147,13 +148,13 @@ export const de: Texts = {
 
   profile: {
     title: "Profil",
-    unverified: (address) => `Bitte bestätigen Sie, dass ${address} Ihre Adresse ist.`,
-    pending: (address) => `Ihre neue Adresse ${address} wartet auf den Code aus unserer E‑Mail.`,
+    unverified: "Bitte bestätigen Sie, dass {address} Ihre Adresse ist.",
+    pending: "Ihre neue Adresse {address} wartet auf den Code aus unserer E‑Mail.",
     confirm: "Adresse bestätigen",
     name: "Name",
     nameHint: "So sprechen wir Sie in E‑Mails an.",
     username: "Benutzername",
-    usernameHint: "Auch damit können Sie sich anmelden. 3 bis 32 Zeichen, am Anfang ein Buchstabe: a–z, 0–9, Punkt, Unterstrich, Bindestrich.",
+    usernameHint: "Auch damit können Sie sich anmelden. 3 bis 32 Zeichen, am Anfang ein Buchstabe: a bis z, 0 bis 9, Punkt, Unterstrich, Bindestrich.",
     language: "Sprache",
     languageHint: "Für diese Seiten und für unsere E‑Mails an Sie.",
     automatic: "Automatisch",
@@ -180,14 +181,12 @@ export const de: Texts = {
     same: "Das ist bereits die Adresse Ihres Kontos.",
     current: "Aktuelles Passwort",
     change: "Adresse ändern",
-    changed: (address) => `Ihr Konto hat jetzt die Adresse ${address}.`,
-    changedUndo: (address, before) =>
-      `Ihr Konto hat jetzt die Adresse ${address}. Sieben Tage lang lässt sich die Änderung mit dem Link aus unserer E‑Mail an ${before} rückgängig machen.`,
+    changed: "Ihr Konto hat jetzt die Adresse {address}.",
+    changedUndo: "Ihr Konto hat jetzt die Adresse {address}. Sieben Tage lang lässt sich die Änderung mit dem Link aus unserer E‑Mail an {before} rückgängig machen.",
     pendingTitle: "Neue Adresse bestätigen",
-    pendingLead: (address) =>
-      `Wir haben eine E‑Mail an ${address} gesendet. Geben Sie den Code daraus hier ein oder öffnen Sie den Link in diesem Browser. Bis dahin bleibt alles, wie es ist.`,
+    pendingLead: "Wir haben eine E‑Mail an {address} gesendet. Geben Sie den Code daraus hier ein oder öffnen Sie den Link in diesem Browser. Bis dahin bleibt alles, wie es ist.",
     cancel: "Bisherige Adresse behalten",
-    kept: (address) => `Ihr Konto behält die Adresse ${address}.`,
+    kept: "Ihr Konto behält die Adresse {address}.",
     noMail: "Keine E‑Mail erhalten?",
     noMailLead:
       "Schauen Sie im Spam-Ordner nach und prüfen Sie die Schreibweise der Adresse. Für eine weitere E‑Mail geben Sie bitte noch einmal Ihr Passwort ein.",
@@ -209,14 +208,14 @@ export const de: Texts = {
     lead: "Wenn Ihnen eine Sitzung unbekannt ist, beenden Sie sie und ändern Sie Ihr Passwort.",
     list: "Ihre Sitzungen",
     current: "Diese Sitzung",
-    browserOn: (browser, system) => `${browser} ${system.startsWith("iP") ? "auf dem" : "unter"} ${system}`,
+    browserOn: "{browser} ({system})",
     otherProgram: "Ein anderes Programm",
     used: "Zuletzt benutzt",
     started: "Angemeldet",
     network: "IP-Adresse",
     end: "Sitzung beenden",
-    endOf: (browser) => `Sitzung beenden: ${browser}`,
-    ended: (browser) => `Die Sitzung ist beendet: ${browser}.`,
+    endOf: "Sitzung beenden: {browser}",
+    ended: "Die Sitzung ist beendet: {browser}.",
     endedAlready: "Diese Sitzung war bereits beendet.",
     endOthers: "Alle anderen Sitzungen beenden",
     endOthersTitle: "Alle anderen Sitzungen beenden?",
@@ -234,10 +233,14 @@ export const de: Texts = {
       "Andere können Ihre Adresse und Ihren Benutzernamen danach verwenden. Ein neues Konto damit ist leer.",
     ],
     confirmation: "Geben Sie zur Bestätigung Ihre E‑Mail-Adresse ein",
-    mismatch: (address) => `Geben Sie hier ${address} ein.`,
+    mismatch: "Geben Sie hier {address} ein.",
     close: "Konto endgültig schließen",
   },
 
-  passwordHint: (length) => `Mindestens ${length} Zeichen. Mehrere Wörter, die nicht zusammengehören, merkt man sich leicht.`,
+  passwordHint: "Mindestens {length} Zeichen. Mehrere Wörter, die nicht zusammengehören, merkt man sich leicht.",
   next: "Weiter",
-};
+} as const satisfies Translation<Texts>;
+
+({}) satisfies Misplaced<Texts, typeof de>;
+
+export default { shared, own: de };

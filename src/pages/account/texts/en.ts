@@ -1,6 +1,8 @@
 // The texts of the account pages, in English. This is the type of the other languages.
 
-export const en = {
+import { en as shared } from "$shared/texts/en.js";
+
+const en = {
   unavailable: { title: "This page cannot be shown" },
   notFound: { title: "Page not found", lead: "There is no page at this address.", back: "To your account" },
 
@@ -11,7 +13,7 @@ export const en = {
     password: "Password",
     sessions: "Sessions",
     close: "Close account",
-    back: (host: string) => `Back to ${host}`,
+    back: "Back to {host}",
     signOut: "Sign out",
   },
 
@@ -25,7 +27,7 @@ export const en = {
 
   signIn: {
     title: "Sign in",
-    lead: (service: string) => `Continue to ${service}.`,
+    lead: "Continue to {service}.",
     identifier: "Email address or username",
     password: "Password",
     submit: "Sign in",
@@ -36,16 +38,16 @@ export const en = {
 
   signUp: {
     title: "Create an account",
-    lead: (service: string) => `Create your account at ${service}.`,
+    lead: "Create your account at {service}.",
     email: "Email address",
     submit: "Create account",
     haveOne: "Already have an account?",
     /** In the mode in which the address comes first. */
     addressLead: "Enter your email address. We send you an email with a code.",
     send: "Send code",
-    codeLead: (address: string) => `We sent an email to ${address}. Enter its code and choose a password, or open its link.`,
+    codeLead: "We sent an email to {address}. Enter its code and choose a password, or open its link.",
     linkTitle: "Complete your account",
-    linkLead: (address: string) => `This also confirms your address ${address}.`,
+    linkLead: "This also confirms your address {address}.",
     otherAddress: "Use another address",
     closedTitle: "No new accounts",
     closedLead: "Nobody can create an account here at the moment.",
@@ -67,9 +69,8 @@ export const en = {
     title: "Choose a new password",
     askTitle: "Forgotten your password?",
     askLead: "Enter your email address or your username. We send you an email with a code.",
-    codeLead: (identifier: string) =>
-      `If there is an account for ${identifier}, an email is on its way. Enter its code and choose a new password, or open its link.`,
-    linkLead: (address: string) => `For the account ${address}.`,
+    codeLead: "If there is an account for {identifier}, an email is on its way. Enter its code and choose a new password, or open its link.",
+    linkLead: "For the account {address}.",
     effect: "This signs you out on all other devices.",
     password: "New password",
     submit: "Set new password",
@@ -82,40 +83,39 @@ export const en = {
 
   revert: {
     title: "Undo the change of your address",
-    lead: (address: string) =>
-      `Your account will have the address ${address} again. Choose a new password too, because somebody else may know the old one.`,
+    lead: "Your account will have the address {address} again. Choose a new password too, because somebody else may know the old one.",
     effect: "This signs out all devices.",
     submit: "Restore my address",
     doneTitle: "Your address is restored",
-    doneLead: (address: string) => `Your account has the address ${address} again, and your new password.`,
+    doneLead: "Your account has the address {address} again, and your new password.",
   },
 
   accept: {
     title: "Welcome",
-    lead: (service: string, address: string) => `You are invited to ${service}. Choose a password for your account ${address}.`,
+    lead: "You are invited to {service}. Choose a password for your account {address}.",
   },
 
   verify: {
     title: "Confirm your address",
-    lead: (address: string) => `We send an email with a code to ${address}, so that you can show that this address is yours.`,
+    lead: "We send an email with a code to {address}, so that you can show that this address is yours.",
     send: "Send email",
-    codeLead: (address: string) => `We sent an email to ${address}. Enter its code here, or open its link in this browser.`,
+    codeLead: "We sent an email to {address}. Enter its code here, or open its link in this browser.",
     submit: "Confirm",
-    linkLead: (address: string) => `Confirm that the address ${address} is yours.`,
+    linkLead: "Confirm that the address {address} is yours.",
     linkSubmit: "Confirm address",
     doneTitle: "Your address is confirmed",
-    doneLead: (address: string) => `Thank you. ${address} belongs to your account now.`,
-    alreadyLead: (address: string) => `${address} is already confirmed. There is nothing more to do.`,
+    doneLead: "Thank you. {address} belongs to your account now.",
+    alreadyLead: "{address} is already confirmed. There is nothing more to do.",
     later: "Later",
     noMail: "This service sends no emails, so addresses cannot be confirmed.",
   },
 
   change: {
     title: "Confirm your new address",
-    lead: (address: string) => `Your account will have the address ${address}.`,
+    lead: "Your account will have the address {address}.",
     submit: "Use this address",
     doneTitle: "Your address is changed",
-    doneLead: (address: string) => `Your account has the address ${address} now.`,
+    doneLead: "Your account has the address {address} now.",
     toAddress: "To your address",
   },
 
@@ -132,7 +132,7 @@ export const en = {
     expired_ticket: { title: "This link has expired", lead: "For your security, links in emails work for a limited time." },
     spent_ticket: { title: "This link has already been used", lead: "Each link works once. It also ends when a newer one replaces it." },
     invalid_ticket: { title: "This link does not work", lead: "Part of it may be missing. Open it from the email once more." },
-    signedInAs: (name: string, address: string) => `You are signed in here as ${name}. After this, you are signed in as ${address}.`,
+    signedInAs: "You are signed in here as {name}. After this, you are signed in as {address}.",
     otherAccount: "It may belong to another account than the one that is signed in here.",
     next: {
       reset: "Send a new email",
@@ -149,13 +149,13 @@ export const en = {
 
   profile: {
     title: "Profile",
-    unverified: (address: string) => `Please confirm that ${address} is your address.`,
-    pending: (address: string) => `Your new address ${address} is waiting for the code from our email.`,
+    unverified: "Please confirm that {address} is your address.",
+    pending: "Your new address {address} is waiting for the code from our email.",
     confirm: "Confirm address",
     name: "Name",
     nameHint: "How we address you in emails.",
     username: "Username",
-    usernameHint: "You can also sign in with it. 3 to 32 characters, beginning with a letter: a–z, 0–9, dot, underscore, hyphen.",
+    usernameHint: "You can also sign in with it. 3 to 32 characters, beginning with a letter: a to z, 0 to 9, dot, underscore, hyphen.",
     language: "Language",
     languageHint: "For these pages and for our emails to you.",
     automatic: "Automatic",
@@ -181,14 +181,12 @@ export const en = {
     same: "This is already the address of your account.",
     current: "Current password",
     change: "Change address",
-    changed: (address: string) => `Your account has the address ${address} now.`,
-    changedUndo: (address: string, before: string) =>
-      `Your account has the address ${address} now. For seven days, a link in our email to ${before} can undo the change.`,
+    changed: "Your account has the address {address} now.",
+    changedUndo: "Your account has the address {address} now. For seven days, a link in our email to {before} can undo the change.",
     pendingTitle: "Confirm your new address",
-    pendingLead: (address: string) =>
-      `We sent an email to ${address}. Enter its code here, or open its link in this browser. Until then, everything stays as it is.`,
+    pendingLead: "We sent an email to {address}. Enter its code here, or open its link in this browser. Until then, everything stays as it is.",
     cancel: "Keep the current address",
-    kept: (address: string) => `Your account keeps the address ${address}.`,
+    kept: "Your account keeps the address {address}.",
     noMail: "No email?",
     noMailLead: "Look in your spam folder, and check the spelling of the address. For another email, enter your password again.",
     sendAgain: "Send the email again",
@@ -209,14 +207,14 @@ export const en = {
     lead: "If you do not recognise a session, end it and change your password.",
     list: "Your sessions",
     current: "This session",
-    browserOn: (browser: string, system: string) => `${browser} on ${system}`,
+    browserOn: "{browser} on {system}",
     otherProgram: "Another program",
     used: "Last used",
     started: "Signed in",
     network: "IP address",
     end: "End session",
-    endOf: (browser: string) => `End session: ${browser}`,
-    ended: (browser: string) => `The session has ended: ${browser}.`,
+    endOf: "End session: {browser}",
+    ended: "The session has ended: {browser}.",
     endedAlready: "That session had already ended.",
     endOthers: "End all other sessions",
     endOthersTitle: "End all other sessions?",
@@ -234,12 +232,14 @@ export const en = {
       "Others can then use your address and your username. A new account with them starts empty.",
     ],
     confirmation: "To confirm, type your email address",
-    mismatch: (address: string) => `Type ${address} here.`,
+    mismatch: "Type {address} here.",
     close: "Close account for good",
   },
 
-  passwordHint: (length: number) => `At least ${length} characters. Several words that do not belong together are easy to remember.`,
+  passwordHint: "At least {length} characters. Several words that do not belong together are easy to remember.",
   next: "Continue",
-};
+} as const;
 
 export type Texts = typeof en;
+
+export default { shared, own: en };

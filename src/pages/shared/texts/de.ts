@@ -1,11 +1,12 @@
 // The texts that all entries share, in German. "E‑Mail" has a hyphen at which no line breaks (U+2011).
 
 import type { Texts } from "./en.js";
+import type { Misplaced, Translation } from "./types.js";
 
 const notUnderstood = "Der Dienst hat die Anfrage nicht verstanden. Laden Sie die Seite neu.";
 const signInAgain = "Ihre Sitzung ist beendet. Melden Sie sich wieder an.";
 
-const problems: Texts["problems"] = {
+const problems = {
   account_disabled: "Dieses Konto ist gesperrt. Wenden Sie sich an die Betreiber.",
   already_verified: "Diese Adresse ist bereits bestätigt.",
   authorization_stale: "Der Dienst kann Berechtigungen gerade nicht prüfen.",
@@ -36,9 +37,9 @@ const problems: Texts["problems"] = {
   uri_too_long: notUnderstood,
   username_taken: "Dieser Benutzername ist vergeben. Wählen Sie einen anderen.",
   validation_failed: "Einige Angaben müssen korrigiert werden.",
-};
+} as const;
 
-export const de: Texts = {
+export const de = {
   problems,
   faults: {
     required: "Füllen Sie dieses Feld aus.",
@@ -61,7 +62,7 @@ export const de: Texts = {
   memberFaults: {
     email: { format: "Geben Sie eine E‑Mail-Adresse ein, zum Beispiel ada@example.org." },
     username: {
-      pattern: "Ein Benutzername muss mit einem Buchstaben beginnen und kann a–z, 0–9, Punkt, Unterstrich und Bindestrich enthalten.",
+      pattern: "Ein Benutzername muss mit einem Buchstaben beginnen und kann a bis z, 0 bis 9, Punkt, Unterstrich und Bindestrich enthalten.",
       too_short: "Ein Benutzername braucht mindestens 3 Zeichen.",
       too_long: "Ein Benutzername kann höchstens 32 Zeichen haben.",
     },
@@ -69,14 +70,14 @@ export const de: Texts = {
     code: { pattern: "Der Code muss 8 Ziffern haben." },
   },
   fault: "Das ist hier nicht gültig.",
-  passwordTooShort: (length) => `Ein Passwort braucht mindestens ${length} Zeichen.`,
+  passwordTooShort: "Ein Passwort braucht mindestens {length} Zeichen.",
   failure: {
     unreachable: "Der Dienst ist nicht erreichbar. Prüfen Sie Ihre Verbindung und versuchen Sie es noch einmal.",
-    unexpected: (status) => `Der Dienst ist nicht erreichbar (Antwort ${status}). Versuchen Sie es später noch einmal.`,
+    unexpected: "Der Dienst ist nicht erreichbar (Antwort {status}). Versuchen Sie es später noch einmal.",
     cookieNotKept: "Ihr Browser speichert das Cookie dieser Website nicht, deshalb bleiben Sie nicht angemeldet. Erlauben Sie Cookies und versuchen Sie es noch einmal.",
     retry: "Versuchen Sie es gleich noch einmal.",
-    retryAt: (time) => `Versuchen Sie es ab ${time} Uhr noch einmal.`,
-    request: (id) => `Wenn Sie um Hilfe bitten, nennen Sie diese Nummer: ${id}`,
+    retryAt: "Versuchen Sie es ab {time} Uhr noch einmal.",
+    request: "Wenn Sie um Hilfe bitten, nennen Sie diese Nummer: {id}",
     again: "Noch einmal versuchen",
   },
   form: {
@@ -94,4 +95,6 @@ export const de: Texts = {
     newer: "Es gibt eine neue Version dieser Seite.",
     reload: "Neu laden",
   },
-};
+} as const satisfies Translation<Texts>;
+
+({}) satisfies Misplaced<Texts, typeof de>;

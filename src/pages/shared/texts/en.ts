@@ -6,7 +6,7 @@ const notUnderstood = "The service did not understand this request. Load the pag
 const signInAgain = "Your session has ended. Sign in again.";
 
 /** One sentence for each code: what is wrong, and what to do about it. */
-const problems: Record<ProblemCode, string> = {
+const problems = {
   account_disabled: "This account is disabled. Ask the people who run this service.",
   already_verified: "This address is already confirmed.",
   authorization_stale: "The service cannot check permissions at the moment.",
@@ -37,7 +37,7 @@ const problems: Record<ProblemCode, string> = {
   uri_too_long: notUnderstood,
   username_taken: "This username is taken. Choose another one.",
   validation_failed: "Some of this needs to be corrected.",
-};
+} as const satisfies Record<ProblemCode, string>;
 
 export const en = {
   problems,
@@ -59,27 +59,27 @@ export const en = {
     invalid_ticket: "This link does not belong here.",
     email_taken: problems.email_taken,
     username_taken: problems.username_taken,
-  } as Record<string, string>,
+  },
   /** The same for the members of requests whose rules have words of their own. */
   memberFaults: {
     email: { format: "Enter an email address, such as ada@example.org." },
     username: {
-      pattern: "A username must begin with a letter, and can contain a–z, 0–9, dot, underscore and hyphen.",
+      pattern: "A username must begin with a letter, and can contain a to z, 0 to 9, dot, underscore and hyphen.",
       too_short: "A username must have at least 3 characters.",
       too_long: "A username can have at most 32 characters.",
     },
     name: { too_short: "Enter a name, or leave the field empty.", too_long: "A name can have at most 100 characters." },
     code: { pattern: "The code must have 8 digits." },
-  } as Record<string, Record<string, string>>,
+  },
   fault: "This is not valid here.",
-  passwordTooShort: (length: number) => `A password must have at least ${length} characters.`,
+  passwordTooShort: "A password must have at least {length} characters.",
   failure: {
     unreachable: "There is no connection to the service. Check your connection and try again.",
-    unexpected: (status: number) => `The service cannot be reached (response ${status}). Try again later.`,
+    unexpected: "The service cannot be reached (response {status}). Try again later.",
     cookieNotKept: "Your browser does not keep the cookie of this site, so you would not stay signed in. Allow cookies and try again.",
     retry: "Try again in a moment.",
-    retryAt: (time: string) => `Try again after ${time}.`,
-    request: (id: string) => `If you ask for help, quote this number: ${id}`,
+    retryAt: "Try again after {time}.",
+    request: "If you ask for help, quote this number: {id}",
     again: "Try again",
   },
   form: {
@@ -97,6 +97,6 @@ export const en = {
     newer: "There is a new version of this page.",
     reload: "Reload",
   },
-};
+} as const;
 
 export type Texts = typeof en;

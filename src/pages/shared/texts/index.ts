@@ -1,7 +1,6 @@
 // The texts that all entries share, in the page's language.
 
-import { dictionary } from "../language.svelte.js";
-import { de } from "./de.js";
-import { en } from "./en.js";
+import { language } from "../language.svelte.js";
+import type { Texts } from "./en.js";
 
-export const words = dictionary({ en, de });
+export const words = (): Texts => language.texts.shared;
