@@ -42,7 +42,7 @@ const says = (text) => page.getByRole("status").filter({ hasText: text }).waitFo
 const address = () => page.url().replace(product, "");
 
 async function signIn() {
-  await page.getByLabel("E-mail address or username", { exact: true }).fill("ada");
+  await page.getByLabel("Email address or username", { exact: true }).fill("ada");
   await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }

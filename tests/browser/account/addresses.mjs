@@ -21,21 +21,21 @@ async function me(username) {
 
 /** Asks for another address on the page of somebody who is signed in. */
 async function wants(visitor, address) {
-  await visitor.follow("E-mail address");
-  await visitor.fill({ "New e-mail address": address, "Current password": PASSWORD });
+  await visitor.follow("Email address");
+  await visitor.fill({ "New email address": address, "Current password": PASSWORD });
   await visitor.press("Change address");
-  await visitor.sees(`We sent a mail to ${address}.`);
+  await visitor.sees(`We sent an email to ${address}.`);
 }
 
 step("an address is confirmed with the code from the mail, as it is written there", async () => {
   const vera = await visitAs(open, "vera");
   await vera.follow("Confirm address");
   await vera.follow("Confirm address");
-  await vera.press("Send mail");
-  await vera.fill({ "Code from the mail": "0000 0000" });
+  await vera.press("Send email");
+  await vera.fill({ "Code from the email": "0000 0000" });
   await vera.press("Confirm");
-  assert.match(await vera.faultOf("Code from the mail"), /code is not right/);
-  await vera.fill({ "Code from the mail": code(await open.mail("vera@example.org", VERIFY)) });
+  assert.match(await vera.faultOf("Code from the email"), /code is not right/);
+  await vera.fill({ "Code from the email": code(await open.mail("vera@example.org", VERIFY)) });
   await vera.press("Confirm");
   await vera.arrives("Your address is confirmed");
   assert.equal((await me("vera")).email_verified, true);
@@ -44,7 +44,7 @@ step("an address is confirmed with the code from the mail, as it is written ther
 step("an address is confirmed with the link, and only when its owner presses the button", async () => {
   const vito = await visitAs(open, "vito");
   await vito.open("verify");
-  await vito.press("Send mail");
+  await vito.press("Send email");
   const url = link(await open.mail("vito@example.org", VERIFY));
   const tab = await vito.openTab(url);
   assert.doesNotMatch(tab.page.url(), /t=/, "the token has left the address");
@@ -63,7 +63,7 @@ step("another address counts when its mailbox was proven, and until then the old
   await wants(ada, "ada@example.com");
   const mail = await open.mail("ada@example.com", CHANGE);
   assert.equal((await me("ada")).email, "ada@example.org");
-  await ada.fill({ "Code from the mail": code(mail) });
+  await ada.fill({ "Code from the email": code(mail) });
   await ada.press("Confirm address");
   await ada.sees("Your account has the address ada@example.com now.");
   assert.equal((await me("ada")).email, "ada@example.com");
@@ -85,7 +85,7 @@ step("the link leads somebody who is not signed in to the sign-in page, and then
   await wants(laptop, "axel@example.com");
   const phone = await visit(open, { width: 360 });
   await phone.open(link(await open.mail("axel@example.com", CHANGE)));
-  await phone.fill({ "E-mail address or username": "axel", Password: PASSWORD });
+  await phone.fill({ "Email address or username": "axel", Password: PASSWORD });
   await phone.press("Sign in");
   await phone.press("Use this address");
   await phone.arrives("Your address is changed");
@@ -95,8 +95,8 @@ step("somebody thinks better of it and keeps the old address", async () => {
   const alma = await visitAs(open, "alma");
   await wants(alma, "alma@example.com");
   await alma.page.reload();
-  await alma.sees("We sent a mail to alma@example.com.");
-  await alma.press("Keep the present address");
+  await alma.sees("We sent an email to alma@example.com.");
+  await alma.press("Keep the current address");
   await alma.sees("Your account keeps the address alma@example.org.");
   assert.equal((await me("alma")).pending_email, undefined);
 });
@@ -104,7 +104,7 @@ step("somebody thinks better of it and keeps the old address", async () => {
 step("a thief changes the address, and the owner takes the account back from the old mailbox", async () => {
   const thief = await visitAs(open, "anna");
   await wants(thief, "thief@example.com");
-  await thief.fill({ "Code from the mail": code(await open.mail("thief@example.com", CHANGE)) });
+  await thief.fill({ "Code from the email": code(await open.mail("thief@example.com", CHANGE)) });
   await thief.press("Confirm address");
   await thief.sees("Your account has the address thief@example.com now.");
 
@@ -130,7 +130,7 @@ step("the undo page asks for the link if a filter has removed its end", async ()
 
   const arno = await visit(open);
   await arno.open("revert");
-  await arno.fill({ "Link from the mail": url });
+  await arno.fill({ "Link from the email": url });
   await arno.press("Continue");
   await arno.arrives("Undo the change of your address");
 });

@@ -33,7 +33,7 @@ async function type(visitor, name, text) {
 step("W01 somebody signs in with the keyboard alone, after a wrong password", async () => {
   const kara = await visit(open);
   await kara.open("sign-in");
-  await type(kara, "E-mail address or username", "kara");
+  await type(kara, "Email address or username", "kara");
   await type(kara, "Password", "not the password");
   await kara.page.keyboard.press("Enter");
   await kara.sees("is wrong");
@@ -56,9 +56,9 @@ step("W01 somebody resets a password with the keyboard alone", async () => {
   await tabTo(kara, "link", "Forgotten your password?");
   await kara.page.keyboard.press("Enter");
   await kara.arrives("Forgotten your password?");
-  await type(kara, "E-mail address or username", "kara");
+  await type(kara, "Email address or username", "kara");
   await kara.page.keyboard.press("Enter");
-  await type(kara, "Code from the mail", code(await open.mail("kara@example.org", /\/account\/reset#t=/)));
+  await type(kara, "Code from the email", code(await open.mail("kara@example.org", /\/account\/reset#t=/)));
   await type(kara, "New password", "a lamp beside the harbour");
   await kara.page.keyboard.press("Enter");
   await kara.arrives("Your password is changed");

@@ -32,7 +32,7 @@ for (const [when, [answer, said]] of Object.entries(FAILURES)) {
     await otto.page.route("**/v1/sessions", answer);
     await enter(otto, "otto");
     await otto.sees(said);
-    assert.equal(await otto.field("E-mail address or username").inputValue(), "otto");
+    assert.equal(await otto.field("Email address or username").inputValue(), "otto");
     assert.equal(await otto.field("Password").inputValue(), PASSWORD);
     await otto.page.unroute("**/v1/sessions");
     await otto.press("Sign in");

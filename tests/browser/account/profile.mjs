@@ -28,7 +28,7 @@ step("a username that somebody has, or that cannot be one, is explained at its f
   assert.equal(await paul.field("Name").inputValue(), "Paul");
   await paul.fill({ Username: "1 2" });
   await paul.press("Save changes");
-  assert.match(await paul.faultOf("Username"), /begins with a letter/);
+  assert.match(await paul.faultOf("Username"), /begin with a letter/);
 });
 
 step("a change that somebody else made meanwhile is not overwritten", async () => {
@@ -89,10 +89,10 @@ step("common passwords and those made of one's own name are refused with the rea
 step("an account is closed only by somebody who types its address and its password, and is gone", async () => {
   const petra = await visitAs(open, "petra");
   await petra.follow("Close account");
-  await petra.fill({ "To confirm, type your e-mail address": "petra", "Current password": PASSWORD });
+  await petra.fill({ "To confirm, type your email address": "petra", "Current password": PASSWORD });
   await petra.press("Close account for good");
-  await petra.faultOf("To confirm, type your e-mail address");
-  await petra.fill({ "To confirm, type your e-mail address": "petra@example.org", "Current password": "wrong" });
+  await petra.faultOf("To confirm, type your email address");
+  await petra.fill({ "To confirm, type your email address": "petra@example.org", "Current password": "wrong" });
   await petra.press("Close account for good");
   assert.match(await petra.faultOf("Current password"), /not your current password/);
   await petra.fill({ "Current password": PASSWORD });
@@ -109,7 +109,7 @@ step("the only administrator cannot close the account, and learns what to do fir
   await enter(admin, "admin", open.adminPassword);
   await admin.arrives("Profile");
   await admin.follow("Close account");
-  await admin.fill({ "To confirm, type your e-mail address": "admin@vestibule.invalid", "Current password": open.adminPassword });
+  await admin.fill({ "To confirm, type your email address": "admin@vestibule.invalid", "Current password": open.adminPassword });
   await admin.press("Close account for good");
   await admin.sees("This is the last account with the rights of an administrator.");
 });

@@ -31,10 +31,10 @@ step("a password that is forgotten on the way does not lose the way back", async
   const ruth = await visit(open);
   await ruth.open(`sign-in?return_to=${encodeURIComponent(PRODUCT)}`);
   await ruth.follow("Forgotten your password?");
-  await ruth.fill({ "E-mail address or username": "ruth" });
+  await ruth.fill({ "Email address or username": "ruth" });
   await ruth.press("Send code");
   const mailed = code(await open.mail("ruth@example.org", /\/account\/reset#t=/));
-  await ruth.fill({ "Code from the mail": mailed, "New password": "a lamp beside the harbour" });
+  await ruth.fill({ "Code from the email": mailed, "New password": "a lamp beside the harbour" });
   await ruth.press("Set new password");
   await ruth.arrives("Your password is changed");
   await ruth.press("Continue");

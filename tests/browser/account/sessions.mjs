@@ -76,7 +76,7 @@ step("a page that needs a session leads to the sign-in page and back", async () 
   const sara = await visit(open);
   await sara.open("sessions");
   await sara.arrives("Sign in");
-  await sara.fill({ "E-mail address or username": "sara", Password: "seven tall ships at dawn" });
+  await sara.fill({ "Email address or username": "sara", Password: "seven tall ships at dawn" });
   await sara.press("Sign in");
   await sara.arrives("Where you are signed in");
 });

@@ -31,9 +31,9 @@ step("the page for signing in does not show who has signed out", async () => {
   const shared = await visitAs(open, "hilde");
   await shared.press("Sign out");
   await shared.arrives("Sign in");
-  assert.equal(await shared.field("E-mail address or username").inputValue(), "");
+  assert.equal(await shared.field("Email address or username").inputValue(), "");
   await shared.follow("Forgotten your password?");
-  assert.equal(await shared.field("E-mail address or username").inputValue(), "");
+  assert.equal(await shared.field("Email address or username").inputValue(), "");
 });
 
 step("the way back to a page does not show an account whose session has ended meanwhile", async () => {
@@ -58,7 +58,7 @@ step("all tabs show the account of the person who has signed in last, also if no
   await tab.press("Set new password");
   await tab.arrives("Your password is changed");
 
-  await sessions.sees("You are signed in nowhere else.");
+  await sessions.sees("You are not signed in anywhere else.");
   await address.sees("hugo@example.org");
   await shared.page.waitForFunction(() => [...document.querySelectorAll("main input")].some(({ value }) => value === "hugo H"));
 });

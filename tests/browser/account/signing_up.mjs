@@ -13,11 +13,11 @@ step("somebody creates an account, is signed in at once and confirms the address
   const ulla = await visit(open);
   await ulla.open("sign-in");
   await ulla.follow("Create an account");
-  await ulla.fill({ "E-mail address": "ulla@example.org", Name: "Ulla", Password: PASSWORD });
+  await ulla.fill({ "Email address": "ulla@example.org", Name: "Ulla", Password: PASSWORD });
   await ulla.press("Create account");
   await ulla.arrives("Confirm your address");
-  await ulla.press("Send mail");
-  await ulla.fill({ "Code from the mail": code(await open.mail("ulla@example.org", /\/account\/verify#t=/)) });
+  await ulla.press("Send email");
+  await ulla.fill({ "Code from the email": code(await open.mail("ulla@example.org", /\/account\/verify#t=/)) });
   await ulla.press("Confirm");
   await ulla.arrives("Your address is confirmed");
   await ulla.press("Continue");
@@ -28,7 +28,7 @@ step("somebody creates an account, is signed in at once and confirms the address
 step("somebody who creates an account may confirm the address later", async () => {
   const uli = await visit(open);
   await uli.open("sign-up");
-  await uli.fill({ "E-mail address": "uli@example.org", Password: PASSWORD });
+  await uli.fill({ "Email address": "uli@example.org", Password: PASSWORD });
   await uli.press("Create account");
   await uli.press("Later");
   await uli.arrives("Profile");
@@ -39,26 +39,26 @@ step("a taken address, a common password and a bad address are explained at thei
   const urs = await visit(open);
   await urs.open("sign-up");
   await urs.press("Create account");
-  await urs.faultOf("E-mail address");
+  await urs.faultOf("Email address");
   await urs.faultOf("Password");
-  await urs.fill({ "E-mail address": "urs@example", Password: "password1" });
+  await urs.fill({ "Email address": "urs@example", Password: "password1" });
   await urs.press("Create account");
-  await urs.faultOf("E-mail address");
+  await urs.faultOf("Email address");
   assert.match(await urs.faultOf("Password"), /easy to guess/);
-  await urs.fill({ "E-mail address": "urs@example.org", Password: PASSWORD });
+  await urs.fill({ "Email address": "urs@example.org", Password: PASSWORD });
   await urs.press("Create account");
-  assert.match(await urs.faultOf("E-mail address"), /exists already/);
+  assert.match(await urs.faultOf("Email address"), /already exists/);
   assert.equal(await urs.field("Password").inputValue(), PASSWORD);
 });
 
 step("where an address must be proven first, the code from the mail leads to a password and an account", async () => {
   const uwe = await visit(verified);
   await uwe.open("sign-up");
-  await uwe.fill({ "E-mail address": "uwe@example.org" });
+  await uwe.fill({ "Email address": "uwe@example.org" });
   await uwe.press("Send code");
-  await uwe.arrives("Check your mail");
+  await uwe.arrives("Check your email");
   await uwe.sees("uwe@example.org");
-  await uwe.fill({ "Code from the mail": code(await verified.mail("uwe@example.org", SIGN_UP)), Password: PASSWORD });
+  await uwe.fill({ "Code from the email": code(await verified.mail("uwe@example.org", SIGN_UP)), Password: PASSWORD });
   await uwe.press("Create account");
   await uwe.arrives("Profile");
 });
@@ -66,7 +66,7 @@ step("where an address must be proven first, the code from the mail leads to a p
 step("the link of a sign-up works in another browser, and only once", async () => {
   const laptop = await visit(verified);
   await laptop.open("sign-up");
-  await laptop.fill({ "E-mail address": "una@example.org" });
+  await laptop.fill({ "Email address": "una@example.org" });
   await laptop.press("Send code");
   await laptop.sees("una@example.org");
   const url = link(await verified.mail("una@example.org", SIGN_UP));
@@ -84,9 +84,9 @@ step("somebody who has an account already gets a mail that says so, and the page
   await verified.createUser("bruno");
   const bruno = await visit(verified);
   await bruno.open("sign-up");
-  await bruno.fill({ "E-mail address": "bruno@example.org" });
+  await bruno.fill({ "Email address": "bruno@example.org" });
   await bruno.press("Send code");
-  await bruno.field("Code from the mail").waitFor();
+  await bruno.field("Code from the email").waitFor();
   await verified.mail("bruno@example.org", /sign-in/);
 });
 
@@ -107,7 +107,7 @@ step("an invitation whose end a filter has removed works with the link that is p
   const url = link(await open.mail("ivan@example.org", INVITE));
   const ivan = await visit(open);
   await ivan.open("accept");
-  await ivan.fill({ "Link from the mail": url });
+  await ivan.fill({ "Link from the email": url });
   await ivan.press("Continue");
   await ivan.fill({ Password: PASSWORD });
   await ivan.press("Create account");

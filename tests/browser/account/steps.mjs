@@ -5,7 +5,7 @@ import { visit } from "../visitor.mjs";
 
 /** Fills in the sign-in page that is open, and sends it. */
 export async function enter(visitor, identifier, password = PASSWORD) {
-  await visitor.fill({ "E-mail address or username": identifier, Password: password });
+  await visitor.fill({ "Email address or username": identifier, Password: password });
   await visitor.press("Sign in");
 }
 
