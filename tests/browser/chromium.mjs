@@ -45,14 +45,18 @@ export function step(name, run) {
 
 /** Returns a function that waits until a page of this browser has received all responses, and has shown them. */
 export function settling(context) {
-  let underWay = 0;
-  context.on("request", () => underWay++);
-  for (const end of ["requestfinished", "requestfailed"]) context.on(end, () => underWay--);
+  const underWay = new Map(); // the number of requests, by page
+  const count = (change) => (request) => {
+    const page = request.frame().page();
+    underWay.set(page, (underWay.get(page) ?? 0) + change);
+  };
+  context.on("request", count(1));
+  for (const end of ["requestfinished", "requestfailed"]) context.on(end, count(-1));
   return async (page) => {
     do {
       await page.waitForLoadState("load");
       await page.evaluate(painted).catch(() => {}); // the page was left
-    } while (underWay > 0);
+    } while (underWay.get(page) > 0);
   };
 }
 
