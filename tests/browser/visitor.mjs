@@ -39,8 +39,9 @@ async function watch(context, { origin }, mayFail) {
   context.on("console", (message) => {
     const refused = isApi(message.location().url) && /status of (4|503)/.test(message.text());
     const isIcon = message.location().url.endsWith("/favicon.ico"); // for which browsers ask by themselves
+    const advises = message.text().startsWith("The settings (account_pages.return_to)"); // whoever has written the link
     const failed = mayFail && /^Failed to load resource/.test(message.text());
-    if (["error", "warning"].includes(message.type()) && !refused && !isIcon && !failed) faults.push(`console: ${message.text()} ${message.location().url}`);
+    if (["error", "warning"].includes(message.type()) && !refused && !isIcon && !advises && !failed) faults.push(`console: ${message.text()} ${message.location().url}`);
   });
   context.on("request", (request) => {
     const { origin: target, pathname } = new URL(request.url());

@@ -114,6 +114,23 @@ step("an invitation whose end a filter has removed works with the link that is p
   await ivan.arrives("Profile");
 });
 
+step("what somebody types stays when it becomes known only later who is signed in", async () => {
+  await open.administer("POST", "/v1/invitations", { email: "irma@example.org" });
+  const url = link(await open.mail("irma@example.org", INVITE));
+  const irma = await visit(open);
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  await irma.page.route("**/v1/sessions/refresh", (route) => released.then(() => route.continue()));
+  await irma.open(url);
+  await irma.fill({ Password: PASSWORD });
+  const answered = irma.page.waitForResponse("**/v1/sessions/refresh");
+  release();
+  await answered;
+  await irma.page.waitForLoadState("networkidle");
+  await irma.press("Create account");
+  await irma.arrives("Profile");
+});
+
 step("an invitation that was revoked says that it is no longer valid", async () => {
   const { id } = await open.administer("POST", "/v1/invitations", { email: "igor@example.org" });
   const url = link(await open.mail("igor@example.org", INVITE));
