@@ -37,7 +37,7 @@ export function step(name, run) {
       await run(running);
     } catch (error) {
       const pages = browser.contexts().flatMap((context) => context.pages());
-      for (const [index, page] of pages.entries()) await screenshot(page, `${name} ${index + 1}`);
+      for (const [index, page] of pages.entries()) await screenshot(page, `${name} ${index + 1}`).catch(() => {}); // it was closed
       throw error;
     }
   });

@@ -29,9 +29,6 @@ const REQUESTS = ["tickets", "ticket_handles", "tallies", "mails"];
 const PERMITTED_BY_A_SESSION = ["DELETE /v1/me/pending-email", "DELETE /v1/me/sessions", "DELETE /v1/me/sessions/{id}",
   "POST /v1/me/pending-email/complete", "POST /v1/sessions/end"];
 
-/** The number of tabs that the robot uses at a time. */
-const TABS = 4;
-
 const rows = (tables) => services.map((service) => service.rows(tables)).join("\n");
 
 /** The spellings in which filters and mail programs pass a link on: the link, its beginning, and others that mean the same. */
@@ -45,29 +42,24 @@ const otherSpellings = (url) => [url.replace("#", "%23"), url.replace("#", "?")]
 async function robot(context, addresses, { presses = true, junk = "" } = {}) {
   const settled = settling(context);
   const queue = [...addresses];
-  let next = 0;
-  async function visitNext() {
-    while (next < queue.length) {
-      const page = await context.newPage();
-      page.on("dialog", (dialog) => dialog.accept());
-      await page.goto(queue[next++], { waitUntil: "load" });
-      await settled(page);
-      const linked = await page.locator("a[href]").evaluateAll((anchors) => anchors.map(({ href }) => href.replace(/[?#].*/, "")));
-      for (const href of linked) {
-        if (services.some(({ origin }) => href.startsWith(`${origin}/account/`)) && !queue.includes(href)) queue.push(href);
-      }
-      const pressed = [];
-      while (presses) {
-        const control = await page.evaluate(pressNext, [pressed, junk]).catch(() => `${pressed.length}: the page was left`);
-        if (!control) break;
-        pressed.push(control);
-        await settled(page);
-      }
-      await page.close();
+  for (const url of queue) {
+    const page = await context.newPage();
+    page.on("dialog", (dialog) => dialog.accept());
+    await page.goto(url, { waitUntil: "load" });
+    await settled(page);
+    const linked = await page.locator("a[href]").evaluateAll((anchors) => anchors.map(({ href }) => href.replace(/[?#].*/, "")));
+    for (const href of linked) {
+      if (services.some(({ origin }) => href.startsWith(`${origin}/account/`)) && !queue.includes(href)) queue.push(href);
     }
+    const pressed = [];
+    while (presses) {
+      const control = await page.evaluate(pressNext, [pressed, junk]).catch(() => `${pressed.length}: the page was left`);
+      if (!control) break;
+      pressed.push(control);
+      await settled(page);
+    }
+    await page.close();
   }
-  // Several tabs at a time: most of the time, a tab waits.
-  await Promise.all(Array.from({ length: TABS }, visitNext));
   return queue;
 }
 
