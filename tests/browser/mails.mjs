@@ -47,7 +47,8 @@ async function robot(context, addresses, { presses = true, junk = "" } = {}) {
     page.on("dialog", (dialog) => dialog.accept());
     await page.goto(url, { waitUntil: "load" });
     await settled(page);
-    const linked = await page.locator("a[href]").evaluateAll((anchors) => anchors.map(({ href }) => href.replace(/[?#].*/, "")));
+    const hrefs = page.locator("a[href]").evaluateAll((anchors) => anchors.map(({ href }) => href.replace(/[?#].*/, "")));
+    const linked = await hrefs.catch(() => []); // the page was left
     for (const href of linked) {
       if (services.some(({ origin }) => href.startsWith(`${origin}/account/`)) && !queue.includes(href)) queue.push(href);
     }
