@@ -1,6 +1,6 @@
 // The account of the person who is signed in, as the service last stated it.
 
-import type { MyChange, User } from "@vestibule/client";
+import type { MyChange, Problem, User } from "@vestibule/client";
 import { language } from "$shared/language.svelte.js";
 import { attempt, type Failure } from "$shared/problem.js";
 import { api, session } from "$shared/session.svelte.js";
@@ -16,10 +16,7 @@ class Me {
   }
 
   async read() {
-    const asked = session.signedIn?.session_id;
-    const { data, response, failure } = await attempt(api.readMe());
-    this.failure = failure;
-    if (data) this.#keep(data, response, asked);
+    this.failure = await this.#keep(api.readMe());
   }
 
   /**
@@ -27,29 +24,28 @@ class Me {
    * Returns a function that ends this.
    */
   follow(): () => void {
-    const look = async () => {
-      if (document.hidden) return;
-      const asked = session.signedIn?.session_id;
-      const { data, response } = await attempt(api.readMe());
-      if (data) this.#keep(data, response, asked);
+    const look = () => {
+      if (!document.hidden) void this.#keep(api.readMe());
     };
     document.addEventListener("visibilitychange", look);
     return () => document.removeEventListener("visibilitychange", look);
   }
 
   /** Changes the account. With `ifUnchanged`, only if it is still as it was read; otherwise fails with `precondition_failed`. */
-  async change(change: MyChange, { ifUnchanged = false } = {}): Promise<Failure | undefined> {
-    const asked = session.signedIn?.session_id;
+  change(change: MyChange, { ifUnchanged = false } = {}): Promise<Failure | undefined> {
     const headers = ifUnchanged ? { "If-Match": this.#known?.tag } : {};
-    const { data, response, failure } = await attempt(api.updateMe({ body: change, headers }));
-    if (data) this.#keep(data, response, asked);
-    return failure;
+    return this.#keep(api.updateMe({ body: change, headers }));
   }
 
-  /** Another person may have signed in since the service was asked, so the session is that of the call. */
-  #keep(user: User, response: Response | undefined, session: string | undefined) {
-    this.#known = { user, tag: response?.headers.get("etag") ?? undefined, session };
-    language.prefer(user.language, "account");
+  /** Keeps the account that a call returns, or returns why the call has failed. */
+  async #keep(call: Promise<{ data?: User; error?: Problem; response?: Response }>): Promise<Failure | undefined> {
+    // That of the call: another person may sign in before the response arrives.
+    const asked = session.signedIn?.session_id;
+    const { data, response, failure } = await attempt(call);
+    if (!data) return failure;
+    this.#known = { user: data, tag: response?.headers.get("etag") ?? undefined, session: asked };
+    language.prefer(data.language, "account");
+    return undefined;
   }
 }
 

@@ -237,7 +237,6 @@ const de = {
     close: "Konto endgültig schließen",
   },
 
-  passwordHint: "Mindestens {length} Zeichen. Mehrere Wörter, die nicht zusammengehören, merkt man sich leicht.",
   next: "Weiter",
 } as const satisfies Translation<Texts>;
 

@@ -236,7 +236,6 @@ const en = {
     close: "Close account for good",
   },
 
-  passwordHint: "At least {length} characters. Several words that do not belong together are easy to remember.",
   next: "Continue",
 } as const;
 

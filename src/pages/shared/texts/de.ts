@@ -71,6 +71,7 @@ export const de = {
   },
   fault: "Das ist hier nicht gültig.",
   passwordTooShort: "Ein Passwort braucht mindestens {length} Zeichen.",
+  newPasswordHint: "Mindestens {length} Zeichen. Mehrere Wörter, die nicht zusammengehören, merkt man sich leicht.",
   failure: {
     unreachable: "Der Dienst ist nicht erreichbar. Prüfen Sie Ihre Verbindung und versuchen Sie es noch einmal.",
     unexpected: "Der Dienst ist nicht erreichbar (Antwort {status}). Versuchen Sie es später noch einmal.",

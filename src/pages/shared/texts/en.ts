@@ -73,6 +73,7 @@ export const en = {
   },
   fault: "This is not valid here.",
   passwordTooShort: "A password must have at least {length} characters.",
+  newPasswordHint: "At least {length} characters. Several words that do not belong together are easy to remember.",
   failure: {
     unreachable: "There is no connection to the service. Check your connection and try again.",
     unexpected: "The service cannot be reached (response {status}). Try again later.",
