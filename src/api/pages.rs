@@ -101,7 +101,7 @@ impl Pages {
         Ok(response)
     }
 
-    /// Redirects browsers to the pages for people, or else to the API reference. Other programs get 404.
+    /// Redirects browsers to the account pages, or to the API reference if the account pages are off. Other programs get 404.
     fn root(&self, request: &Request) -> Option<Response> {
         let home = if self.account.is_some() { "/account/" } else { "/docs" };
         let mut response = accepts_html(request).then(|| redirect(StatusCode::FOUND, home))?;

@@ -33,8 +33,8 @@ impl Accent {
     }
 
     fn until_readable_on(self, page: Self, other: Self) -> Self {
-        let variants = (0..=255).map(|share| self.mixed_with(other, share));
-        variants.into_iter().find(|variant| variant.contrast_with(page) >= READABLE).unwrap_or(other)
+        let mut variants = (0..=255).map(|share| self.mixed_with(other, share));
+        variants.find(|variant| variant.contrast_with(page) >= READABLE).unwrap_or(other)
     }
 
     /// Mixes with another colour, of which `share` in 255 parts are taken.

@@ -43,7 +43,7 @@ fn script(name: &str) -> Option<Command> {
     Some(command)
 }
 
-/// Runs a script, and shows what it has printed if it fails.
+/// Runs a script. Panics with its output if it fails.
 fn run(script: &mut Command) {
     let output = script.output().unwrap();
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
