@@ -14,11 +14,14 @@ mod m20261126_000050_mail;
 mod m20261126_000060_invitations;
 mod m20261126_000070_sign_in_notices;
 mod m20261126_000071_pending_email;
+mod m20261126_000080_assurance;
 
 /// The migration after which the program fills the table `user_words`.
 pub const SEARCH: &str = "m20261126_000040_search";
 /// The migration after which the program removes grants of permissions whose names have become Vestibule's own.
 pub const MAIL: &str = "m20261126_000050_mail";
+/// The migration after which sessions say how their users were authenticated.
+pub const ASSURANCE: &str = "m20261126_000080_assurance";
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -37,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000060_invitations::Migration),
             Box::new(m20261126_000070_sign_in_notices::Migration),
             Box::new(m20261126_000071_pending_email::Migration),
+            Box::new(m20261126_000080_assurance::Migration),
         ]
     }
 }

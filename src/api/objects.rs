@@ -16,7 +16,7 @@ use super::http::{
     words::{Parameter, Time, choose, typed},
 };
 use crate::{
-    domain::{mail::tickets, sessions, users},
+    domain::{mail::tickets, refresh::SessionAccess, sessions, users},
     entity::user::Status as Stored,
     values::{
         Invalid, ids::SessionId, language, ticket_code::TicketCode, ticket_handle::TicketHandle, ticket_token::TicketToken,
@@ -117,6 +117,8 @@ pub struct User {
     /// The names of the account's roles, sorted.
     #[oai(validator(max_items = 1000, max_length = 32))]
     pub roles: Vec<String>,
+    /// Whether the account has a second factor.
+    pub second_factor: bool,
     /// When the account was created.
     pub created_at: Time,
     /// When the account was last changed.
@@ -137,6 +139,7 @@ impl From<users::User> for User {
             language: profile.language.map(Into::into),
             status: profile.status.into(),
             roles: roles.into_iter().map(String::from).collect(),
+            second_factor: profile.second_factor,
             created_at: Time(profile.created_at),
             updated_at: Time(profile.updated_at),
             last_login_at: profile.last_login_at.map(Time),
@@ -262,6 +265,51 @@ pub struct UserPage {
     /// The number of users on all pages, if the query has `total=true`. Absent above 10,000.
     #[oai(validator(minimum(value = "0"), maximum(value = "10000")))]
     pub total: Option<u32>,
+}
+
+/// The tokens of a session.
+#[skip_serializing_none]
+#[derive(Object, Serialize)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Tokens {
+    /// The access token, to be sent as `Authorization: Bearer …`.
+    #[oai(validator(max_length = 8192))]
+    pub access_token: String,
+    /// The type of the access token.
+    pub token_type: TokenType,
+    /// The lifetime of the access token in seconds.
+    #[oai(validator(minimum(value = "1"), maximum(value = "3600")))]
+    pub expires_in: i64,
+    /// The refresh token, which `refreshSession` exchanges for new tokens once. Absent if the cookie holds it, and if
+    /// the one that the client has stays valid.
+    #[oai(validator(max_length = 128))]
+    pub refresh_token: Option<String>,
+    /// The lifetime of the session in seconds, unless it is refreshed before.
+    #[oai(validator(minimum(value = "0"), maximum(value = "315360000")))]
+    pub refresh_expires_in: i64,
+    /// The session's id.
+    pub session_id: Uuid,
+}
+
+impl From<SessionAccess> for Tokens {
+    /// The tokens of a client that has a refresh token already.
+    fn from(SessionAccess { session, token, refresh_expires_in }: SessionAccess) -> Self {
+        Self {
+            access_token: token.token,
+            token_type: TokenType::Bearer,
+            expires_in: token.expires_in,
+            refresh_token: None,
+            refresh_expires_in,
+            session_id: session.into(),
+        }
+    }
+}
+
+/// The type of an access token. There is only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
+pub enum TokenType {
+    /// A bearer token (RFC 6750).
+    Bearer,
 }
 
 /// A session: one log-in of a user and all its tokens.

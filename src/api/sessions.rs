@@ -2,9 +2,6 @@
 
 use poem::{Request, web::Data};
 use poem_openapi::{Enum, Object, OpenApi};
-use serde::Serialize;
-use serde_with::skip_serializing_none;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
@@ -15,6 +12,7 @@ use super::{
         cookie,
         reply::{Issued, Json, NoContent, Reply, WithCookies},
     },
+    objects::Tokens,
 };
 use crate::{
     app::App,
@@ -75,36 +73,6 @@ impl Holding {
     }
 }
 
-/// The tokens of a session.
-#[skip_serializing_none]
-#[derive(Object, Serialize)]
-#[oai(skip_serializing_if_is_none)]
-struct Tokens {
-    /// The access token, to be sent as `Authorization: Bearer …`.
-    #[oai(validator(max_length = 8192))]
-    access_token: String,
-    /// The type of the access token.
-    token_type: TokenType,
-    /// The lifetime of the access token in seconds.
-    #[oai(validator(minimum(value = "1"), maximum(value = "3600")))]
-    expires_in: i64,
-    /// The refresh token, which `refreshSession` exchanges for new tokens once. Absent if the cookie holds it.
-    #[oai(validator(max_length = 128))]
-    refresh_token: Option<String>,
-    /// The lifetime of the session in seconds, unless it is refreshed before.
-    #[oai(validator(minimum(value = "0"), maximum(value = "315360000")))]
-    refresh_expires_in: i64,
-    /// The session's id.
-    session_id: Uuid,
-}
-
-/// The type of an access token. There is only one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
-enum TokenType {
-    /// A bearer token (RFC 6750).
-    Bearer,
-}
-
 /// Returns the response that carries the issued tokens, with the refresh cookie if the transport is `cookie`.
 fn hand_out<R>(
     settings: &Settings,
@@ -112,19 +80,12 @@ fn hand_out<R>(
     transport: Transport,
     reply: fn(Tokens) -> R,
 ) -> Result<WithCookies<R>> {
-    let IssuedTokens { session, access, refresh_token, refresh_expires_in } = issued;
+    let IssuedTokens { access, refresh_token } = issued;
     let (refresh_token, cookies) = match transport {
         Transport::Body => (Some(refresh_token.to_string()), Vec::new()),
-        Transport::Cookie => (None, vec![cookie::holding(settings, &refresh_token, refresh_expires_in)?]),
+        Transport::Cookie => (None, vec![cookie::holding(settings, &refresh_token, access.refresh_expires_in)?]),
     };
-    let tokens = Tokens {
-        access_token: access.token,
-        token_type: TokenType::Bearer,
-        expires_in: access.expires_in,
-        refresh_token,
-        refresh_expires_in,
-        session_id: session.into(),
-    };
+    let tokens = Tokens { refresh_token, ..access.into() };
     Ok(WithCookies(reply(tokens), cookies))
 }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::App,
     domain::{caller::Caller, tokens},
-    values::permission::IntrospectTokens,
+    values::{authentication::Acr, permission::IntrospectTokens},
 };
 
 operation_codes! {
@@ -50,6 +50,14 @@ struct Token {
     issued_at: Time,
     /// When the token expires.
     expires_at: Time,
+    /// When the user was last authenticated in this session. A refresh does not change this, `acr` and `amr`.
+    auth_time: Time,
+    /// The level of the authentication: one factor (`1`) or two (`2`).
+    acr: Acr,
+    /// The methods of the authentication (RFC 8176): a password (`pwd`), a one-time code (`otp`), a passkey (`pop`) that has
+    /// verified its user (`user`), and more than one factor (`mfa`).
+    #[oai(validator(max_items = 5, max_length = 4))]
+    amr: Vec<String>,
 }
 
 /// The token to introspect.
@@ -135,6 +143,9 @@ impl TokensApi {
             permissions: caller.permissions().into_iter().map(String::from).collect(),
             issued_at: at(claims.iat),
             expires_at: at(claims.exp),
+            auth_time: at(claims.auth_time),
+            acr: claims.acr,
+            amr: claims.amr.names().map(str::to_owned).collect(),
         }))
     }
 

@@ -49,12 +49,18 @@ use crate::{
 
 /// The tokens that a client receives when a session begins or is refreshed.
 pub struct IssuedTokens {
-    /// The session.
-    pub session: SessionId,
-    /// An access token.
-    pub access: AccessToken,
+    /// The session and an access token.
+    pub access: SessionAccess,
     /// The refresh token to be used next.
     pub refresh_token: Zeroizing<String>,
+}
+
+/// An access token of a session.
+pub struct SessionAccess {
+    /// The session.
+    pub session: SessionId,
+    /// The token.
+    pub token: AccessToken,
     /// When the session ends unless it is refreshed, in seconds from now.
     pub refresh_expires_in: i64,
 }
@@ -67,10 +73,21 @@ pub(super) fn issue_tokens(
     roles: Vec<RoleName>,
     session: &session::Model,
 ) -> Result<IssuedTokens> {
-    Ok(IssuedTokens {
+    let access = issue_access(app, now, user, roles, session)?;
+    Ok(IssuedTokens { access, refresh_token: Zeroizing::new(token(app, session).to_string()) })
+}
+
+/// Issues an access token of a session at `now`. The refresh token to be used next stays the same.
+pub(super) fn issue_access(
+    app: &App,
+    now: DateTime<Utc>,
+    user: &user::Model,
+    roles: Vec<RoleName>,
+    session: &session::Model,
+) -> Result<SessionAccess> {
+    Ok(SessionAccess {
         session: session.id,
-        access: tokens::issue(app, now, user, roles, session)?,
-        refresh_token: Zeroizing::new(token(app, session).to_string()),
+        token: tokens::issue(app, now, user, roles, session)?,
         refresh_expires_in: (session.ends_at(app.settings.sessions.idle_ttl) - now).num_seconds(),
     })
 }
@@ -160,8 +177,7 @@ async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Mod
     let user = user::Entity::locked(tx, read.user_id).await?.filter(|user| user.status == Status::Active);
     let session = session::Entity::find_by_id(read.id).one(tx).await?;
     let (Some(user), Some(mut session)) = (user, session) else { return Ok(Rotation::SessionEnded) };
-    // An access token lives at least a whole second.
-    if session.ends_at(app.settings.sessions.idle_ttl) < now + TimeDelta::seconds(1) {
+    if has_ended(app, &session, now) {
         return Ok(Rotation::SessionEnded);
     }
     let state = serial_state(&session, token.serial, now, app.settings.sessions.replay_window);
@@ -183,6 +199,11 @@ async fn rotate(app: &App, tx: &Transaction, source: &Source, read: session::Mod
     }
     let roles = user_role::Entity::of(tx, user.id).await?;
     Ok(Rotation::Accepted { now, user: Box::new(user), roles, session: Box::new(session) })
+}
+
+/// Returns whether a session has ended or ends too soon for another access token, which lives at least a whole second.
+pub(super) fn has_ended(app: &App, session: &session::Model, now: DateTime<Utc>) -> bool {
+    session.ends_at(app.settings.sessions.idle_ttl) < now + TimeDelta::seconds(1)
 }
 
 /// Writes an audit event for a rejected token, and ends the session if the token was spent: then two parties hold it.

@@ -24,7 +24,7 @@ use crate::{
         revocations::{CLOCK_MARGIN, MAX_TOKEN_LIFETIME, Revocation},
         role_map::RoleMap,
     },
-    values::ids::{SessionId, UserId},
+    values::ids::{FactorId, SessionId, UserId},
 };
 
 /// The key of PostgreSQL's advisory lock under which the rows of the feed are numbered.
@@ -146,6 +146,8 @@ pub enum SessionSelection {
     AllExcept(SessionId),
     /// This session.
     One(SessionId),
+    /// The sessions that were begun or raised with this second factor.
+    WithFactor(FactorId),
 }
 
 /// Ends the selected sessions of a user: deletes their rows and revokes their tokens.
@@ -155,6 +157,7 @@ pub async fn end_sessions(tx: &Transaction, user: UserId, selection: SessionSele
         SessionSelection::All => all,
         SessionSelection::AllExcept(session) => all.filter(session::COLUMN.id.ne(session)),
         SessionSelection::One(session) => all.filter(session::COLUMN.id.eq(session)),
+        SessionSelection::WithFactor(factor) => all.filter(session::COLUMN.factors.contains(factor.to_string())),
     };
     let columns = [session::Column::Id, session::Column::LastUsedAt];
     let found: Vec<(SessionId, DateTime<Utc>)> = selected.select_only().columns(columns).into_tuple().all(tx).await?;

@@ -14,7 +14,7 @@ use super::{
     credentials::{self, PasswordCheck},
     mail::outbox::{self, Queued},
     paging::{Paging, Slice},
-    refresh::{self, IssuedTokens},
+    refresh::{self, IssuedTokens, SessionAccess},
     revocations::{self, SessionSelection},
     source::Source,
     throttle::{self, Attempt, Target},
@@ -30,6 +30,7 @@ use crate::{
     error::{Error, Missing, Result},
     live::{clock_trust::TrustedReading, database::Transaction, mail::Values, revocations::MAX_TOKEN_LIFETIME},
     values::{
+        authentication::{Authentication, Method},
         browser_name::browser_name,
         counters::Serial,
         identifier::Identifier,
@@ -37,6 +38,7 @@ use crate::{
         mail_kind::MailKind,
         password::Password,
         password_hash::PasswordHash,
+        role_name::RoleName,
     },
 };
 
@@ -107,6 +109,7 @@ async fn begin(
     }
     let is_network_new = attempt.succeeded(&tx, now).await?;
     let roles = user_role::Entity::of(&tx, user.id).await?;
+    let Authentication { auth_time, acr, amr, factors } = Authentication::by(&[Method::Password], now);
     let session = session::Entity::insert(session::ActiveModel {
         id: Set(SessionId::new(now)),
         user_id: Set(user.id),
@@ -119,6 +122,10 @@ async fn begin(
         refresh_secret: Set(refresh::secret()?),
         current: Set(Serial::FIRST),
         parent: Set(None),
+        auth_time: Set(auth_time),
+        acr: Set(acr),
+        amr: Set(amr),
+        factors: Set(factors),
     })
     .exec_with_returning(&tx)
     .await?;
@@ -186,6 +193,30 @@ async fn record_failure<T>(
     audit::record(&tx, now, source, Actor::NONE, event.with(json!({ "disabled": disabled }))).await?;
     tx.commit().await?;
     Err(error)
+}
+
+/// Records in a session that its user has just been authenticated again, by `method`, and issues an access token that says so.
+/// Its refresh token stays. Only this raises `auth_time`, `acr` and `amr` of a session. The transaction must have locked the
+/// user's row, and `user` must have the epoch that the transaction will commit.
+///
+/// # Errors
+/// [`Error::SessionEnded`].
+pub(super) async fn raise(
+    app: &App,
+    tx: &Transaction,
+    now: DateTime<Utc>,
+    session: SessionId,
+    user: &user::Model,
+    roles: Vec<RoleName>,
+    method: Method,
+) -> Result<SessionAccess> {
+    let found = session::Entity::of(user.id).filter(session::COLUMN.id.eq(session)).one(tx).await?;
+    let found = found.filter(|session| !refresh::has_ended(app, session, now)).ok_or(Error::SessionEnded)?;
+    let Authentication { auth_time, acr, amr, factors } = found.authentication().and(method, now);
+    let mut row = found.into_active_model();
+    (row.auth_time, row.acr, row.amr, row.factors) = (Set(auth_time), Set(acr), Set(amr), Set(factors));
+    let session = row.update(tx).await?;
+    refresh::issue_access(app, now, user, roles, &session)
 }
 
 /// A session that has not ended.

@@ -70,6 +70,10 @@ pub fn issue(
         exp: until.timestamp(),
         roles,
         epoch: user.epoch,
+        auth_time: session.auth_time.timestamp(),
+        acr: session.acr,
+        amr: session.amr,
+        acr_max: user.best_acr(),
     };
     let token = app.signing.keys.load().sign(&claims, now).map_err(Error::internal)?;
     Ok(AccessToken { token, expires_in: claims.exp - claims.iat })

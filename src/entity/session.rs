@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{DerivePartialModel, QueryOrder, QuerySelect, Select, entity::prelude::*, sea_query::Expr};
 
 use crate::values::{
+    authentication::{Acr, Amr, Authentication, FactorIds},
     counters::Serial,
     ids::{SessionId, UserId},
 };
@@ -33,6 +34,12 @@ pub struct Model {
     pub current: Serial,
     /// The serial for which `current` was issued.
     pub parent: Option<Serial>,
+    /// When the user was last authenticated in this session. A refresh changes neither this nor the next three columns.
+    pub auth_time: DateTime<Utc>,
+    pub acr: Acr,
+    pub amr: Amr,
+    /// The factors with which the session was begun or raised. It ends when one of them is removed.
+    pub factors: FactorIds,
     #[sea_orm(belongs_to, from = "user_id", to = "id")]
     pub user: BelongsTo<super::user::Entity>,
 }
@@ -49,6 +56,12 @@ pub struct Ends {
 }
 
 impl Model {
+    /// Returns how the session's user was authenticated.
+    pub fn authentication(&self) -> Authentication {
+        let Self { auth_time, acr, amr, .. } = *self;
+        Authentication { auth_time, acr, amr, factors: self.factors.clone() }
+    }
+
     /// Returns when the session ends unless it is refreshed: it is idle for too long, or too old.
     pub fn ends_at(&self, idle_ttl: Duration) -> DateTime<Utc> {
         self.expires_at.min(self.last_used_at + idle_ttl)

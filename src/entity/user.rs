@@ -9,6 +9,7 @@ use sea_orm::{
 
 use super::{user_role, user_word};
 use crate::values::{
+    authentication::Acr,
     counters::{Epoch, Revision},
     ids::UserId,
     language::Language,
@@ -46,10 +47,19 @@ pub struct Model {
     pub pending_email: Option<String>,
     /// When the user was last told of a log-in with a new browser.
     pub sign_in_notice_at: Option<DateTime<Utc>>,
+    /// Whether the user holds a second factor. Changes together with `epoch`.
+    pub second_factor: bool,
     #[sea_orm(has_many)]
     pub sessions: HasMany<super::session::Entity>,
     #[sea_orm(has_many, via = "user_role")]
     pub roles: HasMany<super::role::Entity>,
+}
+
+impl Model {
+    /// Returns the best level at which the user can be authenticated: the claim `acr_max` of their access tokens.
+    pub fn best_acr(&self) -> Acr {
+        if self.second_factor { Acr::Two } else { Acr::One }
+    }
 }
 
 /// Every write of a user also writes the words under which a search finds the user.
@@ -97,6 +107,7 @@ pub struct Profile {
     pub email_verified: bool,
     pub language: Option<Language>,
     pub pending_email: Option<String>,
+    pub second_factor: bool,
 }
 
 /// A profile with the roles that the user holds.
@@ -134,6 +145,7 @@ impl From<Model> for Profile {
             email_verified: user.email_verified,
             language: user.language,
             pending_email: user.pending_email,
+            second_factor: user.second_factor,
         }
     }
 }

@@ -4,12 +4,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    authentication::{Acr, Amr},
     counters::Epoch,
     ids::{SessionId, UserId},
     role_name::RoleName,
 };
 
-/// The claims of an access token. Every member is required and has exactly this JSON type.
+/// The claims of an access token. Every member has exactly this JSON type, and is required unless it has a default.
+///
+/// A token from before the upgrade lacks the members with a default. They then say what is true of it: its user was
+/// authenticated by the password, and nobody held a second factor. When is unknown, so it is no fresh proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The issuer: the setting `tokens.issuer`.
@@ -32,6 +36,19 @@ pub struct Claims {
     pub roles: Vec<RoleName>,
     /// The user's epoch when the token was issued. A newer epoch makes the token stale.
     pub epoch: Epoch,
+    /// When the user was last authenticated, in seconds since 1970.
+    #[serde(default)]
+    pub auth_time: i64,
+    /// The level at which the session's user was authenticated.
+    #[serde(default)]
+    pub acr: Acr,
+    /// The methods by which the session's user was authenticated.
+    #[serde(default)]
+    pub amr: Amr,
+    /// The best level that the account can reach with the factors that it held when the token was issued. A factor that is
+    /// added or removed raises the epoch.
+    #[serde(default)]
+    pub acr_max: Acr,
 }
 
 /// The `aud` claim: one name or several (RFC 7519 section 4.1.3). Vestibule writes one.

@@ -85,6 +85,10 @@ id!(
     /// The id of a mail.
     MailId
 );
+id!(
+    /// The id of a second factor.
+    FactorId
+);
 
 /// The id of a ticket: 16 random bytes, unlike the ids of other objects. It is a part of the links in mails, and reveals neither
 /// when a ticket was made nor how many there are.

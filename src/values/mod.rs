@@ -1,6 +1,7 @@
 //! THE WORDS: the vocabulary of the product, one type per meaning. Text from outside is parsed into these types once, at the
 //! boundary, without I/O; a value of such a type is always valid.
 
+pub mod authentication;
 pub mod backoff;
 pub mod bcrypt_hash;
 pub mod browser_name;

@@ -8,7 +8,10 @@ use serde_json::json;
 use vestibule::{
     domain::revocations,
     entity::{revocation, session},
-    values::ids::{SessionId, UserId},
+    values::{
+        authentication::{Acr, Amr, FactorIds},
+        ids::{SessionId, UserId},
+    },
 };
 
 use crate::{
@@ -241,6 +244,10 @@ async fn s07_any_number_of_sessions_ends_at_once() {
             refresh_secret: Set(vec![7; 32]),
             current: Set(1.into()),
             parent: Set(None),
+            auth_time: Set(now),
+            acr: Set(Acr::One),
+            amr: Set(Amr::default()),
+            factors: Set(FactorIds::default()),
         };
         session::Entity::insert_many((0..1_000).map(|_| session())).exec_without_returning(&tx).await.unwrap();
     }

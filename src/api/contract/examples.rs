@@ -55,7 +55,7 @@ fn written() -> Vec<(&'static str, Value)> {
             "User",
             json!({
                 "id": user, "email": "ada@example.org", "email_verified": true, "username": "ada", "name": "Ada Lovelace", "status": "active",
-                "roles": ["user"], "created_at": at, "updated_at": at, "last_login_at": at,
+                "roles": ["user"], "second_factor": false, "created_at": at, "updated_at": at, "last_login_at": at,
             }),
         ),
         (
@@ -70,6 +70,7 @@ fn written() -> Vec<(&'static str, Value)> {
             json!({
                 "subject": user, "session_id": session, "client_id": "vestibule", "roles": ["clerk"],
                 "permissions": ["billing:refund", "users:read"], "issued_at": at, "expires_at": "2026-01-01T12:05:00.000000Z",
+                "auth_time": at, "acr": "1", "amr": ["pwd"],
             }),
         ),
         (

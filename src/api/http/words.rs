@@ -15,6 +15,7 @@ use crate::{
     entity::mail::MailState,
     values::{
         Invalid,
+        authentication::Acr,
         description::Description,
         email::Email,
         identifier::Identifier,
@@ -346,6 +347,28 @@ named! {
     TicketPurpose = "TicketPurpose", "What a link permits.";
     MailKind = "MailKind", "What a mail is about.";
     MailState = "MailState", "The state of a mail: `queued` waits to be sent, for the first time or again; `sending` is being sent; `sent` was accepted by the mail server; `failed` could not be sent; `dropped` became pointless before it was sent.";
+}
+
+typed!(
+    Acr,
+    "Acr",
+    MetaSchema {
+        description: Some("A level of authentication: one factor (`1`) or two (`2`)."),
+        enum_items: Acr::ALL.iter().map(|acr| acr.as_str().into()).collect(),
+        ..MetaSchema::new("string")
+    }
+);
+
+impl ToJSON for Acr {
+    fn to_json(&self) -> Option<Value> {
+        Some(self.as_str().into())
+    }
+}
+
+impl ParseFromJSON for Acr {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        value.as_ref().and_then(Value::as_str).unwrap_or_default().parse().map_err(ParseError::custom)
+    }
 }
 
 typed!(

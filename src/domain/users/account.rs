@@ -144,6 +144,7 @@ pub async fn insert(app: &App, tx: &Transaction, new: NewAccount, hash: Option<P
         language: Set(new.language),
         pending_email: Set(None),
         sign_in_notice_at: Set(None),
+        second_factor: Set(false),
     };
     let user = user.insert(tx).await.map_err(name_conflict)?;
     must_not_be_reserved(app, tx, &user.email, Some(user.id)).await?;

@@ -20,6 +20,7 @@ use crate::{
     },
     live::database::Database,
     values::{
+        authentication::{Acr, Amr, FactorIds},
         bcrypt_hash::BcryptHash,
         ids::{EventId, SessionId, UserId},
         password_hash::PasswordHash,
@@ -48,6 +49,7 @@ pub(super) fn user(email: &str, username: Option<&str>) -> user::Model {
         language: None,
         pending_email: None,
         sign_in_notice_at: None,
+        second_factor: false,
     }
 }
 
@@ -195,6 +197,10 @@ pub(super) fn session_of(user: &user::Model) -> session::Model {
         refresh_secret: vec![7; 32],
         current: 1.into(),
         parent: None,
+        auth_time: noon(),
+        acr: Acr::One,
+        amr: Amr::default(),
+        factors: FactorIds::default(),
     }
 }
 
