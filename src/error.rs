@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use sea_orm::DbErr;
 use tokio::task::JoinError;
 
-use crate::values::{Invalid, permission::OwnPermission, role_name::RoleName};
+use crate::values::{Invalid, authentication::Acr, permission::OwnPermission, role_name::RoleName};
 
 /// A result with an error of the service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,12 +29,18 @@ pub enum Error {
     /// An authentic token that was issued before the user's roles changed.
     #[error("The roles of this account have changed since the access token was issued. Refresh the token.")]
     StaleToken,
+    /// The caller must be authenticated again, or with another factor (RFC 9470).
+    #[error("{}", .0.sentence())]
+    InsufficientAuthentication(Insufficient),
     /// More than one `Authorization` header, so the caller is ambiguous.
     #[error("Send exactly one Authorization header.")]
     AmbiguousCredentials,
     /// An unknown account or a wrong password. Both have the same response.
     #[error("The identifier or the password is wrong.")]
     InvalidCredentials,
+    /// The factor that should prove presence is wrong, or the account does not hold it.
+    #[error("This does not prove that the account is yours.")]
+    WrongFactor,
     /// The password was right, but an administrator has disabled the account.
     #[error("This account is disabled.")]
     AccountDisabled,
@@ -142,6 +148,25 @@ pub enum Error {
     /// An unexpected failure. The log has the cause; the caller does not learn it.
     #[error("Something went wrong on our side.")]
     Internal(#[source] anyhow::Error),
+}
+
+/// Why an authentication does not suffice for an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Insufficient {
+    /// The level that the operation requires.
+    pub acr: Acr,
+    /// Whether the caller must enrol a second factor to reach that level.
+    pub enrol: bool,
+}
+
+impl Insufficient {
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self { enrol: true, .. } => "This operation requires a second factor, and your account has none. Enrol one.",
+            Self { acr: Acr::Two, .. } => "This operation requires a fresh proof with a second factor. Authenticate again.",
+            Self { acr: Acr::One, .. } => "This operation requires a fresh proof that you are present. Authenticate again.",
+        }
+    }
 }
 
 /// An object that does not exist, or that the caller may not reach.

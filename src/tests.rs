@@ -152,6 +152,10 @@ impl Site {
         let change = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
         self.send(put.clone(), "/v1/me/password", change).await;
         self.get("/v1/token").await;
+        for password in ["wrong", NEW_PASSWORD] {
+            let factor = json!({ "kind": "password", "password": password });
+            self.try_send(post.clone(), "/v1/me/authentication", json!({ "factor": factor })).await;
+        }
         self.send(post.clone(), "/v1/sessions/end", json!({ "refresh_token": refreshed["refresh_token"] })).await;
         self.log_in("ada", NEW_PASSWORD).await;
         self.send(delete.clone(), "/v1/me/sessions/current", Value::Null).await;

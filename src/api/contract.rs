@@ -17,15 +17,16 @@ use std::{
 use poem::{endpoint::BoxEndpoint, http::Method};
 use poem_openapi::{
     OpenApi, OpenApiService,
-    registry::{MetaApi, MetaPath, Registry},
+    registry::{MetaApi, MetaOperation, MetaPath, Registry},
     types::Type,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
-    guard,
+    guard::{self, Requirements},
     http::{declared_problem::Declared, problem::ProblemBody},
 };
+use crate::domain::caller::MAX_AGE;
 
 /// The operations that anybody may call, and the only ones without a guard: see [`check`].
 pub const PUBLIC: &[&str] = &[
@@ -74,21 +75,28 @@ impl<T: OpenApi> OpenApi for Documented<T> {
     }
 }
 
-/// Returns what the types of the handlers' errors declare, by operation id.
-fn declared<T: OpenApi>(_: &Documented<T>) -> Declarations {
-    let operations = T::meta().into_iter().flat_map(|api| api.paths).flat_map(|path| path.operations);
-    operations
-        .filter_map(|mut operation| Some((operation.operation_id?, Declared::take(&mut operation.responses.responses))))
-        .collect()
+/// What the types in a handler's signature state about its operation.
+struct Declaration {
+    /// What the guard requires; `None` without a guard.
+    guard: Option<Requirements>,
+    /// What the type of the errors declares.
+    errors: Declared,
 }
 
-/// What each operation declares beside its guard, by operation id.
-type Declarations = BTreeMap<&'static str, Declared>;
+/// Returns what the types in the handlers' signatures state, by operation id.
+fn declared<T: OpenApi>(_: &Documented<T>) -> BTreeMap<&'static str, Declaration> {
+    let operations = T::meta().into_iter().flat_map(|api| api.paths).flat_map(|path| path.operations);
+    let declaration = |mut operation: MetaOperation| {
+        let guard = Requirements::of(&operation);
+        Some((operation.operation_id?, Declaration { guard, errors: Declared::take(&mut operation.responses.responses) }))
+    };
+    operations.filter_map(declaration).collect()
+}
 
-/// Returns the declarations of all operations, which are collected once.
-fn declarations() -> &'static Declarations {
-    static DECLARATIONS: OnceLock<Declarations> = OnceLock::new();
-    DECLARATIONS.get_or_init(|| declared(&super::apis()))
+/// Returns what the types in the signature of this operation's handler state. The types of all operations are read once.
+fn declaration(id: &str) -> &'static Declaration {
+    static DECLARATIONS: OnceLock<BTreeMap<&'static str, Declaration>> = OnceLock::new();
+    &DECLARATIONS.get_or_init(|| declared(&super::apis()))[id]
 }
 
 /// Returns the OpenAPI document, as it is served and committed. It is made once, without a database or settings.
@@ -116,22 +124,37 @@ pub fn text() -> &'static str {
 pub enum Access {
     /// Anybody, without an access token.
     Public,
+    /// Any caller with a valid access token, also one who must still enrol a second factor.
+    Enrolling,
     /// Any caller with a valid access token.
     Signed,
     /// A caller one of whose roles grants this permission.
     Permission(String),
 }
 
-impl Access {
+impl Declaration {
     /// The last sentence of an operation's description.
-    fn sentence(&self, declared: &Declared) -> String {
-        match self {
-            Self::Public => "No access token is needed.".into(),
-            Self::Signed => "Needs an access token.".into(),
-            Self::Permission(name) => {
-                let extra = declared.extra_permissions.iter().map(|(name, case)| format!(", and `{name}` {case}"));
-                format!("Needs the permission `{name}`{}.", extra.collect::<String>())
+    fn sentence(&self) -> String {
+        let Some(guard) = self.guard else { return "No access token is needed.".into() };
+        let fresh = if guard.is_fresh { " and a fresh proof that the caller is present" } else { "" };
+        match guard.permission {
+            Some(name) => {
+                let extra = self.errors.extra_permissions.iter().map(|(name, case)| format!(", and `{name}` {case}"));
+                format!("Needs the permission `{}`{}{fresh}.", name.as_str(), extra.collect::<String>())
             }
+            None => format!("Needs an access token{fresh}."),
+        }
+    }
+
+    /// Adds to an operation of the document what OpenAPI has no member for: `x-fresh`, how old the proof of presence may be, in
+    /// seconds; and `x-second-factor`, from which policy on a second factor is required.
+    fn extend(&self, operation: &mut Map<String, Value>) {
+        let Some(guard) = self.guard else { return };
+        if guard.is_fresh {
+            operation.insert("x-fresh".into(), json!({ "max_age": MAX_AGE }));
+        }
+        if let Some(policy) = guard.second_factor {
+            operation.insert("x-second-factor".into(), policy.as_str().into());
         }
     }
 }
@@ -141,10 +164,17 @@ pub fn access(operation: &Map<String, Value>) -> Access {
     match operation.get("security").and_then(|all| all.get(0)).and_then(|one| one.get(guard::SCHEME)) {
         None => Access::Public,
         Some(scopes) => match scopes.get(0).and_then(Value::as_str) {
-            None => Access::Signed,
+            None if operation.contains_key("x-second-factor") => Access::Signed,
+            None => Access::Enrolling,
             Some(permission) => Access::Permission(permission.to_owned()),
         },
     }
+}
+
+/// Returns how long ago the caller of an operation may have proven their presence, in seconds, as the document states it;
+/// `None` if that does not matter.
+pub fn max_age(operation: &Map<String, Value>) -> Option<i64> {
+    operation.get("x-fresh")?["max_age"].as_i64()
 }
 
 /// Iterates over the operations of a document: path, method in lower case, and the operation object.

@@ -1,12 +1,17 @@
-//! Guards: the type in a handler's signature is the only statement of who may call the operation. [`Signed`] accepts any valid
-//! access token (else 401). [`Allowed`] also requires a permission that one of the caller's roles grants (else 403).
+//! Guards: the type in a handler's signature is the only statement of who may call the operation. [`Enrolling`] accepts any
+//! valid access token (else 401). [`Signed`] also requires a second factor if `second_factor.require` demands it of everyone
+//! (else 401). [`Allowed`] requires a permission that one of the caller's roles grants (else 403), and a second factor if the
+//! setting demands it of administrators (else 401). [`Fresh`] adds to one of them that the caller was authenticated a moment
+//! ago (else 401). All this is known from the claims of the token, without the database.
 
-use std::{marker::PhantomData, ops::Deref};
+use std::{collections::HashMap, marker::PhantomData, ops::Deref};
 
 use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions, SecurityScheme, auth::Bearer, error::AuthorizationError,
-    registry::Registry,
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, SecurityScheme,
+    auth::Bearer,
+    error::AuthorizationError,
+    registry::{MetaOperation, Registry},
 };
 
 use super::http::{
@@ -16,8 +21,11 @@ use super::http::{
 use crate::{
     app::App,
     domain::{authority::By, caller::Caller, tokens},
-    error::Error,
-    values::permission::{OwnPermission, Permission},
+    error::{Error, Result},
+    values::{
+        permission::{OwnPermission, Permission},
+        second_factor_policy::SecondFactorPolicy,
+    },
 };
 
 /// An access token from `logIn`: a JWT (RFC 9068), verified by the rules of RFC8725. The name beside the scheme is
@@ -30,8 +38,33 @@ struct BearerAuth(Caller);
 /// The name of the one security scheme: what the derive makes of `BearerAuth`.
 pub const SCHEME: &str = "BearerAuth";
 
-/// The marker in the contract of a guard without a permission. The marker of [`Allowed`] is the name of its permission.
-pub(super) const SIGNED: &str = "signed";
+/// The marker in the contract of a guard.
+const GUARDED: &str = "guarded";
+/// The marker in the contract of [`Fresh`].
+const FRESH: &str = "fresh";
+
+/// A guard.
+pub trait Guard: Sized {
+    /// What it requires beside a valid access token.
+    const REQUIREMENTS: Requirements;
+
+    /// Makes the guard of a caller who meets the requirements.
+    fn of(caller: Caller) -> Self;
+}
+
+/// What a guard requires beside a valid access token. Both its checks and the contract are made from this.
+#[derive(Debug, Clone, Copy)]
+pub struct Requirements {
+    /// The permission that one of the caller's roles must grant.
+    pub permission: Option<OwnPermission>,
+    /// The weakest policy that demands a second factor of the caller; `None` if no policy does.
+    pub second_factor: Option<SecondFactorPolicy>,
+    /// Whether the caller must have proven their presence within the last [`MAX_AGE`](crate::domain::caller::MAX_AGE) seconds.
+    pub is_fresh: bool,
+}
+
+/// Any caller with a valid access token, whatever the policy: for what a user needs before they can meet the policy.
+pub struct Enrolling(Caller);
 
 /// Any caller with a valid access token.
 pub struct Signed(Caller);
@@ -39,10 +72,125 @@ pub struct Signed(Caller);
 /// A caller one of whose roles grants `P`.
 pub struct Allowed<P>(Caller, PhantomData<P>);
 
+/// A caller whom `G` accepts and who has just proven their presence.
+pub struct Fresh<G>(G);
+
+impl Guard for Enrolling {
+    const REQUIREMENTS: Requirements = Requirements { permission: None, second_factor: None, is_fresh: false };
+
+    fn of(caller: Caller) -> Self {
+        Self(caller)
+    }
+}
+
+impl Guard for Signed {
+    const REQUIREMENTS: Requirements =
+        Requirements { second_factor: Some(SecondFactorPolicy::Everyone), ..Enrolling::REQUIREMENTS };
+
+    fn of(caller: Caller) -> Self {
+        Self(caller)
+    }
+}
+
+impl<P: Permission> Guard for Allowed<P> {
+    const REQUIREMENTS: Requirements = Requirements {
+        permission: Some(OwnPermission::of::<P>()),
+        second_factor: Some(SecondFactorPolicy::Administrators),
+        is_fresh: false,
+    };
+
+    fn of(caller: Caller) -> Self {
+        Self(caller, PhantomData)
+    }
+}
+
+impl<G: Guard> Guard for Fresh<G> {
+    const REQUIREMENTS: Requirements = Requirements { is_fresh: true, ..G::REQUIREMENTS };
+
+    fn of(caller: Caller) -> Self {
+        Self(G::of(caller))
+    }
+}
+
+impl Requirements {
+    /// Checks a caller.
+    ///
+    /// # Errors
+    /// In this order: [`Error::InsufficientPermission`], [`Error::InsufficientAuthentication`].
+    fn check(self, app: &App, caller: &Caller) -> Result<()> {
+        if let Some(permission) = self.permission {
+            caller.require(permission)?;
+        }
+        if self.second_factor.is_some_and(|weakest| app.settings.second_factor.require >= weakest) {
+            caller.require_second_factor()?;
+        }
+        if self.is_fresh {
+            caller.require_fresh_proof(app.clock.now())?;
+        }
+        Ok(())
+    }
+
+    /// The requirements as texts, because that is what poem-openapi passes from a handler's argument to its operation.
+    fn markers(self) -> Vec<&'static str> {
+        let permission = self.permission.map(OwnPermission::as_str);
+        let second_factor = self.second_factor.map(SecondFactorPolicy::as_str);
+        [Some(GUARDED), permission, second_factor, self.is_fresh.then_some(FRESH)].into_iter().flatten().collect()
+    }
+
+    /// Returns what the guard of an operation requires; `None` if the operation has no guard.
+    pub(super) fn of(operation: &MetaOperation) -> Option<Self> {
+        let markers = || operation.security.iter().flat_map(HashMap::keys).copied();
+        markers().any(|marker| marker == GUARDED).then(|| Self {
+            permission: OwnPermission::all().find(|permission| markers().any(|marker| marker == permission.as_str())),
+            second_factor: markers().find_map(|marker| marker.parse().ok()),
+            is_fresh: markers().any(|marker| marker == FRESH),
+        })
+    }
+}
+
+/// Implements the extraction of a guard from a request.
+macro_rules! extracted {
+    ($($Guard:ty $(, $Parameter:ident: $Bound:path)?;)*) => {$(
+        impl<'a $(, $Parameter: $Bound)?> ApiExtractor<'a> for $Guard {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+            type ParamType = ();
+            type ParamRawType = ();
+
+            fn register(registry: &mut Registry) {
+                BearerAuth::register(registry);
+            }
+
+            fn security_schemes() -> Vec<&'static str> {
+                Self::REQUIREMENTS.markers()
+            }
+
+            async fn from_request(
+                request: &'a Request,
+                body: &mut RequestBody,
+                options: ExtractParamOptions<()>,
+            ) -> poem::Result<Self> {
+                let caller = caller(request, body, options).await?;
+                Self::REQUIREMENTS.check(app(request)?, &caller).map_err(Problem::from)?;
+                Ok(Self::of(caller))
+            }
+        }
+    )*};
+}
+
+extracted! {
+    Enrolling;
+    Signed;
+    Allowed<P>, P: Permission;
+    Fresh<G>, G: Guard;
+}
+
+fn app(request: &Request) -> Result<&App, Problem> {
+    request.data().ok_or_else(|| Error::internal(anyhow::anyhow!("the endpoint has no App")).into())
+}
+
 /// Verifies the token that poem-openapi found in the request.
 async fn verify(request: &Request, Bearer { token }: Bearer) -> poem::Result<Caller> {
-    let app: &App = request.data().ok_or_else(|| Problem::from(Error::internal(anyhow::anyhow!("the endpoint has no App"))))?;
-    let caller = tokens::verify(app, &token, source::of(request)).await.map_err(Problem::from)?;
+    let caller = tokens::verify(app(request)?, &token, source::of(request)).await.map_err(Problem::from)?;
     SignedIn::note(request, caller.user());
     Ok(caller)
 }
@@ -77,41 +225,10 @@ impl<P: Permission> Allowed<P> {
     }
 }
 
-impl<'a> ApiExtractor<'a> for Signed {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        BearerAuth::register(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec![SIGNED]
-    }
-
-    async fn from_request(request: &'a Request, body: &mut RequestBody, options: ExtractParamOptions<()>) -> poem::Result<Self> {
-        Ok(Self(caller(request, body, options).await?))
-    }
-}
-
-impl<'a, P: Permission> ApiExtractor<'a> for Allowed<P> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        BearerAuth::register(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec![P::NAME]
-    }
-
-    async fn from_request(request: &'a Request, body: &mut RequestBody, options: ExtractParamOptions<()>) -> poem::Result<Self> {
-        let caller = caller(request, body, options).await?;
-        caller.require(OwnPermission::of::<P>()).map_err(Problem::from)?;
-        Ok(Self(caller, PhantomData))
+impl Deref for Enrolling {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
     }
 }
 
@@ -125,6 +242,13 @@ impl Deref for Signed {
 impl<P> Deref for Allowed<P> {
     type Target = Caller;
     fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl<G> Deref for Fresh<G> {
+    type Target = G;
+    fn deref(&self) -> &G {
         &self.0
     }
 }

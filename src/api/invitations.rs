@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Tag,
-    guard::Allowed,
+    guard::{Allowed, Fresh},
     http::{
         body::Body,
         codes::operation_codes,
@@ -173,7 +173,7 @@ impl InvitationsApi {
     #[oai(path = "/invitations", method = "post", operation_id = "createInvitation")]
     async fn create(
         &self,
-        caller: Allowed<WriteUsers>,
+        caller: Fresh<Allowed<WriteUsers>>,
         app: Data<&App>,
         body: Body<NewInvitation>,
     ) -> Reply<Issued<Invitation>, CreateInvitation> {
@@ -204,7 +204,7 @@ impl InvitationsApi {
     #[oai(path = "/invitations/:id/resend", method = "post", operation_id = "resendInvitation")]
     async fn resend(
         &self,
-        caller: Allowed<WriteUsers>,
+        caller: Fresh<Allowed<WriteUsers>>,
         app: Data<&App>,
         id: Path<InvitationId>,
     ) -> Reply<Queued, ResendInvitation> {

@@ -5,7 +5,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::{
     Tag,
-    guard::Signed,
+    guard::{Enrolling, Signed},
     http::{
         body::Body,
         codes::operation_codes,
@@ -111,7 +111,7 @@ pub struct MeApi;
 impl MeApi {
     /// See my account.
     #[oai(path = "/me", method = "get", operation_id = "readMe")]
-    async fn read(&self, caller: Signed, app: Data<&App>) -> Reply<Tagged<User>, ReadMe> {
+    async fn read(&self, caller: Enrolling, app: Data<&App>) -> Reply<Tagged<User>, ReadMe> {
         Ok(tagged(accounts::read(&app, &caller).await?))
     }
 
@@ -124,7 +124,7 @@ impl MeApi {
     #[oai(path = "/me", method = "patch", operation_id = "updateMe")]
     async fn update(
         &self,
-        caller: Signed,
+        caller: Enrolling,
         app: Data<&App>,
         /// The `ETag` of the state to change. Without this header, any state is changed.
         #[oai(name = "If-Match")]
@@ -147,7 +147,7 @@ impl MeApi {
     #[oai(path = "/me/pending-email/complete", method = "post", operation_id = "confirmEmailChange")]
     async fn confirm_email(
         &self,
-        caller: Signed,
+        caller: Enrolling,
         app: Data<&App>,
         body: Body<OwnMailProof>,
     ) -> Reply<NoContent, ConfirmEmailChange> {
@@ -160,7 +160,7 @@ impl MeApi {
     ///
     /// The account keeps its address. The link and the code that were mailed to the pending one become void.
     #[oai(path = "/me/pending-email", method = "delete", operation_id = "cancelEmailChange")]
-    async fn cancel_email(&self, caller: Signed, app: Data<&App>) -> Reply<NoContent, CancelEmailChange> {
+    async fn cancel_email(&self, caller: Enrolling, app: Data<&App>) -> Reply<NoContent, CancelEmailChange> {
         email_changes::cancel(&app, &caller).await?;
         Ok(NoContent)
     }
@@ -188,7 +188,7 @@ impl MeApi {
     #[oai(path = "/me/email/verification", method = "post", operation_id = "requestEmailVerification")]
     async fn request_verification(
         &self,
-        caller: Signed,
+        caller: Enrolling,
         app: Data<&App>,
         request: &Request,
     ) -> Reply<Accepted<Pending>, RequestEmailVerification> {
@@ -201,7 +201,7 @@ impl MeApi {
     /// one of these codes: `invalid_ticket`, `expired_ticket` or `spent_ticket` for a link; `wrong_code` or `expired_ticket` for a
     /// code, which can be tried five times after each request.
     #[oai(path = "/me/email/verification/complete", method = "post", operation_id = "verifyEmail")]
-    async fn verify_email(&self, caller: Signed, app: Data<&App>, body: Body<OwnMailProof>) -> Reply<NoContent, VerifyEmail> {
+    async fn verify_email(&self, caller: Enrolling, app: Data<&App>, body: Body<OwnMailProof>) -> Reply<NoContent, VerifyEmail> {
         let proof = OwnProof::either(body.0.token, body.0.code)?;
         email_verification::complete(&app, &caller, &proof).await?;
         Ok(NoContent)
@@ -227,7 +227,7 @@ impl MeApi {
     #[oai(path = "/me/sessions", method = "get", operation_id = "listMySessions")]
     async fn list_sessions(
         &self,
-        caller: Signed,
+        caller: Enrolling,
         app: Data<&App>,
         request: &Request,
         /// The `next_cursor` of the previous page.
@@ -247,7 +247,7 @@ impl MeApi {
     #[oai(path = "/me/sessions", method = "delete", operation_id = "endMySessions")]
     async fn end_sessions(
         &self,
-        caller: Signed,
+        caller: Enrolling,
         app: Data<&App>,
         request: &Request,
         /// Whether the session of this request continues.
@@ -268,7 +268,7 @@ impl MeApi {
     #[oai(path = "/me/sessions/:id", method = "delete", operation_id = "endMySession")]
     async fn end_session(
         &self,
-        caller: Signed,
+        caller: Enrolling,
         app: Data<&App>,
         request: &Request,
         id: Path<SessionRef>,

@@ -3,6 +3,7 @@
 pub mod account_pages;
 pub mod accounts;
 pub mod audit;
+pub mod authentication;
 pub mod contract;
 pub mod docs;
 pub mod guard;
@@ -61,6 +62,7 @@ fn apis() -> Documented<impl OpenApi> {
         sign_ups::SignUpsApi,
         sessions::SessionsApi,
         me::MeApi,
+        authentication::AuthenticationApi,
         users::UsersApi,
         invitations::InvitationsApi,
         roles::RolesApi,

@@ -1,19 +1,15 @@
 //! The objects that several operations return.
 
 use chrono::{DurationRound, TimeDelta};
-use poem_openapi::{
-    Enum, Object,
-    registry::{MetaDiscriminatorObject, MetaSchema, MetaSchemaRef, Registry},
-    types::{ParseError, ParseFromJSON, ParseResult},
-};
+use poem_openapi::{Enum, Object};
 use serde::Serialize;
-use serde_json::Value;
 use serde_with::skip_serializing_none;
 use uuid::Uuid;
 
 use super::http::{
     reply::Tagged,
-    words::{Parameter, Time, choose, typed},
+    union::union,
+    words::{Parameter, Time, choose},
 };
 use crate::{
     domain::{mail::tickets, refresh::SessionAccess, sessions, users},
@@ -192,7 +188,7 @@ enum CodeKind {
 /// The link from a mail, which works on any device.
 #[derive(Object)]
 #[oai(write_only_all)]
-struct LinkProof {
+pub struct LinkProof {
     /// Always `link`.
     kind: LinkKind,
     /// The token from the link.
@@ -202,7 +198,7 @@ struct LinkProof {
 /// The code from a mail, with the handle of the client that has requested the mail.
 #[derive(Object)]
 #[oai(write_only_all)]
-struct CodeProof {
+pub struct CodeProof {
     /// Always `code`.
     kind: CodeKind,
     /// The handle from the response to the request.
@@ -211,43 +207,20 @@ struct CodeProof {
     code: TicketCode,
 }
 
-/// What shows that the caller reads a mailbox: a link or a code.
-pub struct Proof(tickets::Proof);
-
-typed!(Proof, MetaSchemaRef::Reference("Proof".into()), |registry: &mut Registry| {
-    LinkProof::register(registry);
-    CodeProof::register(registry);
-    registry.create_schema::<Self, _>("Proof".into(), |_| MetaSchema {
-        description: Some("What shows that the caller reads a mailbox: the link or the code from a mail."),
-        one_of: vec![LinkProof::schema_ref(), CodeProof::schema_ref()],
-        discriminator: Some(MetaDiscriminatorObject {
-            property_name: "kind",
-            mapping: [("link", "LinkProof"), ("code", "CodeProof")]
-                .map(|(kind, name)| (kind.to_owned(), format!("#/components/schemas/{name}")))
-                .into(),
-        }),
-        ..MetaSchema::ANY
-    });
-});
-
-impl ParseFromJSON for Proof {
-    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        let is_link = value.as_ref().is_some_and(|value| value["kind"] == "link");
-        let proof = if is_link {
-            let LinkProof { token, kind: LinkKind::Link } = LinkProof::parse_from_json(value).map_err(ParseError::propagate)?;
-            tickets::Proof::Link(token)
-        } else {
-            let CodeProof { handle, code, kind: CodeKind::Code } =
-                CodeProof::parse_from_json(value).map_err(ParseError::propagate)?;
-            tickets::Proof::Code { handle, code }
-        };
-        Ok(Self(proof))
+union! {
+    /// What shows that the caller reads a mailbox: the link or the code from a mail.
+    pub enum Proof {
+        "link" LinkProof,
+        "code" CodeProof,
     }
 }
 
 impl From<Proof> for tickets::Proof {
     fn from(proof: Proof) -> Self {
-        proof.0
+        match proof {
+            Proof::LinkProof(LinkProof { kind: LinkKind::Link, token }) => Self::Link(token),
+            Proof::CodeProof(CodeProof { kind: CodeKind::Code, handle, code }) => Self::Code { handle, code },
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_with::skip_serializing_none;
 
 use super::{
     Tag,
-    guard::Allowed,
+    guard::{Allowed, Fresh},
     http::{
         body::Body,
         codes::operation_codes,
@@ -169,7 +169,7 @@ impl RolesApi {
     #[oai(path = "/roles", method = "post", operation_id = "createRole")]
     async fn create(
         &self,
-        caller: Allowed<WriteRoles>,
+        caller: Fresh<Allowed<WriteRoles>>,
         app: Data<&App>,
         body: Body<NewRole>,
     ) -> Reply<Created<Role>, CreateRole> {
@@ -186,7 +186,7 @@ impl RolesApi {
     #[oai(path = "/roles/:name", method = "put", operation_id = "replaceRole")]
     async fn replace(
         &self,
-        caller: Allowed<WriteRoles>,
+        caller: Fresh<Allowed<WriteRoles>>,
         app: Data<&App>,
         name: Path<RoleName>,
         body: Body<RoleDraft>,
@@ -200,7 +200,12 @@ impl RolesApi {
     ///
     /// Only a role that no user holds can be deleted.
     #[oai(path = "/roles/:name", method = "delete", operation_id = "deleteRole")]
-    async fn delete(&self, caller: Allowed<WriteRoles>, app: Data<&App>, name: Path<RoleName>) -> Reply<NoContent, DeleteRole> {
+    async fn delete(
+        &self,
+        caller: Fresh<Allowed<WriteRoles>>,
+        app: Data<&App>,
+        name: Path<RoleName>,
+    ) -> Reply<NoContent, DeleteRole> {
         roles::delete(&app, caller.authority(), &name.0).await?;
         Ok(NoContent)
     }

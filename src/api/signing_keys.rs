@@ -7,7 +7,7 @@ use serde_with::skip_serializing_none;
 
 use super::{
     Tag,
-    guard::Allowed,
+    guard::{Allowed, Fresh},
     http::{
         cache::{Cacheable, Cached, Document},
         codes::operation_codes,
@@ -183,7 +183,7 @@ impl SigningKeysApi {
     /// key stays published until its last token has expired. While an HS256 secret signs, this fails with `rotation_pending`,
     /// because only the operator can change the secret.
     #[oai(path = "/v1/signing-keys", method = "post", operation_id = "rotateSigningKey")]
-    async fn rotate(&self, caller: Allowed<RotateKeys>, app: Data<&App>) -> Reply<Issued<SigningKey>, RotateKey> {
+    async fn rotate(&self, caller: Fresh<Allowed<RotateKeys>>, app: Data<&App>) -> Reply<Issued<SigningKey>, RotateKey> {
         Ok(Issued(signing_keys::rotate(&app, caller.authority()).await?.into()))
     }
 
@@ -193,7 +193,7 @@ impl SigningKeysApi {
     /// and clients must refresh or log in again. If the key was the active one, another key signs from this moment on.
     /// Services that verify tokens offline reject its tokens until they fetch the key set again.
     #[oai(path = "/v1/signing-keys/:kid", method = "delete", operation_id = "revokeSigningKey")]
-    async fn revoke(&self, caller: Allowed<RotateKeys>, app: Data<&App>, kid: Path<KeyId>) -> Reply<NoContent, RevokeKey> {
+    async fn revoke(&self, caller: Fresh<Allowed<RotateKeys>>, app: Data<&App>, kid: Path<KeyId>) -> Reply<NoContent, RevokeKey> {
         signing_keys::revoke(&app, caller.authority(), &kid.0).await?;
         Ok(NoContent)
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Tag,
-    guard::{Allowed, Signed},
+    guard::{Allowed, Enrolling},
     http::{
         codes::operation_codes,
         form::Form,
@@ -133,7 +133,7 @@ pub struct TokensApi;
 impl TokensApi {
     /// See my access token.
     #[oai(path = "/token", method = "get", operation_id = "readToken")]
-    async fn read(&self, caller: Signed) -> Reply<Json<Token>, ReadToken> {
+    async fn read(&self, caller: Enrolling) -> Reply<Json<Token>, ReadToken> {
         let claims = caller.claims();
         Ok(Json(Token {
             subject: claims.sub.into(),

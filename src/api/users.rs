@@ -5,7 +5,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::{
     Tag,
-    guard::Allowed,
+    guard::{Allowed, Fresh},
     http::{
         body::Body,
         codes::operation_codes,
@@ -199,7 +199,7 @@ impl UsersApi {
     #[oai(path = "/users", method = "post", operation_id = "createUser")]
     async fn create(
         &self,
-        caller: Allowed<WriteUsers>,
+        caller: Fresh<Allowed<WriteUsers>>,
         app: Data<&App>,
         body: Body<NewUser>,
     ) -> Reply<Created<User>, CreateUser> {
@@ -219,7 +219,7 @@ impl UsersApi {
     #[oai(path = "/users/:id", method = "patch", operation_id = "updateUser")]
     async fn update(
         &self,
-        caller: Allowed<WriteUsers>,
+        caller: Fresh<Allowed<WriteUsers>>,
         app: Data<&App>,
         id: Path<UserId>,
         /// The `ETag` of the state to change. Without this header, any state is changed.
@@ -238,7 +238,12 @@ impl UsersApi {
     ///
     /// The user's sessions end. The e-mail address and the username become free. A new account with them inherits nothing.
     #[oai(path = "/users/:id", method = "delete", operation_id = "deleteUser")]
-    async fn delete(&self, caller: Allowed<DeleteUsers>, app: Data<&App>, id: Path<UserId>) -> Reply<NoContent, DeleteUser> {
+    async fn delete(
+        &self,
+        caller: Fresh<Allowed<DeleteUsers>>,
+        app: Data<&App>,
+        id: Path<UserId>,
+    ) -> Reply<NoContent, DeleteUser> {
         users::delete(&app, caller.authority(), id.0).await?;
         Ok(NoContent)
     }
@@ -249,7 +254,7 @@ impl UsersApi {
     #[oai(path = "/users/:id/password", method = "put", operation_id = "setUserPassword")]
     async fn set_password(
         &self,
-        caller: Allowed<WriteUsers>,
+        caller: Fresh<Allowed<WriteUsers>>,
         app: Data<&App>,
         id: Path<UserId>,
         body: Body<PasswordSetting>,
@@ -264,7 +269,7 @@ impl UsersApi {
     #[oai(path = "/users/:id/roles", method = "put", operation_id = "setUserRoles")]
     async fn set_roles(
         &self,
-        caller: Allowed<AssignRoles>,
+        caller: Fresh<Allowed<AssignRoles>>,
         app: Data<&App>,
         id: Path<UserId>,
         body: Body<RoleSetting>,

@@ -51,8 +51,8 @@ pub use self::{
     reference::{REFERENCE, Setting, markdown},
     sections::{
         AccountPagesSettings, AuditSettings, CookiesSettings, CorsSettings, DatabaseSettings, LogSettings, MailSettings,
-        MetricsSettings, PasswordSettings, RegistrationSettings, RevocationSettings, ServerSettings, SessionsSettings,
-        SigningSettings, SmtpSettings, ThrottleSettings, TokensSettings,
+        MetricsSettings, PasswordSettings, RegistrationSettings, RevocationSettings, SecondFactorSettings, ServerSettings,
+        SessionsSettings, SigningSettings, SmtpSettings, ThrottleSettings, TokensSettings,
     },
 };
 
@@ -81,6 +81,8 @@ pub struct Settings {
     pub password: PasswordSettings,
     /// Who may create an account.
     pub registration: RegistrationSettings,
+    /// Who must have shown a second factor.
+    pub second_factor: SecondFactorSettings,
     /// Mails.
     pub mail: MailSettings,
     /// The pages on which people manage their own account.

@@ -171,6 +171,13 @@ pub const REFERENCE: &[Setting] = &[
          learn from it which way to offer.",
     ),
     plain(
+        "second_factor.require",
+        r#""none""#,
+        "Who must log in with a second factor. `none`: nobody. `administrators`: everyone whose roles grant a permission of \
+         Vestibule's, for the operations that require one. `everyone`. A user without a factor can still log in and enrol one. \
+         The servers require it from their next start on, also of sessions that began before.",
+    ),
+    plain(
         "throttle.enabled",
         "true",
         "Whether password checks, registrations, refreshes and requests for mails are throttled. Turn this off only if a system in front of the \

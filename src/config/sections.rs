@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Accent, Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls, setting_value,
 };
-use crate::values::{language::Language, mailbox::Mailbox, name::Name, registration_mode::RegistrationMode};
+use crate::values::{
+    language::Language, mailbox::Mailbox, name::Name, registration_mode::RegistrationMode,
+    second_factor_policy::SecondFactorPolicy,
+};
 
 /// The settings under `[server]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -122,6 +125,14 @@ pub struct RegistrationSettings {
     /// Who may create an account without an administrator.
     #[serde(with = "setting_value")]
     pub mode: RegistrationMode,
+}
+
+/// The settings under `[second_factor]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SecondFactorSettings {
+    /// Who must have shown a second factor.
+    #[serde(with = "setting_value")]
+    pub require: SecondFactorPolicy,
 }
 
 /// The settings under `[throttle]`.

@@ -14,7 +14,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::Value as Shown;
 
 use super::{Accent, Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls};
-use crate::values::{language::Language, mailbox::Mailbox, name::Name, registration_mode::RegistrationMode};
+use crate::values::{
+    language::Language, mailbox::Mailbox, name::Name, registration_mode::RegistrationMode,
+    second_factor_policy::SecondFactorPolicy,
+};
 
 /// The type of a setting.
 pub(super) trait SettingValue: Sized {
@@ -94,6 +97,7 @@ setting_values! {
     MailTransport, "smtp, file, log or none", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     SmtpTls, "implicit, starttls or none", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     RegistrationMode, "open, verified, invited or closed", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
+    SecondFactorPolicy, "none, administrators or everyone", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     Language, "en or de", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     Mailbox, "an e-mail address, such as id@example.org or Example <id@example.org>", |raw| text(raw)?.parse().ok(),
         |value| value.to_string().into();

@@ -1,26 +1,25 @@
 //! Accounts: people register, read, change and close their own account.
 
-use chrono::{DateTime, Utc};
 use sea_orm::{EntityTrait, IntoActiveModel, ModelTrait};
 use serde_json::json;
 
 use super::{
     audit::{self, Actor, Event, Kind},
+    authentication,
     authority::{keep_an_administrator, lock_administration},
     caller::{Caller, CurrentUser},
-    credentials::{self, PasswordCheck},
-    email_changes,
+    credentials, email_changes,
     mail::{outbox, tickets},
     revocations::{self, SessionSelection},
     source::Source,
-    throttle::{self, Attempt, Target},
+    throttle,
     users::{self, Names, NewAccount, User},
 };
 use crate::{
     app::App,
     entity::{user, user_role},
     error::{Error, Fault, Result},
-    live::{database::Transaction, mail::Values, rate_limits::RateLimit},
+    live::{mail::Values, rate_limits::RateLimit},
     values::{
         Invalid,
         ids::SessionId,
@@ -77,7 +76,7 @@ pub async fn update(
 ) -> Result<User> {
     let confirmed = match (&names.email, current_password) {
         (Some(email), Some(password)) if read(app, caller).await?.profile.email != email.as_str() => {
-            Some(confirm_password(app, caller, password).await?)
+            Some(authentication::confirm_password(app, caller, password, wrong_password).await?)
         }
         _ => None,
     };
@@ -122,7 +121,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
     let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
     new.check_policy(app.settings.password.min_length, &user.email, user.username.as_deref())
         .map_err(|invalid| Fault::at("/new_password", invalid))?;
-    let confirmed = confirm_password(app, caller, current).await?;
+    let confirmed = authentication::confirm_password(app, caller, current, wrong_password).await?;
     let hash = credentials::hash(app, new).await?;
     let tx = app.db.write().await?;
     let CurrentUser { user, .. } = caller.recheck(&tx, app.clock.now()).await?;
@@ -143,7 +142,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
 /// # Errors
 /// A fault of `/current_password`; [`Error::LastAdmin`]; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec<SessionId>> {
-    let confirmed = confirm_password(app, caller, current).await?;
+    let confirmed = authentication::confirm_password(app, caller, current, wrong_password).await?;
     let tx = app.db.write().await?;
     lock_administration(&tx).await?;
     let CurrentUser { user, roles } = caller.recheck(&tx, app.clock.now()).await?;
@@ -160,35 +159,6 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec
     pending.commit(app, tx).await?;
     outbox::wake(app, notice);
     Ok(ended)
-}
-
-/// The caller's password, as it was confirmed before the transaction that needs it.
-struct ConfirmedPassword {
-    user: user::Model,
-    attempt: Attempt,
-}
-
-impl ConfirmedPassword {
-    /// Fails if the password has changed since it was confirmed.
-    async fn must_be_current(&self, tx: &Transaction, now: DateTime<Utc>, user: &user::Model) -> Result<()> {
-        self.attempt.succeeded(tx, now).await?;
-        if user.password_hash == self.user.password_hash { Ok(()) } else { Err(wrong_password()) }
-    }
-}
-
-/// Checks the caller's password. A wrong one counts as an attempt and is written into the audit trail.
-async fn confirm_password(app: &App, caller: &Caller, password: &Password) -> Result<ConfirmedPassword> {
-    let user = user::Entity::find_by_id(caller.user()).one(app.db.read()).await?.ok_or(Error::SessionEnded)?;
-    let attempt = throttle::attempt(app, &caller.source, Target::Account(user.id)).await?;
-    if let PasswordCheck::Correct { .. } = credentials::check(app, user.password_hash.as_ref(), password).await? {
-        return Ok(ConfirmedPassword { user, attempt });
-    }
-    let (tx, now) = (app.db.write().await?, app.clock.now());
-    attempt.failed(&tx, now).await?;
-    let event = Event::on_user(Kind::PasswordRefused, &user);
-    audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
-    tx.commit().await?;
-    Err(wrong_password())
 }
 
 fn wrong_password() -> Error {

@@ -60,6 +60,7 @@ kinds! {
     EmailChangeReverted "account.email_change_reverted",
     LoggedIn "session.logged_in",
     LogInFailed "session.log_in_failed",
+    AuthenticatedAgain "session.authenticated_again",
     RefreshDoubted "session.refresh_doubted",
     RefreshReused "session.refresh_reused",
     RefreshAhead "session.refresh_ahead",

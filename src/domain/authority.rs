@@ -128,6 +128,20 @@ pub(super) async fn keep_an_administrator(tx: &Transaction, lost: &[RoleName]) -
     if was_administrator && !any_administrator(tx).await? { Err(Error::LastAdmin) } else { Ok(()) }
 }
 
+/// Returns the names of the active administrators who hold no second factor, sorted: of everyone one of whose roles grants a
+/// permission of Vestibule's.
+pub async fn administrators_without_factor(db: &impl ConnectionTrait) -> Result<Vec<String>> {
+    let role_map = RoleMap::load(db).await?;
+    let roles = role::Entity::names(db).await?.into_iter().filter(|role| role_map.administers(std::slice::from_ref(role)));
+    let holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);
+    let holders = holders.filter(user_role::COLUMN.role.is_in(roles)).into_query();
+    let active = user::COLUMN.status.eq(Status::Active).and(user::COLUMN.id.in_subquery(holders));
+    let users = user::Entity::find().filter(active.and(user::COLUMN.second_factor.eq(false))).all(db).await?;
+    let mut names: Vec<_> = users.into_iter().map(|user| user.username.unwrap_or(user.email)).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Returns whether there is an active administrator.
 pub async fn any_administrator(db: &impl ConnectionTrait) -> Result<bool> {
     let holders = user_role::Entity::find().select_only().column(user_role::Column::UserId);

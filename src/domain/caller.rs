@@ -12,15 +12,19 @@ use crate::{
         user::{self, Status},
         user_role,
     },
-    error::{Error, Result},
+    error::{Error, Insufficient, Result},
     live::{database::Transaction, role_map::RoleMap},
     values::{
+        authentication::Acr,
         claims::Claims,
         ids::{SessionId, UserId},
         permission::{OwnPermission, PermissionName},
         role_name::RoleName,
     },
 };
+
+/// How long a proof of presence is fresh, in seconds.
+pub const MAX_AGE: i64 = 600;
 
 /// The caller of a guarded operation. Only [`tokens::verify`](super::tokens::verify) creates one.
 #[derive(Clone)]
@@ -52,6 +56,26 @@ impl Caller {
     /// Fails with [`Error::InsufficientPermission`] unless one of the caller's roles grants `permission`.
     pub fn require(&self, permission: OwnPermission) -> Result<()> {
         self.roles.require(&self.claims.roles, permission)
+    }
+
+    /// Fails with [`Error::InsufficientAuthentication`] unless the caller has shown a second factor in this session.
+    pub fn require_second_factor(&self) -> Result<()> {
+        self.require_level(Acr::Two)
+    }
+
+    /// Fails with [`Error::InsufficientAuthentication`] unless the caller was authenticated within the last [`MAX_AGE`] seconds,
+    /// at the best level of the account: a password proves presence only where the account has no second factor.
+    pub fn require_fresh_proof(&self, now: DateTime<Utc>) -> Result<()> {
+        let Claims { auth_time, acr_max, .. } = *self.claims;
+        if now.timestamp() - auth_time > MAX_AGE { Err(self.insufficient(acr_max)) } else { self.require_level(acr_max) }
+    }
+
+    fn require_level(&self, acr: Acr) -> Result<()> {
+        if self.claims.acr >= acr { Ok(()) } else { Err(self.insufficient(acr)) }
+    }
+
+    fn insufficient(&self, acr: Acr) -> Error {
+        Error::InsufficientAuthentication(Insufficient { acr, enrol: acr > self.claims.acr_max })
     }
 
     /// Returns the names of all permissions that the caller's roles grant. For the built-in administrator, these are

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod authentication;
 pub mod authority;
 pub mod browsers;
 pub mod caller;

@@ -4,6 +4,7 @@
 //! - [`configuration`]: every setting, and where values come from.
 //! - [`pages`]: the pages on which people sign in and manage their own account.
 //! - [`mail`]: mail servers, the domain of the sender, the texts of mails, and what to watch.
+//! - [`second_factors`]: fresh proof, and who must have a second factor.
 //! - [`verifying`]: how other services verify access tokens, with programs for Node, Python and Rust.
 //! - [`measured`]: measurements, with the commands that repeat them.
 //! - [`decisions`]: why it is built this way, and what was rejected.
@@ -15,7 +16,8 @@ macro_rules! pages {
     ($($page:ident $file:literal,)*) => {$(
         #[doc = "[operating]: crate::guide::operating\n[configuration]: crate::guide::configuration"]
         #[doc = "[verifying]: crate::guide::verifying\n[measured]: crate::guide::measured\n[mail]: crate::guide::mail"]
-        #[doc = "[pages]: crate::guide::pages\n[decisions]: crate::guide::decisions\n[requirements]: crate::guide::requirements\n\n"]
+        #[doc = "[pages]: crate::guide::pages\n[second_factors]: crate::guide::second_factors"]
+        #[doc = "[decisions]: crate::guide::decisions\n[requirements]: crate::guide::requirements\n\n"]
         #[doc = include_str!($file)]
         pub mod $page {}
     )*};
@@ -26,6 +28,7 @@ pages! {
     configuration "configuration.md",
     pages "pages.md",
     mail "mail.md",
+    second_factors "second_factors.md",
     verifying "verifying.md",
     measured "measured.md",
     decisions "decisions.md",

@@ -37,6 +37,11 @@ impl RoleMap {
         roles.iter().filter_map(|role| self.grants.get(role)).any(|grants| grants.contains(permission.as_str()))
     }
 
+    /// Returns whether a user with these roles is an administrator: one of them grants a permission of Vestibule's own.
+    pub fn administers(&self, roles: &[RoleName]) -> bool {
+        OwnPermission::all().any(|permission| self.allows(roles, permission))
+    }
+
     /// Fails with [`Error::InsufficientPermission`] unless one of `roles` grants `permission`.
     pub fn require(&self, roles: &[RoleName], permission: OwnPermission) -> Result<(), Error> {
         if self.allows(roles, permission) { Ok(()) } else { Err(self.insufficient_permission(permission)) }

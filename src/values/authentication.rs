@@ -23,6 +23,16 @@ pub enum Method {
 }
 
 impl Method {
+    /// Returns the name in the audit trail and in requests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Totp(_) => "totp",
+            Self::RecoveryCode => "recovery_code",
+            Self::Passkey(_) => "passkey",
+        }
+    }
+
     /// The names in `amr`.
     const fn names(self) -> &'static [Name] {
         match self {

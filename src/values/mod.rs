@@ -30,6 +30,7 @@ pub mod registration_mode;
 pub mod revision;
 pub mod role_name;
 pub mod search;
+pub mod second_factor_policy;
 mod string_newtype;
 pub mod ticket_code;
 pub mod ticket_handle;

@@ -66,10 +66,11 @@ step("each operation shows who may call it, as in the contract", async () => {
   assert.match(contract.openapi, /^3\.1\./);
   const operations = Object.values(contract.paths).flatMap((path) => Object.values(path)).filter((member) => member.operationId);
   assert.ok(operations.length >= 5);
-  for (const { operationId, security } of operations) {
+  for (const { operationId, security, "x-fresh": fresh } of operations) {
     const permissions = security.flatMap((requirement) => Object.values(requirement).flat());
     const expected = permissions.join(", ") || (security.length ? "signed in" : "public");
     assert.equal(await operation(operationId).locator(".demand").innerText(), expected, operationId);
+    assert.equal(await operation(operationId).locator(".fresh").count(), fresh ? 1 : 0, operationId);
     assert.equal(await operation(operationId).locator(".authorization__btn").count(), Math.min(security.length, 1), operationId);
   }
   assert.equal(await operation("listUsers").locator(".demand").innerText(), "users:read");

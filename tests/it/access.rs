@@ -5,12 +5,13 @@ use poem::http::Method;
 use serde_json::{Map, Value, json};
 use vestibule::{
     api::contract::{self, Access},
-    values::permission,
+    values::{permission, second_factor_policy::SecondFactorPolicy as Policy},
 };
 
 use crate::support::{
     PASSWORD, TestApp,
     caller::{Answer, Caller},
+    client::Client,
     clock::minutes,
 };
 
@@ -21,6 +22,10 @@ struct Operation {
     path: String,
     body: Option<(&'static str, Value)>,
     access: Access,
+    /// The weakest policy that demands a second factor.
+    second_factor: Option<Policy>,
+    /// Whether the operation requires a fresh proof of presence.
+    is_fresh: bool,
 }
 
 impl Operation {
@@ -38,6 +43,8 @@ impl Operation {
                 (media_type.as_str(), example(&content["schema"]))
             }),
             access: contract::access(operation),
+            second_factor: operation.get("x-second-factor").map(|policy| policy.as_str().unwrap().parse().unwrap()),
+            is_fresh: contract::max_age(operation).is_some(),
         };
         contract::operations(contract::document()).map(read).collect()
     }
@@ -75,7 +82,30 @@ impl Operation {
         let guard_codes =
             ["missing_token", "invalid_token", "expired_token", "session_ended", "stale_token", "insufficient_permission"];
         assert!(!guard_codes.contains(&answer.problem().1), "{} as {kind}: {:#}", self.id, answer.body);
+        assert_ne!(answer.problem().1, "insufficient_user_authentication", "{} as {kind}: {:#}", self.id, answer.body);
     }
+
+    /// Returns the level that the guard demands of a caller with these proofs under `policy`; `None` if it accepts the caller.
+    fn demands(&self, policy: Policy, proofs: &Proofs) -> Option<&'static str> {
+        if self.second_factor.is_some_and(|weakest| policy >= weakest) && proofs.shown < 2 {
+            Some("2")
+        } else if self.is_fresh && (proofs.is_old || proofs.shown < proofs.held) {
+            Some(["1", "2"][proofs.held - 1])
+        } else {
+            None
+        }
+    }
+}
+
+/// Checks that the guard demands a proof of this level (RFC 9470 section 3).
+fn assert_insufficient(cell: &str, answer: &Answer, acr: &str, proofs: &Proofs) {
+    assert_eq!(answer.problem(), (401, "insufficient_user_authentication"), "{cell}: {:#}", answer.body);
+    let error = r#"error="insufficient_user_authentication""#;
+    let challenge = format!(r#"Bearer realm="vestibule", {error}, acr_values="{acr}", max_age=600"#);
+    assert_eq!(answer.header("www-authenticate"), challenge, "{cell}");
+    assert_eq!((&answer.body["acr_values"], &answer.body["max_age"]), (&json!([acr]), &json!(600)), "{cell}");
+    let must_enrol = acr == "2" && proofs.held == 1;
+    assert_eq!(answer.body.get("enrol"), must_enrol.then_some(&json!(true)), "{cell}");
 }
 
 /// Returns a value that satisfies a schema, made from its examples.
@@ -97,6 +127,85 @@ fn example(schema: &Value) -> Value {
         Some("boolean") => json!(true),
         Some("integer") => json!(1),
         _ => json!("example"),
+    }
+}
+
+/// What a caller has proven: the number of factors that they have shown in their session, and that their account holds, the
+/// password included; and whether that was more than ten minutes ago.
+struct Proofs {
+    kind: &'static str,
+    shown: usize,
+    held: usize,
+    is_old: bool,
+}
+
+const PROOFS: [Proofs; 5] = [
+    Proofs { kind: "stale proof", shown: 1, held: 1, is_old: true },
+    Proofs { kind: "stale proof of two factors", shown: 2, held: 2, is_old: true },
+    Proofs { kind: "one factor", shown: 1, held: 1, is_old: false },
+    Proofs { kind: "one factor of two", shown: 1, held: 2, is_old: false },
+    Proofs { kind: "two factors", shown: 2, held: 2, is_old: false },
+];
+
+const POLICIES: [Policy; 3] = [Policy::None, Policy::Administrators, Policy::Everyone];
+
+/// Logs in a new user whom the operation's guard accepts but for the proofs, with exactly these proofs.
+async fn prove<'a>(admin: &Caller<'a>, name: &str, operation: &Operation, proofs: &Proofs) -> Client<'a> {
+    let app = admin.app;
+    let id = app.register(name).await;
+    if let Access::Permission(permission) = &operation.access {
+        admin.put(&format!("/v1/users/{id}/roles"), json!({ "roles": [role_granting(permission)] })).await.expect(200);
+    }
+    let mut client = Client::log_in(app, name).await;
+    if proofs.held == 2 {
+        app.give_factor(id).await;
+    }
+    if proofs.shown == 2 {
+        app.show_factor(client.session.parse().unwrap()).await;
+    }
+    // Only a refreshed token says what has changed since.
+    client.refresh().await.expect(200);
+    client
+}
+
+fn role_granting(permission: &str) -> String {
+    permission.replace(':', "_")
+}
+
+#[tokio::test]
+async fn f02_every_guard_demands_the_proofs_that_the_contract_and_the_policy_state() {
+    let app = TestApp::start().await;
+    let operations = Operation::all();
+    for (permission, _) in permission::ALL {
+        let role = json!({ "name": role_granting(permission), "permissions": [permission] });
+        app.admin().await.post("/v1/roles", role).await.expect(201);
+    }
+    let mut cells = Vec::new();
+    for is_old in [true, false] {
+        let admin = app.admin().await;
+        for operation in &operations {
+            for proofs in PROOFS.iter().filter(|proofs| proofs.is_old == is_old) {
+                for policy in POLICIES {
+                    let client = prove(&admin, &format!("user{}", cells.len()), operation, proofs).await;
+                    cells.push((operation, proofs, policy, client));
+                }
+            }
+        }
+        if is_old {
+            app.clock.advance(minutes(11));
+        }
+    }
+    for policy in POLICIES {
+        // A replica with another setting decides at the next request, also about sessions that began before.
+        let replica = app.replica_with(|settings| settings.second_factor.require = policy).await;
+        for (operation, proofs, _, client) in cells.iter().filter(|(_, _, under, _)| *under == policy) {
+            let cell = format!("{} with {} under {policy:?}", operation.id, proofs.kind);
+            let answer = operation.send(&replica.bearer(&client.access)).await;
+            match operation.demands(policy, proofs) {
+                Some(acr) => assert_insufficient(&cell, &answer, acr, proofs),
+                None => operation.assert_admitted(&cell, &answer),
+            }
+        }
     }
 }
 

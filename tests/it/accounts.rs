@@ -42,7 +42,7 @@ async fn a_registration_creates_an_active_account_with_the_role_user() {
     assert!(now.as_str().unwrap().starts_with("2026-01-01T00:00:00"));
     let expected = json!({
         "id": user["id"], "email": "ada@example.org", "email_verified": false, "username": "ada.l", "name": "Ada Lovelace", "status": "active",
-        "roles": ["user"], "created_at": now, "updated_at": now,
+        "roles": ["user"], "second_factor": false, "created_at": now, "updated_at": now,
     });
     assert_eq!(user, expected);
     assert!(can_log_in(&app, "ada.l", PASSWORD).await);
@@ -55,7 +55,7 @@ async fn a_registration_requires_only_an_address_and_a_password() {
     let members: Vec<_> = user.as_object().unwrap().keys().collect();
     assert_eq!(
         members,
-        ["id", "email", "email_verified", "status", "roles", "created_at", "updated_at"],
+        ["id", "email", "email_verified", "status", "roles", "second_factor", "created_at", "updated_at"],
         "the answer must omit absent members"
     );
 }

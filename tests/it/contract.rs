@@ -48,7 +48,7 @@ fn guarded_operations_declare_401_403_and_their_permission() {
         let (unauthorized, forbidden) = (codes("401"), codes("403"));
         match contract::access(operation) {
             Access::Public => assert!(!unauthorized.contains("missing_token"), "{method} {path}"),
-            Access::Signed => {
+            Access::Enrolling | Access::Signed => {
                 assert!(unauthorized.contains("missing_token") && !forbidden.contains("insufficient"), "{method} {path}");
             }
             Access::Permission(name) => {
@@ -59,6 +59,22 @@ fn guarded_operations_declare_401_403_and_their_permission() {
                 assert!(operation["description"].as_str().unwrap().contains(&name), "{method} {path}");
             }
         }
+    }
+}
+
+#[test]
+fn operations_that_can_require_another_proof_say_so() {
+    for (path, method, operation) in contract::operations(contract::document()) {
+        let unauthorized = &operation["responses"]["401"]["content"]["application/problem+json"]["schema"]["allOf"][1];
+        let codes = unauthorized["properties"]["code"]["enum"].to_string();
+        let is_fresh = contract::max_age(operation).is_some();
+        let can_be_insufficient = match contract::access(operation) {
+            Access::Public => false,
+            Access::Enrolling => is_fresh,
+            Access::Signed | Access::Permission(_) => true,
+        };
+        assert_eq!(codes.contains("insufficient_user_authentication"), can_be_insufficient, "{method} {path}");
+        assert_eq!(operation["description"].as_str().unwrap().contains("fresh proof"), is_fresh, "{method} {path}");
     }
 }
 
@@ -79,6 +95,7 @@ fn only_throttled_operations_declare_429() {
         .map(|(.., operation)| operation["operationId"].as_str().unwrap());
     let expected = [
         "acceptInvitation",
+        "authenticateAgain",
         "changePassword",
         "closeAccount",
         "completeSignUp",

@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod administration;
 mod answers;
+mod assurance;
 mod audit;
 mod browser;
 mod budgets;

@@ -37,7 +37,7 @@ async fn a_signed_in_user_can_read_their_account() {
     let me = answer.expect(200);
     let expected = json!({
         "id": me["id"], "email": "ada@example.org", "email_verified": false, "username": "ada", "status": "active", "roles": ["user"],
-        "created_at": me["created_at"], "updated_at": me["created_at"], "last_login_at": me["last_login_at"],
+        "second_factor": false, "created_at": me["created_at"], "updated_at": me["created_at"], "last_login_at": me["last_login_at"],
     });
     assert_eq!(me, expected);
     assert!(me["last_login_at"].as_str() > me["created_at"].as_str());

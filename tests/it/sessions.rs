@@ -73,6 +73,7 @@ async fn a_token_names_its_user_and_its_permissions() {
         "subject": token["subject"], "session_id": token["session_id"], "client_id": "vestibule",
         "roles": ["role-ada"], "permissions": ["billing:refund", "users:read"],
         "issued_at": "2026-01-01T00:00:00.000000Z", "expires_at": "2026-01-01T00:15:00.000000Z",
+        "auth_time": "2026-01-01T00:00:00.000000Z", "acr": "1", "amr": ["pwd"],
     });
     assert_eq!(token, expected);
     let token = app.admin().await.get("/v1/token").await.expect(200);

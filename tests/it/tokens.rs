@@ -45,7 +45,7 @@ fn signed_with(algorithm: hmac::Algorithm, secret: &[u8], message: &str) -> Stri
 }
 
 /// Returns a part of a token, decoded.
-fn part(token: &str, number: usize) -> Value {
+pub fn part(token: &str, number: usize) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(number).unwrap()).unwrap()).unwrap()
 }
 

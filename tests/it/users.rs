@@ -57,7 +57,17 @@ async fn a_list_shows_users_newest_first() {
     let members: BTreeSet<_> = page["items"][0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         members,
-        BTreeSet::from(["id", "email", "email_verified", "username", "status", "roles", "created_at", "updated_at"])
+        BTreeSet::from([
+            "id",
+            "email",
+            "email_verified",
+            "username",
+            "status",
+            "roles",
+            "second_factor",
+            "created_at",
+            "updated_at"
+        ])
     );
 }
 

@@ -45,6 +45,7 @@ BEYOND_SCHEMAS = {
 NEVER_REACHED = {
     "closeAccount",
     "changePassword",
+    "authenticateAgain",
     "refreshSession",
     "resetPassword",
     "readTicket",

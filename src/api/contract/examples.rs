@@ -131,12 +131,16 @@ fn of_mails() -> Vec<(&'static str, Value)> {
     let at = "2026-01-01T12:00:00.000000Z";
     let handle = "vh1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE";
     let ticket = "vt1.VQiX0sUIR9GxSbZJQmUeGw.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE";
+    let by_password = json!({ "kind": "password", "password": "seven tall ships at dawn" });
     let by_code = json!({ "kind": "code", "handle": handle, "code": "4815 1623" });
     vec![
         ("LinkProof", json!({ "kind": "link", "token": ticket })),
         ("CodeProof", by_code.clone()),
         ("Proof", by_code.clone()),
         ("SignUpCompletion", json!({ "proof": by_code, "password": "nine grey gulls at noon", "name": "Grace Hopper" })),
+        ("PasswordFactor", by_password.clone()),
+        ("AuthenticationFactor", by_password.clone()),
+        ("AuthenticationRequest", json!({ "factor": by_password })),
         ("PasswordReset", json!({ "proof": by_code, "new_password": "nine grey gulls at noon" })),
         ("OwnMailProof", json!({ "code": "4815 1623" })),
         ("Pending", json!({ "handle": handle, "expires_in": 1_800, "resend_after": 60 })),
@@ -179,6 +183,10 @@ pub(super) fn problem(code: Code, title: &str) -> Value {
         Code::InsufficientPermission => {
             problem["required_permission"] = json!("users:read");
             problem["granted_by"] = json!(["admin"]);
+        }
+        Code::InsufficientUserAuthentication => {
+            problem["acr_values"] = json!(["2"]);
+            problem["max_age"] = json!(600);
         }
         Code::ValidationFailed => {
             let fault = json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address must contain an @." });

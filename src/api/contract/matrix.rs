@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Access, access, declarations, document, operations};
+use super::{Access, access, declaration, document, max_age, operations};
 use crate::api::http::{codes::Code, schema::optional_members};
 
-const HEAD: &str = "| operation | route | requires | `user` | `admin` | conditions |\n|---|---|---|:-:|:-:|---|\n";
+const HEAD: &str = "| operation | route | requires | `user` | `admin` | fresh | second factor | conditions |\n\
+                    |---|---|---|:-:|:-:|:-:|---|---|\n";
 
 /// Returns the access matrix in Markdown: one row for each operation, in the order of the tags.
 pub fn render() -> String {
@@ -17,18 +18,21 @@ pub fn render() -> String {
 fn row((path, method, operation): (&str, &str, &Map<String, Value>)) -> String {
     let (requires, user) = match access(operation) {
         Access::Public => ("public".to_owned(), "✓"),
-        Access::Signed => ("token".to_owned(), "✓"),
+        Access::Enrolling | Access::Signed => ("token".to_owned(), "✓"),
         Access::Permission(name) => (format!("`{name}`"), ""),
     };
+    let fresh = max_age(operation).map(|seconds| format!("{seconds} s")).unwrap_or_default();
+    let second_factor = operation.get("x-second-factor").and_then(Value::as_str).map(|policy| format!("`{policy}`"));
+    let second_factor = second_factor.unwrap_or_default();
     let (id, method) = (operation["operationId"].as_str().unwrap_or_default(), method.to_uppercase());
     let conditions: Vec<_> = password(operation).map(str::to_owned).into_iter().chain(conditions(id)).collect();
     let conditions = conditions.join("; ");
-    format!("| `{id}` | `{method} {path}` | {requires} | {user} | ✓ | {conditions} |\n")
+    format!("| `{id}` | `{method} {path}` | {requires} | {user} | ✓ | {fresh} | {second_factor} | {conditions} |\n")
 }
 
 /// The conditions that an operation declares and that no guard can check.
 fn conditions(id: &str) -> impl Iterator<Item = String> {
-    let declared = &declarations()[id];
+    let declared = &declaration(id).errors;
     let extra = declared.extra_permissions.iter().map(|(name, case)| format!("`{name}` {case}"));
     extra.chain(declared.codes.iter().filter_map(|code| condition(*code)).map(str::to_owned))
 }

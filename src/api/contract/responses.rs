@@ -12,14 +12,17 @@ use poem_openapi::{
 };
 
 use super::examples;
-use crate::api::{
-    guard::{SCHEME, SIGNED},
-    http::{
-        codes::Code,
-        declared_problem::Declared,
-        problem::{MEDIA_TYPE, ProblemBody},
-        reply::meta_header,
+use crate::{
+    api::{
+        guard::{Requirements, SCHEME},
+        http::{
+            codes::Code,
+            declared_problem::Declared,
+            problem::{MEDIA_TYPE, ProblemBody},
+            reply::meta_header,
+        },
     },
+    values::permission::OwnPermission,
 };
 
 /// Completes an operation: its security requirement, and the responses that follow from its guard, its request and its declared
@@ -31,8 +34,7 @@ pub(super) fn complete(operation: &mut MetaOperation) {
     if operation.request.is_some() {
         codes.extend([Code::RequestTimeout, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
     }
-    // The marker of a guard is the name of its permission, or `SIGNED`.
-    if let Some(guard) = operation.security.first().and_then(|schemes| schemes.keys().next().copied()) {
+    if let Some(guard) = Requirements::of(operation) {
         codes.extend([
             Code::MissingToken,
             Code::InvalidToken,
@@ -41,10 +43,12 @@ pub(super) fn complete(operation: &mut MetaOperation) {
             Code::StaleToken,
             Code::AuthorizationStale,
         ]);
-        let mut permissions = Vec::new();
-        if guard != SIGNED {
+        if guard.second_factor.is_some() || guard.is_fresh {
+            codes.push(Code::InsufficientUserAuthentication);
+        }
+        let permissions: Vec<_> = guard.permission.map(OwnPermission::as_str).into_iter().collect();
+        if !permissions.is_empty() {
             codes.push(Code::InsufficientPermission);
-            permissions.push(guard);
         }
         operation.security = vec![HashMap::from([(SCHEME, permissions)])];
     }

@@ -13,5 +13,6 @@ pub mod problem;
 pub mod reply;
 pub mod schema;
 pub mod source;
+pub mod union;
 pub mod validation;
 pub mod words;

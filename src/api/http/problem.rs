@@ -14,8 +14,9 @@ use serde_with::skip_serializing_none;
 
 use super::{codes::Code, json};
 use crate::{
-    error::{Error, Fault, Location, Missing, Unready},
-    values::{permission::OwnPermission, role_name::RoleName},
+    domain::caller::MAX_AGE,
+    error::{Error, Fault, Insufficient, Location, Missing, Unready},
+    values::{authentication::Acr, permission::OwnPermission, role_name::RoleName},
 };
 
 /// The protection space that every challenge names (RFC 9110 section 11.5).
@@ -56,6 +57,14 @@ pub struct ProblemBody {
     /// The roles that grant the missing permission.
     #[oai(validator(max_items = 1000, max_length = 32))]
     pub granted_by: Option<Vec<String>>,
+    /// The levels of authentication with which the operation would succeed.
+    #[oai(validator(max_items = 2))]
+    pub acr_values: Option<Vec<Acr>>,
+    /// How long ago the authentication may be, in seconds.
+    #[oai(validator(minimum(value = "0"), maximum(value = "86400")))]
+    pub max_age: Option<i64>,
+    /// Whether the account must enrol a second factor first, because it holds none. Absent otherwise.
+    pub enrol: Option<bool>,
 }
 
 /// One invalid member of the body, or one invalid query parameter.
@@ -85,6 +94,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<Fault>,
     lacking: Option<Box<(OwnPermission, Vec<RoleName>)>>,
+    insufficient: Option<Insufficient>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     cause: Option<Arc<anyhow::Error>>,
@@ -99,7 +109,7 @@ impl Problem {
     /// Makes a problem. `detail` must not repeat anything that the caller sent.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
-        Self { code, detail, errors: Vec::new(), lacking: None, retry_after: None, allow: None, cause: None }
+        Self { code, detail, errors: Vec::new(), lacking: None, insufficient: None, retry_after: None, allow: None, cause: None }
     }
 
     /// A request that is not well formed.
@@ -171,6 +181,9 @@ impl Problem {
             errors: Some(self.errors.into_iter().map(FaultBody::from).collect::<Vec<_>>()).filter(|faults| !faults.is_empty()),
             required_permission,
             granted_by,
+            acr_values: self.insufficient.map(|Insufficient { acr, .. }| vec![acr]),
+            max_age: self.insufficient.map(|_| MAX_AGE),
+            enrol: self.insufficient.and_then(|Insufficient { enrol, .. }| enrol.then_some(true)),
         };
         response.set_body(json::written(&body));
         response
@@ -186,6 +199,11 @@ impl Problem {
             Code::InsufficientPermission => {
                 let scope = self.lacking().map_or("", |permission| permission.as_str());
                 format!(r#", error="insufficient_scope", scope="{scope}""#)
+            }
+            // RFC 9470 section 3.
+            Code::InsufficientUserAuthentication => {
+                let acr = self.insufficient.map_or("", |insufficient| insufficient.acr.as_str());
+                format!(r#", error="insufficient_user_authentication", acr_values="{acr}", max_age={MAX_AGE}"#)
             }
             code if code.status() == 401 => String::new(),
             _ => return None,
@@ -203,7 +221,9 @@ impl From<Error> for Problem {
             Error::SessionEnded => Code::SessionEnded,
             Error::StaleToken => Code::StaleToken,
             Error::AmbiguousCredentials | Error::AmbiguousRefreshToken => Code::MalformedRequest,
+            Error::InsufficientAuthentication(_) => Code::InsufficientUserAuthentication,
             Error::InvalidCredentials => Code::InvalidCredentials,
+            Error::WrongFactor => Code::WrongFactor,
             Error::InvalidRefreshToken => Code::InvalidRefreshToken,
             Error::CsrfRejected => Code::CsrfRejected,
             Error::AccountDisabled => Code::AccountDisabled,
@@ -244,6 +264,7 @@ impl From<Error> for Problem {
                 problem.errors = faults;
             }
             Error::InsufficientPermission { required, granted_by } => problem.lacking = Some(Box::new((required, granted_by))),
+            Error::InsufficientAuthentication(insufficient) => problem.insufficient = Some(insufficient),
             Error::TooManyRequests { retry_after } | Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),
             Error::AuthorizationStale | Error::NotReady(_) => problem.retry_after = Some(SHORTLY),
             Error::Unavailable(cause) => {

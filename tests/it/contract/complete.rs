@@ -35,7 +35,7 @@ fn every_operation_declares_who_may_call_it() {
         assert!(operation["security"].is_array(), "{id}");
         match contract::access(operation) {
             Access::Public => assert_eq!(operation["security"], json!([]), "{id}"),
-            Access::Signed => assert_eq!(operation["security"], json!([{ "BearerAuth": [] }]), "{id}"),
+            Access::Enrolling | Access::Signed => assert_eq!(operation["security"], json!([{ "BearerAuth": [] }]), "{id}"),
             Access::Permission(name) => assert!(permission::ALL.iter().any(|(known, _)| *known == name), "{id}: {name}"),
         }
     }

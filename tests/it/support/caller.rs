@@ -35,6 +35,13 @@ impl<'a> Caller<'a> {
         Self::new(self.app, Some(tokens["access_token"].as_str().unwrap().to_owned()))
     }
 
+    /// Proves by the password that the user is present, and returns the caller with the new access token.
+    pub async fn prove(&self, password: &str) -> Self {
+        let factor = json!({ "kind": "password", "password": password });
+        let tokens = self.post("/v1/me/authentication", json!({ "factor": factor })).await.expect(200);
+        Self::new(self.app, Some(tokens["access_token"].as_str().unwrap().to_owned()))
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], Body::empty()).await
     }

@@ -2,11 +2,16 @@
 
 use std::{collections::BTreeMap, sync::mpsc, time::Duration};
 
-use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryOrder};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait, PaginatorTrait, QueryOrder};
 use tokio::sync::oneshot;
 use vestibule::{
+    domain::revocations,
     entity::{audit_event, mail, revocation, session, tally, ticket, ticket_handle, user, user_role},
-    values::{ids::UserId, password_hash::PasswordHash},
+    values::{
+        authentication::{Authentication, Method},
+        ids::{SessionId, UserId},
+        password_hash::PasswordHash,
+    },
 };
 
 use super::TestApp;
@@ -119,6 +124,26 @@ impl TestApp {
         let tx = self.app.db.write().await.unwrap();
         let user = user::Entity::locked(&tx, id).await.unwrap().unwrap();
         Box::pin(vestibule::domain::users::set_password_hash(&self.app, &tx, user, hash)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Gives a user a second factor, as an enrolment does: the user's access tokens become stale. The user has none to show.
+    pub async fn give_factor(&self, id: UserId) {
+        let tx = self.app.db.write().await.unwrap();
+        let user = user::Entity::locked(&tx, id).await.unwrap().unwrap();
+        let epoch = user.epoch.next();
+        let user = user::ActiveModel { second_factor: Set(true), epoch: Set(epoch), ..user.into() }.update(&tx).await.unwrap();
+        revocations::revoke_older_tokens(&tx, &user).await.unwrap().commit(&self.app, tx).await.unwrap();
+    }
+
+    /// Records in a session that its user has shown a second factor.
+    pub async fn show_factor(&self, session: SessionId) {
+        let tx = self.app.db.write().await.unwrap();
+        let row = session::Entity::find_by_id(session).one(&tx).await.unwrap().unwrap();
+        let Authentication { auth_time, acr, amr, factors } =
+            row.authentication().and(Method::RecoveryCode, self.app.clock.now());
+        let (auth_time, acr, amr, factors) = (Set(auth_time), Set(acr), Set(amr), Set(factors));
+        session::ActiveModel { auth_time, acr, amr, factors, ..row.into() }.update(&tx).await.unwrap();
         tx.commit().await.unwrap();
     }
 

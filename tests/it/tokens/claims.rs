@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{forger::Forger, part, sign, with, without};
 
-use crate::support::TestApp;
+use crate::{assert_problem, support::TestApp};
 
 #[tokio::test]
 async fn t08_every_claim_is_required_and_has_its_type() {
@@ -22,8 +22,15 @@ async fn t08_every_claim_is_required_and_has_its_type() {
         ("exp", &[]),
         ("roles", &["[]"]),
         ("epoch", &["-1"]),
+        ("auth_time", &["-1"]),
+        ("acr", &[]),
+        ("amr", &["[]"]),
+        ("acr_max", &[]),
     ] {
-        forger.assert_refused(name, &forger.claims(&without(&forger.claims, name))).await;
+        // Tokens from before the upgrade lack the claims about the authentication.
+        if !["auth_time", "acr", "amr", "acr_max"].contains(&name) {
+            forger.assert_refused(name, &forger.claims(&without(&forger.claims, name))).await;
+        }
         for value in any.iter().filter(|value| !fits.contains(&value.as_str().unwrap_or(&value.to_string()))) {
             forger.assert_refused(&format!("{name}: {value}"), &forger.claim(name, value.clone())).await;
         }
@@ -39,6 +46,25 @@ async fn t08_every_claim_is_required_and_has_its_type() {
             forger.assert_refused(number, &sign(&forger.header.to_string(), &claims)).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_token_from_before_the_upgrade_is_no_fresh_proof() {
+    let forger = Forger::start().await;
+    let mut claims = forger.claims.clone();
+    for name in ["auth_time", "acr", "amr", "acr_max"] {
+        claims.as_object_mut().unwrap().remove(name);
+    }
+    forger.assert_accepted("without the new claims", &forger.claims(&claims)).await;
+    let caller = forger.app.bearer(&forger.claims(&claims)).get("/v1/token").await.expect(200);
+    assert_eq!((&caller["acr"], &caller["amr"]), (&json!("1"), &json!(["pwd"])));
+    claims["roles"] = json!(["admin"]);
+    let admin = forger.app.bearer(&forger.claims(&claims));
+    assert_problem!(
+        admin.post("/v1/users", json!({ "email": "grace@example.org" })).await,
+        401,
+        "insufficient_user_authentication"
+    );
 }
 
 #[tokio::test]

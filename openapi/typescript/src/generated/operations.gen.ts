@@ -5,6 +5,9 @@ import type {
   AcceptInvitationData,
   AcceptInvitationErrors,
   AcceptInvitationResponses,
+  AuthenticateAgainData,
+  AuthenticateAgainErrors,
+  AuthenticateAgainResponses,
   CancelEmailChangeData,
   CancelEmailChangeErrors,
   CancelEmailChangeResponses,
@@ -388,6 +391,17 @@ export interface Operations {
   endMySession: Operation<EndMySessionData, EndMySessionResponses, EndMySessionErrors>;
 
   /**
+   * Authenticate again.
+   *
+   * Proves that the user of this session is present. Operations that change accounts, roles or keys require such a proof
+   * within the last ten minutes; a log-in is one. Returns an access token of the same session with a new `auth_time`. The
+   * refresh token stays the same, and so does the cookie. An account without a second factor proves presence by its password.
+   *
+   * Needs an access token.
+   */
+  authenticateAgain: Operation<AuthenticateAgainData, AuthenticateAgainResponses, AuthenticateAgainErrors>;
+
+  /**
    * List users.
    *
    * The newest user comes first, unless `sort` states another order.
@@ -402,7 +416,7 @@ export interface Operations {
    * Without `roles`, the account holds the role `user`. Without `password`, nobody can log in to the account until a
    * password is set.
    *
-   * Needs the permission `users:write`, and `roles:assign` for any role but `user`.
+   * Needs the permission `users:write`, and `roles:assign` for any role but `user` and a fresh proof that the caller is present.
    */
   createUser: Operation<CreateUserData, CreateUserResponses, CreateUserErrors>;
 
@@ -419,7 +433,7 @@ export interface Operations {
    * Disabling an account ends its sessions, which do not come back when the account is enabled again. Administrators change
    * their own e-mail address and status under `/v1/me`.
    *
-   * Needs the permission `users:write`.
+   * Needs the permission `users:write` and a fresh proof that the caller is present.
    */
   updateUser: Operation<UpdateUserData, UpdateUserResponses, UpdateUserErrors>;
 
@@ -428,7 +442,7 @@ export interface Operations {
    *
    * The user's sessions end. The e-mail address and the username become free. A new account with them inherits nothing.
    *
-   * Needs the permission `users:delete`.
+   * Needs the permission `users:delete` and a fresh proof that the caller is present.
    */
   deleteUser: Operation<DeleteUserData, DeleteUserResponses, DeleteUserErrors>;
 
@@ -437,7 +451,7 @@ export interface Operations {
    *
    * All sessions of the user end.
    *
-   * Needs the permission `users:write`.
+   * Needs the permission `users:write` and a fresh proof that the caller is present.
    */
   setUserPassword: Operation<SetUserPasswordData, SetUserPasswordResponses, SetUserPasswordErrors>;
 
@@ -446,7 +460,7 @@ export interface Operations {
    *
    * The user holds exactly these roles afterwards. Access tokens issued before become stale at once.
    *
-   * Needs the permission `roles:assign`.
+   * Needs the permission `roles:assign` and a fresh proof that the caller is present.
    */
   setUserRoles: Operation<SetUserRolesData, SetUserRolesResponses, SetUserRolesErrors>;
 
@@ -493,7 +507,7 @@ export interface Operations {
    * caller holds every permission of both. The link also stops working if the administrator who created the invitation is
    * disabled or can no longer give its roles.
    *
-   * Needs the permission `users:write`, and `roles:assign` for any role but `user`.
+   * Needs the permission `users:write`, and `roles:assign` for any role but `user` and a fresh proof that the caller is present.
    */
   createInvitation: Operation<CreateInvitationData, CreateInvitationResponses, CreateInvitationErrors>;
 
@@ -512,7 +526,7 @@ export interface Operations {
    * The link is the same, and is valid for another seven days, two weeks in all at most. An invitation that has expired gets
    * another link. If the administrator who created the invitation can no longer give its roles, create another one.
    *
-   * Needs the permission `users:write`.
+   * Needs the permission `users:write` and a fresh proof that the caller is present.
    */
   resendInvitation: Operation<ResendInvitationData, ResendInvitationResponses, ResendInvitationErrors>;
 
@@ -538,7 +552,7 @@ export interface Operations {
    *
    * The caller must hold every permission that the role grants.
    *
-   * Needs the permission `roles:write`.
+   * Needs the permission `roles:write` and a fresh proof that the caller is present.
    */
   createRole: Operation<CreateRoleData, CreateRoleResponses, CreateRoleErrors>;
 
@@ -555,7 +569,7 @@ export interface Operations {
    * The change takes effect at the next request of each user with this role. The caller must hold every permission that the
    * role grants, before and after the change.
    *
-   * Needs the permission `roles:write`.
+   * Needs the permission `roles:write` and a fresh proof that the caller is present.
    */
   replaceRole: Operation<ReplaceRoleData, ReplaceRoleResponses, ReplaceRoleErrors>;
 
@@ -564,7 +578,7 @@ export interface Operations {
    *
    * Only a role that no user holds can be deleted.
    *
-   * Needs the permission `roles:write`.
+   * Needs the permission `roles:write` and a fresh proof that the caller is present.
    */
   deleteRole: Operation<DeleteRoleData, DeleteRoleResponses, DeleteRoleErrors>;
 
@@ -656,7 +670,7 @@ export interface Operations {
    * key stays published until its last token has expired. While an HS256 secret signs, this fails with `rotation_pending`,
    * because only the operator can change the secret.
    *
-   * Needs the permission `keys:rotate`.
+   * Needs the permission `keys:rotate` and a fresh proof that the caller is present.
    */
   rotateSigningKey: Operation<RotateSigningKeyData, RotateSigningKeyResponses, RotateSigningKeyErrors>;
 
@@ -667,7 +681,7 @@ export interface Operations {
    * and clients must refresh or log in again. If the key was the active one, another key signs from this moment on.
    * Services that verify tokens offline reject its tokens until they fetch the key set again.
    *
-   * Needs the permission `keys:rotate`.
+   * Needs the permission `keys:rotate` and a fresh proof that the caller is present.
    */
   revokeSigningKey: Operation<RevokeSigningKeyData, RevokeSigningKeyResponses, RevokeSigningKeyErrors>;
 
@@ -730,6 +744,7 @@ export const ENDPOINTS: Record<keyof Operations, string> = {
   listMySessions: "GET /v1/me/sessions token",
   endMySessions: "DELETE /v1/me/sessions token",
   endMySession: "DELETE /v1/me/sessions/{id} token",
+  authenticateAgain: "POST /v1/me/authentication token",
   listUsers: "GET /v1/users token",
   createUser: "POST /v1/users token",
   readUser: "GET /v1/users/{id} token",

@@ -29,6 +29,11 @@ export type Acceptance = {
 };
 
 /**
+ * A level of authentication: one factor (`1`) or two (`2`).
+ */
+export type Acr = '1' | '2';
+
+/**
  * AuditActor
  *
  * Who caused an event. The name remains when the account is deleted.
@@ -93,7 +98,7 @@ export type AuditEvent = {
 /**
  * The kind of an audit event.
  */
-export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'session.logged_in' | 'session.log_in_failed' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
+export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'session.logged_in' | 'session.log_in_failed' | 'session.authenticated_again' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -129,6 +134,25 @@ export type AuditSubject = {
      * The username or e-mail address at that time.
      */
     name?: string;
+};
+
+/**
+ * What proves that the caller is present.
+ */
+export type AuthenticationFactor = {
+    kind: 'password';
+} & PasswordFactor;
+
+/**
+ * AuthenticationRequest
+ *
+ * What the caller presents.
+ */
+export type AuthenticationRequest = {
+    /**
+     * The factor.
+     */
+    factor: AuthenticationFactor;
 };
 
 /**
@@ -686,6 +710,27 @@ export type PasswordChange = {
 };
 
 /**
+ * PasswordFactor
+ *
+ * The password. It proves presence only where the account has no second factor.
+ */
+export type PasswordFactor = {
+    /**
+     * Always `password`.
+     */
+    kind: PasswordKind;
+    /**
+     * The password of the account.
+     */
+    password: string;
+};
+
+/**
+ * The kind of factor: a password.
+ */
+export type PasswordKind = 'password';
+
+/**
  * PasswordReset
  *
  * The password to set with a mailed link or code.
@@ -803,6 +848,18 @@ export type Problem = {
      * The roles that grant the missing permission.
      */
     granted_by?: Array<string>;
+    /**
+     * The levels of authentication with which the operation would succeed.
+     */
+    acr_values?: Array<Acr>;
+    /**
+     * How long ago the authentication may be, in seconds.
+     */
+    max_age?: number;
+    /**
+     * Whether the account must enrol a second factor first, because it holds none. Absent otherwise.
+     */
+    enrol?: boolean;
 };
 
 /**
@@ -1204,6 +1261,19 @@ export type Token = {
      * When the token expires.
      */
     expires_at: string;
+    /**
+     * When the user was last authenticated in this session. A refresh does not change this, `acr` and `amr`.
+     */
+    auth_time: string;
+    /**
+     * The level of the authentication: one factor (`1`) or two (`2`).
+     */
+    acr: Acr;
+    /**
+     * The methods of the authentication (RFC 8176): a password (`pwd`), a one-time code (`otp`), a passkey (`pop`) that has
+     * verified its user (`user`), and more than one factor (`mfa`).
+     */
+    amr: Array<string>;
 };
 
 /**
@@ -1230,7 +1300,8 @@ export type Tokens = {
      */
     expires_in: number;
     /**
-     * The refresh token, which `refreshSession` exchanges for new tokens once. Absent if the cookie holds it.
+     * The refresh token, which `refreshSession` exchanges for new tokens once. Absent if the cookie holds it, and if
+     * the one that the client has stays valid.
      */
     refresh_token?: string;
     /**
@@ -1290,6 +1361,10 @@ export type User = {
      * The names of the account's roles, sorted.
      */
     roles: Array<string>;
+    /**
+     * Whether the account has a second factor.
+     */
+    second_factor: boolean;
     /**
      * When the account was created.
      */
@@ -2370,7 +2445,7 @@ export type CloseAccountErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -2992,7 +3067,7 @@ export type ChangePasswordErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -3300,6 +3375,104 @@ export type EndMySessionResponses = {
 
 export type EndMySessionResponse = EndMySessionResponses[keyof EndMySessionResponses];
 
+export type AuthenticateAgainData = {
+    body: AuthenticationRequest;
+    path?: never;
+    query?: never;
+    url: '/v1/me/authentication';
+};
+
+export type AuthenticateAgainErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'wrong_factor' | 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'overloaded' | 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type AuthenticateAgainError = AuthenticateAgainErrors[keyof AuthenticateAgainErrors];
+
+export type AuthenticateAgainResponses = {
+    /**
+     * OK
+     */
+    200: Tokens;
+};
+
+export type AuthenticateAgainResponse = AuthenticateAgainResponses[keyof AuthenticateAgainResponses];
+
 export type ListUsersData = {
     body?: never;
     path?: never;
@@ -3348,7 +3521,7 @@ export type ListUsersErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -3425,7 +3598,7 @@ export type CreateUserErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -3535,7 +3708,7 @@ export type DeleteUserErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -3624,7 +3797,7 @@ export type ReadUserErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -3712,7 +3885,7 @@ export type UpdateUserErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -3836,7 +4009,7 @@ export type SetUserPasswordErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -3953,7 +4126,7 @@ export type SetUserRolesErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4070,7 +4243,7 @@ export type SendPasswordResetErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4150,7 +4323,7 @@ export type EndUserSessionsErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4241,7 +4414,7 @@ export type ListUserSessionsErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4334,7 +4507,7 @@ export type ListInvitationsErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4411,7 +4584,7 @@ export type CreateInvitationErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4521,7 +4694,7 @@ export type RevokeInvitationErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4610,7 +4783,7 @@ export type ResendInvitationErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4806,7 +4979,7 @@ export type ListRolesErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4883,7 +5056,7 @@ export type CreateRoleErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -4993,7 +5166,7 @@ export type DeleteRoleErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5082,7 +5255,7 @@ export type ReadRoleErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5164,7 +5337,7 @@ export type ReplaceRoleErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5276,7 +5449,7 @@ export type ListPermissionsErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5375,7 +5548,7 @@ export type ListAuditEventsErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5469,7 +5642,7 @@ export type ListMailsErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5551,7 +5724,7 @@ export type RetryMailErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5633,7 +5806,7 @@ export type SendTestMailErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5792,7 +5965,7 @@ export type IntrospectTokenErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -5939,7 +6112,7 @@ export type ListSigningKeysErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -6009,7 +6182,7 @@ export type RotateSigningKeyErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**
@@ -6091,7 +6264,7 @@ export type RevokeSigningKeyErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
         status?: 401;
     };
     /**

@@ -10,6 +10,7 @@ const REFUSALS = {
   expired_token: "The access token has expired.",
   session_ended: "This session has ended.",
   stale_token: "Your roles have changed since this token was issued.",
+  insufficient_user_authentication: "This operation needs a fresh proof: log in again, or call authenticateAgain.",
 };
 
 /** The claims of a JWT, or none when it is not one (somebody may paste anything). */
@@ -32,11 +33,17 @@ function demand(security) {
   return { kind: "permission", text: permissions, title: "Needs an access token whose roles grant this permission" };
 }
 
-/** The badge behind an operation's path. */
-function withBadge(Path, { React: { createElement: h, Fragment } }) {
+/** The badges behind an operation's path. */
+function withBadge(Path, { React: { createElement: h, Fragment }, specSelectors }) {
   return (props) => {
-    const { kind, text, title } = demand(props.operationProps.get("security"));
-    return h(Fragment, null, h(Path, props), h("span", { className: `demand demand-${kind}`, title }, text));
+    const operation = props.operationProps;
+    const { kind, text, title } = demand(operation.get("security"));
+    const seconds = specSelectors.specJson().getIn(["paths", operation.get("path"), operation.get("method"), "x-fresh", "max_age"]);
+    const fresh = `Needs a log-in or authenticateAgain within the last ${seconds / 60} minutes`;
+    return h(Fragment, null,
+      h(Path, props),
+      h("span", { className: `demand demand-${kind}`, title }, text),
+      seconds && h("span", { className: "fresh", title: fresh }, "fresh"));
   };
 }
 

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use chrono::DateTime;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryOrder, Statement, TransactionTrait};
 use serde_json::json;
 use vestibule_migration::{Migrator, MigratorTrait};
@@ -14,6 +15,7 @@ use super::test_database::{TestDatabase, is_sqlite};
 use crate::{
     entity::{audit_event, role_permission, session, user, user_word},
     live::database::{Database, Error},
+    values::authentication::{Authentication, Method},
 };
 
 #[tokio::test]
@@ -236,5 +238,48 @@ async fn many_tasks_that_start_at_once_migrate_once() {
         }
         let db = database.open().await;
         assert_eq!(vestibule_migration::applied(&db.migration_connection()).await.unwrap(), vestibule_migration::known());
+    }
+}
+
+#[tokio::test]
+async fn sessions_older_than_second_factors_were_authenticated_by_a_password_when_they_began() {
+    for database in TestDatabase::each().await {
+        let db = database.open().await;
+        let tx = db.migration_connection().begin().await.unwrap();
+        let earlier = vestibule_migration::known().iter().position(|name| name == vestibule_migration::ASSURANCE).unwrap();
+        Migrator::up(&tx, Some(u32::try_from(earlier).unwrap())).await.unwrap();
+        let begun = "'2026-11-22T12:00:00.123456+00:00'";
+        let id = |number: u8| {
+            let id = format!("0198c5e000007000800000000000{number:04x}");
+            if is_sqlite(&db) { format!("X'{id}'") } else { format!("'{id}'") }
+        };
+        tx.execute_unprepared(&format!(
+            "INSERT INTO users (id, email, status, epoch, revision, created_at, updated_at) \
+             VALUES ({}, 'ada@example.org', 'active', 0, 0, {begun}, {begun})",
+            id(1)
+        ))
+        .await
+        .unwrap();
+        let insert = |number: u8| {
+            format!(
+                "INSERT INTO sessions (id, user_id, client_id, created_at, last_used_at, expires_at) \
+                 VALUES ({}, {}, 'vestibule', {begun}, {begun}, {begun})",
+                id(number),
+                id(1)
+            )
+        };
+        tx.execute_unprepared(&insert(2)).await.unwrap();
+        tx.commit().await.unwrap();
+        db.migrate().await.unwrap();
+        // A replica of the former version goes on beginning sessions.
+        let tx = db.write().await.unwrap();
+        tx.execute_unprepared(&insert(3)).await.unwrap();
+        tx.commit().await.unwrap();
+        let sessions = session::Entity::find().order_by_asc(session::COLUMN.id).all(db.read()).await.unwrap();
+        let times: Vec<_> = sessions.iter().map(|session| session.auth_time).collect();
+        assert_eq!(times, [sessions[0].created_at, DateTime::UNIX_EPOCH]);
+        assert!(
+            sessions.iter().all(|session| session.authentication() == Authentication::by(&[Method::Password], session.auth_time))
+        );
     }
 }
