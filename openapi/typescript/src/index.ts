@@ -11,6 +11,7 @@ export type { Operations } from "./generated/operations.gen.js";
 export type { OwnPermission } from "./generated/permissions.gen.js";
 export type { Operation, Result } from "./operation.js";
 export { CookieNotKept, UnexpectedResponse } from "./problem.js";
+export type { RequiredProof } from "./response.js";
 export type { Listeners, Outcome, SignedIn, Transport, Why } from "./session.js";
 export type { SignedInUser, TokenStorage } from "./store.js";
 
@@ -29,18 +30,18 @@ export type Options = Listeners &
  * `createVestibule<"billing:refund" | "billing:read">({ … })`.
  */
 export function createVestibule<ApplicationPermission extends string = never>(options: Options) {
-  const { onChange, onSignedOut, baseUrl: address, ...transport } = options;
+  const { onChange, onSignedOut, onFreshProof, baseUrl: address, ...transport } = options;
   const baseUrl = address.replace(/\/+$/, "");
-  const session = new Session(baseUrl, transport, { onChange, onSignedOut });
+  const session = new Session(baseUrl, transport, { onChange, onSignedOut, onFreshProof });
   const api = operations({
     baseUrl,
     credentials: session.credentials,
     accessToken: () => session.accessToken(),
     send: async (request) => {
       const response = await session.fetch(request, true);
-      // The account or its session has changed: `signedIn` is updated before the call returns.
+      // The account or its session has changed: `signedIn` and the access token are updated before the call returns.
       const isOwn = /\/v1\/me\b/.test(new URL(request.url).pathname);
-      if (isOwn && request.method !== "GET" && response.ok) await session.learn();
+      if (isOwn && request.method !== "GET" && response.ok) await session.accept(response);
       return response;
     },
   });

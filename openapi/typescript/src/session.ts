@@ -1,8 +1,16 @@
 // The session of this client: stores the tokens, renews them in time or after a refusal, and follows other tabs.
 
-import { shouldRefresh, authorize, codeOf } from "./response.js";
+import { shouldRefresh, authorize, codeOf, requiredProof, type RequiredProof } from "./response.js";
 import type { Operations } from "./generated/operations.gen.js";
-import type { Credentials, LogInError, LogOutError, RefreshSessionError, Tokens } from "./generated/types.gen.js";
+import type {
+  AuthenticateAgainError,
+  AuthenticationFactor,
+  Credentials,
+  LogInError,
+  LogOutError,
+  RefreshSessionError,
+  Tokens,
+} from "./generated/types.gen.js";
 import { exclusively } from "./lock.js";
 import { operations } from "./operation.js";
 import { CookieNotKept } from "./problem.js";
@@ -26,6 +34,12 @@ export interface Listeners {
   onChange?: (signedIn: SignedIn | undefined) => void;
   /** Called after a log-out. */
   onSignedOut?: (why: Why) => void;
+  /**
+   * Called when a call requires a fresh proof that the user is present; several calls ask once. Return what the user presents; if
+   * it is not accepted, this is called again with the `error`, four times at most. A form that calls `authenticateAgain` itself
+   * returns nothing. After a proof the call is repeated; without one it returns 401 `insufficient_user_authentication`.
+   */
+  onFreshProof?: (required: RequiredProof, error?: AuthenticateAgainError) => Promise<AuthenticationFactor | undefined>;
 }
 
 /** How the refresh token is sent, and where it is stored if scripts may read it. */
@@ -51,6 +65,8 @@ const CALL_TIMEOUT = 20_000;
 const EARLY_RENEWAL_PAUSE = 10_000;
 /** The time for which a service that refused a new access token causes no further refresh, in milliseconds. */
 const SERVICE_PAUSE = 60_000;
+/** How often a user may present something for one proof. */
+const ATTEMPTS = 5;
 
 export class Session {
   readonly #baseUrl: string;
@@ -60,6 +76,11 @@ export class Session {
   /** Scripts cannot see the cookie. This entry remembers the browser's last session, for all tabs. */
   readonly #hint: TokenStorage;
   readonly #plain: Operations;
+  /** The operations with the access token. */
+  readonly #authorized: Operations;
+  readonly #onFreshProof: Listeners["onFreshProof"];
+  /** The proof for which the user is being asked. */
+  #asking: Promise<void> | undefined;
   readonly #listeners = new Set<(signedIn: SignedIn | undefined, why: Why) => void>();
   #channel: BroadcastChannel | undefined;
   /** The refresh in progress, and the access token that it replaces. */
@@ -71,7 +92,11 @@ export class Session {
   /** The value with which the listeners were called last. */
   #signedIn: SignedIn | undefined;
 
-  constructor(baseUrl: string, { transport = "body", storage }: Transport, { onChange, onSignedOut }: Listeners) {
+  constructor(
+    baseUrl: string,
+    { transport = "body", storage }: Transport,
+    { onChange, onSignedOut, onFreshProof }: Listeners,
+  ) {
     this.#baseUrl = baseUrl;
     this.#cookie = transport === "cookie";
     // Tabs that share neither storage nor a cookie have separate sessions and need no common lock.
@@ -80,6 +105,13 @@ export class Session {
     this.#store = new Store(storage ?? inMemory(), this.#name);
     this.#hint = this.#cookie ? ofThisOrigin() : inMemory();
     this.#plain = operations({ baseUrl, credentials: this.credentials, send: (request) => fetch(request) });
+    this.#authorized = operations({
+      baseUrl,
+      credentials: this.credentials,
+      accessToken: () => this.accessToken(),
+      send: (request) => this.fetch(request, true),
+    });
+    this.#onFreshProof = onFreshProof;
     this.#signedIn = signedInOf(this.#store.read());
     if (onChange) this.#listeners.add(onChange);
     if (onSignedOut) this.#listeners.add((signedIn, why) => signedIn ?? onSignedOut(why));
@@ -161,6 +193,19 @@ export class Session {
     return exclusively(this.#name, () => this.#learn());
   }
 
+  /** Takes the access token that a response has for this session, if it has one, and reads the account again. */
+  async accept(response: Response): Promise<void> {
+    const body = await response.clone().json().catch(() => undefined);
+    await this.#accept(body?.tokens ?? body);
+  }
+
+  #accept(tokens: Partial<Tokens> | undefined): Promise<void> {
+    return exclusively(this.#name, () => {
+      const isOurs = tokens?.access_token && tokens.session_id === this.#store.read()?.session_id;
+      return isOurs ? this.#take(tokens as Tokens) : this.#learn();
+    });
+  }
+
   /**
    * Returns the access token for a call. Renews it shortly before it expires; `expires_in` and this machine's clock determine
    * when. If the renewal fails, returns the present token, and the response to the call decides.
@@ -178,12 +223,13 @@ export class Session {
 
   /**
    * Sends a request like `fetch`. If the response is a 401 that a refresh can help against, refreshes and returns the response
-   * to a second attempt, or that to the refresh if the server rejects it. Rejects if the network fails; the session continues.
+   * to a second attempt, or that to the refresh if the server rejects it. Asks the user for a proof that Vestibule requires.
+   * Rejects if the network fails; the session continues.
    */
   async fetch(request: Request, isFromVestibule: boolean): Promise<Response> {
     const again = request.clone();
     const session = this.#store.read()?.session_id;
-    const used = request.headers.get("authorization")?.replace(/^Bearer /, "");
+    let used = request.headers.get("authorization")?.replace(/^Bearer /, "");
     const { origin } = new URL(request.url);
     let response = await fetch(request);
     const helps = used
@@ -195,14 +241,47 @@ export class Session {
       const held = this.#store.read();
       // Another user may have logged in meanwhile. Do not repeat one user's request with another user's token.
       if (!held || held.session_id !== (session ?? held.session_id)) return response;
-      authorize(again, held.access_token);
-      response = await fetch(again);
+      used = held.access_token;
+      authorize(again, used);
+      response = await fetch(again.clone());
       if (response.status === 401 && !isFromVestibule) this.#serviceTimeouts.set(origin, performance.now() + SERVICE_PAUSE);
     }
+    if (session && isFromVestibule) response = await this.#prove(response, again, used, session);
     if (session && (await codeOf(response)) === "session_ended") {
       await (isFromVestibule ? this.#end(session) : this.learn()); // only Vestibule can end a session
     }
     return response;
+  }
+
+  /** Repeats a call that requires a fresh proof, if the user gives it. Returns the response to the last attempt. */
+  async #prove(response: Response, again: Request, used: string | undefined, session: string): Promise<Response> {
+    for (let asked = false; ; ) {
+      const required = this.#onFreshProof && (await requiredProof(response));
+      if (!required) return response;
+      // If this session has another token by now, that may be the proof: the user gave it for another call.
+      if (this.#store.read()?.access_token === used) {
+        if (asked) return response;
+        asked = true;
+        await (this.#asking ??= this.#ask(required).finally(() => (this.#asking = undefined)));
+      }
+      const held = this.#store.read();
+      if (held?.session_id !== session || held.access_token === used) return response;
+      used = held.access_token;
+      authorize(again, used);
+      response = await fetch(again.clone());
+    }
+  }
+
+  /** Asks the user for a proof until one is accepted or the user gives up. */
+  async #ask(required: RequiredProof): Promise<void> {
+    let error: AuthenticateAgainError | undefined;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const factor = await this.#onFreshProof?.(required, error);
+      if (!factor) return;
+      const outcome = await this.#authorized.authenticateAgain({ body: { factor }, signal: AbortSignal.timeout(CALL_TIMEOUT) });
+      if (outcome.data) return this.#accept(outcome.data);
+      error = outcome.error;
+    }
   }
 
   /** Deletes this session's tokens, unless another session has replaced it meanwhile. */
@@ -248,10 +327,11 @@ export class Session {
   /** Stores the tokens first, then reads the account. Listeners are called once both are known. */
   async #take({ access_token, refresh_token, session_id, expires_in }: Tokens): Promise<undefined> {
     const before = this.#store.read();
-    const known = before?.session_id === session_id ? before.known : undefined;
+    // A proof of presence brings no refresh token: the one of the session stays.
+    const same = before?.session_id === session_id ? before : undefined;
     const life = expires_in * 1000;
     const renew_at = Date.now() + life - Math.min(life / 10, 60_000);
-    this.#store.write({ access_token, session_id, renew_at, ...(refresh_token && { refresh_token }), ...(known && { known }) });
+    this.#store.write({ ...same, access_token, session_id, renew_at, ...(refresh_token && { refresh_token }) });
     await this.#learn();
   }
 

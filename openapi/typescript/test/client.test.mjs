@@ -670,3 +670,71 @@ test("on a server, without the objects of a browser, nobody is logged in and no 
   assert.deepEqual(await vestibule.resume(), {});
   assert.deepEqual([vestibule.signedIn, calls], [undefined, []]);
 });
+
+const PROOF = "POST /v1/me/authentication";
+
+/** Refuses calls of this kind until the user has proven their presence. */
+function requireProof(wanted, more = {}) {
+  let isProven = false;
+  intercept = (response, call) => {
+    if (call === PROOF && response.ok) isProven = true;
+    const problem = { status: 401, code: "insufficient_user_authentication", acr_values: ["1"], max_age: 600, ...more };
+    return call === wanted && !isProven ? Response.json(problem, { status: 401 }) : response;
+  };
+}
+
+test("several calls that require a fresh proof ask the user once and are then repeated", async () => {
+  const asked = [];
+  const kept = storage();
+  const onFreshProof = async (...question) => {
+    asked.push(question);
+    await pause(20);
+    return { kind: "password", password: PASSWORD };
+  };
+  const vestibule = tab({ storage: kept, onFreshProof });
+  await signIn(vestibule);
+  const before = await vestibule.accessToken();
+  requireProof("PATCH /v1/me");
+  const results = await Promise.all(["Ada", "Ida", "Eda"].map((name) => vestibule.api.updateMe({ body: { name } })));
+  assert.deepEqual(results.map(({ error }) => error), [undefined, undefined, undefined]);
+  assert.deepEqual(asked, [[{ acr_values: ["1"], max_age: 600, enrol: false }, undefined]]);
+  assert.equal(calls.filter((call) => call === PROOF).length, 1);
+  assert.notEqual(await vestibule.accessToken(), before);
+  // The refresh token stayed the same, and still works.
+  kept.spoilAccessToken();
+  assert.equal((await vestibule.api.readMe()).error, undefined);
+  assert.equal(refreshes(), 1);
+});
+
+test("a wrong answer asks again, with the error, and no answer returns the 401", async () => {
+  const asked = [];
+  const answers = [{ kind: "password", password: "wrong" }, undefined];
+  const vestibule = tab({ onFreshProof: async (_, error) => (asked.push(error?.code), answers.shift()) });
+  await signIn(vestibule);
+  requireProof("PATCH /v1/me");
+  const { error } = await vestibule.api.updateMe({ body: { name: "Ada" } });
+  assert.equal(error.code, "insufficient_user_authentication");
+  assert.deepEqual(asked, [undefined, "wrong_factor"]);
+  assert.equal(calls.filter((call) => call === "PATCH /v1/me").length, 1);
+  assert.ok(vestibule.signedIn);
+});
+
+test("a user who must enrol a second factor is sent there, and without a function nobody is asked", async () => {
+  const asked = [];
+  for (const options of [{ onFreshProof: async ({ acr_values, enrol }) => void asked.push([acr_values, enrol]) }, {}]) {
+    const vestibule = tab(options);
+    await signIn(vestibule);
+    requireProof("PATCH /v1/me", { acr_values: ["2"], enrol: true });
+    assert.equal((await vestibule.api.updateMe({ body: { name: "Ada" } })).error.enrol, true);
+    intercept = (response) => response;
+  }
+  assert.deepEqual(asked, [[["2"], true]]);
+});
+
+test("an application that proves the user's presence itself has the new access token", async () => {
+  const vestibule = tab();
+  await signIn(vestibule);
+  const factor = { kind: "password", password: PASSWORD };
+  const { data } = await vestibule.api.authenticateAgain({ body: { factor } });
+  assert.equal(await vestibule.accessToken(), data.access_token);
+});
