@@ -153,6 +153,9 @@ fn run(cli: Cli) -> Result<()> {
             for hint in mail::hints(&settings) {
                 log::report(Level::WARN, hint + ".");
             }
+            if let Some(hint) = block_on(installation::hint(&settings))? {
+                log::report(Level::WARN, hint + ".");
+            }
             output::print_line("The settings are valid.")?;
         }
         Some(Command::Config(Config::Print)) => output::print(settings.print())?,
@@ -161,14 +164,18 @@ fn run(cli: Cli) -> Result<()> {
                 Command::Serve { accept_issuer } => Command::Serve { accept_issuer: accept_issuer || cli.accept_issuer },
                 command => command,
             };
-            let runtime = Builder::new_multi_thread().enable_all().build()?;
-            let result = runtime.block_on(run_async(command, settings));
-            // Do not wait for threads that still wait for a database or a name server.
-            runtime.shutdown_timeout(Duration::from_millis(200));
-            result?;
+            block_on(run_async(command, settings))??;
         }
     }
     Ok(())
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // Do not wait for threads that still wait for a database or a name server.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    Ok(result)
 }
 
 async fn run_async(command: Command, mut settings: Settings) -> Result<()> {

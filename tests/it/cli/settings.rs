@@ -102,6 +102,20 @@ fn a_variable_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
+fn config_check_names_the_administrators_of_an_installation_who_hold_no_second_factor() {
+    let dir = empty_directory();
+    let hint = "the administrator admin has no second factor";
+    assert!(!run(dir.path(), "config check").err.contains("second factor"));
+    assert_eq!(files(dir.path()), [""; 0], "nothing was created");
+    assert!(Server::start(dir.path(), &[]).stop().success());
+    for policy in ["none", "everyone"] {
+        let ran = run_with(dir.path(), "config check", &[("VESTIBULE_SECOND_FACTOR__REQUIRE", policy)], "");
+        assert!(ran.err.contains(hint), "{}", ran.err);
+        assert_eq!(ran.done(), "The settings are valid.\n");
+    }
+}
+
+#[test]
 fn the_output_of_config_print_loads_again_and_contains_no_secret() {
     let dir = empty_directory();
     let master_key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
