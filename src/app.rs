@@ -70,6 +70,8 @@ pub struct State {
     pub(crate) refresh_root: hmac::Key,
     /// The root of the links and codes in mails.
     pub(crate) ticket_root: hmac::Key,
+    /// The keys of second factors.
+    pub(crate) factors: FactorKeys,
     /// The key for the MACs in page cursors.
     pub(crate) cursor_key: hmac::Key,
     /// The denials by guards that are not in the audit trail yet.
@@ -119,6 +121,7 @@ impl App {
             throttle: Throttle { rate_limits: RateLimits::default(), key: keys.throttle_key },
             refresh_root: keys.refresh_root,
             ticket_root: keys.ticket_root,
+            factors: keys.factors,
             cursor_key: keys.cursor_key,
             denials: Denials::default(),
             metrics,
@@ -145,6 +148,7 @@ struct SecretKeys {
     pepper: hmac::Key,
     refresh_root: hmac::Key,
     ticket_root: hmac::Key,
+    factors: FactorKeys,
     cursor_key: hmac::Key,
     throttle_key: hmac::Key,
     sealer: Sealer,
@@ -160,11 +164,29 @@ impl SecretKeys {
         let pepper = hmac::Key::new(hmac::HMAC_SHA384, &secrets.find_or_create("pepper").await?);
         let refresh_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("refresh").await?);
         let ticket_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("tickets").await?);
+        let factors = FactorKeys::open(&secrets).await?;
         let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("cursors").await?);
         let throttle_key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("throttle").await?);
         let sealer = secrets.into_sealer();
         tx.commit().await?;
-        Ok(Self { pepper, refresh_root, ticket_root, cursor_key, throttle_key, sealer })
+        Ok(Self { pepper, refresh_root, ticket_root, factors, cursor_key, throttle_key, sealer })
+    }
+}
+
+/// The keys of second factors. They are sealed under the master key like all others, so another master key changes no factor.
+pub(crate) struct FactorKeys {
+    /// Seals what is stored about factors.
+    pub(crate) sealer: Sealer,
+    /// The key for the MACs of recovery codes.
+    pub(crate) recovery_root: hmac::Key,
+}
+
+impl FactorKeys {
+    async fn open(secrets: &Secrets<'_>) -> Result<Self> {
+        let key = secrets.find_or_create("factors").await?;
+        let key = key.as_slice().try_into().context("the key of the factors has another length")?;
+        let recovery_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("recovery codes").await?);
+        Ok(Self { sealer: Sealer::new(key), recovery_root })
     }
 }
 

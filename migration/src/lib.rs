@@ -15,6 +15,7 @@ mod m20261126_000060_invitations;
 mod m20261126_000070_sign_in_notices;
 mod m20261126_000071_pending_email;
 mod m20261126_000080_assurance;
+mod m20261126_000090_second_factors;
 
 /// The migration after which the program fills the table `user_words`.
 pub const SEARCH: &str = "m20261126_000040_search";
@@ -22,6 +23,8 @@ pub const SEARCH: &str = "m20261126_000040_search";
 pub const MAIL: &str = "m20261126_000050_mail";
 /// The migration after which sessions say how their users were authenticated.
 pub const ASSURANCE: &str = "m20261126_000080_assurance";
+/// As [`MAIL`], for one more permission.
+pub const SECOND_FACTORS: &str = "m20261126_000090_second_factors";
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -41,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000070_sign_in_notices::Migration),
             Box::new(m20261126_000071_pending_email::Migration),
             Box::new(m20261126_000080_assurance::Migration),
+            Box::new(m20261126_000090_second_factors::Migration),
         ]
     }
 }

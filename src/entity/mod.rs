@@ -3,11 +3,16 @@
 #![allow(missing_docs, reason = "most columns need no more than their names")]
 
 pub mod audit_event;
+pub mod challenge;
+pub mod factor;
 pub mod installation;
 pub mod invitation;
 pub mod json;
 pub mod known_network;
 pub mod mail;
+pub mod pending_totp;
+pub mod recovery_code;
+pub mod redeemed_ceremony;
 pub mod revocation;
 pub mod role;
 pub mod role_permission;

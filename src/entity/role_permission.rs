@@ -40,10 +40,10 @@ pub const RECLAIMED: &str = "role.permissions_removed";
 /// name must not give access to Vestibule. Writes an audit event for each role, and returns the roles.
 pub async fn reclaim<C: ConnectionTrait>(
     conn: &C,
-    names: &[&str],
+    names: &[&&str],
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<RoleName, BTreeSet<PermissionName>>, DbErr> {
-    let named = Column::Permission.is_in(names.iter().copied());
+    let named = Column::Permission.is_in(names.iter().map(|name| **name));
     let mut removed = BTreeMap::<_, BTreeSet<_>>::new();
     for row in Entity::find().filter(named.clone()).all(conn).await? {
         removed.entry(row.role).or_default().insert(row.permission);

@@ -34,6 +34,14 @@ impl Entity {
     }
 }
 
+impl Entity {
+    /// Forgets the events under a key.
+    pub async fn forget(tx: &impl ConnectionTrait, key: &[u8]) -> Result<(), DbErr> {
+        let nothing = ActiveModel { times: Set(RecentTimes::default()), ..Default::default() };
+        Self::update_many().set(nothing).filter(Column::Key.eq(key.to_vec())).exec(tx).await.map(drop)
+    }
+}
+
 impl Model {
     /// Writes the row, which is locked.
     pub async fn write(self, tx: &impl ConnectionTrait) -> Result<(), DbErr> {

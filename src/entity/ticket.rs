@@ -47,6 +47,11 @@ impl Model {
         self.address.is_some() && self.used_at.is_none() && self.void_at.is_none() && self.expires_at > now
     }
 
+    /// Returns the time of the change that the ticket undoes, if that is its purpose. The ticket was made with the change.
+    pub fn undoes_since(&self) -> Option<DateTime<Utc>> {
+        (self.purpose == TicketPurpose::Revert).then_some(self.created_at)
+    }
+
     /// Returns the name of the person, if the context has one: whoever invited them stated it.
     pub fn name(&self) -> Option<String> {
         self.context.0["name"].as_str().map(str::to_owned)

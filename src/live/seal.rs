@@ -14,6 +14,10 @@ pub enum Purpose {
     Secret,
     /// The private half of a signing key; the id is the key's.
     SigningKey,
+    /// The secret of an authenticator app; the id is the factor's.
+    Totp,
+    /// The credential of a passkey; the id is the factor's.
+    Passkey,
 }
 
 impl Purpose {
@@ -21,6 +25,8 @@ impl Purpose {
         match self {
             Self::Secret => "secret",
             Self::SigningKey => "signing-key",
+            Self::Totp => "totp",
+            Self::Passkey => "passkey",
         }
     }
 }

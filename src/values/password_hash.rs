@@ -32,6 +32,11 @@ impl PasswordHash {
         COSTS.contains(&hash.cost).then_some(hash)
     }
 
+    /// Returns the stored text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Returns the cost of a stored hash. The first [`Self::PREFIX`] characters are enough.
     pub fn cost(stored: &str) -> Option<u32> {
         let digits = stored.strip_prefix(SCHEME)?.split('$').nth(2)?;

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::Invalid;
+use super::{Invalid, digits};
 
 /// The number of digits. With the limits of wrong codes, one of 10^8 codes is not found by guessing.
 const DIGITS: usize = 8;
@@ -43,30 +43,8 @@ impl FromStr for TicketCode {
     /// Accepts the digits of every script, and spaces and hyphens between them, because people copy codes as they see them.
     /// Fails with `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        let invalid = || Invalid::new("pattern", "A code must be eight digits.");
-        let mut digits = [0; DIGITS];
-        let mut given = raw.chars().filter(|character| !is_separator(*character));
-        for digit in &mut digits {
-            *digit = b'0' + given.next().and_then(value_of_digit).ok_or_else(invalid)?;
-        }
-        if given.next().is_some() { Err(invalid()) } else { Ok(Self(digits)) }
+        digits::parse(raw).map(Self).ok_or_else(|| Invalid::new("pattern", "A code must be eight digits."))
     }
-}
-
-fn is_separator(character: char) -> bool {
-    character.is_whitespace() || matches!(character, '-' | '\u{2010}'..='\u{2015}')
-}
-
-/// Returns the value of a decimal digit of any script that people write numbers in. In each of them the digits from zero to
-/// nine follow each other.
-fn value_of_digit(character: char) -> Option<u8> {
-    const ZEROS: &[char] = &[
-        '0', '\u{660}', '\u{6F0}', '\u{7C0}', '\u{966}', '\u{9E6}', '\u{A66}', '\u{AE6}', '\u{B66}', '\u{BE6}', '\u{C66}',
-        '\u{CE6}', '\u{D66}', '\u{DE6}', '\u{E50}', '\u{ED0}', '\u{F20}', '\u{1040}', '\u{17E0}', '\u{1810}', '\u{FF10}',
-    ];
-    ZEROS
-        .iter()
-        .find_map(|zero| u8::try_from(u32::from(character).checked_sub(u32::from(*zero))?).ok().filter(|value| *value < 10))
 }
 
 /// Hides the digits: with them, anybody who reads a log could use the code.

@@ -2,7 +2,6 @@
 //! once.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::ErrorKind::{NotADirectory, NotFound},
     time::Duration,
@@ -38,8 +37,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// The key of the advisory lock of a migration (PostgreSQL): `vestibul` in ASCII.
 const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
 
-/// The permissions that are Vestibule's own since [`vestibule_migration::MAIL`].
-const RECLAIMED: [&str; 2] = ["mails:read", "mails:write"];
+/// The permissions that are Vestibule's own since a migration.
+const RECLAIMED: [(&str, &[&str]); 2] =
+    [(vestibule_migration::MAIL, &["mails:read", "mails:write"]), (vestibule_migration::SECOND_FACTORS, &["users:recover"])];
 
 /// A migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +70,9 @@ impl Database {
             if lacks(vestibule_migration::SEARCH) {
                 user_word::fill(&tx).await?;
             }
-            let mut reclaimed = BTreeMap::new();
-            if lacks(vestibule_migration::MAIL) {
-                reclaimed = role_permission::reclaim(&tx, &RECLAIMED, SystemClock.now()).await?;
-            }
+            let names: Vec<_> =
+                RECLAIMED.iter().filter(|(migration, _)| lacks(migration)).flat_map(|(_, names)| *names).collect();
+            let reclaimed = role_permission::reclaim(&tx, &names, SystemClock.now()).await?;
             tx.commit().await?;
             Ok(reclaimed)
         })

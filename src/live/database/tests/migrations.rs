@@ -15,7 +15,10 @@ use super::test_database::{TestDatabase, is_sqlite};
 use crate::{
     entity::{audit_event, role_permission, session, user, user_word},
     live::database::{Database, Error},
-    values::authentication::{Authentication, Method},
+    values::{
+        authentication::{Authentication, Method},
+        role_name::RoleName,
+    },
 };
 
 #[tokio::test]
@@ -147,6 +150,33 @@ async fn the_upgrade_to_mail_verifies_administrators_and_takes_its_permissions_f
         tx.commit().await.unwrap();
         db.migrate().await.unwrap();
         assert_eq!(role_permission::all(db.read()).await.unwrap()[&clerk].len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_upgrade_to_second_factors_takes_its_permission_from_roles_and_leaves_those_of_mail() {
+    for database in TestDatabase::each().await {
+        let db = database.open().await;
+        let tx = db.migration_connection().begin().await.unwrap();
+        let earlier = vestibule_migration::known().iter().position(|name| name == vestibule_migration::SECOND_FACTORS).unwrap();
+        Migrator::up(&tx, Some(u32::try_from(earlier).unwrap())).await.unwrap();
+        let now = "'2026-11-22T12:00:00+00:00'";
+        tx.execute_unprepared(&format!(
+            "INSERT INTO roles (name, built_in, created_at, updated_at) VALUES ('clerk', FALSE, {now}, {now})"
+        ))
+        .await
+        .unwrap();
+        let permissions =
+            "INSERT INTO role_permissions (role, permission) VALUES ('clerk', 'mails:read'), ('clerk', 'users:recover')";
+        tx.execute_unprepared(permissions).await.unwrap();
+        tx.commit().await.unwrap();
+
+        db.migrate().await.unwrap();
+        let clerk: RoleName = "clerk".parse().unwrap();
+        assert_eq!(role_permission::all(db.read()).await.unwrap()[&clerk], BTreeSet::from(["mails:read".parse().unwrap()]));
+        let events = audit_event::Entity::find().all(db.read()).await.unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].details.0, json!({ "permissions": ["users:recover"] }));
     }
 }
 

@@ -1,0 +1,93 @@
+//! Second factors: the authenticator apps and the passkeys of each account.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{QueryOrder, QuerySelect, Select, entity::prelude::*, sea_query::Expr};
+
+use super::recovery_code;
+use crate::values::{
+    factor_kind::{FactorKind, FactorProofKind},
+    ids::{FactorId, UserId},
+};
+
+/// A second factor. It is confirmed: its owner has used it once.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "factors")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: FactorId,
+    pub user_id: UserId,
+    pub kind: FactorKind,
+    /// The name that the owner has given it.
+    pub name: String,
+    /// The secret of an authenticator app, or the credential of a passkey as JSON. Bound to kind and id.
+    pub sealed: Vec<u8>,
+    /// The number in the label of an authenticator app, from 1. Apps overwrite an entry that has the same label.
+    pub ordinal: Option<i64>,
+    /// The last time step whose code was used. No code of this step or of an earlier one is accepted.
+    pub last_step: Option<i64>,
+    /// The id of a passkey's credential, which no other passkey has.
+    #[sea_orm(unique)]
+    pub credential_id: Option<Vec<u8>>,
+    /// The domain to which browsers bind the passkey.
+    pub rp_id: Option<String>,
+    /// Whether the passkey was copied to other devices when it was last used.
+    pub backed_up: Option<bool>,
+    pub created_at: DateTime<Utc>,
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// Selects the factors that a user had before `before` or, without it, has. The oldest comes first.
+    pub fn of(user: UserId, before: Option<DateTime<Utc>>) -> Select<Self> {
+        let held = Self::find().filter(COLUMN.user_id.eq(user)).order_by_asc(COLUMN.id);
+        match before {
+            Some(before) => held.filter(COLUMN.created_at.lt(before)),
+            None => held,
+        }
+    }
+
+    /// Returns how a user can prove a second factor, with what they had before `before` or, without it, with what they have. The
+    /// list is empty if the user has no factor: recovery codes alone are none.
+    pub async fn provable(
+        conn: &impl ConnectionTrait,
+        user: UserId,
+        before: Option<DateTime<Utc>>,
+    ) -> Result<Vec<FactorProofKind>, DbErr> {
+        let held = Self::of(user, before).select_only().column(Column::Kind).into_tuple::<FactorKind>().all(conn).await?;
+        let mut kinds: Vec<_> = held.into_iter().map(FactorProofKind::from).collect();
+        if !kinds.is_empty() && recovery_code::Entity::left(conn, user, before).await? > 0 {
+            kinds.push(FactorProofKind::RecoveryCode);
+        }
+        kinds.sort_unstable();
+        kinds.dedup();
+        Ok(kinds)
+    }
+
+    /// Uses the code of a time step, once: returns false, and changes nothing, if a code of this step or of a later one was used.
+    pub async fn use_step(tx: &impl ConnectionTrait, id: FactorId, step: i64, now: DateTime<Utc>) -> Result<bool, DbErr> {
+        let used = Self::update_many()
+            .col_expr(Column::LastStep, Expr::value(step))
+            .col_expr(Column::LastUsedAt, Expr::value(now))
+            .filter(COLUMN.id.eq(id))
+            .filter(COLUMN.last_step.lt(step));
+        Ok(used.exec(tx).await?.rows_affected == 1)
+    }
+
+    /// Gives a factor another name.
+    pub async fn rename(tx: &impl ConnectionTrait, id: FactorId, name: &str) -> Result<(), DbErr> {
+        let renamed = Self::update_many().col_expr(Column::Name, Expr::value(name));
+        renamed.filter(COLUMN.id.eq(id)).exec(tx).await.map(drop)
+    }
+
+    /// Deletes the factors of a user that were created at or after a time, or all of them. Returns how many there were.
+    pub async fn delete_of(tx: &impl ConnectionTrait, user: UserId, since: Option<DateTime<Utc>>) -> Result<u64, DbErr> {
+        let mut deleted = Self::delete_many().filter(COLUMN.user_id.eq(user));
+        if let Some(since) = since {
+            deleted = deleted.filter(COLUMN.created_at.gte(since));
+        }
+        Ok(deleted.exec(tx).await?.rows_affected)
+    }
+}
