@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use sea_orm::DbErr;
 use tokio::task::JoinError;
 
-use crate::values::{Invalid, authentication::Acr, permission::OwnPermission, role_name::RoleName};
+use crate::values::{Invalid, authentication::Acr, challenge::Challenged, permission::OwnPermission, role_name::RoleName};
 
 /// A result with an error of the service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -38,12 +38,19 @@ pub enum Error {
     /// An unknown account or a wrong password. Both have the same response.
     #[error("The identifier or the password is wrong.")]
     InvalidCredentials,
-    /// The factor that should prove presence is wrong, or the account does not hold it.
-    #[error("This does not prove that the account is yours.")]
+    /// The factor is wrong, was used, or is not one of the account's.
+    #[error("This does not prove that the account is yours. A code works once.")]
     WrongFactor,
     /// The password was right, but an administrator has disabled the account.
     #[error("This account is disabled.")]
     AccountDisabled,
+    /// A second factor is needed as well. Nothing else was decided.
+    #[error("Prove a second factor as well.")]
+    SecondFactorRequired(Box<Challenged>),
+    /// The challenge is unknown, was used, has expired or was tried too often, or the account has changed since. All have the same
+    /// response.
+    #[error("The challenge is not valid. Start again.")]
+    InvalidChallenge,
     /// The refresh token is missing, not genuine, expired or spent, or its session has ended. All have the same response.
     #[error("The refresh token is not valid.")]
     InvalidRefreshToken,
@@ -133,6 +140,15 @@ pub enum Error {
     /// The address of the account is verified.
     #[error("The address of your account is verified already.")]
     AlreadyVerified,
+    /// The address must be verified before a second factor is added.
+    #[error("Verify the address of your account first.")]
+    EmailUnverified,
+    /// The user has as many factors of this kind as one may have.
+    #[error("You have as many factors of this kind as an account may have. Remove one first.")]
+    TooManyFactors,
+    /// The policy demands the last factor, or there is no factor to which recovery codes could belong.
+    #[error("Your account needs a second factor for this. Add one first.")]
+    FactorRequired,
     /// The invitation was accepted, or its address has an account for another reason.
     #[error("This invitation was accepted, or its address has an account already.")]
     AlreadyAccepted,
@@ -188,6 +204,8 @@ pub enum Missing {
     Mail,
     /// A change of address that waits for its confirmation.
     PendingEmail,
+    /// A second factor, or one that waits to be confirmed.
+    Factor,
 }
 
 impl Missing {
@@ -201,6 +219,7 @@ impl Missing {
             Self::Invitation => "invitation",
             Self::Mail => "mail",
             Self::PendingEmail => "pending address",
+            Self::Factor => "factor",
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     app::App,
     domain::{
-        audit, clocks, invitations,
+        audit, clocks, factors, invitations,
         mail::{self, outbox, sending},
         revocations, sessions, signing_keys, throttle,
     },
@@ -195,6 +195,7 @@ pub async fn purge(app: &App) {
     log_failure("purge revocations", revocations::purge(app, trusted).await);
     log_failure("purge sessions", sessions::purge(app, trusted).await);
     log_failure("purge the throttle", throttle::purge(app, trusted).await);
+    log_failure("purge second factors", factors::purge(app, trusted).await);
     log_failure("purge invitations", invitations::purge(app, trusted).await);
     log_failure("purge mails", mail::purge(app, trusted).await);
     log_failure("purge audit events", audit::purge(app, trusted).await);

@@ -7,6 +7,7 @@ use serde_with::skip_serializing_none;
 
 use super::{
     Tag,
+    factors::FactorProof,
     http::{
         body::Body,
         codes::operation_codes,
@@ -26,8 +27,8 @@ use crate::{
         users::NewAccount,
     },
     values::{
-        email::Email, identifier::Identifier, name::Name, password::NewPassword, role_name::RoleName,
-        ticket_purpose::TicketPurpose, ticket_token::TicketToken, username::Username,
+        email::Email, factor_kind::FactorProofKind, identifier::Identifier, name::Name, password::NewPassword,
+        role_name::RoleName, ticket_purpose::TicketPurpose, ticket_token::TicketToken, username::Username,
     },
 };
 
@@ -37,9 +38,9 @@ operation_codes! {
     /// `requestPasswordReset`.
     RequestPasswordReset: MailUnavailable ValidationFailed TooManyRequests;
     /// `resetPassword`.
-    ResetPassword: ValidationFailed TooManyRequests Overloaded;
+    ResetPassword: SecondFactorRequired WrongFactor ValidationFailed TooManyRequests Overloaded;
     /// `revertEmailChange`.
-    RevertEmailChange: ValidationFailed TooManyRequests Overloaded;
+    RevertEmailChange: SecondFactorRequired WrongFactor ValidationFailed TooManyRequests Overloaded;
     /// `readTicket`.
     ReadTicket: ValidationFailed TooManyRequests;
 }
@@ -78,6 +79,8 @@ struct PasswordReset {
     proof: Proof,
     /// The new password.
     new_password: NewPassword,
+    /// The second factor, if the account has one.
+    factor: Option<FactorProof>,
 }
 
 /// The undoing of a changed address.
@@ -88,6 +91,8 @@ struct EmailRevert {
     token: TicketToken,
     /// The new password.
     new_password: NewPassword,
+    /// The second factor, if the account still has one from before the change.
+    factor: Option<FactorProof>,
 }
 
 /// The token to read.
@@ -113,13 +118,16 @@ struct Ticket {
     name: Option<String>,
     /// The language of the mail.
     language: Language,
+    /// How the second factor can be proven that the link needs as well. Empty if it needs none.
+    #[oai(validator(max_items = 3))]
+    factors: Vec<FactorProofKind>,
     /// When the link expires.
     expires_at: Time,
 }
 
 impl From<Readable> for Ticket {
-    fn from(Readable { purpose, email, name, language, expires_at }: Readable) -> Self {
-        Self { purpose, email, name, language: language.into(), expires_at: Time(expires_at) }
+    fn from(Readable { purpose, email, name, language, factors, expires_at }: Readable) -> Self {
+        Self { purpose, email, name, language: language.into(), factors, expires_at: Time(expires_at) }
     }
 }
 
@@ -165,19 +173,23 @@ impl AccountsApi {
 
     /// Reset a password.
     ///
-    /// Sets the password with a link, or with a code and the handle of the request for it. All sessions of the account end, its
-    /// address is verified, and nobody is logged in. The member at fault has one of these codes: `invalid_ticket`,
+    /// Sets the password with a link, or with a code and the handle of the request for it. An account that has a second factor
+    /// needs it as well: without one, the response is 401 with the code `second_factor_required`. All sessions of the account end,
+    /// its address is verified, and nobody is logged in. The member at fault has one of these codes: `invalid_ticket`,
     /// `expired_ticket` or `spent_ticket` for a link; `wrong_code` or `expired_ticket` for a code, which can be tried five times.
     #[oai(path = "/password-resets/complete", method = "post", operation_id = "resetPassword")]
     async fn reset(&self, app: Data<&App>, source: Data<&Source>, body: Body<PasswordReset>) -> Reply<NoContent, ResetPassword> {
-        password_resets::complete(&app, &source, &body.0.proof.into(), &body.0.new_password).await?;
+        let PasswordReset { proof, new_password, factor } = body.0;
+        let factor = factor.map(Into::into);
+        password_resets::complete(&app, &source, &proof.into(), &new_password, factor.as_ref()).await?;
         Ok(NoContent)
     }
 
     /// Undo a change of address.
     ///
     /// Takes the token of the link that was mailed to the old address, which is valid for seven days. The account has its old
-    /// address again and the new password. All its sessions end, and nobody is logged in. A link that permits nothing any more is
+    /// address again and the new password. All its sessions end, and nobody is logged in. If the account still has a second factor
+    /// from before the change, it is needed as well; factors and recovery codes that were added since are removed. A link that permits nothing any more is
     /// a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
     #[oai(path = "/email-changes/revert", method = "post", operation_id = "revertEmailChange")]
     async fn revert_email(
@@ -186,7 +198,9 @@ impl AccountsApi {
         source: Data<&Source>,
         body: Body<EmailRevert>,
     ) -> Reply<NoContent, RevertEmailChange> {
-        email_changes::revert(&app, &source, &body.0.token, &body.0.new_password).await?;
+        let EmailRevert { token, new_password, factor } = body.0;
+        let factor = factor.map(Into::into);
+        email_changes::revert(&app, &source, &token, &new_password, factor.as_ref()).await?;
         Ok(NoContent)
     }
 

@@ -5,6 +5,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::{
     Tag,
+    factors::{RecoveryCodeFactor, TotpFactor},
     guard::Enrolling,
     http::{
         body::Body,
@@ -36,6 +37,8 @@ struct AuthenticationRequest {
 union! {
     /// What proves that the caller is present.
     pub enum AuthenticationFactor {
+        "totp" TotpFactor,
+        "recovery_code" RecoveryCodeFactor,
         "password" PasswordFactor,
     }
 }
@@ -61,6 +64,8 @@ pub struct PasswordFactor {
 impl From<AuthenticationFactor> for Factor {
     fn from(factor: AuthenticationFactor) -> Self {
         match factor {
+            AuthenticationFactor::TotpFactor(factor) => Self::Second(factor.into()),
+            AuthenticationFactor::RecoveryCodeFactor(factor) => Self::Second(factor.into()),
             AuthenticationFactor::PasswordFactor(PasswordFactor { kind: PasswordKind::Password, password }) => {
                 Self::Password(password)
             }

@@ -39,6 +39,7 @@ pub const PUBLIC: &[&str] = &[
     "readTicket",
     "revertEmailChange",
     "logIn",
+    "completeLogIn",
     "logOut",
     "refreshSession",
     "readJwks",

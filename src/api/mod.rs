@@ -6,6 +6,7 @@ pub mod audit;
 pub mod authentication;
 pub mod contract;
 pub mod docs;
+pub mod factors;
 pub mod guard;
 pub mod health;
 pub mod http;
@@ -36,6 +37,9 @@ pub enum Tag {
     Sessions,
     /// The caller's own account.
     Me,
+    /// The caller's own second factors.
+    #[oai(rename = "Second factors")]
+    Factors,
     /// Administration of accounts.
     Users,
     /// People whom administrators have invited to create an account.
@@ -63,6 +67,7 @@ fn apis() -> Documented<impl OpenApi> {
         sessions::SessionsApi,
         me::MeApi,
         authentication::AuthenticationApi,
+        factors::FactorsApi,
         users::UsersApi,
         invitations::InvitationsApi,
         roles::RolesApi,

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Tag,
+    factors::FactorProof,
     http::{
         body::{Body, OptionalBody},
         codes::operation_codes,
@@ -18,17 +19,21 @@ use crate::{
     app::App,
     config::Settings,
     domain::{
+        authentication,
+        browsers::Browser,
         refresh::{self, IssuedTokens},
         sessions::{self, LogIn as Begun},
         source::Source,
     },
     error::{Error, Result},
-    values::{identifier::Identifier, password::Password},
+    values::{challenge::Challenge, identifier::Identifier, password::Password},
 };
 
 operation_codes! {
     /// `logIn`.
-    LogIn: InvalidCredentials AccountDisabled CsrfRejected ValidationFailed TooManyRequests Overloaded;
+    LogIn: InvalidCredentials SecondFactorRequired AccountDisabled CsrfRejected ValidationFailed TooManyRequests Overloaded;
+    /// `completeLogIn`.
+    CompleteLogIn: WrongFactor InvalidChallenge AccountDisabled CsrfRejected ValidationFailed TooManyRequests;
     /// `logOut`.
     LogOut: CsrfRejected ValidationFailed;
     /// `refreshSession`.
@@ -43,6 +48,18 @@ struct Credentials {
     identifier: Identifier,
     /// The password.
     password: Password,
+    /// How the client receives the refresh token and sends it back.
+    transport: Option<Transport>,
+}
+
+/// The completion of a log-in.
+#[derive(Object)]
+#[oai(write_only_all)]
+struct LogInCompletion {
+    /// The challenge from the response to `logIn`.
+    challenge: Challenge,
+    /// The second factor.
+    factor: FactorProof,
     /// How the client receives the refresh token and sends it back.
     transport: Option<Transport>,
 }
@@ -89,6 +106,24 @@ fn hand_out<R>(
     Ok(WithCookies(reply(tokens), cookies))
 }
 
+/// Returns the browser of a log-in whose refresh token a cookie will hold.
+fn browser(request: &Request, settings: &Settings, transport: Transport) -> Result<Option<Browser>> {
+    if transport == Transport::Body {
+        return Ok(None);
+    }
+    cookie::must_be_ours(request, settings)?;
+    Ok(Some(cookie::browser(request, settings)))
+}
+
+/// Returns the response that begins a session.
+fn begin(settings: &Settings, begun: Begun, transport: Transport) -> Result<WithCookies<Issued<Tokens>>> {
+    let mut reply = hand_out(settings, begun.issued, transport, Issued)?;
+    if let Some(browser) = begun.browser {
+        reply.1.push(cookie::remembering(settings, &browser)?);
+    }
+    Ok(reply)
+}
+
 /// Returns the one refresh token of a request, and how the client sent it.
 fn presented(request: &Request, settings: &Settings, body: Option<Holding>) -> Result<(Zeroizing<String>, Transport)> {
     match (Holding::token(body), cookie::presented(request, settings)?) {
@@ -107,7 +142,8 @@ impl SessionsApi {
     /// Log in.
     ///
     /// Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time. The
-    /// owner receives a mail if the account has not been logged in to with this browser before, or, if the client stores the
+    /// owner of an account with a second factor gets 401 with the code `second_factor_required` and a challenge, which
+    /// `completeLogIn` takes; there is no session before that. The owner receives a mail if the account has not been logged in to with this browser before, or, if the client stores the
     /// refresh token itself, from this network.
     #[oai(path = "/sessions", method = "post", operation_id = "logIn")]
     async fn log_in(
@@ -119,19 +155,28 @@ impl SessionsApi {
     ) -> Reply<WithCookies<Issued<Tokens>>, LogIn> {
         let Credentials { identifier, password, transport } = body.0;
         let transport = transport.unwrap_or_default();
-        let browser = match transport {
-            Transport::Body => None,
-            Transport::Cookie => {
-                cookie::must_be_ours(request, &app.settings)?;
-                Some(cookie::browser(request, &app.settings))
-            }
-        };
-        let Begun { issued, browser } = sessions::log_in(&app, &source, &identifier, &password, browser.as_ref()).await?;
-        let mut reply = hand_out(&app.settings, issued, transport, Issued)?;
-        if let Some(browser) = browser {
-            reply.1.push(cookie::remembering(&app.settings, &browser)?);
-        }
-        Ok(reply)
+        let browser = browser(request, &app.settings, transport)?;
+        let begun = sessions::log_in(&app, &source, &identifier, &password, browser.as_ref()).await?;
+        Ok(begin(&app.settings, begun, transport)?)
+    }
+
+    /// Complete a log-in.
+    ///
+    /// Takes the challenge from `logIn` and a second factor, and starts the session. A challenge is valid for ten minutes, permits
+    /// five wrong factors, and works once. If it is not valid any more, log in again.
+    #[oai(path = "/sessions/second-factor", method = "post", operation_id = "completeLogIn")]
+    async fn complete_log_in(
+        &self,
+        app: Data<&App>,
+        source: Data<&Source>,
+        request: &Request,
+        body: Body<LogInCompletion>,
+    ) -> Reply<WithCookies<Issued<Tokens>>, CompleteLogIn> {
+        let LogInCompletion { challenge, factor, transport } = body.0;
+        let transport = transport.unwrap_or_default();
+        let browser = browser(request, &app.settings, transport)?;
+        let begun = authentication::complete_log_in(&app, &source, &challenge, &factor.into(), browser.as_ref()).await?;
+        Ok(begin(&app.settings, begun, transport)?)
     }
 
     /// Log out.

@@ -5,12 +5,13 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::{
     Tag,
+    factors::FactorPage,
     guard::{Allowed, Fresh},
     http::{
         body::Body,
         codes::operation_codes,
         params::{Condition, Faults, Param, Path, paging},
-        reply::{Created, NoContent, Page, Queued, Reply, Tagged},
+        reply::{Created, Json, NoContent, Page, Queued, Reply, Tagged},
         words::{Clearable, Parameter, choose},
     },
     objects::{Language, Session, SessionPage, Status, User, UserPage, tagged},
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     app::App,
     domain::{
-        password_resets, sessions,
+        factors, password_resets, sessions,
         users::{self, Change, Filter, Names, NewAccount, Sort},
     },
     values::{
@@ -27,7 +28,7 @@ use crate::{
         ids::UserId,
         name::Name,
         password::NewPassword,
-        permission::{AssignRoles, DeleteUsers, EndSessions, ReadSessions, ReadUsers, WriteUsers},
+        permission::{AssignRoles, DeleteUsers, EndSessions, ReadSessions, ReadUsers, RecoverUsers, WriteUsers},
         query::{Cursor, Limit},
         role_name::RoleName,
         search::SearchTerm,
@@ -56,6 +57,10 @@ operation_codes! {
     ListUserSessions: NotFound ValidationFailed;
     /// `endUserSessions`.
     EndUserSessions: EscalationDenied NotFound;
+    /// `listUserFactors`.
+    ListUserFactors: NotFound;
+    /// `resetUserFactors`.
+    ResetUserFactors: EscalationDenied NotFound OwnAccount;
 }
 
 /// The order of a list of users.
@@ -320,6 +325,32 @@ impl UsersApi {
         id: Path<UserId>,
     ) -> Reply<NoContent, EndUserSessions> {
         users::end_sessions(&app, caller.authority(), id.0).await?;
+        Ok(NoContent)
+    }
+
+    /// List a user's second factors.
+    #[oai(path = "/users/:id/factors", method = "get", operation_id = "listUserFactors")]
+    async fn list_factors(
+        &self,
+        _caller: Allowed<ReadUsers>,
+        app: Data<&App>,
+        id: Path<UserId>,
+    ) -> Reply<Json<FactorPage>, ListUserFactors> {
+        Ok(Json(factors::list_of(&app, id.0).await?.into()))
+    }
+
+    /// Remove a user's second factors.
+    ///
+    /// For users who have lost all of them. Removes the recovery codes as well, ends all sessions, and tells the owner by mail.
+    /// Until the user adds a factor, the password alone is enough to log in. Be sure who asks for it.
+    #[oai(path = "/users/:id/factors", method = "delete", operation_id = "resetUserFactors")]
+    async fn reset_factors(
+        &self,
+        caller: Fresh<Allowed<RecoverUsers>>,
+        app: Data<&App>,
+        id: Path<UserId>,
+    ) -> Reply<NoContent, ResetUserFactors> {
+        factors::reset(&app, caller.authority(), id.0).await?;
         Ok(NoContent)
     }
 }

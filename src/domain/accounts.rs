@@ -96,7 +96,7 @@ pub async fn update(
     let mut after = users::save(app, &tx, user.clone(), row).await?;
     let mut queued = Vec::new();
     if after.email != user.email {
-        tickets::void(&tx, after.id, app.clock.now()).await?;
+        users::void_requests(&tx, after.id, app.clock.now()).await?;
         queued = users::notify_of_address(app, &tx, &user, &after).await?;
     }
     if after.revision != user.revision {
@@ -128,7 +128,7 @@ pub async fn change_password(app: &App, caller: &Caller, current: &Password, new
     let now = app.clock.now();
     confirmed.must_be_current(&tx, now, &user).await?;
     audit::record(&tx, now, &caller.source, caller.actor(&user), Event::on_user(Kind::PasswordChanged, &user)).await?;
-    tickets::void(&tx, user.id, now).await?;
+    users::void_requests(&tx, user.id, now).await?;
     let notice = outbox::notify(app, &tx, now, MailKind::PasswordChanged, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, user.id, SessionSelection::AllExcept(caller.session())).await?;
     users::set_password_hash(app, &tx, user, hash).await?;

@@ -1,32 +1,69 @@
-//! Authentication of users who are logged in: they prove again that they are present.
+//! Authentication beyond the password of a log-in: a second factor completes the log-in, and users who are logged in prove again
+//! that they are present.
 
 use chrono::{DateTime, Utc};
 use sea_orm::EntityTrait;
 use serde_json::json;
 
 use super::{
-    audit::{self, Event, Kind},
+    audit::{self, Actor, Event, Kind},
+    browsers::Browser,
     caller::{Caller, CurrentUser},
+    challenges,
     credentials::{self, PasswordCheck},
+    factors::{self, FactorProof, Occasion, Proven},
+    mail::outbox,
     refresh::SessionAccess,
-    sessions,
+    sessions::{self, LogIn},
+    source::Source,
     throttle::{self, Attempt, Target},
 };
 use crate::{
     app::App,
-    entity::user,
+    entity::{challenge, user},
     error::{Error, Result},
-    live::database::Transaction,
+    live::{database::Transaction, rate_limits::RateLimit},
     values::{
         authentication::{Acr, Method},
+        challenge::{Challenge, ChallengePurpose},
         password::Password,
+        role_name::RoleName,
     },
 };
+
+/// Completes a log-in with a second factor.
+///
+/// # Errors
+/// [`Error::InvalidChallenge`]; [`Error::WrongFactor`], of which a challenge permits five; [`Error::AccountDisabled`];
+/// [`Error::TooManyRequests`].
+pub async fn complete_log_in(
+    app: &App,
+    source: &Source,
+    challenge: &Challenge,
+    proof: &FactorProof,
+    browser: Option<&Browser>,
+) -> Result<LogIn> {
+    throttle::limit_rate(app, source, RateLimit::Challenge)?;
+    // Before the transaction, so that a text that is no challenge costs one read and delays no other request.
+    challenges::must_exist(app, challenge).await?;
+    let (tx, now) = (app.db.write().await?, app.clock.now());
+    let (row, user) = challenges::open(&tx, now, challenge, ChallengePurpose::LogIn).await?;
+    let occasion = Occasion { source, actor: Actor::NONE, challenge: Some(&row), before: None };
+    let Proven { tx, method, queued } = factors::prove(app, tx, now, &user, occasion, proof).await?;
+    if !challenge::Entity::redeem(&tx, &row.digest, now).await? {
+        return Err(Error::InvalidChallenge);
+    }
+    let begun = sessions::open(app, tx, now, source, user, &[Method::Password, method], browser).await?;
+    outbox::wake(app, queued);
+    Ok(begun)
+}
 
 /// What a caller presents to prove that they are present.
 pub enum Factor {
     /// The password of an account that has no second factor.
     Password(Password),
+    /// A second factor.
+    Second(FactorProof),
 }
 
 /// Authenticates the caller again: raises their session, and returns an access token that says so.
@@ -35,7 +72,10 @@ pub enum Factor {
 /// [`Error::WrongFactor`], also for the password of an account that has a second factor; [`Error::TooManyRequests`];
 /// [`Error::Overloaded`].
 pub async fn again(app: &App, caller: &Caller, factor: &Factor) -> Result<SessionAccess> {
-    let Factor::Password(password) = factor;
+    let password = match factor {
+        Factor::Password(password) => password,
+        Factor::Second(proof) => return again_with_factor(app, caller, proof).await,
+    };
     if caller.claims().acr_max > Acr::One {
         return Err(Error::WrongFactor);
     }
@@ -43,12 +83,35 @@ pub async fn again(app: &App, caller: &Caller, factor: &Factor) -> Result<Sessio
     let (tx, now) = (app.db.write().await?, app.clock.now());
     let CurrentUser { user, roles } = caller.recheck(&tx, now).await?;
     confirmed.must_be_current(&tx, now, &user).await?;
-    let method = Method::Password;
-    let event = Event::on_user(Kind::AuthenticatedAgain, &user).with(json!({ "method": method.as_str() }));
-    audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
-    let access = sessions::raise(app, &tx, now, caller.session(), &user, roles, method).await?;
+    let access = raise(app, &tx, now, caller, &user, roles, Method::Password).await?;
     tx.commit().await?;
     Ok(access)
+}
+
+async fn again_with_factor(app: &App, caller: &Caller, proof: &FactorProof) -> Result<SessionAccess> {
+    let (tx, now) = (app.db.write().await?, app.clock.now());
+    let CurrentUser { user, roles } = caller.recheck(&tx, now).await?;
+    let occasion = Occasion { source: &caller.source, actor: caller.actor(&user), challenge: None, before: None };
+    let Proven { tx, method, queued } = factors::prove(app, tx, now, &user, occasion, proof).await?;
+    let access = raise(app, &tx, now, caller, &user, roles, method).await?;
+    tx.commit().await?;
+    outbox::wake(app, queued);
+    Ok(access)
+}
+
+/// Raises the session of the caller, who has just been authenticated by `method`.
+async fn raise(
+    app: &App,
+    tx: &Transaction,
+    now: DateTime<Utc>,
+    caller: &Caller,
+    user: &user::Model,
+    roles: Vec<RoleName>,
+    method: Method,
+) -> Result<SessionAccess> {
+    let event = Event::on_user(Kind::AuthenticatedAgain, user).with(json!({ "method": method.as_str() }));
+    audit::record(tx, now, &caller.source, caller.actor(user), event).await?;
+    sessions::raise(app, tx, now, caller.session(), user, roles, method).await
 }
 
 /// The caller's password, as it was confirmed before the transaction that needs it.

@@ -1,7 +1,7 @@
 //! Changes of one's own address, where mail can be sent: the new mailbox confirms the change, and for seven days the old one can
 //! undo it, whatever happened to the account since.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel};
 use serde_json::json;
 
@@ -9,6 +9,7 @@ use super::{
     audit::{self, Actor, Event, Kind},
     caller::{Caller, CurrentUser},
     credentials,
+    factors::{self, FactorProof},
     mail::{
         limits::{Addressee, Recipient},
         outbox::{self, NewMail, Queued},
@@ -21,12 +22,12 @@ use super::{
 };
 use crate::{
     app::App,
-    entity::user,
+    entity::{factor, session, user},
     error::{Error, Fault, Missing, Result},
     live::{database::Transaction, mail::Values, rate_limits::RateLimit},
     values::{
-        email::Email, language::Language, mail_kind::MailKind, password::NewPassword, ticket_purpose::TicketPurpose,
-        ticket_token::TicketToken,
+        authentication::Acr, email::Email, language::Language, mail_kind::MailKind, password::NewPassword,
+        ticket_purpose::TicketPurpose, ticket_token::TicketToken,
     },
 };
 
@@ -93,13 +94,13 @@ pub async fn complete(app: &App, caller: &Caller, proof: &OwnProof) -> Result<()
     // A cancelled change, and a request for another address, have made the ticket void.
     let opened = opened.still_live(now)?;
     opened.redeem(&tx, now).await?;
-    tickets::void(&tx, before.id, now).await?;
+    users::void_requests(&tx, before.id, now).await?;
     let address = opened.ticket.address.as_deref().ok_or_else(|| opened.refused())?;
     let after = set_address(app, &tx, before.clone(), address).await?;
     let details = json!({ "before": before.email, "after": after.email });
     let event = Event::on_user(Kind::EmailChanged, &after).with(details);
     audit::record(&tx, now, &caller.source, caller.actor(&after), event).await?;
-    let queued = if may_be_undone(&before) {
+    let queued = if may_be_undone(&before) && !was_proven_by_old_factor(&tx, now, caller).await? {
         offer_undo(app, &tx, now, &before, &after).await?
     } else {
         users::notify_of_address(app, &tx, &before, &after).await?
@@ -126,9 +127,25 @@ pub async fn cancel(app: &App, caller: &Caller) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
+/// How old a factor must be that makes a change final: whoever has just got into an account could add a factor.
+const OLD: TimeDelta = TimeDelta::days(7);
+/// How long ago the factor may have been proven.
+const RECENTLY: TimeDelta = TimeDelta::minutes(10);
+
+/// Returns whether the caller has just proven an old factor in this session. Then the change cannot be undone: the old mailbox is the
+/// weaker proof.
+async fn was_proven_by_old_factor(tx: &Transaction, now: DateTime<Utc>, caller: &Caller) -> Result<bool> {
+    let Some(session) = session::Entity::find_by_id(caller.session()).one(tx).await? else { return Ok(false) };
+    if session.acr < Acr::Two || session.auth_time <= now - RECENTLY {
+        return Ok(false);
+    }
+    let held = factor::Entity::of(caller.user(), Some(now - OLD)).all(tx).await?;
+    let was_just_used = |factor: &factor::Model| factor.last_used_at.is_some_and(|at| at > now - RECENTLY);
+    Ok(held.iter().any(|factor| session.factors.contains(factor.id) && was_just_used(factor)))
+}
+
 /// Returns whether the old mailbox can undo a change that the owner makes now. Nobody has proven an address that is not verified,
-/// so its mailbox may be a stranger's. (When accounts have second factors, a change that was confirmed with an old one cannot be
-/// undone either: the mailbox is then the weaker proof.)
+/// so its mailbox may be a stranger's.
 fn may_be_undone(before: &user::Model) -> bool {
     before.email_verified && outbox::is_reachable(&before.email)
 }
@@ -161,37 +178,46 @@ async fn offer_undo(
 }
 
 /// Gives the account the address back from whose mailbox the token comes, with a new password. All sessions and tickets end, and
-/// with them the undoing of later changes. Nobody is logged in, and a disabled account stays disabled.
+/// with them the undoing of later changes. Nobody is logged in, and a disabled account stays disabled. If the account still has a
+/// second factor from before the change, it is needed as well; those that were added since are removed.
 ///
 /// # Errors
+/// [`Error::SecondFactorRequired`]; [`Error::WrongFactor`];
 /// A fault of `/token` or `/new_password`; [`Error::TooManyRequests`]; [`Error::Overloaded`].
-pub async fn revert(app: &App, source: &Source, token: &TicketToken, new: &NewPassword) -> Result<()> {
+pub async fn revert(
+    app: &App,
+    source: &Source,
+    token: &TicketToken,
+    new: &NewPassword,
+    factor: Option<&FactorProof>,
+) -> Result<()> {
     throttle::limit_rate(app, source, RateLimit::Mail)?;
     let opened = tickets::open_link(app, TicketPurpose::Revert, token).await?;
     let (Some(id), Some(address)) = (opened.ticket.user_id, &opened.ticket.address) else { return Err(opened.refused()) };
     let user = user::Entity::find_by_id(id).one(app.db.read()).await?.ok_or_else(|| opened.refused())?;
     new.check_policy(app.settings.password.min_length, address, user.username.as_deref())
         .map_err(|invalid| Fault::at("/new_password", invalid))?;
-    // A second factor from before the change is to be checked here, before the hash.
+    factors::require_beside(app, source, &user, &opened.ticket, factor).await?;
     let hash = credentials::hash(app, new).await?;
     let tx = app.db.write().await?;
     let before = user::Entity::locked(&tx, id).await?.ok_or_else(|| opened.refused())?;
     let now = app.clock.now();
+    let (tx, mut queued) = factors::prove_beside(app, tx, now, source, &before, &opened.ticket, factor).await?;
     opened.redeem(&tx, now).await?;
-    tickets::void(&tx, id, now).await?;
+    users::void_requests(&tx, id, now).await?;
     tickets::void_later(&tx, &opened.ticket, now).await?;
     // Whoever guesses at the account must not keep its owner out afterwards.
-    throttle::recognise(app, &tx, source, id, now).await?;
+    throttle::recognise(app, &tx, source, &before, now).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     let after = match set_address(app, &tx, before.clone(), address).await {
         // The reservation has just ended, by the clock of another server.
         Err(Error::EmailTaken) => return Err(opened.refused()),
         after => after?,
     };
+    let after = factors::remove_since(app, &tx, after, opened.ticket.created_at).await?;
     let details = json!({ "before": before.email, "after": after.email });
     let event = Event::on_user(Kind::EmailChangeReverted, &after).with(details);
     audit::record(&tx, now, source, Actor::account(&after, None), event).await?;
-    let mut queued = Vec::new();
     for user in [&before, &after].into_iter().take(if before.email == after.email { 1 } else { 2 }) {
         queued.extend(outbox::notify(app, &tx, now, MailKind::EmailChangeUndone, user, Values::at(now)).await?);
     }

@@ -8,6 +8,7 @@ use super::{
     audit::{self, Actor, Event, Kind},
     authority::By,
     credentials,
+    factors::{self, FactorProof},
     mail::{
         limits::{Addressee, Recipient},
         outbox::{self, NewMail},
@@ -93,12 +94,14 @@ pub async fn send(app: &App, by: By<'_>, id: UserId) -> Result<()> {
 }
 
 /// Sets the password of the account whose mailbox the caller reads, and ends all its sessions and tickets. Nobody is logged in,
-/// and a disabled account stays disabled.
+/// and a disabled account stays disabled. An account that has a second factor needs it as well: mail alone does not replace it.
 ///
 /// # Errors
+/// [`Error::SecondFactorRequired`](crate::error::Error::SecondFactorRequired);
+/// [`Error::WrongFactor`](crate::error::Error::WrongFactor);
 /// A fault of `/proof/token`, `/proof/code` or `/new_password`; [`Error::TooManyRequests`](crate::error::Error::TooManyRequests);
 /// [`Error::Overloaded`](crate::error::Error::Overloaded).
-pub async fn complete(app: &App, source: &Source, proof: &Proof, new: &NewPassword) -> Result<()> {
+pub async fn complete(app: &App, source: &Source, proof: &Proof, new: &NewPassword, factor: Option<&FactorProof>) -> Result<()> {
     throttle::limit_rate(app, source, RateLimit::Mail)?;
     let opened = tickets::open(app, source, TicketPurpose::Reset, proof).await?;
     let holder = |user: Option<user::Model>| {
@@ -109,21 +112,24 @@ pub async fn complete(app: &App, source: &Source, proof: &Proof, new: &NewPasswo
     let user = holder(user::Entity::find_by_id(id).one(app.db.read()).await?)?;
     new.check_policy(app.settings.password.min_length, &user.email, user.username.as_deref())
         .map_err(|invalid| Fault::at("/new_password", invalid))?;
+    factors::require_beside(app, source, &user, &opened.ticket, factor).await?;
     let hash = credentials::hash(app, new).await?;
     let tx = app.db.write().await?;
     let user = holder(user::Entity::locked(&tx, id).await?)?;
     let now = app.clock.now();
+    // In the transaction of the change, so that a failure spends no recovery code.
+    let (tx, mut queued) = factors::prove_beside(app, tx, now, source, &user, &opened.ticket, factor).await?;
     opened.redeem(&tx, now).await?;
-    tickets::void(&tx, id, now).await?;
+    users::void_requests(&tx, id, now).await?;
     // Whoever guesses at the account must not keep its owner out after the reset.
-    throttle::recognise(app, &tx, source, id, now).await?;
+    throttle::recognise(app, &tx, source, &user, now).await?;
     let event = Event::on_user(Kind::PasswordReset, &user);
     audit::record(&tx, now, source, Actor::account(&user, None), event).await?;
-    let notice = outbox::notify(app, &tx, now, MailKind::PasswordReset, &user, Values::at(now)).await?;
+    queued.extend(outbox::notify(app, &tx, now, MailKind::PasswordReset, &user, Values::at(now)).await?);
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     let user = users::set_verified(app, &tx, user).await?;
     users::set_password_hash(app, &tx, user, hash).await?;
     pending.commit(app, tx).await?;
-    outbox::wake(app, notice);
+    outbox::wake(app, queued);
     Ok(())
 }

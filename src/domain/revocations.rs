@@ -53,6 +53,13 @@ impl PendingRevocations {
         self.revocations.is_empty()
     }
 
+    /// Adds the revocations of another change in the same transaction.
+    pub fn merge(&mut self, other: Self) {
+        self.revocations.extend(other.revocations);
+        self.reads_feed |= other.reads_feed;
+        self.last_used_at = self.last_used_at.max(other.last_used_at);
+    }
+
     /// Returns the sessions that the transaction ends.
     pub fn sessions(&self) -> Vec<SessionId> {
         let session = |revocation: &Revocation| if let Revocation::Session(id) = revocation { Some(*id) } else { None };

@@ -11,6 +11,7 @@ use super::{
     audit::{self, Actor, Event, Kind},
     browsers::Browser,
     caller::{Caller, CurrentUser},
+    challenges,
     credentials::{self, PasswordCheck},
     mail::outbox::{self, Queued},
     paging::{Paging, Slice},
@@ -32,6 +33,7 @@ use crate::{
     values::{
         authentication::{Authentication, Method},
         browser_name::browser_name,
+        challenge::ChallengePurpose,
         counters::Serial,
         identifier::Identifier,
         ids::{SessionId, UserId},
@@ -57,10 +59,11 @@ pub struct LogIn {
     pub browser: Option<Browser>,
 }
 
-/// Begins a session for a caller who knows the password of the account. The owner is told if the `browser` is new to the
-/// account, or, without one, if the network is.
+/// Begins a session for a caller who knows the password of the account, unless it has a second factor. The owner is told if the
+/// `browser` is new to the account, or, without one, if the network is.
 ///
 /// # Errors
+/// [`Error::SecondFactorRequired`], and there is no session yet;
 /// [`Error::InvalidCredentials`] for an unknown account and for a wrong password alike; [`Error::AccountDisabled`] only if the
 /// password is correct; [`Error::TooManyRequests`]; [`Error::Overloaded`].
 pub async fn log_in(
@@ -87,8 +90,8 @@ pub async fn log_in(
     fail(app, source, &attempt, None).await
 }
 
-/// Begins the session. Returns `None` if the password or the roles of the account changed while the password was hashed; then
-/// the password is checked again.
+/// Goes on with the log-in after the password was found to be correct. Returns `None` if the password or the roles of the account
+/// changed while the password was hashed; then the password is checked again.
 async fn begin(
     app: &App,
     source: &Source,
@@ -99,20 +102,71 @@ async fn begin(
 ) -> Result<Option<LogIn>> {
     let tx = app.db.write().await?;
     let now = app.clock.now();
-    let Some(user) = user::Entity::locked(&tx, checked.id).await? else { return Ok(None) };
+    let Some(mut user) = user::Entity::locked(&tx, checked.id).await? else { return Ok(None) };
     if user.password_hash != checked.password_hash || user.epoch != checked.epoch {
         return Ok(None);
     }
+    attempt.check(&tx, now).await?;
+    if let Some(hash) = upgrade {
+        user = users::upgrade_password_hash(&tx, user, hash).await?;
+    }
+    open(app, tx, now, source, user, &[Method::Password], browser).await.map(Some)
+}
+
+/// Opens a session for a user whose row is locked and who has been authenticated by `methods`, and commits. Every log-in ends
+/// here, whatever the way in: only this decides whether the methods suffice for an account that has a second factor.
+///
+/// Only a complete log-in resets the limits of wrong passwords and factors, remembers network and browser, and may send a notice.
+///
+/// # Errors
+/// [`Error::SecondFactorRequired`]; [`Error::AccountDisabled`].
+pub(super) async fn open(
+    app: &App,
+    tx: Transaction,
+    now: DateTime<Utc>,
+    source: &Source,
+    user: user::Model,
+    methods: &[Method],
+    browser: Option<&Browser>,
+) -> Result<LogIn> {
     if user.status == Status::Disabled {
-        attempt.check(&tx, now).await?;
         return record_failure(tx, now, source, Some(&user), Error::AccountDisabled).await;
     }
-    let is_network_new = attempt.succeeded(&tx, now).await?;
+    let authentication = Authentication::by(methods, now);
+    if authentication.acr < user.best_acr() {
+        let challenged = challenges::issue(&tx, now, &user, ChallengePurpose::LogIn, None).await?;
+        audit::record(&tx, now, source, Actor::NONE, Event::on_user(Kind::LogInChallenged, &user)).await?;
+        tx.commit().await?;
+        return Err(Error::SecondFactorRequired(Box::new(challenged)));
+    }
+    let is_network_new = throttle::recognise(app, &tx, source, &user, now).await?;
     let roles = user_role::Entity::of(&tx, user.id).await?;
-    let Authentication { auth_time, acr, amr, factors } = Authentication::by(&[Method::Password], now);
-    let session = session::Entity::insert(session::ActiveModel {
+    let session = insert(app, &tx, now, source, user.id, authentication).await?;
+    let issued = refresh::issue_tokens(app, now, &user, roles, &session)?;
+    let actor = Actor::account(&user, Some(session.id));
+    let event = Event::on_user(Kind::LoggedIn, &user).with(json!({ "amr": session.amr }));
+    audit::record(&tx, now, source, actor, event).await?;
+    let is_new = browser.map_or(is_network_new, |browser| !browser.knows(app, user.id, now));
+    let notice = if is_new { notify(app, &tx, now, source, &user).await? } else { None };
+    let browser = browser.filter(|_| !app.mail.transport.is_none()).map(|browser| browser.with(app, user.id, now));
+    save_log_in(&tx, now, user, notice.is_some()).await?;
+    tx.commit().await?;
+    outbox::wake(app, notice);
+    Ok(LogIn { issued, browser })
+}
+
+async fn insert(
+    app: &App,
+    tx: &Transaction,
+    now: DateTime<Utc>,
+    source: &Source,
+    user: UserId,
+    authentication: Authentication,
+) -> Result<session::Model> {
+    let Authentication { auth_time, acr, amr, factors } = authentication;
+    let row = session::ActiveModel {
         id: Set(SessionId::new(now)),
-        user_id: Set(user.id),
+        user_id: Set(user),
         client_id: Set(tokens::CLIENT.to_owned()),
         created_at: Set(now),
         last_used_at: Set(now),
@@ -126,19 +180,8 @@ async fn begin(
         acr: Set(acr),
         amr: Set(amr),
         factors: Set(factors),
-    })
-    .exec_with_returning(&tx)
-    .await?;
-    let issued = refresh::issue_tokens(app, now, &user, roles, &session)?;
-    let actor = Actor::account(&user, Some(session.id));
-    audit::record(&tx, now, source, actor, Event::on_user(Kind::LoggedIn, &user)).await?;
-    let is_new = browser.map_or(is_network_new, |browser| !browser.knows(app, user.id, now));
-    let notice = if is_new { notify(app, &tx, now, source, &user).await? } else { None };
-    let browser = browser.filter(|_| !app.mail.transport.is_none()).map(|browser| browser.with(app, user.id, now));
-    save_log_in(&tx, now, user, upgrade, notice.is_some()).await?;
-    tx.commit().await?;
-    outbox::wake(app, notice);
-    Ok(Some(LogIn { issued, browser }))
+    };
+    Ok(session::Entity::insert(row).exec_with_returning(tx).await?)
 }
 
 /// Tells the owner of a log-in with a browser or from a network that is new to the account, unless it is the first log-in.
@@ -153,21 +196,12 @@ async fn notify(app: &App, tx: &Transaction, now: DateTime<Utc>, source: &Source
     outbox::notify(app, tx, now, MailKind::NewSignIn, user, values).await
 }
 
-async fn save_log_in(
-    tx: &Transaction,
-    now: DateTime<Utc>,
-    user: user::Model,
-    upgrade: Option<PasswordHash>,
-    was_told: bool,
-) -> Result<()> {
+async fn save_log_in(tx: &Transaction, now: DateTime<Utc>, user: user::Model, was_told: bool) -> Result<()> {
     // The revision stays, so that a log-in does not make a conditional change fail.
     let mut user = user.into_active_model();
     user.last_login_at = Set(Some(now));
     if was_told {
         user.sign_in_notice_at = Set(Some(now));
-    }
-    if let Some(hash) = upgrade {
-        user.password_hash = Set(Some(hash));
     }
     user.update(tx).await?;
     Ok(())

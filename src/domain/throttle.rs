@@ -4,11 +4,12 @@
 use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter};
+use uuid::Uuid;
 
 use super::source::Source;
 use crate::{
     app::App,
-    entity::{known_network, throttle},
+    entity::{known_network, tally, throttle, user},
     error::{Error, Result},
     live::{clock_trust::TrustedReading, database::Transaction, rate_limits::RateLimit},
     values::{
@@ -16,6 +17,7 @@ use crate::{
         identifier::Identifier,
         ids::UserId,
         network::Network,
+        recent_times::RecentTimes,
     },
 };
 
@@ -29,6 +31,7 @@ const ACCOUNT: Backoff = Backoff::new(20, 30 * 60);
 /// The attempts of one network at all accounts: enough for the mistakes of a whole company, too few for a list of stolen
 /// passwords.
 const NETWORK: Backoff = Backoff::new(50, 36);
+const DAY: TimeDelta = TimeDelta::days(1);
 /// How long a network is known to an account after a log-in.
 const KNOWN: TimeDelta = TimeDelta::days(90);
 
@@ -39,6 +42,9 @@ pub enum Target<'a> {
     Account(UserId),
     /// An identifier that no account has.
     Unknown(&'a Identifier),
+    /// The second factors of an account. They count apart from its password, so that a stranger, who has to know the password to
+    /// come that far, cannot make the owner wait for a factor.
+    SecondFactor(UserId),
 }
 
 /// An attempt at a password that may be made. Record its result with [`Attempt::failed`] or [`Attempt::succeeded`] before the
@@ -61,14 +67,20 @@ pub fn limit_rate(app: &App, source: &Source, limit: RateLimit) -> Result<()> {
     app.throttle.rate_limits.count_call(limit, source.address.into(), app.clock.read().monotonic()).map_err(too_many)
 }
 
-/// Begins an attempt at a password. Fails with [`Error::TooManyRequests`], and writes nothing, if the caller must wait.
+/// Begins an attempt at a password or a second factor. Fails with [`Error::TooManyRequests`], and writes nothing, if the caller
+/// must wait.
 pub async fn attempt(app: &App, source: &Source, target: Target<'_>) -> Result<Attempt> {
-    let attempt = Attempt(app.settings.throttle.enabled.then(|| Counters::new(&app.throttle.key, source, target)));
+    let attempt = Attempt::new(app, source, target);
     attempt.check(app.db.read(), app.clock.now()).await?;
     Ok(attempt)
 }
 
 impl Attempt {
+    /// Prepares an attempt. Call [`Self::check`] before it is made.
+    pub fn new(app: &App, source: &Source, target: Target<'_>) -> Self {
+        Self(app.settings.throttle.enabled.then(|| Counters::new(&app.throttle.key, source, target)))
+    }
+
     /// Fails with [`Error::TooManyRequests`] if the attempt may no longer be made: other attempts may have failed while this
     /// one was hashed. The caller then does not learn whether the password is correct.
     pub async fn check(&self, conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<()> {
@@ -106,17 +118,21 @@ impl Counters {
     fn new(key: &hmac::Key, source: &Source, target: Target<'_>) -> Self {
         let network = Network::from(source.address).to_string();
         let account = match target {
-            Target::Account(id) => format!("id {id}"),
+            Target::Account(id) | Target::SecondFactor(id) => format!("id {id}"),
             Target::Unknown(Identifier::Email(email)) => format!("email {}", email.as_str()),
             Target::Unknown(Identifier::Username(username)) => format!("username {}", username.as_str()),
             Target::Unknown(Identifier::Malformed) => "unknown".to_owned(),
+        };
+        let (pair, of_account) = match target {
+            Target::SecondFactor(_) => ("factor pair", "factor account"),
+            _ => ("pair", "account"),
         };
         // No part contains NUL.
         let digest = |parts: &[&str]| hmac::sign(key, parts.join("\0").as_bytes()).as_ref().to_vec();
         Self {
             backoffs: [
-                (digest(&["pair", &account, &network]), PAIR),
-                (digest(&["account", &account]), ACCOUNT),
+                (digest(&[pair, &account, &network]), PAIR),
+                (digest(&[of_account, &account]), ACCOUNT),
                 (digest(&["network", &network]), NETWORK),
             ],
             known: digest(&["known", &account, &network]),
@@ -164,13 +180,42 @@ pub async fn knows_network(
     Ok(known_network::Entity::is_known(conn, &known, now).await?)
 }
 
-/// Records that the user of this network has proven by other means than the password that the account is theirs: forgives the
-/// attempts of this network at the account, and makes the network known to the account.
-pub async fn recognise(app: &App, tx: &Transaction, source: &Source, user: UserId, now: DateTime<Utc>) -> Result<()> {
-    if app.settings.throttle.enabled {
-        Counters::new(&app.throttle.key, source, Target::Account(user)).forgive(tx, now).await?;
+/// Records that the user of this network has completely logged in, or has proven by other means that the account is theirs: forgives
+/// the attempts of this network at the password and the factors of the account, forgets the factors that were wrong, and makes the
+/// network known to the account. Returns whether it was not known; false if the throttle is off, because then nothing is recorded
+/// about networks.
+pub async fn recognise(app: &App, tx: &Transaction, source: &Source, user: &user::Model, now: DateTime<Utc>) -> Result<bool> {
+    if user.second_factor {
+        tally::Entity::forget(tx, &wrong_factors(app, user.id)).await?;
     }
-    Ok(())
+    if !app.settings.throttle.enabled {
+        return Ok(false);
+    }
+    if user.second_factor {
+        let Counters { backoffs: [(pair, _), ..], .. } = Counters::new(&app.throttle.key, source, Target::SecondFactor(user.id));
+        throttle::Entity::forgive(tx, &pair).await?;
+    }
+    Counters::new(&app.throttle.key, source, Target::Account(user.id)).forgive(tx, now).await
+}
+
+/// The wrong factors in a day of which the owner is told (OWASP ASVS 6.3.5). They come after a correct password.
+const MANY_WRONG: usize = 3;
+
+/// Counts a wrong factor. Returns true for the third one in a day since the last log-in, and for every third one after that.
+pub async fn count_wrong_factor(app: &App, tx: &Transaction, now: DateTime<Utc>, user: UserId) -> Result<bool> {
+    let [mut tally] = tally::Entity::locked(tx, &[wrong_factors(app, user)]).await?;
+    tally.times.add(now, DAY);
+    tally.expires_at = now + DAY;
+    let are_many = tally.times.within(DAY, now) >= MANY_WRONG;
+    if are_many {
+        tally.times = RecentTimes::default();
+    }
+    tally.write(tx).await?;
+    Ok(are_many)
+}
+
+fn wrong_factors(app: &App, user: UserId) -> Vec<u8> {
+    hmac::sign(&app.throttle.key, &[b"wrong factors\0".as_slice(), Uuid::from(user).as_bytes()].concat()).as_ref().to_vec()
 }
 
 fn attempts(rows: &[throttle::Model], key: &[u8]) -> Attempts {

@@ -44,7 +44,9 @@ mod account;
 mod list;
 
 pub use account::{Names, NewAccount, User, set_password_hash};
-pub(super) use account::{addresses, difference, hash_for, insert, save, set_verified};
+pub(super) use account::{
+    addresses, difference, factors_changed, hash_for, insert, save, set_verified, upgrade_password_hash, void_requests,
+};
 pub use list::{Filter, MOST_COUNTED, Sort, count, list};
 
 /// The changes of an account that an administrator requests.
@@ -155,7 +157,7 @@ pub async fn update(app: &App, by: By<'_>, id: UserId, change: Change, condition
     let after = save(app, &tx, before.clone(), row).await?;
     let is_disabled_now = after.status == Status::Disabled && before.status == Status::Active;
     if after.email != before.email || is_disabled_now {
-        tickets::void(&tx, id, app.clock.now()).await?;
+        void_requests(&tx, id, app.clock.now()).await?;
     }
     let mut notices = Vec::new();
     if after.email != before.email {
@@ -214,7 +216,7 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
     let now = app.clock.now();
     let event = Event::on_user(Kind::UserPasswordSet, &user);
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
-    tickets::void(&tx, id, now).await?;
+    void_requests(&tx, id, now).await?;
     let notice = outbox::notify(app, &tx, now, MailKind::PasswordChanged, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     set_password_hash(app, &tx, user, hash).await?;

@@ -26,6 +26,8 @@ pub enum RateLimit {
     Mail,
     /// A refresh looks up the session of a refresh token.
     Refresh,
+    /// The completion of a log-in looks up a challenge.
+    Challenge,
 }
 
 impl RateLimit {
@@ -33,7 +35,7 @@ impl RateLimit {
     const fn backoff(self) -> Backoff {
         match self {
             Self::Registration | Self::Mail => Backoff::new(100, 36),
-            Self::Refresh => Backoff::new(3_000, 1),
+            Self::Refresh | Self::Challenge => Backoff::new(3_000, 1),
         }
     }
 }

@@ -59,6 +59,13 @@ mail_kinds! {
     EmailChangeRequested "email_change_requested" None        "The account is about to get another address.";
     EmailChanged         "email_changed"          None        "The account has a new address.";
     EmailChangeUndone    "email_change_undone"    None        "The account has its old address again.";
+    FactorAdded          "factor_added"           None        "The account has a new second factor.";
+    FactorRemoved        "factor_removed"         None        "A second factor of the account was removed.";
+    FactorsReset         "factors_reset"          None        "An administrator has removed all second factors.";
+    FactorRefused        "factor_refused"         None        "Somebody entered three wrong factors after a correct password.";
+    RecoveryCodesCreated "recovery_codes_created" None        "The account has new recovery codes.";
+    RecoveryCodeUsed     "recovery_code_used"     None        "A recovery code was used.";
+    RecoveryCodesLow     "recovery_codes_low"     None        "Few recovery codes are left.";
     NewSignIn            "new_sign_in"            None        "Somebody signed in with a browser that was not known.";
     AccountDisabled      "account_disabled"       None        "An administrator has disabled the account.";
     AccountClosed        "account_closed"         None        "The account was closed.";

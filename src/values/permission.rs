@@ -34,6 +34,7 @@ permissions! {
     ReadUsers,        "users:read",        "See every account.";
     WriteUsers,       "users:write",       "Create and change accounts, disable them and set their passwords.";
     DeleteUsers,      "users:delete",      "Delete accounts.";
+    RecoverUsers,     "users:recover",     "Remove the second factors of accounts whose owners have lost them.";
     AssignRoles,      "roles:assign",      "Give roles to accounts and take them away.";
     ReadSessions,     "sessions:read",     "See where any account is logged in.";
     EndSessions,      "sessions:end",      "Log any account out.";

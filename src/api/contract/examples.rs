@@ -6,7 +6,7 @@ use crate::api::http::codes::Code;
 
 /// Adds an example to the schema of every object: the one that is written here, or one made of the examples of its members.
 pub(super) fn complete(schemas: &mut Value) {
-    for (name, example) in written().into_iter().chain(of_mails()) {
+    for (name, example) in written().into_iter().chain(of_mails()).chain(of_factors()) {
         schemas[name]["examples"] = json!([example]);
     }
     let names: Vec<String> = schemas.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
@@ -142,12 +142,13 @@ fn of_mails() -> Vec<(&'static str, Value)> {
         ("AuthenticationFactor", by_password.clone()),
         ("AuthenticationRequest", json!({ "factor": by_password })),
         ("PasswordReset", json!({ "proof": by_code, "new_password": "nine grey gulls at noon" })),
+        ("EmailRevert", json!({ "token": ticket, "new_password": "nine grey gulls at noon" })),
         ("OwnMailProof", json!({ "code": "4815 1623" })),
         ("Pending", json!({ "handle": handle, "expires_in": 1_800, "resend_after": 60 })),
         (
             "Ticket",
             json!({
-                "purpose": "reset", "email": "ada@example.org", "name": "Ada Lovelace", "language": "en",
+                "purpose": "reset", "email": "ada@example.org", "name": "Ada Lovelace", "language": "en", "factors": [],
                 "expires_at": "2026-01-01T12:30:00.000000Z",
             }),
         ),
@@ -170,6 +171,36 @@ fn of_mails() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// The examples of second factors.
+fn of_factors() -> Vec<(&'static str, Value)> {
+    let at = "2026-01-01T12:00:00.000000Z";
+    let (id, codes) = ("019b76da-a800-7000-8000-4c7b1e9d3f58", ["4F7K-2M9P-XW3B-R8TQ", "9C2V-H6DA-0JYN-5EGS"]);
+    let totp = json!({ "kind": "totp", "code": "123 456" });
+    let factor = json!({ "id": id, "kind": "totp", "name": "Phone", "created_at": at, "last_used_at": at });
+    let tokens = json!({
+        "access_token": "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 300,
+        "refresh_expires_in": 2_592_000, "session_id": "019b76da-a800-7000-8000-8b4d2f6e0c17",
+    });
+    let (secret, qr) = ("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", json!({ "size": 53, "path": "M4 4h7v1h-7z" }));
+    vec![
+        ("TotpFactor", totp.clone()),
+        ("RecoveryCodeFactor", json!({ "kind": "recovery_code", "code": codes[0] })),
+        ("FactorProof", totp),
+        ("Factor", factor.clone()),
+        ("FactorPage", json!({ "items": [factor] })),
+        ("QrCode", qr.clone()),
+        (
+            "TotpEnrolment",
+            json!({
+                "id": id, "secret": secret, "qr": qr, "expires_in": 600,
+                "uri": format!("otpauth://totp/Example:ada%40example.org?secret={secret}&issuer=Example"),
+            }),
+        ),
+        ("EnrolledFactor", json!({ "factor": factor, "tokens": tokens, "recovery_codes": codes })),
+        ("RecoveryCodes", json!({ "codes": codes })),
+    ]
+}
+
 /// A problem with this code, as a response shows it.
 pub(super) fn problem(code: Code, title: &str) -> Value {
     let mut problem = json!({
@@ -187,6 +218,11 @@ pub(super) fn problem(code: Code, title: &str) -> Value {
         Code::InsufficientUserAuthentication => {
             problem["acr_values"] = json!(["2"]);
             problem["max_age"] = json!(600);
+        }
+        Code::SecondFactorRequired => {
+            problem["challenge"] = json!("vc1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE");
+            problem["factors"] = json!(["totp", "recovery_code"]);
+            problem["expires_in"] = json!(600);
         }
         Code::ValidationFailed => {
             let fault = json!({ "pointer": "/email", "code": "format", "detail": "An e-mail address must contain an @." });

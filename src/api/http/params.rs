@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Fault, Missing, Result},
     values::{
         Invalid,
-        ids::{InvitationId, MailId, SessionRef, UserId},
+        ids::{FactorId, InvitationId, MailId, SessionRef, UserId},
         key_id::KeyId,
         query::{Cursor, Limit},
         revision::IfMatch,
@@ -84,6 +84,10 @@ impl Segment for InvitationId {
 
 impl Segment for MailId {
     const MISSING: Missing = Missing::Mail;
+}
+
+impl Segment for FactorId {
+    const MISSING: Missing = Missing::Factor;
 }
 
 impl Segment for KeyId {

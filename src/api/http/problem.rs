@@ -16,7 +16,9 @@ use super::{codes::Code, json};
 use crate::{
     domain::caller::MAX_AGE,
     error::{Error, Fault, Insufficient, Location, Missing, Unready},
-    values::{authentication::Acr, permission::OwnPermission, role_name::RoleName},
+    values::{
+        authentication::Acr, challenge::Challenged, factor_kind::FactorProofKind, permission::OwnPermission, role_name::RoleName,
+    },
 };
 
 /// The protection space that every challenge names (RFC 9110 section 11.5).
@@ -65,6 +67,15 @@ pub struct ProblemBody {
     pub max_age: Option<i64>,
     /// Whether the account must enrol a second factor first, because it holds none. Absent otherwise.
     pub enrol: Option<bool>,
+    /// What completes the log-in together with a second factor. Without one, it opens nothing.
+    #[oai(validator(max_length = 64))]
+    pub challenge: Option<String>,
+    /// How a second factor can be proven.
+    #[oai(validator(max_items = 3))]
+    pub factors: Option<Vec<FactorProofKind>>,
+    /// How long the challenge is valid, in seconds.
+    #[oai(validator(minimum(value = "1"), maximum(value = "600")))]
+    pub expires_in: Option<i64>,
 }
 
 /// One invalid member of the body, or one invalid query parameter.
@@ -95,6 +106,7 @@ pub struct Problem {
     errors: Vec<Fault>,
     lacking: Option<Box<(OwnPermission, Vec<RoleName>)>>,
     insufficient: Option<Insufficient>,
+    challenged: Option<Box<Challenged>>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     cause: Option<Arc<anyhow::Error>>,
@@ -109,7 +121,17 @@ impl Problem {
     /// Makes a problem. `detail` must not repeat anything that the caller sent.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
-        Self { code, detail, errors: Vec::new(), lacking: None, insufficient: None, retry_after: None, allow: None, cause: None }
+        Self {
+            code,
+            detail,
+            errors: Vec::new(),
+            lacking: None,
+            insufficient: None,
+            challenged: None,
+            retry_after: None,
+            allow: None,
+            cause: None,
+        }
     }
 
     /// A request that is not well formed.
@@ -171,6 +193,10 @@ impl Problem {
             let (permission, roles) = *lacking;
             (Some(permission.as_str().to_owned()), Some(roles.into_iter().map(String::from).collect()))
         });
+        let (challenge, factors, expires_in) = self.challenged.map_or((None, None, None), |challenged| {
+            let Challenged { challenge, factors, expires_in } = *challenged;
+            (Some(challenge.expose()), Some(factors), Some(expires_in))
+        });
         let body = ProblemBody {
             kind: format!("urn:problem-type:vestibule:{}", self.code.name()),
             title: status.canonical_reason().unwrap_or_default().to_owned(),
@@ -184,6 +210,9 @@ impl Problem {
             acr_values: self.insufficient.map(|Insufficient { acr, .. }| vec![acr]),
             max_age: self.insufficient.map(|_| MAX_AGE),
             enrol: self.insufficient.and_then(|Insufficient { enrol, .. }| enrol.then_some(true)),
+            challenge,
+            factors,
+            expires_in,
         };
         response.set_body(json::written(&body));
         response
@@ -223,7 +252,9 @@ impl From<Error> for Problem {
             Error::AmbiguousCredentials | Error::AmbiguousRefreshToken => Code::MalformedRequest,
             Error::InsufficientAuthentication(_) => Code::InsufficientUserAuthentication,
             Error::InvalidCredentials => Code::InvalidCredentials,
+            Error::SecondFactorRequired(_) => Code::SecondFactorRequired,
             Error::WrongFactor => Code::WrongFactor,
+            Error::InvalidChallenge => Code::InvalidChallenge,
             Error::InvalidRefreshToken => Code::InvalidRefreshToken,
             Error::CsrfRejected => Code::CsrfRejected,
             Error::AccountDisabled => Code::AccountDisabled,
@@ -252,6 +283,9 @@ impl From<Error> for Problem {
             Error::RoleBuiltIn => Code::RoleBuiltIn,
             Error::RoleInUse => Code::RoleInUse,
             Error::AlreadyVerified => Code::AlreadyVerified,
+            Error::EmailUnverified => Code::EmailUnverified,
+            Error::TooManyFactors => Code::TooManyFactors,
+            Error::FactorRequired => Code::FactorRequired,
             Error::AlreadyAccepted => Code::AlreadyAccepted,
             Error::MailAlreadySent => Code::AlreadySent,
             Error::RotationPending | Error::SharedSecretSigns => Code::RotationPending,
@@ -263,6 +297,7 @@ impl From<Error> for Problem {
                 faults.truncate(MOST_FAULTS);
                 problem.errors = faults;
             }
+            Error::SecondFactorRequired(challenged) => problem.challenged = Some(challenged),
             Error::InsufficientPermission { required, granted_by } => problem.lacking = Some(Box::new((required, granted_by))),
             Error::InsufficientAuthentication(insufficient) => problem.insufficient = Some(insufficient),
             Error::TooManyRequests { retry_after } | Error::Overloaded { retry_after } => problem.retry_after = Some(retry_after),

@@ -16,16 +16,19 @@ use crate::{
     values::{
         Invalid,
         authentication::Acr,
+        challenge::Challenge,
         description::Description,
         email::Email,
+        factor_kind::FactorProofKind,
         identifier::Identifier,
-        ids::{InvitationId, MailId, SessionRef, UserId},
+        ids::{FactorId, InvitationId, MailId, SessionRef, UserId},
         key_id::KeyId,
         mail_kind::MailKind,
         name::Name,
         password::{NewPassword, Password},
         permission::PermissionName,
         query::{Cursor, Limit, SubjectId},
+        recovery_code::RecoveryCode,
         registration_mode::RegistrationMode,
         revision::IfMatch,
         role_name::RoleName,
@@ -35,6 +38,7 @@ use crate::{
         ticket_purpose::TicketPurpose,
         ticket_token::TicketToken,
         time::rfc3339,
+        totp_code::TotpCode,
         username::Username,
     },
 };
@@ -163,6 +167,10 @@ words! {
     TicketHandle = "string" "ticket-handle" { min_length: TicketHandle::LENGTH, max_length: TicketHandle::LENGTH, pattern: r"^vh1\.[A-Za-z0-9_-]+$".into(), example: "vh1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
     TicketCode = "string" "ticket-code" { min_length: 8, max_length: 32, example: "1234 5678".into() };
     InvitationId = "string" "uuid" { description: "An invitation's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-7e1a9d4b6c53".into() };
+    FactorId = "string" "uuid" { description: "A factor's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-4c7b1e9d3f58".into() };
+    Challenge = "string" "challenge" { min_length: Challenge::LENGTH, max_length: Challenge::LENGTH, pattern: r"^vc1\.[A-Za-z0-9_-]+$".into(), example: "vc1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
+    TotpCode = "string" "totp-code" { min_length: 6, max_length: 32, example: "123 456".into() };
+    RecoveryCode = "string" "recovery-code" { min_length: 16, max_length: 64, example: "4F7K-2M9P-XW3B-R8TQ".into() };
     MailId = "string" "uuid" { description: "A mail's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-2d8f5a3c7e41".into() };
     SessionRef = "string" "session-reference" { description: "A session's id, or `current`.", min_length: 7, max_length: 36, example: "current".into() };
     Description = "string" "description" { min_length: 1, max_length: 300, example: "The staff who refund payments.".into() };
@@ -344,6 +352,7 @@ macro_rules! named {
 
 named! {
     RegistrationMode = "RegistrationMode", "Who may create an account: everyone (`open`), everyone who reads the mailbox of the address (`verified`), those whom an administrator has invited (`invited`), or nobody (`closed`).";
+    FactorProofKind = "FactorProofKind", "How a second factor can be proven: with the code of an authenticator app (`totp`), with a passkey, or with a recovery code.";
     TicketPurpose = "TicketPurpose", "What a link permits.";
     MailKind = "MailKind", "What a mail is about.";
     MailState = "MailState", "The state of a mail: `queued` waits to be sent, for the first time or again; `sending` is being sent; `sent` was accepted by the mail server; `failed` could not be sent; `dropped` became pointless before it was sent.";

@@ -7,10 +7,10 @@ use super::tickets;
 use crate::{
     app::App,
     domain::{source::Source, throttle},
-    entity::user,
+    entity::{factor, user},
     error::Result,
     live::rate_limits::RateLimit,
-    values::{language::Language, ticket_purpose::TicketPurpose, ticket_token::TicketToken},
+    values::{factor_kind::FactorProofKind, language::Language, ticket_purpose::TicketPurpose, ticket_token::TicketToken},
 };
 
 /// What a link is for.
@@ -23,6 +23,8 @@ pub struct ReadTicket {
     pub name: Option<String>,
     /// The language of the mail.
     pub language: Language,
+    /// How the second factor can be proven that the link needs as well. Empty if it needs none.
+    pub factors: Vec<FactorProofKind>,
     /// When it expires.
     pub expires_at: DateTime<Utc>,
 }
@@ -38,7 +40,14 @@ pub async fn read(app: &App, source: &Source, token: &TicketToken) -> Result<Rea
         Some(user) => user::Entity::find_by_id(user).one(app.db.read()).await?,
         None => None,
     };
+    let factors = match (ticket.purpose, ticket.user_id) {
+        (TicketPurpose::Reset | TicketPurpose::Revert, Some(user)) => {
+            factor::Entity::provable(app.db.read(), user, ticket.undoes_since()).await?
+        }
+        _ => Vec::new(),
+    };
     Ok(ReadTicket {
+        factors,
         purpose: ticket.purpose,
         name: user.map_or_else(|| ticket.name(), |user| user.name),
         email: ticket.address.unwrap_or_default(),

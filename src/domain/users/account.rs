@@ -1,5 +1,6 @@
 //! An account: its parts, and the code that writes them, for administrators and for the owner alike.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveEnum, ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, IntoActiveModel, PaginatorTrait, TryIntoModel,
 };
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
-    domain::{credentials, mail::tickets},
+    domain::{challenges, credentials, mail::tickets},
     entity::{
         user::{self, NameConflict, Profile, ProfileWithRoles, Status},
         user_role,
@@ -186,6 +187,26 @@ pub async fn set_verified(app: &App, tx: &Transaction, user: user::Model) -> Res
     save(app, tx, user, row).await
 }
 
+/// Records whether the user still has a second factor, after one was added or removed. All tokens become stale, because they say how
+/// well the user can prove who they are.
+pub async fn factors_changed(app: &App, tx: &Transaction, user: user::Model, second_factor: bool) -> Result<user::Model> {
+    let mut row = user.clone().into_active_model();
+    row.second_factor = Set(second_factor);
+    // A reader sees whether there is a factor, but not the epoch, so only the former changes the revision.
+    let user = save(app, tx, user, row).await?;
+    let epoch = user.epoch.next();
+    let mut row = user.into_active_model();
+    row.epoch = Set(epoch);
+    Ok(row.update(tx).await?)
+}
+
+/// Makes void what was requested for an account and does not survive a change of it: the links and codes in mails, and the log-ins
+/// that wait for a second factor.
+pub async fn void_requests(tx: &Transaction, user: UserId, now: DateTime<Utc>) -> Result<()> {
+    tickets::void(tx, user, now).await?;
+    challenges::void(tx, user, now).await
+}
+
 /// Replaces a user's password hash, and withdraws a change of address that waits for its confirmation: somebody else may have
 /// requested it. Only that changes the revision, because no reader sees the hash.
 pub async fn set_password_hash(app: &App, tx: &Transaction, user: user::Model, hash: PasswordHash) -> Result<()> {
@@ -195,6 +216,13 @@ pub async fn set_password_hash(app: &App, tx: &Transaction, user: user::Model, h
     row.password_hash = Set(Some(hash));
     row.update(tx).await?;
     Ok(())
+}
+
+/// Stores a hash of the same password with another cost. Nothing else changes.
+pub async fn upgrade_password_hash(tx: &Transaction, user: user::Model, hash: PasswordHash) -> Result<user::Model> {
+    let mut row = user.into_active_model();
+    row.password_hash = Set(Some(hash));
+    Ok(row.update(tx).await?)
 }
 
 /// Returns the details of the audit event of a change: each member that differs, with its value before and after.
@@ -210,6 +238,7 @@ pub fn difference(before: &Profile, after: &user::Model) -> Value {
     note("name", json!(before.name), json!(after.name));
     note("pending_email", json!(before.pending_email), json!(after.pending_email));
     note("email_verified", json!(before.email_verified), json!(after.email_verified));
+    note("second_factor", json!(before.second_factor), json!(after.second_factor));
     note("language", json!(before.language.map(Language::as_str)), json!(after.language.map(Language::as_str)));
     note("status", json!(before.status.to_value()), json!(after.status.to_value()));
     members.into()

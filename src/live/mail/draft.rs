@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::values::{
     browser_name::browser_name,
     email::Email,
+    factor_kind::FactorKind,
     language::Language,
     mail_kind::{MailKind, Proof},
 };
@@ -62,6 +63,12 @@ pub struct Values {
     /// The network address of the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<IpAddr>,
+    /// The kind of the second factor. Its name is not mentioned, because whoever adds a factor chooses its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<FactorKind>,
+    /// The number of recovery codes that are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codes_left: Option<u64>,
 }
 
 impl Values {
@@ -93,6 +100,8 @@ impl Draft {
             at: Some(at),
             browser: browser_name("Firefox/140.0 (X11; Linux x86_64)", language).filter(|_| full),
             network: full.then_some(IpAddr::from([203, 0, 113, 7])),
+            factor: Some(FactorKind::Totp),
+            codes_left: Some(3),
         };
         let to = address("ada@example.org");
         Self { id: Uuid::from_u128(0x01a2_1691_d860_72e2_8565_8e06_a6ac_b53a), kind, language, to, created_at: at, values }

@@ -114,6 +114,7 @@ impl Templates {
             ("sign_in_url", page("sign-in")),
             ("reset_url", page("reset")),
             ("sessions_url", page("sessions")),
+            ("factors_url", page("factors")),
         ]);
         let mut add = |name, value: Option<Value>| {
             if let Some(value) = value {
@@ -135,8 +136,12 @@ impl Templates {
         add("new_address", values.new_address.as_ref().map(|address| address.as_str().into()));
         if kind == MailKind::NewSignIn {
             add("browser", Some(values.browser.as_deref().into()));
+        }
+        if [MailKind::NewSignIn, MailKind::FactorRefused, MailKind::RecoveryCodeUsed].contains(&kind) {
             add("network", Some(values.network.map(|network| network.to_string()).into()));
         }
+        add("factor", values.factor.map(|kind| wording::factor(language, kind).into()));
+        add("codes_left", values.codes_left.map(Value::from));
         all
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use unicode_normalization::char::is_combining_mark;
 
-use crate::values::language::Language;
+use crate::values::{factor_kind::FactorKind, language::Language};
 
 const MONTHS_EN: [&str; 12] =
     ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
@@ -35,6 +35,16 @@ pub(super) fn duration(language: Language, duration: Duration) -> String {
         Language::German => [["Minute", "Minuten"], ["Stunde", "Stunden"], ["Tag", "Tage"]],
     };
     format!("{number} {}", units[unit][usize::from(number != 1)])
+}
+
+/// Returns the kind of a second factor in words that can follow `:` on a line.
+pub(super) const fn factor(language: Language, kind: FactorKind) -> &'static str {
+    match (language, kind) {
+        (Language::English, FactorKind::Totp) => "authenticator app",
+        (Language::German, FactorKind::Totp) => "Authentifizierungs-App",
+        (Language::English, FactorKind::Passkey) => "passkey",
+        (Language::German, FactorKind::Passkey) => "Passkey",
+    }
 }
 
 /// Returns a name if it can be nothing but a name: letters, spaces, hyphens, apostrophes, and dots that end a word. Mail programs

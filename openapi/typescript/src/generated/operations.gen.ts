@@ -17,12 +17,18 @@ import type {
   CloseAccountData,
   CloseAccountErrors,
   CloseAccountResponses,
+  CompleteLogInData,
+  CompleteLogInErrors,
+  CompleteLogInResponses,
   CompleteSignUpData,
   CompleteSignUpErrors,
   CompleteSignUpResponses,
   ConfirmEmailChangeData,
   ConfirmEmailChangeErrors,
   ConfirmEmailChangeResponses,
+  ConfirmTotpData,
+  ConfirmTotpErrors,
+  ConfirmTotpResponses,
   CreateInvitationData,
   CreateInvitationErrors,
   CreateInvitationResponses,
@@ -59,6 +65,9 @@ import type {
   ListMailsData,
   ListMailsErrors,
   ListMailsResponses,
+  ListMyFactorsData,
+  ListMyFactorsErrors,
+  ListMyFactorsResponses,
   ListMySessionsData,
   ListMySessionsErrors,
   ListMySessionsResponses,
@@ -71,6 +80,9 @@ import type {
   ListSigningKeysData,
   ListSigningKeysErrors,
   ListSigningKeysResponses,
+  ListUserFactorsData,
+  ListUserFactorsErrors,
+  ListUserFactorsResponses,
   ListUserSessionsData,
   ListUserSessionsErrors,
   ListUserSessionsResponses,
@@ -119,6 +131,15 @@ import type {
   RegisterAccountData,
   RegisterAccountErrors,
   RegisterAccountResponses,
+  RemoveFactorData,
+  RemoveFactorErrors,
+  RemoveFactorResponses,
+  RenameFactorData,
+  RenameFactorErrors,
+  RenameFactorResponses,
+  ReplaceRecoveryCodesData,
+  ReplaceRecoveryCodesErrors,
+  ReplaceRecoveryCodesResponses,
   ReplaceRoleData,
   ReplaceRoleErrors,
   ReplaceRoleResponses,
@@ -134,6 +155,9 @@ import type {
   ResetPasswordData,
   ResetPasswordErrors,
   ResetPasswordResponses,
+  ResetUserFactorsData,
+  ResetUserFactorsErrors,
+  ResetUserFactorsResponses,
   RetryMailData,
   RetryMailErrors,
   RetryMailResponses,
@@ -164,6 +188,9 @@ import type {
   StartSignUpData,
   StartSignUpErrors,
   StartSignUpResponses,
+  StartTotpData,
+  StartTotpErrors,
+  StartTotpResponses,
   UpdateMeData,
   UpdateMeErrors,
   UpdateMeResponses,
@@ -200,7 +227,7 @@ export interface Operations {
    * Reset a password.
    *
    * Sets the password with a link, or with a code and the handle of the request for it. All sessions of the account end, its
-   * address is verified, and nobody is logged in. The member at fault has one of these codes: `invalid_ticket`,
+   * address is verified, and nobody is logged in. An account that has a second factor needs it as well. The member at fault has one of these codes: `invalid_ticket`,
    * `expired_ticket` or `spent_ticket` for a link; `wrong_code` or `expired_ticket` for a code, which can be tried five times.
    *
    * No access token is needed.
@@ -211,7 +238,8 @@ export interface Operations {
    * Undo a change of address.
    *
    * Takes the token of the link that was mailed to the old address, which is valid for seven days. The account has its old
-   * address again and the new password. All its sessions end, and nobody is logged in. A link that permits nothing any more is
+   * address again and the new password. All its sessions end, and nobody is logged in. If the account still has a second factor
+   * from before the change, it is needed as well; factors and recovery codes that were added since are removed. A link that permits nothing any more is
    * a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
    *
    * No access token is needed.
@@ -254,12 +282,23 @@ export interface Operations {
    * Log in.
    *
    * Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time. The
-   * owner receives a mail if the account has not been logged in to with this browser before, or, if the client stores the
+   * owner of an account with a second factor gets 401 with the code `second_factor_required` and a challenge, which
+   * `completeLogIn` takes; there is no session before that. The owner receives a mail if the account has not been logged in to with this browser before, or, if the client stores the
    * refresh token itself, from this network.
    *
    * No access token is needed.
    */
   logIn: Operation<LogInData, LogInResponses, LogInErrors>;
+
+  /**
+   * Complete a log-in.
+   *
+   * Takes the challenge from `logIn` and a second factor, and starts the session. A challenge is valid for ten minutes, permits
+   * five wrong factors, and works once. If it is not valid any more, log in again.
+   *
+   * No access token is needed.
+   */
+  completeLogIn: Operation<CompleteLogInData, CompleteLogInResponses, CompleteLogInErrors>;
 
   /**
    * Log out.
@@ -402,6 +441,60 @@ export interface Operations {
   authenticateAgain: Operation<AuthenticateAgainData, AuthenticateAgainResponses, AuthenticateAgainErrors>;
 
   /**
+   * List my second factors.
+   *
+   * Needs an access token.
+   */
+  listMyFactors: Operation<ListMyFactorsData, ListMyFactorsResponses, ListMyFactorsErrors>;
+
+  /**
+   * Rename one of my second factors.
+   *
+   * Needs an access token.
+   */
+  renameFactor: Operation<RenameFactorData, RenameFactorResponses, RenameFactorErrors>;
+
+  /**
+   * Remove one of my second factors.
+   *
+   * Ends the sessions that were begun or raised with it, which may include the session of this request. The recovery codes go
+   * with the last factor. A factor that the policy of the server demands cannot be removed.
+   *
+   * Needs an access token and a fresh proof that the caller is present.
+   */
+  removeFactor: Operation<RemoveFactorData, RemoveFactorResponses, RemoveFactorErrors>;
+
+  /**
+   * Begin to add an authenticator app.
+   *
+   * Returns a secret, as text, as a URI and as a QR code. The factors of the account stay as they are until `confirmTotp` proves
+   * within ten minutes that the app has the secret. Where mail can be sent, the address of the account must be verified.
+   *
+   * Needs an access token and a fresh proof that the caller is present.
+   */
+  startTotp: Operation<StartTotpData, StartTotpResponses, StartTotpErrors>;
+
+  /**
+   * Add an authenticator app.
+   *
+   * Takes the code that the app shows now. The session of the request counts as one with two factors from now on; all other
+   * tokens of the account become stale, and a refresh replaces them. A code that is wrong is a fault of `/code` with the code
+   * `wrong_code`.
+   *
+   * Needs an access token.
+   */
+  confirmTotp: Operation<ConfirmTotpData, ConfirmTotpResponses, ConfirmTotpErrors>;
+
+  /**
+   * Replace my recovery codes.
+   *
+   * Returns ten new codes. Earlier ones no longer work.
+   *
+   * Needs an access token and a fresh proof that the caller is present.
+   */
+  replaceRecoveryCodes: Operation<ReplaceRecoveryCodesData, ReplaceRecoveryCodesResponses, ReplaceRecoveryCodesErrors>;
+
+  /**
    * List users.
    *
    * The newest user comes first, unless `sort` states another order.
@@ -488,6 +581,23 @@ export interface Operations {
    * Needs the permission `sessions:end`.
    */
   endUserSessions: Operation<EndUserSessionsData, EndUserSessionsResponses, EndUserSessionsErrors>;
+
+  /**
+   * List a user's second factors.
+   *
+   * Needs the permission `users:read`.
+   */
+  listUserFactors: Operation<ListUserFactorsData, ListUserFactorsResponses, ListUserFactorsErrors>;
+
+  /**
+   * Remove a user's second factors.
+   *
+   * For users who have lost all of them. Removes the recovery codes as well, ends all sessions, and tells the owner by mail.
+   * Until the user adds a factor, the password alone is enough to log in. Be sure who asks for it.
+   *
+   * Needs the permission `users:recover` and a fresh proof that the caller is present.
+   */
+  resetUserFactors: Operation<ResetUserFactorsData, ResetUserFactorsResponses, ResetUserFactorsErrors>;
 
   /**
    * List invitations.
@@ -731,6 +841,7 @@ export const ENDPOINTS: Record<keyof Operations, string> = {
   startSignUp: "POST /v1/sign-ups",
   completeSignUp: "POST /v1/sign-ups/complete",
   logIn: "POST /v1/sessions",
+  completeLogIn: "POST /v1/sessions/second-factor",
   logOut: "POST /v1/sessions/end",
   refreshSession: "POST /v1/sessions/refresh",
   readMe: "GET /v1/me token",
@@ -745,6 +856,12 @@ export const ENDPOINTS: Record<keyof Operations, string> = {
   endMySessions: "DELETE /v1/me/sessions token",
   endMySession: "DELETE /v1/me/sessions/{id} token",
   authenticateAgain: "POST /v1/me/authentication token",
+  listMyFactors: "GET /v1/me/factors token",
+  renameFactor: "PATCH /v1/me/factors/{id} token",
+  removeFactor: "DELETE /v1/me/factors/{id} token",
+  startTotp: "POST /v1/me/factors/totp token",
+  confirmTotp: "POST /v1/me/factors/totp/{id}/confirm token",
+  replaceRecoveryCodes: "POST /v1/me/recovery-codes token",
   listUsers: "GET /v1/users token",
   createUser: "POST /v1/users token",
   readUser: "GET /v1/users/{id} token",
@@ -755,6 +872,8 @@ export const ENDPOINTS: Record<keyof Operations, string> = {
   sendPasswordReset: "POST /v1/users/{id}/password-reset token",
   listUserSessions: "GET /v1/users/{id}/sessions token",
   endUserSessions: "DELETE /v1/users/{id}/sessions token",
+  listUserFactors: "GET /v1/users/{id}/factors token",
+  resetUserFactors: "DELETE /v1/users/{id}/factors token",
   listInvitations: "GET /v1/invitations token",
   createInvitation: "POST /v1/invitations token",
   revokeInvitation: "DELETE /v1/invitations/{id} token",

@@ -15,4 +15,5 @@ export type OwnPermission =
   | "tokens:introspect"
   | "users:delete"
   | "users:read"
+  | "users:recover"
   | "users:write";

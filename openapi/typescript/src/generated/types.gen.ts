@@ -98,7 +98,7 @@ export type AuditEvent = {
 /**
  * The kind of an audit event.
  */
-export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'session.logged_in' | 'session.log_in_failed' | 'session.authenticated_again' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
+export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'account.recovery_codes_created' | 'account.recovery_code_used' | 'factor.enrolment_started' | 'factor.added' | 'factor.renamed' | 'factor.removed' | 'factor.refused' | 'session.logged_in' | 'session.log_in_challenged' | 'session.log_in_failed' | 'session.authenticated_again' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.factors_reset' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -139,9 +139,13 @@ export type AuditSubject = {
 /**
  * What proves that the caller is present.
  */
-export type AuthenticationFactor = {
+export type AuthenticationFactor = ({
+    kind: 'totp';
+} & TotpFactor) | ({
+    kind: 'recovery_code';
+} & RecoveryCodeFactor) | ({
     kind: 'password';
-} & PasswordFactor;
+} & PasswordFactor);
 
 /**
  * AuthenticationRequest
@@ -226,7 +230,107 @@ export type EmailRevert = {
      * The new password.
      */
     new_password: string;
+    /**
+     * The second factor, if the account still has one from before the change.
+     */
+    factor?: FactorProof | null;
 };
+
+/**
+ * EnrolledFactor
+ *
+ * A factor that was added.
+ */
+export type EnrolledFactor = {
+    /**
+     * The factor.
+     */
+    factor: Factor;
+    /**
+     * Tokens of the same session, whose user has now proven the new factor. The access token replaces the one of the request,
+     * which is stale.
+     */
+    tokens: Tokens;
+    /**
+     * Ten recovery codes, if this is the first factor. This is the only response that contains them.
+     */
+    recovery_codes?: Array<string>;
+};
+
+/**
+ * Factor
+ *
+ * A second factor of an account.
+ */
+export type Factor = {
+    /**
+     * The factor's id.
+     */
+    id: string;
+    /**
+     * The kind.
+     */
+    kind: FactorKind;
+    /**
+     * The name that the owner has given it.
+     */
+    name: string;
+    /**
+     * When the factor was added.
+     */
+    created_at: string;
+    /**
+     * When the factor was last used, after it was added.
+     */
+    last_used_at?: string;
+    /**
+     * Whether the passkey is copied to other devices. Only a passkey has this member.
+     */
+    backed_up?: boolean;
+};
+
+/**
+ * FactorChange
+ *
+ * The new name of a factor.
+ */
+export type FactorChange = {
+    /**
+     * The name.
+     */
+    name: string;
+};
+
+/**
+ * The kind of a second factor.
+ */
+export type FactorKind = 'totp' | 'passkey';
+
+/**
+ * FactorPage
+ *
+ * The second factors of an account. There is only one page.
+ */
+export type FactorPage = {
+    /**
+     * The factors, oldest first.
+     */
+    items: Array<Factor>;
+};
+
+/**
+ * What proves a second factor: the code of an authenticator app or a recovery code.
+ */
+export type FactorProof = ({
+    kind: 'totp';
+} & TotpFactor) | ({
+    kind: 'recovery_code';
+} & RecoveryCodeFactor);
+
+/**
+ * How a second factor can be proven: with the code of an authenticator app (`totp`), with a passkey, or with a recovery code.
+ */
+export type FactorProofKind = 'totp' | 'passkey' | 'recovery_code';
 
 /**
  * Fault
@@ -504,6 +608,26 @@ export type LinkProof = {
 };
 
 /**
+ * LogInCompletion
+ *
+ * The completion of a log-in.
+ */
+export type LogInCompletion = {
+    /**
+     * The challenge from the response to `logIn`.
+     */
+    challenge: string;
+    /**
+     * The second factor.
+     */
+    factor: FactorProof;
+    /**
+     * How the client receives the refresh token and sends it back.
+     */
+    transport?: Transport | null;
+};
+
+/**
  * Mail
  *
  * A mail. It is shown without its text, because links and codes are secret.
@@ -550,7 +674,7 @@ export type Mail = {
 /**
  * What a mail is about.
  */
-export type MailKind = 'sign_up' | 'account_exists' | 'verify' | 'reset' | 'change' | 'revert' | 'invite' | 'password_changed' | 'password_reset' | 'email_change_requested' | 'email_changed' | 'email_change_undone' | 'new_sign_in' | 'account_disabled' | 'account_closed' | 'test';
+export type MailKind = 'sign_up' | 'account_exists' | 'verify' | 'reset' | 'change' | 'revert' | 'invite' | 'password_changed' | 'password_reset' | 'email_change_requested' | 'email_changed' | 'email_change_undone' | 'factor_added' | 'factor_removed' | 'factors_reset' | 'factor_refused' | 'recovery_codes_created' | 'recovery_code_used' | 'recovery_codes_low' | 'new_sign_in' | 'account_disabled' | 'account_closed' | 'test';
 
 /**
  * MailPage
@@ -643,6 +767,18 @@ export type NewRole = {
      * The permissions that the role grants: Vestibule's own, and any that the application defines.
      */
     permissions: Array<string>;
+};
+
+/**
+ * NewTotp
+ *
+ * The authenticator app to enrol.
+ */
+export type NewTotp = {
+    /**
+     * A name by which the user recognises the app.
+     */
+    name?: string | null;
 };
 
 /**
@@ -744,6 +880,10 @@ export type PasswordReset = {
      * The new password.
      */
     new_password: string;
+    /**
+     * The second factor, if the account has one.
+     */
+    factor?: FactorProof | null;
 };
 
 /**
@@ -860,6 +1000,18 @@ export type Problem = {
      * Whether the account must enrol a second factor first, because it holds none. Absent otherwise.
      */
     enrol?: boolean;
+    /**
+     * What completes the log-in together with a second factor. Without one, it opens nothing.
+     */
+    challenge?: string;
+    /**
+     * How a second factor can be proven.
+     */
+    factors?: Array<FactorProofKind>;
+    /**
+     * How long the challenge is valid, in seconds.
+     */
+    expires_in?: number;
 };
 
 /**
@@ -870,6 +1022,55 @@ export type Proof = ({
 } & LinkProof) | ({
     kind: 'code';
 } & CodeProof);
+
+/**
+ * QrCode
+ *
+ * A QR code, to be drawn as `<svg viewBox="0 0 SIZE SIZE"><path d="PATH"/></svg>`, dark on light.
+ */
+export type QrCode = {
+    /**
+     * The width and the height, with the light border that readers need.
+     */
+    size: number;
+    /**
+     * The dark squares, as the path of an SVG.
+     */
+    path: string;
+};
+
+/**
+ * RecoveryCodeFactor
+ *
+ * A recovery code, in place of a factor that was lost. Each code works once.
+ */
+export type RecoveryCodeFactor = {
+    /**
+     * Always `recovery_code`.
+     */
+    kind: RecoveryCodeKind;
+    /**
+     * The code. Spaces, hyphens and letter case do not count.
+     */
+    code: string;
+};
+
+/**
+ * The kind of proof: a recovery code.
+ */
+export type RecoveryCodeKind = 'recovery_code';
+
+/**
+ * RecoveryCodes
+ *
+ * Recovery codes. This is the only response that contains them.
+ */
+export type RecoveryCodes = {
+    /**
+     * Ten codes, each of which works once.
+     */
+    codes: Array<string>;
+};
 
 /**
  * Registration
@@ -1205,6 +1406,10 @@ export type Ticket = {
      */
     language: Language;
     /**
+     * How the second factor can be proven that the link needs as well. Empty if it needs none.
+     */
+    factors: Array<FactorProofKind>;
+    /**
      * When the link expires.
      */
     expires_at: string;
@@ -1313,6 +1518,67 @@ export type Tokens = {
      */
     session_id: string;
 };
+
+/**
+ * TotpConfirmation
+ *
+ * The confirmation of an authenticator app.
+ */
+export type TotpConfirmation = {
+    /**
+     * The code that the app shows now. Spaces and hyphens between the digits do not count.
+     */
+    code: string;
+};
+
+/**
+ * TotpEnrolment
+ *
+ * An authenticator app that waits to be confirmed. This is the only response that contains its secret.
+ */
+export type TotpEnrolment = {
+    /**
+     * The id that the factor will have.
+     */
+    id: string;
+    /**
+     * The secret in base32, for users who type it into the app.
+     */
+    secret: string;
+    /**
+     * The URI that the app reads from the picture. On a phone, it can open the app.
+     */
+    uri: string;
+    /**
+     * The picture of the URI.
+     */
+    qr: QrCode;
+    /**
+     * How long the app may wait to be confirmed, in seconds.
+     */
+    expires_in: number;
+};
+
+/**
+ * TotpFactor
+ *
+ * The code that an authenticator app shows now. Each code works once.
+ */
+export type TotpFactor = {
+    /**
+     * Always `totp`.
+     */
+    kind: TotpKind;
+    /**
+     * The six digits. Spaces and hyphens between them do not count.
+     */
+    code: string;
+};
+
+/**
+ * The kind of proof: the code of an authenticator app.
+ */
+export type TotpKind = 'totp';
 
 /**
  * How the client receives the refresh token and sends it back.
@@ -1672,6 +1938,13 @@ export type ResetPasswordErrors = {
         status?: 400;
     };
     /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'second_factor_required' | 'wrong_factor';
+        status?: 401;
+    };
+    /**
      * Request Timeout
      */
     408: Problem & {
@@ -1761,6 +2034,13 @@ export type RevertEmailChangeErrors = {
     400: Problem & {
         code?: 'malformed_request';
         status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'second_factor_required' | 'wrong_factor';
+        status?: 401;
     };
     /**
      * Request Timeout
@@ -2144,7 +2424,7 @@ export type LogInErrors = {
      * Unauthorized
      */
     401: Problem & {
-        code?: 'invalid_credentials';
+        code?: 'invalid_credentials' | 'second_factor_required';
         status?: 401;
     };
     /**
@@ -2229,6 +2509,111 @@ export type LogInResponses = {
 };
 
 export type LogInResponse = LogInResponses[keyof LogInResponses];
+
+export type CompleteLogInData = {
+    body: LogInCompletion;
+    path?: never;
+    query?: never;
+    url: '/v1/sessions/second-factor';
+};
+
+export type CompleteLogInErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'wrong_factor' | 'invalid_challenge';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'account_disabled' | 'csrf_rejected';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable';
+        status?: 503;
+    };
+};
+
+export type CompleteLogInError = CompleteLogInErrors[keyof CompleteLogInErrors];
+
+export type CompleteLogInResponses = {
+    /**
+     * Created
+     */
+    201: Tokens;
+};
+
+export type CompleteLogInResponse = CompleteLogInResponses[keyof CompleteLogInResponses];
 
 export type LogOutData = {
     body?: Holding;
@@ -3473,6 +3858,539 @@ export type AuthenticateAgainResponses = {
 
 export type AuthenticateAgainResponse = AuthenticateAgainResponses[keyof AuthenticateAgainResponses];
 
+export type ListMyFactorsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/me/factors';
+};
+
+export type ListMyFactorsErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ListMyFactorsError = ListMyFactorsErrors[keyof ListMyFactorsErrors];
+
+export type ListMyFactorsResponses = {
+    /**
+     * OK
+     */
+    200: FactorPage;
+};
+
+export type ListMyFactorsResponse = ListMyFactorsResponses[keyof ListMyFactorsResponses];
+
+export type RemoveFactorData = {
+    body?: never;
+    path: {
+        /**
+         * A factor's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/me/factors/{id}';
+};
+
+export type RemoveFactorErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
+        status?: 401;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'factor_required';
+        status?: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type RemoveFactorError = RemoveFactorErrors[keyof RemoveFactorErrors];
+
+export type RemoveFactorResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type RemoveFactorResponse = RemoveFactorResponses[keyof RemoveFactorResponses];
+
+export type RenameFactorData = {
+    body: FactorChange;
+    path: {
+        /**
+         * A factor's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/me/factors/{id}';
+};
+
+export type RenameFactorErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type RenameFactorError = RenameFactorErrors[keyof RenameFactorErrors];
+
+export type RenameFactorResponses = {
+    /**
+     * OK
+     */
+    200: Factor;
+};
+
+export type RenameFactorResponse = RenameFactorResponses[keyof RenameFactorResponses];
+
+export type StartTotpData = {
+    body?: NewTotp;
+    path?: never;
+    query?: never;
+    url: '/v1/me/factors/totp';
+};
+
+export type StartTotpErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
+        status?: 401;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'too_many_factors' | 'email_unverified';
+        status?: 409;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type StartTotpError = StartTotpErrors[keyof StartTotpErrors];
+
+export type StartTotpResponses = {
+    /**
+     * Created
+     */
+    201: TotpEnrolment;
+};
+
+export type StartTotpResponse = StartTotpResponses[keyof StartTotpResponses];
+
+export type ConfirmTotpData = {
+    body: TotpConfirmation;
+    path: {
+        /**
+         * A factor's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/me/factors/totp/{id}/confirm';
+};
+
+export type ConfirmTotpErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'too_many_factors' | 'email_unverified';
+        status?: 409;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ConfirmTotpError = ConfirmTotpErrors[keyof ConfirmTotpErrors];
+
+export type ConfirmTotpResponses = {
+    /**
+     * OK
+     */
+    200: EnrolledFactor;
+};
+
+export type ConfirmTotpResponse = ConfirmTotpResponses[keyof ConfirmTotpResponses];
+
+export type ReplaceRecoveryCodesData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/me/recovery-codes';
+};
+
+export type ReplaceRecoveryCodesErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
+        status?: 401;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'factor_required';
+        status?: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ReplaceRecoveryCodesError = ReplaceRecoveryCodesErrors[keyof ReplaceRecoveryCodesErrors];
+
+export type ReplaceRecoveryCodesResponses = {
+    /**
+     * Created
+     */
+    201: RecoveryCodes;
+};
+
+export type ReplaceRecoveryCodesResponse = ReplaceRecoveryCodesResponses[keyof ReplaceRecoveryCodesResponses];
+
 export type ListUsersData = {
     body?: never;
     path?: never;
@@ -4478,6 +5396,177 @@ export type ListUserSessionsResponses = {
 };
 
 export type ListUserSessionsResponse = ListUserSessionsResponses[keyof ListUserSessionsResponses];
+
+export type ResetUserFactorsData = {
+    body?: never;
+    path: {
+        /**
+         * A user's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/users/{id}/factors';
+};
+
+export type ResetUserFactorsErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'escalation_denied' | 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'own_account';
+        status?: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ResetUserFactorsError = ResetUserFactorsErrors[keyof ResetUserFactorsErrors];
+
+export type ResetUserFactorsResponses = {
+    /**
+     * No Content
+     */
+    204: void;
+};
+
+export type ResetUserFactorsResponse = ResetUserFactorsResponses[keyof ResetUserFactorsResponses];
+
+export type ListUserFactorsData = {
+    body?: never;
+    path: {
+        /**
+         * A user's id.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/users/{id}/factors';
+};
+
+export type ListUserFactorsErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'insufficient_permission';
+        status?: 403;
+    };
+    /**
+     * Not Found
+     */
+    404: Problem & {
+        code?: 'not_found';
+        status?: 404;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type ListUserFactorsError = ListUserFactorsErrors[keyof ListUserFactorsErrors];
+
+export type ListUserFactorsResponses = {
+    /**
+     * OK
+     */
+    200: FactorPage;
+};
+
+export type ListUserFactorsResponse = ListUserFactorsResponses[keyof ListUserFactorsResponses];
 
 export type ListInvitationsData = {
     body?: never;
