@@ -15,6 +15,7 @@ use crate::{
     config::Settings,
     domain::{
         authority::By,
+        factors,
         paging::Paging,
         users::{self, Change, Filter, NewAccount, Sort},
     },
@@ -55,6 +56,11 @@ pub(super) enum User {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Remove the second factors of an account whose owner has lost them, and end its sessions
+    ResetFactors {
+        /// E-mail address or username
+        identifier: String,
+    },
     /// Disable an account and end its sessions
     Disable {
         /// E-mail address or username
@@ -83,6 +89,11 @@ pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
             let user = find(&app, &identifier.parse()?).await?;
             users::set_password(&app, By::Operator, user.id, &password).await.map_err(explain)?;
             print_line(format_args!("Set the password of {} and ended its sessions.{notice}", user.email))?;
+        }
+        User::ResetFactors { identifier } => {
+            let user = find(&app, &identifier.parse()?).await?;
+            factors::reset(&app, By::Operator, user.id).await.map_err(explain)?;
+            print_line(format_args!("Removed the second factors of {} and ended its sessions.", user.email))?;
         }
         User::Disable { identifier } => {
             let email = set_status(&app, &identifier, Status::Disabled).await?;

@@ -119,9 +119,14 @@ fn the_last_administrator_cannot_be_disabled() {
 #[test]
 fn an_unknown_account_is_reported() {
     let dir = installed();
-    for command in
-        ["user disable ada", "user enable ada", "user set-password ada@example.org", "user disable ada@", "user set-password @"]
-    {
+    for command in [
+        "user disable ada",
+        "user enable ada",
+        "user reset-factors ada",
+        "user set-password ada@example.org",
+        "user disable ada@",
+        "user set-password @",
+    ] {
         let said = run(dir.path(), command).refused(1);
         assert_eq!(said, "vestibule: there is no such account.\n");
     }
@@ -131,9 +136,11 @@ fn an_unknown_account_is_reported() {
 fn a_running_server_applies_revocations_from_the_command_line() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
-    for (name, command, stdin) in
-        [("ada", "user disable ada", ""), ("bea", "user set-password bea --password-stdin", "bea prefers small boats\n")]
-    {
+    for (name, command, stdin) in [
+        ("ada", "user disable ada", ""),
+        ("bea", "user set-password bea --password-stdin", "bea prefers small boats\n"),
+        ("cleo", "user reset-factors cleo", ""),
+    ] {
         run_with(dir.path(), &format!("user create {name}@example.org --username {name} --password-stdin"), &[], PASSWORD).done();
         let token = server.log_in(name, PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
         assert_eq!(server.get_as(&token, "/v1/token").status, 200);

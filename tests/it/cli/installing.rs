@@ -17,12 +17,13 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The user id of `nobody` on Debian.
 const NOBODY: u32 = 65534;
 /// Commands that need an installation.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "user create ada@example.org",
     "user list",
     "user set-password ada",
     "user disable ada",
     "user enable ada",
+    "user reset-factors ada",
     "key list",
     "key rotate",
     "key revoke abc",
