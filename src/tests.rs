@@ -11,10 +11,12 @@ mod mail_text;
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use poem::{Endpoint, EndpointExt, Request, endpoint::BoxEndpoint, http::Method};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QueryOrder, Statement};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use totp_rs::{Builder, Secret};
 
 use crate::{
     api::contract,
@@ -41,7 +43,7 @@ const PASSWORD: &str = "seven tall ships at dawn";
 const NEW_PASSWORD: &str = "eight tall ships at dusk";
 /// The rows of each large table.
 const ROWS: usize = 20_000;
-const LARGE: [&str; 13] = [
+const LARGE: [&str; 18] = [
     "users",
     "user_roles",
     "user_words",
@@ -55,6 +57,11 @@ const LARGE: [&str; 13] = [
     "tallies",
     "mails",
     "invitations",
+    "factors",
+    "pending_totps",
+    "recovery_codes",
+    "challenges",
+    "redeemed_ceremonies",
 ];
 
 /// A service that answers requests.
@@ -161,6 +168,7 @@ impl Site {
         self.send(delete.clone(), "/v1/me/sessions/current", Value::Null).await;
         self.log_in("ada", NEW_PASSWORD).await;
         self.call_mail_flows().await;
+        self.call_factors().await;
         self.log_in("ada", NEW_PASSWORD).await;
         self.send(delete.clone(), "/v1/me", json!({ "current_password": NEW_PASSWORD })).await;
 
@@ -188,6 +196,8 @@ impl Site {
         self.pages(&format!("{path}/sessions")).await;
         self.send(delete.clone(), &format!("{path}/sessions"), Value::Null).await;
         self.send(post.clone(), &format!("{path}/password-reset"), Value::Null).await;
+        self.get(&format!("{path}/factors")).await;
+        self.send(delete.clone(), &format!("{path}/factors"), Value::Null).await;
         self.send(patch.clone(), &path, json!({ "status": "disabled" })).await;
         self.send(delete.clone(), &path, Value::Null).await;
         self.send(delete.clone(), "/v1/roles/auditor", Value::Null).await;
@@ -231,6 +241,45 @@ impl Site {
         self.send(post.clone(), "/v1/password-resets/complete", by(&code)).await;
         let by_link = json!({ "proof": { "kind": "link", "token": token }, "new_password": NEW_PASSWORD });
         self.try_send(post, "/v1/password-resets/complete", by_link).await;
+    }
+
+    /// Adds two authenticator apps to the account `ada`, proves them in every way, and removes them.
+    async fn call_factors(&mut self) {
+        let (post, path) = (Method::POST, "/v1/me/factors/totp");
+        self.log_in("ada", NEW_PASSWORD).await;
+        let mut codes = Value::Null;
+        for _ in 0..2 {
+            let started = self.send(post.clone(), path, json!({ "name": "Phone" })).await;
+            let confirm = format!("{path}/{}/confirm", started["id"].as_str().unwrap());
+            self.try_send(post.clone(), &confirm, json!({ "code": "000000" })).await;
+            let code = code_of(started["secret"].as_str().unwrap(), self.app.clock.now());
+            let enrolled = self.send(post.clone(), &confirm, json!({ "code": code })).await;
+            self.token = enrolled["tokens"]["access_token"].as_str().unwrap().to_owned();
+            if codes.is_null() {
+                codes = enrolled["recovery_codes"].clone();
+            }
+        }
+        let proof = |code: &Value| json!({ "kind": "recovery_code", "code": code });
+        self.send(post.clone(), "/v1/me/authentication", json!({ "factor": proof(&codes[0]) })).await;
+        self.log_in_with(proof(&codes[1])).await;
+        let new = self.send(post, "/v1/me/recovery-codes", Value::Null).await;
+        let factors = self.get("/v1/me/factors").await;
+        for (number, factor) in factors["items"].as_array().unwrap().iter().enumerate() {
+            let factor = format!("/v1/me/factors/{}", factor["id"].as_str().unwrap());
+            self.log_in_with(proof(&new["codes"][number])).await;
+            self.send(Method::PATCH, &factor, json!({ "name": "Old phone" })).await;
+            self.send(Method::DELETE, &factor, Value::Null).await;
+        }
+    }
+
+    /// Logs in to the account `ada` with a factor, after a wrong one.
+    async fn log_in_with(&mut self, factor: Value) {
+        let (log_in, complete) = (json!({ "identifier": "ada", "password": NEW_PASSWORD }), "/v1/sessions/second-factor");
+        let challenge = self.try_send(Method::POST, "/v1/sessions", log_in).await.0["challenge"].clone();
+        let wrong = json!({ "challenge": challenge, "factor": { "kind": "totp", "code": "000000" } });
+        self.try_send(Method::POST, complete, wrong).await;
+        let tokens = self.send(Method::POST, complete, json!({ "challenge": challenge, "factor": factor })).await;
+        self.token = tokens["access_token"].as_str().unwrap().to_owned();
     }
 
     /// Changes the address of the user who is logged in, and undoes that.
@@ -360,6 +409,12 @@ impl Site {
     }
 }
 
+/// Returns the code that an authenticator app with this secret shows at a time.
+fn code_of(secret: &str, now: DateTime<Utc>) -> String {
+    let totp = Builder::new().with_secret(Secret::try_from_base32(secret).unwrap()).build().unwrap();
+    totp.generate(now.timestamp().try_into().unwrap()).to_string()
+}
+
 /// Fills the large tables. The rows are current: no purge deletes many of them.
 async fn fill(app: &App) {
     let tx = app.db.write_in_background().await.unwrap();
@@ -415,6 +470,17 @@ async fn fill(app: &App) {
             "{id}, 'old' || i || '@example.org', '[]', {id}, {now}, {later}, CASE i % 2 WHEN 0 THEN {now}{} END",
             if is_sqlite { "" } else { "::timestamptz" }
         ),
+    );
+    insert("redeemed_ceremonies (id, expires_at)", format!("{id}, {later}"));
+    _ = write!(
+        sql,
+        "INSERT INTO factors (id, user_id, kind, name, sealed, ordinal, last_step, created_at)
+        SELECT id, id, 'totp', 'App', {bytes}, 1, 0, {now} FROM users;
+        INSERT INTO pending_totps (id, user_id, name, sealed, ordinal, created_at, expires_at)
+        SELECT id, id, 'App', {bytes}, 1, {now}, {later} FROM users;
+        INSERT INTO recovery_codes (digest, user_id, created_at) SELECT {bytes}, id, {now} FROM users;
+        INSERT INTO challenges (digest, user_id, purpose, account_state, attempts, created_at, expires_at)
+        SELECT {bytes}, id, 'log_in', {bytes}, 0, {now}, {later} FROM users;",
     );
     sql.push_str(
         "INSERT INTO ticket_handles (digest, ticket_id, attempts, created_at, expires_at)

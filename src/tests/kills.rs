@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    NEW_PASSWORD, PASSWORD, Site,
+    NEW_PASSWORD, PASSWORD, Site, code_of,
     mail_server::{MailServer, Script},
     mail_text,
 };
@@ -97,6 +97,29 @@ const FLOWS: &[Flow] = &[
         change: "SELECT count(*) FROM audit_events WHERE kind = 'account.closed'",
         mails: (MailKind::AccountClosed, 1),
     },
+    Flow { name: "add a factor", change: "SELECT count(*) FROM factors", mails: (MailKind::FactorAdded, 1) },
+    Flow {
+        name: "create the first recovery codes",
+        change: "SELECT count(*) / 10 FROM recovery_codes",
+        mails: (MailKind::RecoveryCodesCreated, 1),
+    },
+    Flow { name: "remove a factor", change: "SELECT 1 - count(*) FROM factors", mails: (MailKind::FactorRemoved, 1) },
+    Flow { name: "reset the factors", change: "SELECT 1 - count(*) FROM factors", mails: (MailKind::FactorsReset, 1) },
+    Flow {
+        name: "use a recovery code",
+        change: "SELECT count(*) FROM recovery_codes WHERE used_at IS NOT NULL",
+        mails: (MailKind::RecoveryCodeUsed, 1),
+    },
+    Flow {
+        name: "use one of the last recovery codes",
+        change: "SELECT count(*) / 7 FROM challenges WHERE used_at IS NOT NULL",
+        mails: (MailKind::RecoveryCodesLow, 1),
+    },
+    Flow {
+        name: "enter the third wrong factor",
+        change: "SELECT count(*) FROM challenges WHERE attempts = 3",
+        mails: (MailKind::FactorRefused, 1),
+    },
     Flow {
         name: "send a test",
         change: "SELECT count(*) FROM audit_events WHERE kind = 'mail.test_sent'",
@@ -124,8 +147,8 @@ impl Flow {
         let admin = site.log_in("root@example.org", PASSWORD).await;
         let mut needs = json!({ "user": user["access_token"], "id": id, "admin": admin["access_token"] });
         let owner: UserId = id.as_str().unwrap().parse().unwrap();
-        if self.name.contains("address") {
-            // The administrator vouches for the address, so a change can be undone.
+        if self.name.contains("address") || self.concerns_factors() {
+            // The administrator vouches for the address, so a change can be undone, and a factor added.
             let path = format!("/v1/users/{owner}");
             site.send(Method::PATCH, &path, json!({ "email": "ada@example.org" })).await;
         }
@@ -143,11 +166,42 @@ impl Flow {
             }
             _ => {}
         }
+        if self.concerns_factors() {
+            self.prepare_factor(site, &mut needs).await;
+        }
         if self.name == "undo a change of address" {
             site.send(Method::POST, "/v1/me/pending-email/complete", json!({ "token": needs["ticket"] })).await;
             needs["ticket"] = site.secrets(owner, TicketPurpose::Revert).await.0.into();
         }
         needs
+    }
+
+    fn concerns_factors(&self) -> bool {
+        self.name.contains("factor") || self.name.contains("recovery code")
+    }
+
+    /// Adds an authenticator app, unless the flow itself does, and whatever else the flow needs.
+    async fn prepare_factor(&self, site: &mut Site, needs: &mut Value) {
+        needs["user"].as_str().unwrap().clone_into(&mut site.token);
+        needs["app"] = site.send(Method::POST, "/v1/me/factors/totp", Value::Null).await;
+        if ["add a factor", "create the first recovery codes"].contains(&self.name) {
+            return;
+        }
+        let (path, code) = confirmation(site, needs);
+        let enrolled = site.send(Method::POST, &path, code).await;
+        needs["user"] = enrolled["tokens"]["access_token"].clone();
+        needs["codes"] = enrolled["recovery_codes"].clone();
+        let used = if self.name == "use one of the last recovery codes" { 6 } else { 0 };
+        for code in 0..used {
+            needs["challenge"] = challenge(site).await;
+            site.send(Method::POST, COMPLETE, completion(needs, code)).await;
+        }
+        needs["challenge"] = challenge(site).await;
+        if self.name == "enter the third wrong factor" {
+            for _ in 0..2 {
+                site.try_send(Method::POST, COMPLETE, wrong_completion(needs)).await;
+            }
+        }
     }
 
     /// Sends the request of the flow. Returns the status.
@@ -176,12 +230,47 @@ impl Flow {
             "invite a person" => ("admin", Method::POST, "/v1/invitations", json!({ "email": "grace@example.org" })),
             "disable an account" => ("admin", Method::PATCH, &*user, json!({ "status": "disabled" })),
             "close an account" => ("user", Method::DELETE, "/v1/me", json!({ "current_password": PASSWORD })),
+            "add a factor" | "create the first recovery codes" => {
+                let (path, code) = confirmation(site, needs);
+                ("user", Method::POST, &*path.leak(), code)
+            }
+            "remove a factor" => {
+                let path = format!("/v1/me/factors/{}", needs["app"]["id"].as_str().unwrap());
+                ("user", Method::DELETE, &*path.leak(), Value::Null)
+            }
+            "reset the factors" => ("admin", Method::DELETE, &*format!("{user}/factors").leak(), Value::Null),
+            "use a recovery code" => ("", Method::POST, COMPLETE, completion(needs, 0)),
+            "use one of the last recovery codes" => ("", Method::POST, COMPLETE, completion(needs, 6)),
+            "enter the third wrong factor" => ("", Method::POST, COMPLETE, wrong_completion(needs)),
             "send a test" => ("admin", Method::POST, "/v1/mails/test", json!({ "to": "ada@example.org" })),
             other => panic!("{other}"),
         };
         site.token = needs[caller].as_str().unwrap_or_default().to_owned();
         site.try_send(method, path, body).await.1
     }
+}
+
+const COMPLETE: &str = "/v1/sessions/second-factor";
+
+/// Returns the path and the body that confirm the authenticator app.
+fn confirmation(site: &Site, needs: &Value) -> (String, Value) {
+    let code = code_of(needs["app"]["secret"].as_str().unwrap(), site.app.clock.now());
+    (format!("/v1/me/factors/totp/{}/confirm", needs["app"]["id"].as_str().unwrap()), json!({ "code": code }))
+}
+
+/// Begins a log-in, and returns its challenge.
+async fn challenge(site: &mut Site) -> Value {
+    let log_in = json!({ "identifier": "ada@example.org", "password": PASSWORD });
+    site.try_send(Method::POST, "/v1/sessions", log_in).await.0["challenge"].clone()
+}
+
+/// Returns the body that completes a log-in with this recovery code.
+fn completion(needs: &Value, code: usize) -> Value {
+    json!({ "challenge": needs["challenge"], "factor": { "kind": "recovery_code", "code": needs["codes"][code] } })
+}
+
+fn wrong_completion(needs: &Value) -> Value {
+    json!({ "challenge": needs["challenge"], "factor": { "kind": "recovery_code", "code": "0000-0000-0000-0000" } })
 }
 
 /// What the process that is killed has to do.
@@ -246,7 +335,7 @@ async fn run(task: Task) {
     let mut site = open(flow, &task.url, task.port, directory.path(), Arc::new(SystemClock)).await;
     kills::before(task.nth);
     let status = flow.act(&mut site, &task.needs).await;
-    assert!(status < 300, "{status}");
+    assert!(status < 300 || flow.name == "enter the third wrong factor" && status == 401, "{status}");
     send_mails(&site).await;
     kills::never();
 }

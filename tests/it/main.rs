@@ -44,6 +44,7 @@ mod readme;
 mod refresh;
 mod revocations;
 mod roles;
+mod second_factors;
 mod sessions;
 mod sign_ups;
 mod signing_keys;

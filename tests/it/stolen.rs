@@ -49,7 +49,7 @@ async fn with_pending_mails() -> (TestApp, Vec<Pending>) {
 }
 
 /// Returns the database: the bytes of its files, or all rows of all tables as text.
-async fn dump(app: &TestApp) -> Vec<u8> {
+pub async fn dump(app: &TestApp) -> Vec<u8> {
     let db = app.app.db.read();
     if db.get_database_backend() == DbBackend::Sqlite {
         let file = app.app.settings.data_dir.join("vestibule.db");
@@ -91,7 +91,7 @@ async fn m01_the_database_contains_no_link_code_or_handle() {
 }
 
 /// Returns every 32 bytes of the binary values in the database: each digest, each MAC, and each part of a longer value.
-async fn values(app: &TestApp) -> BTreeSet<Vec<u8>> {
+pub async fn values(app: &TestApp) -> BTreeSet<Vec<u8>> {
     let db = app.app.db.read();
     let is_sqlite = db.get_database_backend() == DbBackend::Sqlite;
     let texts = async |sql: String| {

@@ -19,6 +19,9 @@ schemathesis.openapi.format("description", st.text(PLAIN, min_size=1, max_size=8
 schemathesis.openapi.format("new-password", st.text(PLAIN, min_size=20, max_size=40))
 schemathesis.openapi.format("ticket-code", st.from_regex(r"[0-9]{8}", fullmatch=True))
 schemathesis.openapi.format("ticket-handle", st.from_regex(r"vh1\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", fullmatch=True))
+schemathesis.openapi.format("totp-code", st.from_regex(r"[0-9]{6}", fullmatch=True))
+schemathesis.openapi.format("recovery-code", st.from_regex(r"[0-9A-HJKMNP-TV-Z]{16}", fullmatch=True))
+schemathesis.openapi.format("challenge", st.from_regex(r"vc1\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", fullmatch=True))
 schemathesis.openapi.format(
     "ticket-token", st.from_regex(r"vt1\.[A-Za-z0-9_-]{21}[AQgw]\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", fullmatch=True)
 )
@@ -41,12 +44,19 @@ BEYOND_SCHEMAS = {
     ("cursor", "not_allowed"),  # only the server makes cursors, each for one list
 }
 # Operations for which the fuzzer never gets a 2xx: it knows neither the password nor a refresh token, it reads no mail, all mails
-# are sent already, the administrator's address is verified, and the mode of registration is `open`.
+# are sent already, the administrator's address is verified, the mode of registration is `open`, the address of the user is not
+# verified, and nobody has a second factor.
 NEVER_REACHED = {
     "closeAccount",
     "changePassword",
     "authenticateAgain",
+    "completeLogIn",
     "refreshSession",
+    "startTotp",
+    "confirmTotp",
+    "renameFactor",
+    "removeFactor",
+    "replaceRecoveryCodes",
     "resetPassword",
     "readTicket",
     "verifyEmail",

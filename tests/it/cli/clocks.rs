@@ -32,8 +32,12 @@ fn s08_no_start_with_a_wrong_clock_revives_a_token_or_deletes_a_row() {
 
     let tables = [
         "audit_events",
+        "challenges",
+        "factors",
         "known_networks",
         "mails",
+        "pending_totps",
+        "recovery_codes",
         "revocations",
         "sessions",
         "signing_keys",

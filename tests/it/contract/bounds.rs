@@ -138,7 +138,7 @@ fn violations(schema: &Value) -> Vec<(Value, String, &'static str)> {
             // A wrong character in a secret is no better than a wrong secret.
             let code = match schema["format"].as_str() {
                 Some("ticket-token") => "invalid_ticket",
-                Some("ticket-handle") => "format",
+                Some("ticket-handle" | "challenge") => "format",
                 _ => "pattern",
             };
             values.extend(unmatched(schema).map(|text| here(text.into(), code)));

@@ -1,5 +1,6 @@
 //! The common parts of the tests: an app with its own database and clock, and callers whose responses are checked against the contract.
 
+pub mod authenticator;
 pub mod binary;
 pub mod caller;
 pub mod checked;
