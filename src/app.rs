@@ -29,6 +29,7 @@ use crate::{
         key_ring::KeyRing,
         mail::{Limits, Templates, Transport},
         metrics::Metrics,
+        passkeys::RelyingParty,
         rate_limits::RateLimits,
         revocations::{Revocation, Revocations},
         role_map::RoleMap,
@@ -37,7 +38,7 @@ use crate::{
         transport_health::TransportHealth,
         verified_tokens::VerifiedTokens,
     },
-    values::password_hash::PasswordHash,
+    values::{passkeys_unavailable::PasskeysUnavailable, password_hash::PasswordHash},
 };
 
 /// A running Vestibule.
@@ -72,6 +73,8 @@ pub struct State {
     pub(crate) ticket_root: hmac::Key,
     /// The keys of second factors.
     pub(crate) factors: FactorKeys,
+    /// What the service is to passkeys, or why they cannot be used.
+    pub passkeys: Result<RelyingParty, PasskeysUnavailable>,
     /// The key for the MACs in page cursors.
     pub(crate) cursor_key: hmac::Key,
     /// The denials by guards that are not in the audit trail yet.
@@ -122,6 +125,7 @@ impl App {
             refresh_root: keys.refresh_root,
             ticket_root: keys.ticket_root,
             factors: keys.factors,
+            passkeys: RelyingParty::of(&settings),
             cursor_key: keys.cursor_key,
             denials: Denials::default(),
             metrics,
@@ -179,6 +183,8 @@ pub(crate) struct FactorKeys {
     pub(crate) sealer: Sealer,
     /// The key for the MACs of recovery codes.
     pub(crate) recovery_root: hmac::Key,
+    /// The root of the keys that seal the ceremonies of passkeys, and of the user handles.
+    pub(crate) ceremony_root: hmac::Key,
 }
 
 impl FactorKeys {
@@ -186,7 +192,8 @@ impl FactorKeys {
         let key = secrets.find_or_create("factors").await?;
         let key = key.as_slice().try_into().context("the key of the factors has another length")?;
         let recovery_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("recovery codes").await?);
-        Ok(Self { sealer: Sealer::new(key), recovery_root })
+        let ceremony_root = hmac::Key::new(hmac::HMAC_SHA256, &secrets.find_or_create("ceremonies").await?);
+        Ok(Self { sealer: Sealer::new(key), recovery_root, ceremony_root })
     }
 }
 

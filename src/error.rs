@@ -5,7 +5,10 @@ use std::{borrow::Cow, time::Duration};
 use sea_orm::DbErr;
 use tokio::task::JoinError;
 
-use crate::values::{Invalid, authentication::Acr, challenge::Challenged, permission::OwnPermission, role_name::RoleName};
+use crate::values::{
+    Invalid, authentication::Acr, challenge::Challenged, passkeys_unavailable::PasskeysUnavailable, permission::OwnPermission,
+    role_name::RoleName,
+};
 
 /// A result with an error of the service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,6 +69,20 @@ pub enum Error {
     /// No mail can be sent: `mail.transport` is `none` or `log`.
     #[error("This server sends no mail.")]
     MailUnavailable,
+    /// Passkeys cannot be used here, or not by this account.
+    #[error("{0}")]
+    PasskeysUnavailable(PasskeysUnavailable),
+    /// No account has this passkey.
+    #[error("No account has this passkey.")]
+    UnknownPasskey,
+    /// The proof is malformed or wrong, or the authenticator has not verified its user.
+    #[error("The passkey was refused: this is no proof of it, or its device has not asked who you are.")]
+    InvalidPasskey,
+    /// The counter of a passkey did not advance.
+    #[error(
+        "The passkey was refused, because its counter went back: somebody may have a copy of it. Remove it and add a new one."
+    )]
+    PasskeyCopied,
     /// None of the caller's roles grants the permission that the operation needs.
     #[error("This operation needs a permission that none of your roles grants.")]
     InsufficientPermission {

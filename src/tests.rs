@@ -8,6 +8,9 @@ mod kills;
 mod mail_server;
 #[path = "../tests/it/support/mail_text.rs"]
 mod mail_text;
+#[expect(dead_code, reason = "the other tests use the rest")]
+#[path = "../tests/it/support/passkey_device.rs"]
+pub mod passkey_device;
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
@@ -18,10 +21,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use totp_rs::{Builder, Secret};
 
+use self::passkey_device::PasskeyDevice;
 use crate::{
     api::contract,
     app::App,
-    config::Settings,
+    config::{MailTransport, Settings},
     domain::{
         authority::By,
         mail::{sending, tickets},
@@ -39,6 +43,8 @@ use crate::{
     values::{ids::UserId, registration_mode::RegistrationMode, ticket_purpose::TicketPurpose},
 };
 
+/// The address of the service, as browsers see it.
+const ORIGIN: &str = "https://id.example.org";
 const PASSWORD: &str = "seven tall ships at dawn";
 const NEW_PASSWORD: &str = "eight tall ships at dusk";
 /// The rows of each large table.
@@ -170,6 +176,7 @@ impl Site {
         self.call_mail_flows().await;
         self.call_factors().await;
         self.log_in("ada", NEW_PASSWORD).await;
+        self.call_passkeys().await;
         self.send(delete.clone(), "/v1/me", json!({ "current_password": NEW_PASSWORD })).await;
 
         let spent = self.log_in("root@example.org", PASSWORD).await;
@@ -209,6 +216,38 @@ impl Site {
         self.get("/v1/signing-keys").await;
         self.send(delete.clone(), &format!("/v1/signing-keys/{}", key["kid"].as_str().unwrap()), Value::Null).await;
         self.send(delete, "/v1/me/sessions", Value::Null).await;
+    }
+
+    /// Adds a passkey to the account of the user who is logged in, and proves with it whatever a passkey can prove.
+    async fn call_passkeys(&mut self) {
+        let (post, mut device) = (Method::POST, PasskeyDevice::default());
+        let made = self.send(post.clone(), "/v1/me/factors/passkey/options", Value::Null).await;
+        let credential = device.make(ORIGIN, &made["options"]).await;
+        let body = json!({ "ceremony": made["ceremony"], "credential": credential });
+        let added = self.send(post.clone(), "/v1/me/factors/passkey", body.clone()).await;
+        self.token = added["tokens"]["access_token"].as_str().unwrap().to_owned();
+        self.try_send(post.clone(), "/v1/me/factors/passkey", body).await;
+        let factor = self.sign(&mut device, "/v1/me/authentication/options", Value::Null).await;
+        self.send(post.clone(), "/v1/me/authentication", json!({ "factor": factor })).await;
+
+        let log_in = json!({ "identifier": "ada", "password": NEW_PASSWORD });
+        let (asked, _) = self.try_send(post.clone(), "/v1/sessions", log_in).await;
+        let challenge = json!({ "challenge": asked["challenge"] });
+        let factor = self.sign(&mut device, "/v1/passkeys/options", challenge).await;
+        let body = json!({ "challenge": asked["challenge"], "factor": factor });
+        self.send(post.clone(), "/v1/sessions/second-factor", body).await;
+        let mut proof = self.sign(&mut device, "/v1/passkeys/options", json!({})).await;
+        proof.as_object_mut().unwrap().remove("kind");
+        let tokens = self.send(post.clone(), "/v1/sessions/passkey", proof.clone()).await;
+        self.try_send(post, "/v1/sessions/passkey", proof).await;
+        self.token = tokens["access_token"].as_str().unwrap().to_owned();
+    }
+
+    /// Uses a passkey with the options from `path`, and returns what proves a factor.
+    async fn sign(&mut self, device: &mut PasskeyDevice, path: &str, body: Value) -> Value {
+        let begun = self.send(Method::POST, path, body).await;
+        let credential = device.sign(ORIGIN, &begun["options"]).await;
+        json!({ "kind": "passkey", "ceremony": begun["ceremony"], "credential": credential })
     }
 
     /// Verifies the address of the user who is logged in, and resets the password to [`NEW_PASSWORD`].
@@ -565,6 +604,8 @@ async fn no_statement_of_an_operation_or_a_job_reads_a_whole_table() {
         let directory = TempDir::new().unwrap();
         let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         settings.database.url = Some(database.url.clone());
+        settings.server.public_url = Some(ORIGIN.parse().unwrap());
+        settings.mail.transport = Some(MailTransport::File);
         // A registration sends no statement that a sign-up does not send.
         settings.registration.mode = RegistrationMode::Verified;
         let mut site = Site::start(settings, Arc::new(SystemClock)).await;

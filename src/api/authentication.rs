@@ -5,7 +5,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::{
     Tag,
-    factors::{RecoveryCodeFactor, TotpFactor},
+    factors::{PasskeyFactor, RecoveryCodeFactor, TotpFactor},
     guard::Enrolling,
     http::{
         body::Body,
@@ -38,6 +38,7 @@ union! {
     /// What proves that the caller is present.
     pub enum AuthenticationFactor {
         "totp" TotpFactor,
+        "passkey" PasskeyFactor,
         "recovery_code" RecoveryCodeFactor,
         "password" PasswordFactor,
     }
@@ -65,6 +66,7 @@ impl From<AuthenticationFactor> for Factor {
     fn from(factor: AuthenticationFactor) -> Self {
         match factor {
             AuthenticationFactor::TotpFactor(factor) => Self::Second(factor.into()),
+            AuthenticationFactor::PasskeyFactor(factor) => Self::Second(factor.into()),
             AuthenticationFactor::RecoveryCodeFactor(factor) => Self::Second(factor.into()),
             AuthenticationFactor::PasswordFactor(PasswordFactor { kind: PasswordKind::Password, password }) => {
                 Self::Password(password)

@@ -40,6 +40,8 @@ pub const PUBLIC: &[&str] = &[
     "revertEmailChange",
     "logIn",
     "completeLogIn",
+    "startPasskeyLogIn",
+    "logInByPasskey",
     "logOut",
     "refreshSession",
     "readJwks",

@@ -24,7 +24,10 @@ use crate::{
     app::App,
     domain::factors::{self, FactorProof as Proof, enrolment, recovery_codes, totp},
     entity::factor,
-    values::{factor_kind, ids::FactorId, name::Name, recovery_code::RecoveryCode, totp_code::TotpCode},
+    values::{
+        ceremony::CeremonyText, factor_kind, ids::FactorId, name::Name, passkey_credential::PasskeyCredential,
+        recovery_code::RecoveryCode, totp_code::TotpCode,
+    },
 };
 
 operation_codes! {
@@ -145,10 +148,31 @@ pub struct RecoveryCodeFactor {
     code: RecoveryCode,
 }
 
+/// The kind of proof: a passkey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum PasskeyKind {
+    /// A passkey.
+    Passkey,
+}
+
+/// What a passkey has signed.
+#[derive(Object)]
+#[oai(write_only_all)]
+pub struct PasskeyFactor {
+    /// Always `passkey`.
+    kind: PasskeyKind,
+    /// The ceremony from the response with the options.
+    ceremony: CeremonyText,
+    /// What the browser returned.
+    credential: PasskeyCredential,
+}
+
 union! {
-    /// What proves a second factor: the code of an authenticator app or a recovery code.
+    /// What proves a second factor: the code of an authenticator app, a passkey or a recovery code.
     pub enum FactorProof {
         "totp" TotpFactor,
+        "passkey" PasskeyFactor,
         "recovery_code" RecoveryCodeFactor,
     }
 }
@@ -156,6 +180,12 @@ union! {
 impl From<TotpFactor> for Proof {
     fn from(TotpFactor { kind: TotpKind::Totp, code }: TotpFactor) -> Self {
         Self::Totp(code)
+    }
+}
+
+impl From<PasskeyFactor> for Proof {
+    fn from(PasskeyFactor { kind: PasskeyKind::Passkey, ceremony, credential }: PasskeyFactor) -> Self {
+        Self::Passkey { ceremony, credential }
     }
 }
 
@@ -169,6 +199,7 @@ impl From<FactorProof> for Proof {
     fn from(proof: FactorProof) -> Self {
         match proof {
             FactorProof::TotpFactor(factor) => factor.into(),
+            FactorProof::PasskeyFactor(factor) => factor.into(),
             FactorProof::RecoveryCodeFactor(factor) => factor.into(),
         }
     }

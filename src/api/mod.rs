@@ -16,6 +16,7 @@ pub mod me;
 pub mod objects;
 pub mod options;
 pub mod pages;
+pub mod passkeys;
 pub mod roles;
 pub mod sessions;
 pub mod sign_ups;
@@ -68,6 +69,7 @@ fn apis() -> Documented<impl OpenApi> {
         me::MeApi,
         authentication::AuthenticationApi,
         factors::FactorsApi,
+        passkeys::PasskeysApi,
         users::UsersApi,
         invitations::InvitationsApi,
         roles::RolesApi,

@@ -39,7 +39,7 @@ struct ServiceOptions {
     registration: RegistrationMode,
     /// Whether the service can send mail. Without it, operations that need mail return 403 `mail_unavailable`.
     mail: bool,
-    /// Whether passkeys can be used: `false` in this version.
+    /// Whether passkeys can be used: `server.public_url` is set to a host that browsers reach securely.
     passkeys: bool,
     /// The minimum length of a new password, in characters.
     #[oai(validator(minimum(value = "8"), maximum(value = "128")))]
@@ -69,7 +69,7 @@ impl OptionsApi {
             accent: settings.account_pages.accent.as_ref().map(ToString::to_string),
             registration: settings.registration.mode,
             mail: app.mail.transport.can_send(),
-            passkeys: false,
+            passkeys: app.passkeys.is_ok(),
             password_min_length: u32::try_from(settings.password.min_length).unwrap_or(u32::MAX),
             languages: language::Language::ALL.iter().copied().map(Into::into).collect(),
             return_to: settings.account_pages.return_to.iter().map(ToString::to_string).collect(),

@@ -67,7 +67,7 @@ struct LogInCompletion {
 /// How the client receives the refresh token and sends it back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
-enum Transport {
+pub enum Transport {
     /// In the body: the client stores it.
     #[default]
     Body,
@@ -107,7 +107,7 @@ fn hand_out<R>(
 }
 
 /// Returns the browser of a log-in whose refresh token a cookie will hold.
-fn browser(request: &Request, settings: &Settings, transport: Transport) -> Result<Option<Browser>> {
+pub(super) fn browser(request: &Request, settings: &Settings, transport: Transport) -> Result<Option<Browser>> {
     if transport == Transport::Body {
         return Ok(None);
     }
@@ -116,7 +116,7 @@ fn browser(request: &Request, settings: &Settings, transport: Transport) -> Resu
 }
 
 /// Returns the response that begins a session.
-fn begin(settings: &Settings, begun: Begun, transport: Transport) -> Result<WithCookies<Issued<Tokens>>> {
+pub(super) fn begin(settings: &Settings, begun: Begun, transport: Transport) -> Result<WithCookies<Issued<Tokens>>> {
     let mut reply = hand_out(settings, begun.issued, transport, Issued)?;
     if let Some(browser) = begun.browser {
         reply.1.push(cookie::remembering(settings, &browser)?);

@@ -17,7 +17,7 @@ use super::{mail, output::explain};
 use crate::{
     app::App,
     config::Settings,
-    domain::{authority, setup, signing_keys},
+    domain::{authority, passkeys, setup, signing_keys},
     jobs,
     live::{clock::SystemClock, database::Database, files, log},
     server::{self, Limits},
@@ -58,6 +58,9 @@ pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<(
     let password = setup::first_administrator(&app).await?;
     if !authority::any_administrator(app.db.read()).await? {
         tracing::warn!("there is no active administrator; create one: vestibule user create EMAIL --role admin");
+    }
+    for hint in passkeys::hints(&app).await? {
+        tracing::warn!("{hint}");
     }
     let has_pages = app.settings.account_pages.enabled;
     let ready = |address: &str| {

@@ -9,10 +9,12 @@ use super::{
     audit::{self, Actor, Event, Kind},
     browsers::Browser,
     caller::{Caller, CurrentUser},
+    ceremonies::Purpose,
     challenges,
     credentials::{self, PasswordCheck},
     factors::{self, FactorProof, Occasion, Proven},
     mail::outbox,
+    passkeys::{self, Started},
     refresh::SessionAccess,
     sessions::{self, LogIn},
     source::Source,
@@ -48,7 +50,7 @@ pub async fn complete_log_in(
     challenges::must_exist(app, challenge).await?;
     let (tx, now) = (app.db.write().await?, app.clock.now());
     let (row, user) = challenges::open(&tx, now, challenge, ChallengePurpose::LogIn).await?;
-    let occasion = Occasion { source, actor: Actor::NONE, challenge: Some(&row), before: None };
+    let occasion = Occasion { purpose: Purpose::LogIn, source, actor: Actor::NONE, challenge: Some(&row), before: None };
     let Proven { tx, method, queued } = factors::prove(app, tx, now, &user, occasion, proof).await?;
     if !challenge::Entity::redeem(&tx, &row.digest, now).await? {
         return Err(Error::InvalidChallenge);
@@ -91,7 +93,8 @@ pub async fn again(app: &App, caller: &Caller, factor: &Factor) -> Result<Sessio
 async fn again_with_factor(app: &App, caller: &Caller, proof: &FactorProof) -> Result<SessionAccess> {
     let (tx, now) = (app.db.write().await?, app.clock.now());
     let CurrentUser { user, roles } = caller.recheck(&tx, now).await?;
-    let occasion = Occasion { source: &caller.source, actor: caller.actor(&user), challenge: None, before: None };
+    let occasion =
+        Occasion { purpose: Purpose::Proof, source: &caller.source, actor: caller.actor(&user), challenge: None, before: None };
     let Proven { tx, method, queued } = factors::prove(app, tx, now, &user, occasion, proof).await?;
     let access = raise(app, &tx, now, caller, &user, roles, method).await?;
     tx.commit().await?;
@@ -147,4 +150,12 @@ pub(super) async fn confirm_password(
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
     tx.commit().await?;
     Err(wrong())
+}
+
+/// Begins a proof of presence by one of the caller's passkeys.
+///
+/// # Errors
+/// [`Error::PasskeysUnavailable`].
+pub async fn start_passkey(app: &App, caller: &Caller) -> Result<Started> {
+    passkeys::start_proof(app, Purpose::Proof, caller.user()).await
 }

@@ -5,6 +5,7 @@
 //! more codes are compared than are counted.
 
 pub mod enrolment;
+pub mod passkeys;
 pub mod recovery_codes;
 pub mod totp;
 
@@ -16,6 +17,7 @@ use super::{
     audit::{self, Actor, Event, Kind},
     authority::By,
     caller::{Caller, CurrentUser},
+    ceremonies::Purpose,
     challenges,
     mail::outbox::{self, Queued},
     revocations::{self, SessionSelection},
@@ -30,10 +32,12 @@ use crate::{
     live::{clock_trust::TrustedReading, database::Transaction, mail::Values, role_map::RoleMap},
     values::{
         authentication::Method,
+        ceremony::CeremonyText,
         challenge::ChallengePurpose,
         ids::{FactorId, SessionId, UserId},
         mail_kind::MailKind,
         name::Name,
+        passkey_credential::PasskeyCredential,
         recovery_code::RecoveryCode,
         ticket_purpose::TicketPurpose,
         totp_code::TotpCode,
@@ -46,10 +50,19 @@ pub enum FactorProof {
     Totp(TotpCode),
     /// A recovery code.
     RecoveryCode(RecoveryCode),
+    /// What a passkey has signed.
+    Passkey {
+        /// The ceremony for which it was signed.
+        ceremony: CeremonyText,
+        /// What the browser returned.
+        credential: PasskeyCredential,
+    },
 }
 
 /// The circumstances in which a factor is proven.
 pub(super) struct Occasion<'a> {
+    /// What the factor is for. A passkey proves nothing else.
+    pub purpose: Purpose,
     /// Where the request comes from.
     pub source: &'a Source,
     /// The caller, as far as it is known who they are.
@@ -81,7 +94,7 @@ pub(super) async fn prove(
     occasion: Occasion<'_>,
     proof: &FactorProof,
 ) -> Result<Proven> {
-    let Occasion { source, actor, challenge, before } = occasion;
+    let Occasion { purpose, source, actor, challenge, before } = occasion;
     let attempt = Attempt::new(app, source, Target::SecondFactor(user.id));
     attempt.check(&tx, now).await?;
     let method = match proof {
@@ -89,6 +102,9 @@ pub(super) async fn prove(
         FactorProof::RecoveryCode(code) => {
             let is_theirs = recovery_codes::redeem(app, &tx, now, user, before, code).await?;
             is_theirs.then_some(Method::RecoveryCode)
+        }
+        FactorProof::Passkey { ceremony, credential } => {
+            passkeys::prove(app, &tx, now, source, user, purpose, before, ceremony, credential).await?.map(Method::Passkey)
         }
     };
     let Some(method) = method else {
@@ -175,7 +191,8 @@ pub(super) async fn prove_beside(
         return Ok((tx, Vec::new()));
     }
     let Some(proof) = proof else { return challenge_beside(tx, now, user, ticket).await };
-    let occasion = Occasion { source, actor: Actor::NONE, challenge: None, before };
+    let purpose = if ticket.purpose == TicketPurpose::Revert { Purpose::Revert } else { Purpose::Reset };
+    let occasion = Occasion { purpose, source, actor: Actor::NONE, challenge: None, before };
     let Proven { tx, queued, .. } = prove(app, tx, now, user, occasion, proof).await?;
     Ok((tx, queued))
 }

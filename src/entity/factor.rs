@@ -66,6 +66,18 @@ impl Entity {
         Ok(kinds)
     }
 
+    /// Returns the passkey with this credential id.
+    pub async fn by_credential(conn: &impl ConnectionTrait, id: &[u8]) -> Result<Option<Model>, DbErr> {
+        Self::find().filter(COLUMN.credential_id.eq(id)).one(conn).await
+    }
+
+    /// Returns the hosts for which passkeys were made, with the number of passkeys for each.
+    pub async fn count_by_rp_id(conn: &impl ConnectionTrait) -> Result<Vec<(String, i64)>, DbErr> {
+        let hosts = Self::find().select_only().column(Column::RpId).column_as(Column::Id.count(), "count");
+        let hosts = hosts.filter(COLUMN.rp_id.is_not_null()).group_by(Column::RpId).order_by_asc(Column::RpId);
+        hosts.into_tuple().all(conn).await
+    }
+
     /// Uses the code of a time step, once: returns false, and changes nothing, if a code of this step or of a later one was used.
     pub async fn use_step(tx: &impl ConnectionTrait, id: FactorId, step: i64, now: DateTime<Utc>) -> Result<bool, DbErr> {
         let used = Self::update_many()

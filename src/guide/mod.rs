@@ -4,7 +4,7 @@
 //! - [`configuration`]: every setting, and where values come from.
 //! - [`pages`]: the pages on which people sign in and manage their own account.
 //! - [`mail`]: mail servers, the domain of the sender, the texts of mails, and what to watch.
-//! - [`second_factors`]: fresh proof, and who must have a second factor.
+//! - [`second_factors`]: apps, recovery codes, passkeys, fresh proof, and who must have a second factor.
 //! - [`verifying`]: how other services verify access tokens, with programs for Node, Python and Rust.
 //! - [`measured`]: measurements, with the commands that repeat them.
 //! - [`decisions`]: why it is built this way, and what was rejected.

@@ -66,8 +66,8 @@ pub fn init(format: LogFormat) -> Result<()> {
 /// When `level` is not a level or a list of directives, or [`init`] was not called.
 pub fn start_tracing(level: &str) -> Result<()> {
     let log = LOG.get().context("standard error is not open")?;
-    // Vestibule logs in its own words what these crates log at `info`. The setting comes last, so it can override this.
-    let filter = EnvFilter::try_new(format!("poem=warn,sea_orm_migration=warn,{level}"))?;
+    // Vestibule logs in its own words what these crates log, and strangers can cause what webauthn-rs calls errors. The setting comes last, so it can override this.
+    let filter = EnvFilter::try_new(format!("poem=warn,sea_orm_migration=warn,webauthn_rs=off,webauthn_rs_core=off,{level}"))?;
     let layer = LogLayer { style: log.style, output: &log.stderr };
     registry().with(filter).with(layer).try_init().context("the log cannot be set up")
 }

@@ -13,6 +13,7 @@ pub mod log;
 pub mod mail;
 pub mod master_key;
 pub mod metrics;
+pub mod passkeys;
 pub mod random;
 pub mod rate_limits;
 pub mod revocations;

@@ -28,14 +28,17 @@ pub enum RateLimit {
     Refresh,
     /// The completion of a log-in looks up a challenge.
     Challenge,
+    /// A log-in by passkey looks up the passkey and checks a signature.
+    Passkey,
 }
 
 impl RateLimit {
-    /// The limits allow for a company behind one address whose staff register in one morning and refresh every few minutes.
+    /// The limits allow for a company behind one address whose staff register in one morning, and refresh and open a page with a
+    /// log-in every few minutes.
     const fn backoff(self) -> Backoff {
         match self {
             Self::Registration | Self::Mail => Backoff::new(100, 36),
-            Self::Refresh | Self::Challenge => Backoff::new(3_000, 1),
+            Self::Refresh | Self::Challenge | Self::Passkey => Backoff::new(3_000, 1),
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum Purpose {
     Totp,
     /// The credential of a passkey; the id is the factor's.
     Passkey,
+    /// A ceremony of a passkey; the id is what the ceremony is for.
+    Ceremony,
 }
 
 impl Purpose {
@@ -27,6 +29,7 @@ impl Purpose {
             Self::SigningKey => "signing-key",
             Self::Totp => "totp",
             Self::Passkey => "passkey",
+            Self::Ceremony => "ceremony",
         }
     }
 }

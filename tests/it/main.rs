@@ -38,6 +38,7 @@ mod notices;
 mod options;
 mod outage;
 mod pages;
+mod passkeys;
 mod password_resets;
 mod paths;
 mod readme;

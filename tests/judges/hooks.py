@@ -1,5 +1,6 @@
 """Formats and exceptions that schemathesis needs for Vestibule, and two additional checks."""
 
+import base64
 import os
 
 import schemathesis
@@ -25,6 +26,9 @@ schemathesis.openapi.format("challenge", st.from_regex(r"vc1\.[A-Za-z0-9_-]{42}[
 schemathesis.openapi.format(
     "ticket-token", st.from_regex(r"vt1\.[A-Za-z0-9_-]{21}[AQgw]\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", fullmatch=True)
 )
+schemathesis.openapi.format(
+    "ceremony", st.binary(min_size=16, max_size=300).map(lambda text: "vp1." + base64.urlsafe_b64encode(text).decode().rstrip("="))
+)
 for name in ["identifier", "password", "search"]:
     schemathesis.openapi.format(name, st.text(NO_NUL, min_size=1, max_size=250))
 
@@ -39,18 +43,24 @@ BEYOND_SCHEMAS = {
     ("/current_password", "required"),  # only if the e-mail address changes
     "invalid_ticket",  # the fuzzer reads no mail
     "wrong_code",
+    ("/ceremony", "invalid_challenge"),  # the fuzzer has no passkey
     ("/code", "required"),  # either this or `token`, which the schema cannot say of a closed object
     ("/code", "not_allowed"),
     ("cursor", "not_allowed"),  # only the server makes cursors, each for one list
 }
 # Operations for which the fuzzer never gets a 2xx: it knows neither the password nor a refresh token, it reads no mail, all mails
 # are sent already, the administrator's address is verified, the mode of registration is `open`, the address of the user is not
-# verified, and nobody has a second factor.
+# verified, nobody has a second factor, and passkeys are unavailable without `server.public_url`.
 NEVER_REACHED = {
     "closeAccount",
     "changePassword",
     "authenticateAgain",
     "completeLogIn",
+    "startPasskeyLogIn",
+    "logInByPasskey",
+    "startPasskeyProof",
+    "startPasskey",
+    "addPasskey",
     "refreshSession",
     "startTotp",
     "confirmTotp",

@@ -6,7 +6,7 @@ use crate::api::http::codes::Code;
 
 /// Adds an example to the schema of every object: the one that is written here, or one made of the examples of its members.
 pub(super) fn complete(schemas: &mut Value) {
-    for (name, example) in written().into_iter().chain(of_mails()).chain(of_factors()) {
+    for (name, example) in written().into_iter().chain(of_mails()).chain(of_factors()).chain(of_passkeys()) {
         schemas[name]["examples"] = json!([example]);
     }
     let names: Vec<String> = schemas.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
@@ -198,6 +198,25 @@ fn of_factors() -> Vec<(&'static str, Value)> {
         ),
         ("EnrolledFactor", json!({ "factor": factor, "tokens": tokens, "recovery_codes": codes })),
         ("RecoveryCodes", json!({ "codes": codes })),
+    ]
+}
+
+/// The examples of passkeys.
+fn of_passkeys() -> Vec<(&'static str, Value)> {
+    let ceremony = "vp1.VQiX0sUIR9GxSbZJQmUeG_q3Zk0mIYyO3N6QyD8m7gk";
+    let id = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    let signed = json!({ "clientDataJSON": "e30", "authenticatorData": "AAAA", "signature": "AAAA", "userHandle": "AAAA" });
+    let credential = json!({ "id": id, "rawId": id, "type": "public-key", "response": signed, "clientExtensionResults": {} });
+    let options = json!({
+        "challenge": "q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE", "timeout": 300_000, "rpId": "id.example.org",
+        "allowCredentials": [], "userVerification": "required",
+    });
+    vec![
+        ("PasskeyCredential", credential.clone()),
+        ("PasskeyCeremony", json!({ "ceremony": ceremony, "options": options })),
+        ("PasskeyFactor", json!({ "kind": "passkey", "ceremony": ceremony, "credential": credential })),
+        ("PasskeyLogInStart", json!({})),
+        ("NewPasskey", json!({ "ceremony": ceremony, "credential": credential, "name": "Laptop" })),
     ]
 }
 

@@ -16,6 +16,7 @@ use crate::{
     values::{
         Invalid,
         authentication::Acr,
+        ceremony::CeremonyText,
         challenge::Challenge,
         description::Description,
         email::Email,
@@ -25,6 +26,7 @@ use crate::{
         key_id::KeyId,
         mail_kind::MailKind,
         name::Name,
+        passkey_credential::PasskeyCredential,
         password::{NewPassword, Password},
         permission::PermissionName,
         query::{Cursor, Limit, SubjectId},
@@ -166,6 +168,7 @@ words! {
     TicketToken = "string" "ticket-token" { description: "The token from a link: what follows `#t=`.", min_length: TicketToken::LENGTH, max_length: TicketToken::LENGTH, pattern: r"^vt1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$".into(), example: "vt1.VQiX0sUIR9GxSbZJQmUeGw.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
     TicketHandle = "string" "ticket-handle" { min_length: TicketHandle::LENGTH, max_length: TicketHandle::LENGTH, pattern: r"^vh1\.[A-Za-z0-9_-]+$".into(), example: "vh1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
     TicketCode = "string" "ticket-code" { min_length: 8, max_length: 32, example: "1234 5678".into() };
+    CeremonyText = "string" "ceremony" { description: "The ceremony from the response with the options. It works once.", min_length: 26, max_length: CeremonyText::MAX_LENGTH, pattern: r"^vp1\.[A-Za-z0-9_-]+$".into(), example: "vp1.VQiX0sUIR9GxSbZJQmUeG_q3Zk0mIYyO3N6QyD8m7gk".into() };
     InvitationId = "string" "uuid" { description: "An invitation's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-7e1a9d4b6c53".into() };
     FactorId = "string" "uuid" { description: "A factor's id.", min_length: 36, max_length: 36, example: "019b76da-a800-7000-8000-4c7b1e9d3f58".into() };
     Challenge = "string" "challenge" { min_length: Challenge::LENGTH, max_length: Challenge::LENGTH, pattern: r"^vc1\.[A-Za-z0-9_-]+$".into(), example: "vc1.q3Zk0mIYyO3N6QyD8m7gkUu3wq1eP9n5o2x4ZtLrKsE".into() };
@@ -190,6 +193,38 @@ typed!(
         ..MetaSchema::new_with_format("string", "if-match")
     }
 );
+
+typed!(
+    PasskeyCredential,
+    "PasskeyCredential",
+    MetaSchema {
+        description: Some("What `credential.toJSON()` returns in a browser (WebAuthn Level 3 section 5.1), unchanged."),
+        required: vec!["id", "rawId", "response", "type"],
+        properties: credential_members(),
+        additional_properties: Some(Box::new(MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)))),
+        ..MetaSchema::new("object")
+    }
+);
+
+/// The members on which every browser agrees. Browsers add others.
+fn credential_members() -> Vec<(&'static str, MetaSchemaRef)> {
+    let text = |max_length| MetaSchema { max_length: Some(max_length), ..MetaSchema::new("string") };
+    let any = MetaSchemaRef::Inline(Box::new(MetaSchema::ANY));
+    let response = MetaSchema { additional_properties: Some(Box::new(any)), ..MetaSchema::new("object") };
+    // A credential id has at most 1,023 bytes.
+    [("id", text(1364)), ("rawId", text(1364)), ("response", response), ("type", text(32))]
+        .map(|(name, schema)| (name, MetaSchemaRef::Inline(Box::new(schema))))
+        .into()
+}
+
+impl ParseFromJSON for PasskeyCredential {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        match value {
+            Some(Value::Object(members)) => Ok(Self(members)),
+            _ => Err(ParseError::custom("is not an object")),
+        }
+    }
+}
 
 /// The password of all examples, so that *Execute* works for `registerAccount` and then for `logIn` without typing.
 const EXAMPLE_PASSWORD: &str = "seven tall ships at dawn";

@@ -1,7 +1,7 @@
 //! Enrolment: what adding a second factor has in common, whatever its kind.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr, SqlErr};
 use serde_json::json;
 
 use super::recovery_codes;
@@ -15,11 +15,11 @@ use crate::{
         revocations, sessions, users,
     },
     entity::{factor, user},
-    error::{Error, Result},
+    error::{Error, Fault, Result},
     live::{database::Transaction, mail::Values},
     values::{
-        authentication::Method, factor_kind::FactorKind, ids::FactorId, mail_kind::MailKind, recovery_code::RecoveryCode,
-        role_name::RoleName,
+        Invalid, authentication::Method, factor_kind::FactorKind, ids::FactorId, mail_kind::MailKind,
+        recovery_code::RecoveryCode, role_name::RoleName,
     },
 };
 
@@ -103,7 +103,7 @@ pub async fn add(
         created_at: Set(now),
         last_used_at: Set(None),
     };
-    let factor = row.insert(&tx).await?;
+    let factor = row.insert(&tx).await.map_err(registered)?;
     let user = users::factors_changed(app, &tx, user, true).await?;
     let details = json!({ "factor": factor.id, "kind": factor.kind });
     let event = Event::on_user(Kind::FactorAdded, &user).with(details);
@@ -125,4 +125,14 @@ pub async fn add(
     revocations::revoke_older_tokens(&tx, &user).await?.commit(app, tx).await?;
     outbox::wake(app, queued);
     Ok(Enrolled { factor, access, recovery_codes })
+}
+
+/// The error of an insert: no two factors have the same credential, whosever they are.
+fn registered(error: DbErr) -> Error {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => {
+            Fault::at("/credential", Invalid::new("already_registered", "This passkey is registered already.")).into()
+        }
+        _ => error.into(),
+    }
 }

@@ -11,6 +11,7 @@ pub mod mail_server;
 pub mod mail_text;
 pub mod observed;
 pub mod outbox;
+pub mod passkey_device;
 #[path = "../../../src/live/database/tests/postgres.rs"]
 pub mod postgres;
 pub mod small_disk;

@@ -5,6 +5,9 @@ import type {
   AcceptInvitationData,
   AcceptInvitationErrors,
   AcceptInvitationResponses,
+  AddPasskeyData,
+  AddPasskeyErrors,
+  AddPasskeyResponses,
   AuthenticateAgainData,
   AuthenticateAgainErrors,
   AuthenticateAgainResponses,
@@ -89,6 +92,9 @@ import type {
   ListUsersData,
   ListUsersErrors,
   ListUsersResponses,
+  LogInByPasskeyData,
+  LogInByPasskeyErrors,
+  LogInByPasskeyResponses,
   LogInData,
   LogInErrors,
   LogInResponses,
@@ -185,6 +191,15 @@ import type {
   SetUserRolesData,
   SetUserRolesErrors,
   SetUserRolesResponses,
+  StartPasskeyData,
+  StartPasskeyErrors,
+  StartPasskeyLogInData,
+  StartPasskeyLogInErrors,
+  StartPasskeyLogInResponses,
+  StartPasskeyProofData,
+  StartPasskeyProofErrors,
+  StartPasskeyProofResponses,
+  StartPasskeyResponses,
   StartSignUpData,
   StartSignUpErrors,
   StartSignUpResponses,
@@ -493,6 +508,55 @@ export interface Operations {
    * Needs an access token and a fresh proof that the caller is present.
    */
   replaceRecoveryCodes: Operation<ReplaceRecoveryCodesData, ReplaceRecoveryCodesResponses, ReplaceRecoveryCodesErrors>;
+
+  /**
+   * Start to use a passkey.
+   *
+   * Returns the options with which a browser asks for a passkey, and the ceremony for `logInByPasskey`. A page that suggests
+   * passkeys in a field passes `mediation: "conditional"` to the browser. With a challenge, the passkey is the second factor of
+   * the operation that returned the challenge.
+   *
+   * No access token is needed.
+   */
+  startPasskeyLogIn: Operation<StartPasskeyLogInData, StartPasskeyLogInResponses, StartPasskeyLogInErrors>;
+
+  /**
+   * Log in with a passkey.
+   *
+   * Starts a session without a name and a password. The passkey counts for both factors, because its device verifies its user.
+   * Only after `unknown_passkey` may a page tell the browser to forget the passkey (`signalUnknownCredential`).
+   *
+   * No access token is needed.
+   */
+  logInByPasskey: Operation<LogInByPasskeyData, LogInByPasskeyResponses, LogInByPasskeyErrors>;
+
+  /**
+   * Start to prove your presence with a passkey.
+   *
+   * Returns the options with which a browser asks for one of your passkeys, and the ceremony for `authenticateAgain`.
+   *
+   * Needs an access token.
+   */
+  startPasskeyProof: Operation<StartPasskeyProofData, StartPasskeyProofResponses, StartPasskeyProofErrors>;
+
+  /**
+   * Start to add a passkey.
+   *
+   * Returns the options with which a browser makes a passkey, and the ceremony for `addPasskey`.
+   *
+   * Needs an access token and a fresh proof that the caller is present.
+   */
+  startPasskey: Operation<StartPasskeyData, StartPasskeyResponses, StartPasskeyErrors>;
+
+  /**
+   * Add a passkey.
+   *
+   * Adds the passkey that the browser has made. It works for log-ins from now on. Returns the recovery codes if it is the first
+   * factor of the account; they are shown only now.
+   *
+   * Needs an access token and a fresh proof that the caller is present.
+   */
+  addPasskey: Operation<AddPasskeyData, AddPasskeyResponses, AddPasskeyErrors>;
 
   /**
    * List users.
@@ -862,6 +926,11 @@ export const ENDPOINTS: Record<keyof Operations, string> = {
   startTotp: "POST /v1/me/factors/totp token",
   confirmTotp: "POST /v1/me/factors/totp/{id}/confirm token",
   replaceRecoveryCodes: "POST /v1/me/recovery-codes token",
+  startPasskeyLogIn: "POST /v1/passkeys/options",
+  logInByPasskey: "POST /v1/sessions/passkey",
+  startPasskeyProof: "POST /v1/me/authentication/options token",
+  startPasskey: "POST /v1/me/factors/passkey/options token",
+  addPasskey: "POST /v1/me/factors/passkey token",
   listUsers: "GET /v1/users token",
   createUser: "POST /v1/users token",
   readUser: "GET /v1/users/{id} token",

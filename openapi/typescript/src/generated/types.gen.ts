@@ -98,7 +98,7 @@ export type AuditEvent = {
 /**
  * The kind of an audit event.
  */
-export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'account.recovery_codes_created' | 'account.recovery_code_used' | 'factor.enrolment_started' | 'factor.added' | 'factor.renamed' | 'factor.removed' | 'factor.refused' | 'session.logged_in' | 'session.log_in_challenged' | 'session.log_in_failed' | 'session.authenticated_again' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.factors_reset' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'access.refused';
+export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'account.recovery_codes_created' | 'account.recovery_code_used' | 'factor.enrolment_started' | 'factor.added' | 'factor.renamed' | 'factor.removed' | 'factor.refused' | 'session.logged_in' | 'session.log_in_challenged' | 'session.log_in_failed' | 'session.authenticated_again' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.factors_reset' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'factor.passkey_refused' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -142,6 +142,8 @@ export type AuditSubject = {
 export type AuthenticationFactor = ({
     kind: 'totp';
 } & TotpFactor) | ({
+    kind: 'passkey';
+} & PasskeyFactor) | ({
     kind: 'recovery_code';
 } & RecoveryCodeFactor) | ({
     kind: 'password';
@@ -319,11 +321,13 @@ export type FactorPage = {
 };
 
 /**
- * What proves a second factor: the code of an authenticator app or a recovery code.
+ * What proves a second factor: the code of an authenticator app, a passkey or a recovery code.
  */
 export type FactorProof = ({
     kind: 'totp';
 } & TotpFactor) | ({
+    kind: 'passkey';
+} & PasskeyFactor) | ({
     kind: 'recovery_code';
 } & RecoveryCodeFactor);
 
@@ -750,6 +754,26 @@ export type NewInvitation = {
 };
 
 /**
+ * NewPasskey
+ *
+ * A passkey to be added to the account.
+ */
+export type NewPasskey = {
+    /**
+     * The ceremony from `startPasskey`.
+     */
+    ceremony: string;
+    /**
+     * What the browser returned.
+     */
+    credential: PasskeyCredential;
+    /**
+     * A name by which the user recognises the passkey.
+     */
+    name?: string | null;
+};
+
+/**
  * NewRole
  *
  * The role to create.
@@ -827,6 +851,95 @@ export type OwnMailProof = {
      * The code. Spaces and hyphens in it do not count.
      */
     code?: string | null;
+};
+
+/**
+ * PasskeyCeremony
+ *
+ * What a page needs to make or to use a passkey.
+ */
+export type PasskeyCeremony = {
+    /**
+     * The ceremony, to be sent back with the credential. It expires after ten minutes and works once.
+     */
+    ceremony: string;
+    /**
+     * The options for the browser, as JSON: what `PublicKeyCredential.parseRequestOptionsFromJSON()` takes, or
+     * `parseCreationOptionsFromJSON()` where a passkey is made.
+     */
+    options: {
+        [key: string]: unknown;
+    };
+};
+
+/**
+ * What `credential.toJSON()` returns in a browser (WebAuthn Level 3 section 5.1), unchanged.
+ */
+export type PasskeyCredential = {
+    id: string;
+    rawId: string;
+    response: {
+        [key: string]: unknown;
+    };
+    type: string;
+    [key: string]: unknown;
+};
+
+/**
+ * PasskeyFactor
+ *
+ * What a passkey has signed.
+ */
+export type PasskeyFactor = {
+    /**
+     * Always `passkey`.
+     */
+    kind: PasskeyKind;
+    /**
+     * The ceremony from the response with the options.
+     */
+    ceremony: string;
+    /**
+     * What the browser returned.
+     */
+    credential: PasskeyCredential;
+};
+
+/**
+ * The kind of proof: a passkey.
+ */
+export type PasskeyKind = 'passkey';
+
+/**
+ * PasskeyLogIn
+ *
+ * A log-in by passkey.
+ */
+export type PasskeyLogIn = {
+    /**
+     * The ceremony from `startPasskeyLogIn`.
+     */
+    ceremony: string;
+    /**
+     * What the browser returned.
+     */
+    credential: PasskeyCredential;
+    /**
+     * How the client receives the refresh token and sends it back.
+     */
+    transport?: Transport | null;
+};
+
+/**
+ * PasskeyLogInStart
+ *
+ * The request for the options of a log-in.
+ */
+export type PasskeyLogInStart = {
+    /**
+     * The challenge from a log-in, a reset or a revert that needs a second factor. Without it, the passkey names the account.
+     */
+    challenge?: string | null;
 };
 
 /**
@@ -1209,7 +1322,7 @@ export type ServiceOptions = {
      */
     mail: boolean;
     /**
-     * Whether passkeys can be used: `false` in this version.
+     * Whether passkeys can be used: `server.public_url` is set to a host that browsers reach securely.
      */
     passkeys: boolean;
     /**
@@ -4390,6 +4503,475 @@ export type ReplaceRecoveryCodesResponses = {
 };
 
 export type ReplaceRecoveryCodesResponse = ReplaceRecoveryCodesResponses[keyof ReplaceRecoveryCodesResponses];
+
+export type StartPasskeyLogInData = {
+    body: PasskeyLogInStart;
+    path?: never;
+    query?: never;
+    url: '/v1/passkeys/options';
+};
+
+export type StartPasskeyLogInErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'invalid_challenge';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'passkeys_unavailable';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable';
+        status?: 503;
+    };
+};
+
+export type StartPasskeyLogInError = StartPasskeyLogInErrors[keyof StartPasskeyLogInErrors];
+
+export type StartPasskeyLogInResponses = {
+    /**
+     * OK
+     */
+    200: PasskeyCeremony;
+};
+
+export type StartPasskeyLogInResponse = StartPasskeyLogInResponses[keyof StartPasskeyLogInResponses];
+
+export type LogInByPasskeyData = {
+    body: PasskeyLogIn;
+    path?: never;
+    query?: never;
+    url: '/v1/sessions/passkey';
+};
+
+export type LogInByPasskeyErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'unknown_passkey' | 'invalid_passkey' | 'invalid_challenge';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'account_disabled' | 'csrf_rejected';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable';
+        status?: 503;
+    };
+};
+
+export type LogInByPasskeyError = LogInByPasskeyErrors[keyof LogInByPasskeyErrors];
+
+export type LogInByPasskeyResponses = {
+    /**
+     * Created
+     */
+    201: Tokens;
+};
+
+export type LogInByPasskeyResponse = LogInByPasskeyResponses[keyof LogInByPasskeyResponses];
+
+export type StartPasskeyProofData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/me/authentication/options';
+};
+
+export type StartPasskeyProofErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'passkeys_unavailable';
+        status?: 403;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type StartPasskeyProofError = StartPasskeyProofErrors[keyof StartPasskeyProofErrors];
+
+export type StartPasskeyProofResponses = {
+    /**
+     * OK
+     */
+    200: PasskeyCeremony;
+};
+
+export type StartPasskeyProofResponse = StartPasskeyProofResponses[keyof StartPasskeyProofResponses];
+
+export type StartPasskeyData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/me/factors/passkey/options';
+};
+
+export type StartPasskeyErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'passkeys_unavailable';
+        status?: 403;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'email_unverified' | 'too_many_factors';
+        status?: 409;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type StartPasskeyError = StartPasskeyErrors[keyof StartPasskeyErrors];
+
+export type StartPasskeyResponses = {
+    /**
+     * OK
+     */
+    200: PasskeyCeremony;
+};
+
+export type StartPasskeyResponse = StartPasskeyResponses[keyof StartPasskeyResponses];
+
+export type AddPasskeyData = {
+    body: NewPasskey;
+    path?: never;
+    query?: never;
+    url: '/v1/me/factors/passkey';
+};
+
+export type AddPasskeyErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem & {
+        code?: 'malformed_request';
+        status?: 400;
+    };
+    /**
+     * Unauthorized
+     */
+    401: Problem & {
+        code?: 'missing_token' | 'invalid_token' | 'expired_token' | 'session_ended' | 'stale_token' | 'insufficient_user_authentication';
+        status?: 401;
+    };
+    /**
+     * Forbidden
+     */
+    403: Problem & {
+        code?: 'passkeys_unavailable';
+        status?: 403;
+    };
+    /**
+     * Request Timeout
+     */
+    408: Problem & {
+        code?: 'request_timeout';
+        status?: 408;
+    };
+    /**
+     * Conflict
+     */
+    409: Problem & {
+        code?: 'email_unverified' | 'too_many_factors';
+        status?: 409;
+    };
+    /**
+     * Payload Too Large
+     */
+    413: Problem & {
+        code?: 'payload_too_large';
+        status?: 413;
+    };
+    /**
+     * URI Too Long
+     */
+    414: Problem & {
+        code?: 'uri_too_long';
+        status?: 414;
+    };
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem & {
+        code?: 'unsupported_media_type';
+        status?: 415;
+    };
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem & {
+        code?: 'validation_failed';
+        status?: 422;
+    };
+    /**
+     * Too Many Requests
+     */
+    429: Problem & {
+        code?: 'too_many_requests';
+        status?: 429;
+    };
+    /**
+     * Request Header Fields Too Large
+     */
+    431: Problem & {
+        code?: 'headers_too_large';
+        status?: 431;
+    };
+    /**
+     * Internal Server Error
+     */
+    500: Problem & {
+        code?: 'internal';
+        status?: 500;
+    };
+    /**
+     * Service Unavailable
+     */
+    503: Problem & {
+        code?: 'unavailable' | 'authorization_stale';
+        status?: 503;
+    };
+};
+
+export type AddPasskeyError = AddPasskeyErrors[keyof AddPasskeyErrors];
+
+export type AddPasskeyResponses = {
+    /**
+     * Created
+     */
+    201: EnrolledFactor;
+};
+
+export type AddPasskeyResponse = AddPasskeyResponses[keyof AddPasskeyResponses];
 
 export type ListUsersData = {
     body?: never;
