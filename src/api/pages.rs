@@ -5,6 +5,7 @@ use poem::{
     Request, Response,
     http::{Method, StatusCode, header},
 };
+use serde_json::json;
 
 use super::{
     account_pages::AccountPages,
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     config::Settings,
     error::{Error, Missing},
+    live::passkeys::RelyingParty,
 };
 
 /// The methods of every page.
@@ -29,7 +31,7 @@ pub struct Page {
 }
 
 /// Every page. The first one that matches a path counts.
-static PAGES: [Page; 10] = [
+static PAGES: [Page; 11] = [
     page("/", |pages, request, _| pages.root(request)),
     page("/openapi.json", |pages, request, _| Some(pages.contract.respond(request, "application/json", NO_CACHE))),
     page("/docs", |pages, request, _| pages.docs.page(request)),
@@ -44,6 +46,9 @@ static PAGES: [Page; 10] = [
     account_page("/account/assets/{file}", |pages, request, name| pages.account.as_ref()?.asset(name, request)),
     account_page("/account/{page}", |pages, request, path| pages.account.as_ref()?.page(path, request)),
     account_page("/.well-known/change-password", |_, _, _| Some(redirect(StatusCode::FOUND, "/account/password"))),
+    account_page("/.well-known/passkey-endpoints", |pages, request, _| {
+        Some(pages.passkey_endpoints.as_ref()?.respond(request, "application/json", NO_CACHE))
+    }),
 ];
 
 const fn page(template: &'static str, respond: fn(&Pages, &Request, &str) -> Option<Response>) -> Page {
@@ -70,6 +75,8 @@ pub struct Pages {
     contract: Document,
     docs: Docs,
     account: Option<AccountPages>,
+    /// Tells password managers where a user adds and removes passkeys. Absent where passkeys cannot be used.
+    passkey_endpoints: Option<Document>,
 }
 
 impl Pages {
@@ -80,6 +87,7 @@ impl Pages {
             contract: Document::new(contract::text()),
             docs: Docs::embedded(),
             account: account.enabled.then(|| AccountPages::new(account.accent)),
+            passkey_endpoints: passkey_endpoints(settings),
         }
     }
 
@@ -108,6 +116,13 @@ impl Pages {
         response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept"));
         Some(response)
     }
+}
+
+/// Returns the endpoints of passkeys, as the W3C's draft "A Well-Known URL for Relying Party Passkey Endpoints" defines them.
+fn passkey_endpoints(settings: &Settings) -> Option<Document> {
+    RelyingParty::of(settings).ok()?;
+    let page = format!("{}/account/factors", settings.link_base());
+    Some(Document::new(json!({ "enroll": page, "manage": page }).to_string()))
 }
 
 fn redirect(status: StatusCode, location: &str) -> Response {

@@ -1,6 +1,7 @@
 //! `/account`: the pages on which people sign in and manage their own account.
 
 use poem::http::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use super::{get, get_again, send};
 use crate::{assert_problem, support::TestApp};
@@ -120,6 +121,17 @@ async fn password_managers_find_the_page_that_changes_the_password() {
     let app = TestApp::start().await;
     let answer = get(&app, "/.well-known/change-password").await;
     assert_eq!((answer.status, answer.header("location")), (StatusCode::FOUND, "/account/password"));
+}
+
+#[tokio::test]
+async fn password_managers_find_the_page_of_passkeys_where_these_work() {
+    let app = TestApp::start_with(|settings| settings.server.public_url = Some("https://id.example.org".parse().unwrap())).await;
+    let answer = get_again(&app, "/.well-known/passkey-endpoints").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    let page = "https://id.example.org/account/factors";
+    assert_eq!(serde_json::from_str::<Value>(answer.text()).unwrap(), json!({ "enroll": page, "manage": page }));
+    let app = TestApp::start().await;
+    assert_problem!(app.anonymous().get("/.well-known/passkey-endpoints").await, 404, "not_found");
 }
 
 #[tokio::test]
