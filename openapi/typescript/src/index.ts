@@ -1,7 +1,15 @@
 // @vestibule/client: log-in, silent refresh, and every operation with its types.
 
 import type { OwnPermission } from "./generated/permissions.gen.js";
-import type { Credentials, LogInError, LogOutError, RefreshSessionError, Registration } from "./generated/types.gen.js";
+import type {
+  CompleteLogInError,
+  Credentials,
+  LogInCompletion,
+  LogInError,
+  LogOutError,
+  RefreshSessionError,
+  Registration,
+} from "./generated/types.gen.js";
 import { operations } from "./operation.js";
 import { authorize } from "./response.js";
 import { Session, type Listeners, type Outcome, type SignedIn, type Transport } from "./session.js";
@@ -55,6 +63,10 @@ export function createVestibule<ApplicationPermission extends string = never>(op
 
     /** Logs in with an e-mail address or a username. Rejects with `CookieNotKept` if the browser does not keep the cookie. */
     logIn: (credentials: Omit<Credentials, "transport">): Promise<Outcome<LogInError>> => session.logIn(credentials),
+
+    /** Completes a log-in that has failed with `second_factor_required`: takes its `challenge`, and a second factor. */
+    completeLogIn: (completion: Omit<LogInCompletion, "transport">): Promise<Outcome<CompleteLogInError>> =>
+      session.completeLogIn(completion),
 
     /** Logs out in all tabs, also with an expired access token. If the call fails, the session continues. */
     logOut: (): Promise<Outcome<LogOutError>> => session.logOut(),

@@ -5,14 +5,16 @@ import type { Operations } from "./generated/operations.gen.js";
 import type {
   AuthenticateAgainError,
   AuthenticationFactor,
+  CompleteLogInError,
   Credentials,
+  LogInCompletion,
   LogInError,
   LogOutError,
   RefreshSessionError,
   Tokens,
 } from "./generated/types.gen.js";
 import { exclusively } from "./lock.js";
-import { operations } from "./operation.js";
+import { operations, type Result } from "./operation.js";
 import { CookieNotKept } from "./problem.js";
 import { inMemory, ofThisOrigin, Store, type Held, type SignedInUser, type TokenStorage } from "./store.js";
 
@@ -164,12 +166,22 @@ export class Session {
     return {};
   }
 
-  /** Holds the lock, so that no refresh of the previous session overwrites the new cookie or tokens. */
-  logIn(credentials: Omit<Credentials, "transport">): Promise<Outcome<LogInError>> {
+  logIn(body: Omit<Credentials, "transport">): Promise<Outcome<LogInError>> {
+    return this.#begin((more, signal) => this.#plain.logIn({ body: { ...body, ...more }, signal }));
+  }
+
+  completeLogIn(body: Omit<LogInCompletion, "transport">): Promise<Outcome<CompleteLogInError>> {
+    return this.#begin((more, signal) => this.#plain.completeLogIn({ body: { ...body, ...more }, signal }));
+  }
+
+  /** Begins a session. Holds the lock, so that no refresh of the previous session overwrites the new cookie or tokens. */
+  #begin<Problem>(
+    call: (more: { transport: "cookie" | "body" }, signal: AbortSignal) => Promise<Result<Tokens, Problem>>,
+  ): Promise<Outcome<Problem>> {
     return exclusively(this.#name, async () => {
-      const body: Credentials = { ...credentials, transport: this.#cookie ? "cookie" : "body" };
-      const { data, error, response } = await this.#plain.logIn({ body, signal: AbortSignal.timeout(CALL_TIMEOUT) });
-      if (error) return { error, response };
+      const transport = this.#cookie ? "cookie" : "body";
+      const { data, error, response } = await call({ transport }, AbortSignal.timeout(CALL_TIMEOUT));
+      if (!data) return { error, response };
       await this.#take(this.#cookie ? await this.#tryCookie(data) : data);
       return {};
     });

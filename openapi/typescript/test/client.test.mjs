@@ -7,6 +7,7 @@ import { after, afterEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { createVestibule, CookieNotKept, UnexpectedResponse } from "@vestibule/client";
 import { PASSWORD, startServer } from "./server.mjs";
+import { totp } from "./totp.mjs";
 
 const server = await startServer({ SESSIONS__REPLAY_WINDOW: 0 });
 const shortLived = await startServer({ TOKENS__ACCESS_TTL: 2 });
@@ -737,4 +738,38 @@ test("an application that proves the user's presence itself has the new access t
   const factor = { kind: "password", password: PASSWORD };
   const { data } = await vestibule.api.authenticateAgain({ body: { factor } });
   assert.equal(await vestibule.accessToken(), data.access_token);
+});
+
+/** Enrols an authenticator app for a new user, and logs them out. */
+async function enrolApp(tab) {
+  const username = `ada${(userCount += 1)}`;
+  const body = { email: `${username}@example.org`, username, password: PASSWORD };
+  assert.equal((await (await admin()).api.createUser({ body })).error, undefined); // its address counts as verified
+  assert.deepEqual(await tab.logIn({ identifier: username, password: PASSWORD }), {});
+  const { data: app } = await tab.api.startTotp({ body: {} });
+  const before = await tab.accessToken();
+  const { data } = await tab.api.confirmTotp({ path: { id: app.id }, body: { code: totp(app.secret) } });
+  assert.equal(await tab.accessToken(), data.tokens.access_token, "the token of the raised session is in use");
+  assert.notEqual(await tab.accessToken(), before);
+  await tab.logOut();
+  return { username, secret: app.secret, recoveryCodes: data.recovery_codes };
+}
+
+test("a log-in that needs a second factor is completed with one, and nobody is logged in before", async () => {
+  for (const options of [{}, { transport: "cookie" }]) {
+    const vestibule = tab(options);
+    const { username, recoveryCodes } = await enrolApp(vestibule);
+    const { error } = await vestibule.logIn({ identifier: username, password: PASSWORD });
+    assert.deepEqual([error.code, [...error.factors].sort()], ["second_factor_required", ["recovery_code", "totp"]]);
+    assert.deepEqual([vestibule.signedIn, await vestibule.accessToken()], [undefined, undefined]);
+
+    const { challenge } = error;
+    const wrong = await vestibule.completeLogIn({ challenge, factor: { kind: "totp", code: "000000" } });
+    assert.equal(wrong.error.code, "wrong_factor");
+    const factor = { kind: "recovery_code", code: recoveryCodes[0] };
+    assert.deepEqual(await vestibule.completeLogIn({ challenge, factor }), {});
+    assert.equal(vestibule.signedIn.user.name, username);
+    assert.equal((await vestibule.api.readMe()).data.second_factor, true);
+    await vestibule.logOut();
+  }
 });

@@ -10,6 +10,7 @@ const common = (error: RegisterAccountError): string => error.title;
 export function everyCodeHasItsCase(error: LogInError): string {
   switch (error.code) {
     case "invalid_credentials":
+    case "second_factor_required":
       return `${error.status satisfies 401}`;
     case "account_disabled":
     case "csrf_rejected":
@@ -25,6 +26,7 @@ export function everyCodeHasItsCase(error: LogInError): string {
 export function aCaseIsMissing(error: LogInError): string {
   switch (error.code) {
     case "invalid_credentials":
+    case "second_factor_required":
     case "account_disabled":
       return error.title;
     default:
@@ -36,6 +38,7 @@ export function aCaseIsMissing(error: LogInError): string {
 export function everyStatusOfAProblemIsCovered(error: Extract<LogInError, { status: 401 | 403 }>): string {
   switch (error.code) {
     case "invalid_credentials":
+    case "second_factor_required":
     case "account_disabled":
     case "csrf_rejected":
       return error.title;
@@ -54,7 +57,7 @@ export function aCodeBelongsToItsStatus(error: ListUsersError): boolean {
   return error.status === 403 && error.code === "stale_token";
 }
 
-export function aStatusTellsCodesApart(error: LogInError): "invalid_credentials" | undefined {
+export function aStatusTellsCodesApart(error: LogInError): "invalid_credentials" | "second_factor_required" | undefined {
   return error.status === 401 ? error.code : undefined;
 }
 

@@ -12,7 +12,7 @@ type Status<Operation extends keyof operations, Status extends keyof operations[
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 export const codes: [
-  Same<Code<"logIn", 401>, "invalid_credentials">,
+  Same<Code<"logIn", 401>, "invalid_credentials" | "second_factor_required">,
   Same<Code<"logIn", 403>, "account_disabled" | "csrf_rejected">,
   Same<Code<"registerAccount", 409>, "email_taken" | "username_taken">,
   Same<Code<"readMe", 401>, "invalid_credentials">, // a code of another operation

@@ -2,5 +2,5 @@
 
 declare function render(signedIn: import("@vestibule/client").SignedIn | undefined): void;
 declare function goTo(path: string): void;
-declare function ask(question: string, error: string | undefined): Promise<string>;
+declare function ask(question: string, error?: string): Promise<string>;
 declare function LogIn(): null;
