@@ -95,6 +95,7 @@ fn only_throttled_operations_declare_429() {
         .map(|(.., operation)| operation["operationId"].as_str().unwrap());
     let expected = [
         "acceptInvitation",
+        "addPasskey",
         "authenticateAgain",
         "changePassword",
         "closeAccount",
@@ -102,12 +103,14 @@ fn only_throttled_operations_declare_429() {
         "completeSignUp",
         "confirmTotp",
         "logIn",
+        "logInByPasskey",
         "readTicket",
         "refreshSession",
         "registerAccount",
         "requestPasswordReset",
         "resetPassword",
         "revertEmailChange",
+        "startPasskeyLogIn",
         "startSignUp",
         "updateMe",
     ];

@@ -69,7 +69,7 @@ async fn a_person_who_is_invited_chooses_a_password_and_has_the_roles_of_the_inv
         let read = app.anonymous().post("/v1/tickets/read", json!({ "token": mail.token() })).await.expect(200);
         let expected = json!({
             "purpose": "invite", "email": GRACE, "name": "Grace Hopper", "language": "de",
-            "expires_at": "2026-01-08T00:00:00.000000Z",
+            "factors": [], "expires_at": "2026-01-08T00:00:00.000000Z",
         });
         assert_eq!(read, expected);
 

@@ -116,7 +116,7 @@ async fn a_link_is_read_without_being_used() {
     let read = async |token: &str| app.anonymous().post("/v1/tickets/read", json!({ "token": token })).await;
     let expected = json!({
         "purpose": "reset", "email": "ada@example.org", "name": "Ada Lovelace", "language": "de",
-        "expires_at": "2026-01-01T00:30:00.000000Z",
+        "factors": [], "expires_at": "2026-01-01T00:30:00.000000Z",
     });
     for _ in 0..3 {
         assert_eq!(read(&token).await.expect(200), expected);

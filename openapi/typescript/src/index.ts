@@ -4,9 +4,11 @@ import type { OwnPermission } from "./generated/permissions.gen.js";
 import type {
   CompleteLogInError,
   Credentials,
+  LogInByPasskeyError,
   LogInCompletion,
   LogInError,
   LogOutError,
+  PasskeyLogIn,
   RefreshSessionError,
   Registration,
 } from "./generated/types.gen.js";
@@ -67,6 +69,10 @@ export function createVestibule<ApplicationPermission extends string = never>(op
     /** Completes a log-in that has failed with `second_factor_required`: takes its `challenge`, and a second factor. */
     completeLogIn: (completion: Omit<LogInCompletion, "transport">): Promise<Outcome<CompleteLogInError>> =>
       session.completeLogIn(completion),
+
+    /** Logs in with the passkey that the browser has returned for the options of `api.startPasskeyLogIn`. */
+    logInByPasskey: (passkey: Omit<PasskeyLogIn, "transport">): Promise<Outcome<LogInByPasskeyError>> =>
+      session.logInByPasskey(passkey),
 
     /** Logs out in all tabs, also with an expired access token. If the call fails, the session continues. */
     logOut: (): Promise<Outcome<LogOutError>> => session.logOut(),

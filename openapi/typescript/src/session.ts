@@ -7,9 +7,11 @@ import type {
   AuthenticationFactor,
   CompleteLogInError,
   Credentials,
+  LogInByPasskeyError,
   LogInCompletion,
   LogInError,
   LogOutError,
+  PasskeyLogIn,
   RefreshSessionError,
   Tokens,
 } from "./generated/types.gen.js";
@@ -172,6 +174,10 @@ export class Session {
 
   completeLogIn(body: Omit<LogInCompletion, "transport">): Promise<Outcome<CompleteLogInError>> {
     return this.#begin((more, signal) => this.#plain.completeLogIn({ body: { ...body, ...more }, signal }));
+  }
+
+  logInByPasskey(body: Omit<PasskeyLogIn, "transport">): Promise<Outcome<LogInByPasskeyError>> {
+    return this.#begin((more, signal) => this.#plain.logInByPasskey({ body: { ...body, ...more }, signal }));
   }
 
   /** Begins a session. Holds the lock, so that no refresh of the previous session overwrites the new cookie or tokens. */

@@ -11,7 +11,8 @@ import { totp } from "./totp.mjs";
 
 const server = await startServer({ SESSIONS__REPLAY_WINDOW: 0 });
 const shortLived = await startServer({ TOKENS__ACCESS_TTL: 2 });
-after(() => Promise.all([server.stop(), shortLived.stop()]));
+const withPasskeys = await startServer({ SERVER__PUBLIC_URL: "http://localhost" });
+after(() => Promise.all([server.stop(), shortLived.stop(), withPasskeys.stop()]));
 
 /** The method and path of each request. */
 let calls = [];
@@ -772,4 +773,14 @@ test("a log-in that needs a second factor is completed with one, and nobody is l
     assert.equal((await vestibule.api.readMe()).data.second_factor, true);
     await vestibule.logOut();
   }
+});
+
+test("a passkey that the server does not accept logs nobody in", async () => {
+  const vestibule = tab({ baseUrl: withPasskeys.url });
+  const { data } = await vestibule.api.startPasskeyLogIn({ body: {} });
+  const response = { clientDataJSON: "e30", authenticatorData: "AA", signature: "AA", userHandle: "AA" };
+  const credential = { id: "AA", rawId: "AA", type: "public-key", response };
+  const { error } = await vestibule.logInByPasskey({ ceremony: data.ceremony, credential });
+  assert.equal(error.status, 401);
+  assert.equal(vestibule.signedIn, undefined);
 });

@@ -156,7 +156,7 @@ async fn a_factor_that_the_policy_demands_cannot_be_removed() {
         let (second, other, _) = crate::support::authenticator::enrol(&caller).await;
         // One of two can go.
         second.delete(&format!("/v1/me/factors/{}", authenticator.id), json!(null)).await.expect(204);
-        app.clock.advance(std::time::Duration::from_secs(60));
+        app.clock.advance(std::time::Duration::from_mins(1));
         let name = if is_administrator { "admin" } else { "ada" };
         let password = if is_administrator { app.admin_password() } else { PASSWORD };
         let asked = strict.anonymous().post("/v1/sessions", json!({ "identifier": name, "password": password })).await;

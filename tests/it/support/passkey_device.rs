@@ -37,7 +37,7 @@ impl PasskeyDevice {
         let request = serde_json::from_value(json!({ "publicKey": options })).unwrap();
         let (mut client, origin) = (Client::new(self.inner()).allows_insecure_localhost(true), origin.parse::<Url>().unwrap());
         let made = client.register(&origin, request, DefaultClientData).await.unwrap();
-        self.passkeys = client.authenticator().store().0.clone();
+        self.passkeys.clone_from(&client.authenticator().store().0);
         serde_json::to_value(made).unwrap()
     }
 
@@ -51,7 +51,7 @@ impl PasskeyDevice {
         let request = serde_json::from_value(json!({ "publicKey": options })).unwrap();
         let (mut client, origin) = (Client::new(self.inner()).allows_insecure_localhost(true), origin.parse::<Url>().unwrap());
         let signed = client.authenticate(&origin, request, DefaultClientData).await?;
-        self.passkeys = client.authenticator().store().0.clone();
+        self.passkeys.clone_from(&client.authenticator().store().0);
         Ok(serde_json::to_value(signed).unwrap())
     }
 

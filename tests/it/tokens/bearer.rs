@@ -119,6 +119,12 @@ async fn t14_a_public_operation_ignores_authorization() {
             let (body, status) = match path {
                 "/v1/sessions" => (json!({ "identifier": "ada", "password": PASSWORD }), 201),
                 "/v1/sessions/refresh" => (json!({ "refresh_token": ada.refresh }), 200),
+                "/v1/sessions/second-factor" => {
+                    (json!({ "challenge": "unknown", "factor": { "kind": "totp", "code": "123456" } }), 422)
+                }
+                "/v1/sessions/passkey" => (json!({ "ceremony": "unknown", "credential": {} }), 422),
+                // The service of this test has no host name.
+                "/v1/passkeys/options" => (json!({}), 403),
                 "/v1/sessions/end" => (json!({ "refresh_token": "unknown" }), 204),
                 "/v1/accounts" => (json!({ "email": format!("user{number}@example.org"), "password": PASSWORD }), 201),
                 "/v1/password-resets" => (json!({ "identifier": "ada" }), 202),

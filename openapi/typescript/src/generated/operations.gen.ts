@@ -241,8 +241,9 @@ export interface Operations {
   /**
    * Reset a password.
    *
-   * Sets the password with a link, or with a code and the handle of the request for it. All sessions of the account end, its
-   * address is verified, and nobody is logged in. An account that has a second factor needs it as well. The member at fault has one of these codes: `invalid_ticket`,
+   * Sets the password with a link, or with a code and the handle of the request for it. An account that has a second factor
+   * needs it as well: without one, the response is 401 with the code `second_factor_required`. All sessions of the account end,
+   * its address is verified, and nobody is logged in. The member at fault has one of these codes: `invalid_ticket`,
    * `expired_ticket` or `spent_ticket` for a link; `wrong_code` or `expired_ticket` for a code, which can be tried five times.
    *
    * No access token is needed.

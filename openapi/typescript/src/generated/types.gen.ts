@@ -876,12 +876,6 @@ export type PasskeyCeremony = {
  * What `credential.toJSON()` returns in a browser (WebAuthn Level 3 section 5.1), unchanged.
  */
 export type PasskeyCredential = {
-    id: string;
-    rawId: string;
-    response: {
-        [key: string]: unknown;
-    };
-    type: string;
     [key: string]: unknown;
 };
 
