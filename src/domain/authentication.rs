@@ -125,9 +125,10 @@ pub(super) struct ConfirmedPassword {
 }
 
 impl ConfirmedPassword {
-    /// Fails if the password has changed since it was confirmed.
+    /// Fails if the password has changed since it was confirmed, or if other attempts have failed meanwhile. Forgives no attempts: a
+    /// password in a session is no complete log-in, and the session may be stolen.
     pub(super) async fn must_be_current(&self, tx: &Transaction, now: DateTime<Utc>, user: &user::Model) -> Result<()> {
-        self.attempt.succeeded(tx, now).await?;
+        self.attempt.check(tx, now).await?;
         if user.password_hash == self.user.password_hash { Ok(()) } else { Err((self.wrong)()) }
     }
 }

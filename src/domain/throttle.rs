@@ -47,8 +47,9 @@ pub enum Target<'a> {
     SecondFactor(UserId),
 }
 
-/// An attempt at a password that may be made. Record its result with [`Attempt::failed`] or [`Attempt::succeeded`] before the
-/// response is sent.
+/// An attempt at a password or a second factor that may be made. If it was wrong, record that with [`Attempt::failed`] before the
+/// response is sent. If it was right, call [`Attempt::check`] once more in the transaction that it permits: a right attempt forgives
+/// nothing, because whoever has stolen a password must not get more guesses at the factor by it. Only [`recognise`] forgives.
 pub struct Attempt(Option<Counters>);
 
 /// The keys of the rows that count an attempt.
@@ -100,18 +101,6 @@ impl Attempt {
         });
         Ok(throttle::Entity::write(tx, counted.collect()).await?)
     }
-
-    /// Records that the password was correct: resets the attempts of this network at this account (NIST SP 800-63B section
-    /// 3.2.2), and makes the network known to the account. The attempts of other networks, and of this network at other
-    /// accounts, remain. Fails like [`Self::check`]. Returns whether the account did not know the network; false if the throttle
-    /// is off, because then nothing is recorded about networks.
-    pub async fn succeeded(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<bool> {
-        self.check(tx, now).await?;
-        match &self.0 {
-            Some(counters) => counters.forgive(tx, now).await,
-            None => Ok(false),
-        }
-    }
 }
 
 impl Counters {
@@ -141,12 +130,6 @@ impl Counters {
 
     fn keys(&self) -> Vec<Vec<u8>> {
         self.backoffs.iter().map(|(key, _)| key.clone()).collect()
-    }
-
-    async fn forgive(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<bool> {
-        let Self { backoffs: [(pair, _), ..], known } = self;
-        throttle::Entity::forgive(tx, pair).await?;
-        Ok(known_network::Entity::remember(tx, known, now, now + KNOWN).await?)
     }
 
     async fn check(&self, conn: &impl ConnectionTrait, rows: &[throttle::Model], now: DateTime<Utc>) -> Result<()> {
@@ -181,9 +164,9 @@ pub async fn knows_network(
 }
 
 /// Records that the user of this network has completely logged in, or has proven by other means that the account is theirs: forgives
-/// the attempts of this network at the password and the factors of the account, forgets the factors that were wrong, and makes the
-/// network known to the account. Returns whether it was not known; false if the throttle is off, because then nothing is recorded
-/// about networks.
+/// the attempts of this network at the password and the factors of the account (NIST SP 800-63B section 3.2.2), forgets the factors
+/// that were wrong, and makes the network known to the account. The attempts of other networks, and of this network at other accounts,
+/// remain. Returns whether the network was not known; false if the throttle is off, because then nothing is recorded about networks.
 pub async fn recognise(app: &App, tx: &Transaction, source: &Source, user: &user::Model, now: DateTime<Utc>) -> Result<bool> {
     if user.second_factor {
         tally::Entity::forget(tx, &wrong_factors(app, user.id)).await?;
@@ -191,11 +174,14 @@ pub async fn recognise(app: &App, tx: &Transaction, source: &Source, user: &user
     if !app.settings.throttle.enabled {
         return Ok(false);
     }
+    let counters = |target| Counters::new(&app.throttle.key, source, target);
     if user.second_factor {
-        let Counters { backoffs: [(pair, _), ..], .. } = Counters::new(&app.throttle.key, source, Target::SecondFactor(user.id));
+        let Counters { backoffs: [(pair, _), ..], .. } = counters(Target::SecondFactor(user.id));
         throttle::Entity::forgive(tx, &pair).await?;
     }
-    Counters::new(&app.throttle.key, source, Target::Account(user.id)).forgive(tx, now).await
+    let Counters { backoffs: [(pair, _), ..], known } = counters(Target::Account(user.id));
+    throttle::Entity::forgive(tx, &pair).await?;
+    Ok(known_network::Entity::remember(tx, &known, now, now + KNOWN).await?)
 }
 
 /// The wrong factors in a day of which the owner is told (OWASP ASVS 6.3.5). They come after a correct password.

@@ -129,6 +129,34 @@ async fn p09_every_operation_that_checks_a_password_spends_the_same_budget() {
 }
 
 #[tokio::test]
+async fn p09_a_right_password_in_a_session_forgives_no_guesses_and_keeps_nobody_out() {
+    let app = throttled().await;
+    app.register("ada").await;
+    let token = log_in(&app, HOME, "ada", PASSWORD).await.expect(201)["access_token"].as_str().unwrap().to_owned();
+    let again = async |password: &str| {
+        let body = json!({ "factor": { "kind": "password", "password": password } });
+        send(&app, HOME, Method::POST, "/v1/me/authentication", Some(&token), body).await
+    };
+    for _ in 0..5 {
+        assert_problem!(again(WRONG).await, 401, "wrong_factor");
+        again(PASSWORD).await.expect(200);
+    }
+    assert_problem!(again(WRONG).await, 401, "wrong_factor");
+    let refused = assert_problem!(again(PASSWORD).await, 429, "too_many_requests");
+    assert_eq!(wait(&refused), Duration::from_secs(1));
+    app.clock.advance(wait(&refused));
+    // After the wait, everything that needs the password goes on, one time after the other.
+    again(PASSWORD).await.expect(200);
+    let change = json!({ "email": "ada@example.com", "current_password": PASSWORD });
+    send(&app, HOME, Method::PATCH, "/v1/me", Some(&token), change).await.expect(200);
+    assert_problem!(again(WRONG).await, 401, "wrong_factor");
+    assert_eq!(wait(&again(WRONG).await), Duration::from_secs(2));
+    app.clock.advance(Duration::from_secs(2));
+    log_in(&app, HOME, "ada", PASSWORD).await.expect(201);
+    assert_eq!(guess(&app, HOME, "ada").await, 6, "a log-in forgives");
+}
+
+#[tokio::test]
 async fn p09_the_throttle_does_not_reveal_whether_an_account_exists() {
     let app = throttled().await;
     app.register("ada").await;

@@ -76,6 +76,20 @@ async fn m05_whoever_has_stolen_the_password_and_guesses_at_the_factor_does_not_
 }
 
 #[tokio::test]
+async fn m05_whoever_has_stolen_a_password_and_a_token_gets_no_more_guesses_at_the_factor() {
+    let app = throttled().await;
+    let owner = app.owner("ada").await;
+    for number in 0..20 {
+        guess(&app, &format!("203.0.113.{number}"), &owner).await;
+    }
+    assert_eq!(guess(&app, ELSEWHERE, &owner).await, 0);
+    // A right password in a session does not make the network known to the account.
+    let change = json!({ "email": "eve@example.org", "current_password": PASSWORD });
+    send(&app, ELSEWHERE, Method::PATCH, "/v1/me", owner.caller.token.as_deref(), change).await.expect(200);
+    assert_eq!(guess(&app, ELSEWHERE, &owner).await, 0);
+}
+
+#[tokio::test]
 async fn each_wrong_factor_doubles_the_wait_and_only_a_complete_log_in_forgives() {
     let app = throttled().await;
     let owner = app.owner("ada").await;
