@@ -14,7 +14,7 @@ use crate::{
         refresh::SessionAccess,
         revocations, sessions, users,
     },
-    entity::{factor, user},
+    entity::{factor, pending_totp, user},
     error::{Error, Fault, Result},
     live::{database::Transaction, mail::Values},
     values::{
@@ -78,7 +78,8 @@ pub async fn permit(app: &App, tx: &Transaction, user: &user::Model, kind: Facto
 }
 
 /// Adds a factor to the account of the caller, whose row is locked, raises the caller's session with it, and commits. All tokens
-/// of the account become stale, because they do not say yet that there is a factor. The first factor comes with recovery codes.
+/// of the account become stale, because they do not say yet that there is a factor. Apps that wait to be confirmed are forgotten.
+/// The first factor comes with recovery codes.
 pub async fn add(
     app: &App,
     tx: Transaction,
@@ -104,6 +105,8 @@ pub async fn add(
         last_used_at: Set(None),
     };
     let factor = row.insert(&tx).await.map_err(registered)?;
+    // Another session may have begun to enrol an app when less proof was enough.
+    pending_totp::Entity::delete_of(&tx, user.id).await?;
     let user = users::factors_changed(app, &tx, user, true).await?;
     let details = json!({ "factor": factor.id, "kind": factor.kind });
     let event = Event::on_user(Kind::FactorAdded, &user).with(details);
