@@ -26,43 +26,47 @@ use crate::{
     throttle::{ELSEWHERE, HOME, send},
 };
 
-const ORIGIN: &str = "https://id.example.org";
+/// The origin of the pages on which passkeys are made and used.
+pub const ORIGIN: &str = "https://id.example.org";
 
 impl TestApp {
     /// Starts an app that browsers reach at [`ORIGIN`].
-    async fn with_passkeys() -> Self {
+    pub async fn with_passkeys() -> Self {
         Self::start_with(at(ORIGIN)).await
     }
 
     /// Begins a log-in by passkey, and returns the ceremony and the options.
-    async fn begin_log_in(&self) -> (Value, Value) {
+    pub async fn begin_log_in(&self) -> (Value, Value) {
         begun(self.anonymous().post("/v1/passkeys/options", json!({})).await)
     }
 
     /// Logs in with a passkey of this device, as a page of [`ORIGIN`] does.
-    async fn log_in_by(&self, device: &mut PasskeyDevice) -> Answer {
+    pub async fn log_in_by(&self, device: &mut PasskeyDevice) -> Answer {
         let (ceremony, options) = self.begin_log_in().await;
         let credential = device.sign(ORIGIN, &options).await;
         self.present(&ceremony, &credential).await
     }
 
-    async fn present(&self, ceremony: &Value, credential: &Value) -> Answer {
+    /// Presents what a passkey has signed in a ceremony.
+    pub async fn present(&self, ceremony: &Value, credential: &Value) -> Answer {
         self.anonymous().post("/v1/sessions/passkey", json!({ "ceremony": ceremony, "credential": credential })).await
     }
 }
 
-fn at(origin: &'static str) -> impl FnOnce(&mut Settings) {
+/// Lets browsers reach the service at `origin`.
+pub fn at(origin: &'static str) -> impl FnOnce(&mut Settings) {
     move |settings| settings.server.public_url = Some(origin.parse().unwrap())
 }
 
+/// Returns the ceremony and the options in a response.
 #[track_caller]
-fn begun(answer: Answer) -> (Value, Value) {
+pub fn begun(answer: Answer) -> (Value, Value) {
     let body = answer.expect(200);
     (body["ceremony"].clone(), body["options"].clone())
 }
 
 /// Adds a passkey to the caller's account, and returns the reply.
-async fn enrol(caller: &Caller<'_>, device: &mut PasskeyDevice) -> Value {
+pub async fn enrol(caller: &Caller<'_>, device: &mut PasskeyDevice) -> Value {
     let (ceremony, options) = begun(caller.post("/v1/me/factors/passkey/options", json!({})).await);
     let credential = device.make(ORIGIN, &options).await;
     caller.post("/v1/me/factors/passkey", json!({ "ceremony": ceremony, "credential": credential })).await.expect(201)
@@ -127,20 +131,6 @@ async fn the_options_reveal_neither_the_account_nor_who_asks() {
 fn uuid(base64url: &Value) -> uuid::Uuid {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     uuid::Uuid::from_slice(&URL_SAFE_NO_PAD.decode(base64url.as_str().unwrap()).unwrap()).unwrap()
-}
-
-#[tokio::test]
-async fn f01_a_ceremony_works_once_even_in_a_race() {
-    let app = TestApp::with_passkeys().await;
-    let (ada, mut phone) = (app.user("ada").await, PasskeyDevice::default());
-    enrol(&ada, &mut phone).await;
-    let (ceremony, options) = app.begin_log_in().await;
-    let credential = phone.sign(ORIGIN, &options).await;
-    let answers = futures_util::future::join_all((0..20).map(|_| app.present(&ceremony, &credential))).await;
-    let mut problems: Vec<_> = answers.iter().map(Answer::problem).collect();
-    problems.sort_unstable();
-    assert_eq!(problems.iter().filter(|(status, _)| *status == 201).count(), 1, "{problems:?}");
-    assert_eq!(problems.iter().filter(|problem| **problem == (401, "invalid_challenge")).count(), 19, "{problems:?}");
 }
 
 #[tokio::test]
@@ -280,9 +270,14 @@ async fn only_a_passkey_that_is_gone_is_unknown() {
     assert_eq!(redeemed, 1, "a stranger writes nothing");
 }
 
+/// Returns the factor with what a passkey has signed in a ceremony.
+pub fn passkey(ceremony: &Value, credential: &Value) -> Value {
+    json!({ "kind": "passkey", "ceremony": ceremony, "credential": credential })
+}
+
 /// Proves the caller's presence with what a passkey has signed.
 async fn prove(caller: &Caller<'_>, ceremony: &Value, credential: &Value) -> Answer {
-    let factor = json!({ "kind": "passkey", "ceremony": ceremony, "credential": credential });
+    let factor = passkey(ceremony, credential);
     caller.post("/v1/me/authentication", json!({ "factor": factor })).await
 }
 
@@ -325,7 +320,7 @@ async fn a_passkey_is_the_second_factor_of_a_password() {
     let challenge = &asked.body["challenge"];
     let (ceremony, options) = begun(anonymous.post("/v1/passkeys/options", json!({ "challenge": challenge })).await);
     let credential = phone.sign(ORIGIN, &options).await;
-    let factor = json!({ "kind": "passkey", "ceremony": ceremony, "credential": credential });
+    let factor = passkey(&ceremony, &credential);
     let complete = json!({ "challenge": challenge, "factor": factor });
     let tokens = anonymous.post("/v1/sessions/second-factor", complete.clone()).await.expect(201);
     let token = app.bearer(tokens["access_token"].as_str().unwrap()).get("/v1/token").await.expect(200);
@@ -347,7 +342,7 @@ async fn f02_under_every_policy_a_passkey_is_two_factors_and_a_password_beside_i
         let challenge = &asked.body["challenge"];
         let (ceremony, options) = begun(app.anonymous().post("/v1/passkeys/options", json!({ "challenge": challenge })).await);
         let credential = phone.sign(ORIGIN, &options).await;
-        let factor = json!({ "kind": "passkey", "ceremony": ceremony, "credential": credential });
+        let factor = passkey(&ceremony, &credential);
         let body = json!({ "challenge": challenge, "factor": factor });
         let beside = app.anonymous().post("/v1/sessions/second-factor", body).await.expect(201);
         let alone = app.log_in_by(&mut phone).await.expect(201);
@@ -416,9 +411,8 @@ async fn a_reset_asks_for_the_passkey_and_its_ceremony_serves_nothing_else() {
     assert_problem!(app.present(&ceremony, &credential).await, 401, "invalid_challenge");
     let (log_in, options) = app.begin_log_in().await;
     let other = phone.sign(ORIGIN, &options).await;
-    let factor = json!({ "kind": "passkey", "ceremony": log_in, "credential": other });
-    assert_problem!(reset(factor).await, 401, "wrong_factor");
-    reset(json!({ "kind": "passkey", "ceremony": ceremony, "credential": credential })).await.expect(204);
+    assert_problem!(reset(passkey(&log_in, &other)).await, 401, "wrong_factor");
+    reset(passkey(&ceremony, &credential)).await.expect(204);
     assert_problem!(ada.get("/v1/me").await, 401, "session_ended");
 }
 
