@@ -16,20 +16,21 @@ use crate::support::{
 };
 
 /// An operation, and a request with every member that its schema requires.
-struct Operation {
-    id: &'static str,
+pub struct Operation {
+    pub id: &'static str,
     method: Method,
-    path: String,
+    pub path: String,
     body: Option<(&'static str, Value)>,
-    access: Access,
+    pub access: Access,
     /// The weakest policy that demands a second factor.
-    second_factor: Option<Policy>,
+    pub second_factor: Option<Policy>,
     /// Whether the operation requires a fresh proof of presence.
-    is_fresh: bool,
+    pub is_fresh: bool,
 }
 
 impl Operation {
-    fn all() -> Vec<Self> {
+    /// Reads all operations from the contract.
+    pub fn all() -> Vec<Self> {
         let read = |(path, method, operation): (&'static str, &str, &'static Map<String, Value>)| Self {
             id: operation["operationId"].as_str().unwrap(),
             method: method.to_uppercase().parse().unwrap(),
@@ -49,7 +50,7 @@ impl Operation {
         contract::operations(contract::document()).map(read).collect()
     }
 
-    async fn send(&self, caller: &Caller<'_>) -> Answer {
+    pub async fn send(&self, caller: &Caller<'_>) -> Answer {
         let (method, path) = (self.method.clone(), self.path.as_str());
         match &self.body {
             Some(("application/json", body)) => caller.json(method, path, body).await,
@@ -78,7 +79,7 @@ impl Operation {
     }
 
     /// Checks that the guard admitted the caller, whatever the operation then answered.
-    fn assert_admitted(&self, kind: &str, answer: &Answer) {
+    pub fn assert_admitted(&self, kind: &str, answer: &Answer) {
         let guard_codes =
             ["missing_token", "invalid_token", "expired_token", "session_ended", "stale_token", "insufficient_permission"];
         assert!(!guard_codes.contains(&answer.problem().1), "{} as {kind}: {:#}", self.id, answer.body);
@@ -86,7 +87,7 @@ impl Operation {
     }
 
     /// Returns the level that the guard demands of a caller with these proofs under `policy`; `None` if it accepts the caller.
-    fn demands(&self, policy: Policy, proofs: &Proofs) -> Option<&'static str> {
+    pub fn demands(&self, policy: Policy, proofs: &Proofs) -> Option<&'static str> {
         if self.second_factor.is_some_and(|weakest| policy >= weakest) && proofs.shown < 2 {
             Some("2")
         } else if self.is_fresh && (proofs.is_old || proofs.shown < proofs.held) {
@@ -98,7 +99,7 @@ impl Operation {
 }
 
 /// Checks that the guard demands a proof of this level (RFC 9470 section 3).
-fn assert_insufficient(cell: &str, answer: &Answer, acr: &str, proofs: &Proofs) {
+pub fn assert_insufficient(cell: &str, answer: &Answer, acr: &str, proofs: &Proofs) {
     assert_eq!(answer.problem(), (401, "insufficient_user_authentication"), "{cell}: {:#}", answer.body);
     let error = r#"error="insufficient_user_authentication""#;
     let challenge = format!(r#"Bearer realm="vestibule", {error}, acr_values="{acr}", max_age=600"#);
@@ -132,11 +133,11 @@ fn example(schema: &Value) -> Value {
 
 /// What a caller has proven: the number of factors that they have shown in their session, and that their account holds, the
 /// password included; and whether that was more than ten minutes ago.
-struct Proofs {
-    kind: &'static str,
-    shown: usize,
-    held: usize,
-    is_old: bool,
+pub struct Proofs {
+    pub kind: &'static str,
+    pub shown: usize,
+    pub held: usize,
+    pub is_old: bool,
 }
 
 const PROOFS: [Proofs; 5] = [
@@ -147,7 +148,7 @@ const PROOFS: [Proofs; 5] = [
     Proofs { kind: "two factors", shown: 2, held: 2, is_old: false },
 ];
 
-const POLICIES: [Policy; 3] = [Policy::None, Policy::Administrators, Policy::Everyone];
+pub const POLICIES: [Policy; 3] = [Policy::None, Policy::Administrators, Policy::Everyone];
 
 /// Logs in a new user whom the operation's guard accepts but for the proofs, with exactly these proofs.
 async fn prove<'a>(admin: &Caller<'a>, name: &str, operation: &Operation, proofs: &Proofs) -> Client<'a> {
