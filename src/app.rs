@@ -92,6 +92,13 @@ impl Deref for App {
     }
 }
 
+impl State {
+    /// The host for which passkeys are made; `None` if there are none.
+    pub fn rp_id(&self) -> Option<&str> {
+        self.passkeys.as_ref().ok().map(|party| &*party.id)
+    }
+}
+
 impl App {
     /// Opens an installation, and creates whatever of it is missing: the data directory, the database, its tables, the
     /// secrets. Errors say what an operator can do.

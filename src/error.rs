@@ -30,7 +30,7 @@ pub enum Error {
     #[error("The session of this access token has ended.")]
     SessionEnded,
     /// An authentic token that was issued before the user's roles changed.
-    #[error("The roles of this account have changed since the access token was issued. Refresh the token.")]
+    #[error("The roles or the second factors of this account have changed since the access token was issued. Refresh the token.")]
     StaleToken,
     /// The caller must be authenticated again, or with another factor (RFC 9470).
     #[error("{}", .0.sentence())]

@@ -91,7 +91,7 @@ struct EmailRevert {
     token: TicketToken,
     /// The new password.
     new_password: NewPassword,
-    /// The second factor, if the account still has one from before the change.
+    /// The second factor, if the account still has one that it had a week before the change.
     factor: Option<FactorProof>,
 }
 
@@ -189,8 +189,9 @@ impl AccountsApi {
     ///
     /// Takes the token of the link that was mailed to the old address, which is valid for seven days. The account has its old
     /// address again and the new password. All its sessions end, and nobody is logged in. If the account still has a second factor
-    /// from before the change, it is needed as well; factors and recovery codes that were added since are removed. A link that permits nothing any more is
-    /// a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
+    /// that it had a week before the change, it is needed as well: without one, the response is 401 with the code
+    /// `second_factor_required`. Factors and recovery codes that were added later are removed. A link that permits nothing any more
+    /// is a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
     #[oai(path = "/email-changes/revert", method = "post", operation_id = "revertEmailChange")]
     async fn revert_email(
         &self,

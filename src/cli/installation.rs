@@ -49,9 +49,7 @@ pub(super) async fn hint(settings: &Settings) -> Option<String> {
         _ if count <= NAMES => format!("the administrators {first} have"),
         _ => format!("{count} administrators have"),
     };
-    Some(format!(
-        "{who} no second factor: whoever learns the password is an administrator, unless `second_factor.require` demands one"
-    ))
+    Some(format!("{who} no second factor: whoever learns the password can log in, add one and administer"))
 }
 
 async fn administrators_without_factor(settings: &Settings) -> Result<Vec<String>> {

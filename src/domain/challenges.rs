@@ -27,6 +27,7 @@ const LIFE: TimeDelta = TimeDelta::minutes(10);
 /// Issues a challenge to a caller who has proven the password of the account or, for the other purposes, this ticket. The row of
 /// the user is locked.
 pub(super) async fn issue(
+    app: &App,
     tx: &Transaction,
     now: DateTime<Utc>,
     user: &user::Model,
@@ -47,7 +48,8 @@ pub(super) async fn issue(
         void_at: Set(None),
     };
     challenge::Entity::insert(row).exec_without_returning(tx).await?;
-    let factors = factor::Entity::provable(tx, user.id, ticket.and_then(ticket::Model::undoes_since)).await?;
+    let before = ticket.and_then(ticket::Model::undoes_since);
+    let factors = factor::Entity::provable(tx, user.id, before, app.rp_id()).await?;
     Ok(Challenged { challenge, factors, expires_in: LIFE.num_seconds() })
 }
 

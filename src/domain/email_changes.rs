@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     app::App,
-    entity::{factor, session, user},
+    entity::{factor, session, ticket::YOUNG, user},
     error::{Error, Fault, Missing, Result},
     live::{database::Transaction, mail::Values, rate_limits::RateLimit},
     values::{
@@ -127,8 +127,6 @@ pub async fn cancel(app: &App, caller: &Caller) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// How old a factor must be that makes a change final: whoever has just got into an account could add a factor.
-const OLD: TimeDelta = TimeDelta::days(7);
 /// How long ago the factor may have been proven.
 const RECENTLY: TimeDelta = TimeDelta::minutes(10);
 
@@ -139,7 +137,7 @@ async fn was_proven_by_old_factor(tx: &Transaction, now: DateTime<Utc>, caller: 
     if session.acr < Acr::Two || session.auth_time <= now - RECENTLY {
         return Ok(false);
     }
-    let held = factor::Entity::of(caller.user(), Some(now - OLD)).all(tx).await?;
+    let held = factor::Entity::of(caller.user(), Some(now - YOUNG)).all(tx).await?;
     let was_just_used = |factor: &factor::Model| factor.last_used_at.is_some_and(|at| at > now - RECENTLY);
     Ok(held.iter().any(|factor| session.factors.contains(factor.id) && was_just_used(factor)))
 }
@@ -179,7 +177,7 @@ async fn offer_undo(
 
 /// Gives the account the address back from whose mailbox the token comes, with a new password. All sessions and tickets end, and
 /// with them the undoing of later changes. Nobody is logged in, and a disabled account stays disabled. If the account still has a
-/// second factor from before the change, it is needed as well; those that were added since are removed.
+/// second factor that was not young when the address changed, it is needed as well; the others are removed.
 ///
 /// # Errors
 /// [`Error::SecondFactorRequired`]; [`Error::WrongFactor`];
@@ -214,8 +212,8 @@ pub async fn revert(
         Err(Error::EmailTaken) => return Err(opened.refused()),
         after => after?,
     };
-    let after = factors::remove_since(app, &tx, after, opened.ticket.created_at).await?;
-    let details = json!({ "before": before.email, "after": after.email });
+    let (after, removed) = factors::remove_young(app, &tx, after, &opened.ticket).await?;
+    let details = json!({ "before": before.email, "after": after.email, "removed": removed });
     let event = Event::on_user(Kind::EmailChangeReverted, &after).with(details);
     audit::record(&tx, now, source, Actor::account(&after, None), event).await?;
     for user in [&before, &after].into_iter().take(if before.email == after.email { 1 } else { 2 }) {

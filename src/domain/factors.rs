@@ -11,7 +11,7 @@ pub mod totp;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, ModelTrait, QueryFilter};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     audit::{self, Actor, Event, Kind},
@@ -31,7 +31,7 @@ use crate::{
     error::{Error, Missing, Result},
     live::{clock_trust::TrustedReading, database::Transaction, mail::Values, role_map::RoleMap},
     values::{
-        authentication::Method,
+        authentication::{Acr, Method},
         ceremony::CeremonyText,
         challenge::ChallengePurpose,
         ids::{FactorId, SessionId, UserId},
@@ -57,6 +57,13 @@ pub enum FactorProof {
         /// What the browser returned.
         credential: PasskeyCredential,
     },
+}
+
+impl FactorProof {
+    /// Returns whether somebody might guess it. Nobody guesses what a passkey signs, so nobody has to wait for one.
+    fn is_guessable(&self) -> bool {
+        !matches!(self, Self::Passkey { .. })
+    }
 }
 
 /// The circumstances in which a factor is proven.
@@ -94,9 +101,11 @@ pub(super) async fn prove(
     occasion: Occasion<'_>,
     proof: &FactorProof,
 ) -> Result<Proven> {
-    let Occasion { purpose, source, actor, challenge, before } = occasion;
-    let attempt = Attempt::new(app, source, Target::SecondFactor(user.id));
-    attempt.check(&tx, now).await?;
+    let attempt = proof.is_guessable().then(|| Attempt::new(app, occasion.source, Target::SecondFactor(user.id)));
+    if let Some(attempt) = &attempt {
+        attempt.check(&tx, now).await?;
+    }
+    let Occasion { purpose, source, before, .. } = occasion;
     let method = match proof {
         FactorProof::Totp(code) => totp::prove(app, &tx, now, user.id, before, *code).await?.map(Method::Totp),
         FactorProof::RecoveryCode(code) => {
@@ -107,36 +116,36 @@ pub(super) async fn prove(
             passkeys::prove(app, &tx, now, source, user, purpose, before, ceremony, credential).await?.map(Method::Passkey)
         }
     };
-    let Some(method) = method else {
-        if let Some(challenge) = challenge {
-            challenge::Entity::count_attempt(&tx, &challenge.digest).await?;
-        }
-        attempt.failed(&tx, now).await?;
-        return refuse(app, tx, now, source, actor, user).await;
-    };
+    let Some(method) = method else { return refuse(app, tx, now, user, occasion, attempt).await };
     let mut queued = Vec::new();
     if matches!(method, Method::RecoveryCode) {
-        queued = recovery_codes::report_use(app, &tx, now, source, actor, user).await?;
+        queued = recovery_codes::report_use(app, &tx, now, source, occasion.actor, user).await?;
     }
     Ok(Proven { tx, method, queued })
 }
 
-/// Records a wrong factor, tells the owner of every third one, commits, and fails with [`Error::WrongFactor`].
+/// Records a wrong factor, commits, and fails with [`Error::WrongFactor`]. If it was an attempt to guess, it counts, and the owner is
+/// told of every third one.
 async fn refuse<T>(
     app: &App,
     tx: Transaction,
     now: DateTime<Utc>,
-    source: &Source,
-    actor: Actor,
     user: &user::Model,
+    Occasion { source, actor, challenge, .. }: Occasion<'_>,
+    attempt: Option<Attempt>,
 ) -> Result<T> {
     audit::record(&tx, now, source, actor, Event::on_user(Kind::FactorRefused, user)).await?;
-    let notice = if throttle::count_wrong_factor(app, &tx, now, user.id).await? {
-        let values = Values { network: source.address, ..Values::at(now) };
-        outbox::notify(app, &tx, now, MailKind::FactorRefused, user, values).await?
-    } else {
-        None
-    };
+    let mut notice = None;
+    if let Some(attempt) = attempt {
+        if let Some(challenge) = challenge {
+            challenge::Entity::count_attempt(&tx, &challenge.digest).await?;
+        }
+        attempt.failed(&tx, now).await?;
+        if throttle::count_wrong_factor(app, &tx, now, user.id).await? {
+            let values = Values { network: source.address, ..Values::at(now) };
+            notice = outbox::notify(app, &tx, now, MailKind::FactorRefused, user, values).await?;
+        }
+    }
     tx.commit().await?;
     outbox::wake(app, notice);
     Err(Error::WrongFactor)
@@ -154,21 +163,31 @@ pub(super) async fn require_beside(
     ticket: &ticket::Model,
     proof: Option<&FactorProof>,
 ) -> Result<()> {
-    if factor::Entity::provable(app.db.read(), user.id, ticket.undoes_since()).await?.is_empty() {
+    if !factor::Entity::is_held(app.db.read(), user.id, ticket.undoes_since()).await? {
         return Ok(());
     }
-    if proof.is_some() {
-        return throttle::attempt(app, source, Target::SecondFactor(user.id)).await.map(drop);
+    match proof {
+        Some(proof) if proof.is_guessable() => {
+            return throttle::attempt(app, source, Target::SecondFactor(user.id)).await.map(drop);
+        }
+        Some(_) => return Ok(()),
+        None => {}
     }
     let tx = app.db.write().await?;
     // The account may have been deleted meanwhile, which the caller finds out.
     let Some(user) = user::Entity::locked(&tx, user.id).await? else { return Ok(()) };
-    challenge_beside(tx, app.clock.now(), &user, ticket).await
+    challenge_beside(app, tx, app.clock.now(), &user, ticket).await
 }
 
-async fn challenge_beside<T>(tx: Transaction, now: DateTime<Utc>, user: &user::Model, ticket: &ticket::Model) -> Result<T> {
+async fn challenge_beside<T>(
+    app: &App,
+    tx: Transaction,
+    now: DateTime<Utc>,
+    user: &user::Model,
+    ticket: &ticket::Model,
+) -> Result<T> {
     let purpose = if ticket.purpose == TicketPurpose::Revert { ChallengePurpose::Revert } else { ChallengePurpose::Reset };
-    let challenged = challenges::issue(&tx, now, user, purpose, Some(ticket)).await?;
+    let challenged = challenges::issue(app, &tx, now, user, purpose, Some(ticket)).await?;
     tx.commit().await?;
     Err(Error::SecondFactorRequired(Box::new(challenged)))
 }
@@ -187,10 +206,10 @@ pub(super) async fn prove_beside(
     proof: Option<&FactorProof>,
 ) -> Result<(Transaction, Vec<Queued>)> {
     let before = ticket.undoes_since();
-    if factor::Entity::provable(&tx, user.id, before).await?.is_empty() {
+    if !factor::Entity::is_held(&tx, user.id, before).await? {
         return Ok((tx, Vec::new()));
     }
-    let Some(proof) = proof else { return challenge_beside(tx, now, user, ticket).await };
+    let Some(proof) = proof else { return challenge_beside(app, tx, now, user, ticket).await };
     let purpose = if ticket.purpose == TicketPurpose::Revert { Purpose::Revert } else { Purpose::Reset };
     let occasion = Occasion { purpose, source, actor: Actor::NONE, challenge: None, before };
     let Proven { tx, queued, .. } = prove(app, tx, now, user, occasion, proof).await?;
@@ -230,20 +249,24 @@ pub async fn rename(app: &App, caller: &Caller, id: FactorId, name: &Name) -> Re
     Ok(factor::Model { name: name.as_str().to_owned(), ..before })
 }
 
-/// Removes one of the caller's factors, and ends the sessions that were begun or raised with it. Recovery codes go with the last
-/// factor. Returns the sessions that have ended, which may include the caller's.
+/// Removes one of the caller's factors, and ends the sessions that were begun or raised with it. Recovery codes, and the sessions
+/// that they have raised, go with the last factor. Returns the sessions that have ended, which may include the caller's.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::FactorRequired`] if it is the last one, and the policy demands one.
+/// [`Error::NotFound`]; [`Error::FactorRequired`] if it is the last one that works here, and the policy demands one.
 pub async fn remove(app: &App, caller: &Caller, id: FactorId) -> Result<Vec<SessionId>> {
     let (tx, now) = (app.db.write().await?, app.clock.now());
     let CurrentUser { user, roles } = caller.recheck(&tx, now).await?;
     let removed = own(&tx, user.id, id).await?;
-    let is_last = factor::Entity::of(user.id, None).all(&tx).await?.len() == 1;
-    if is_last && app.settings.second_factor.require.concerns(RoleMap::load(&tx).await?.administers(&roles)) {
+    let others: Vec<_> = factor::Entity::of(user.id, None).all(&tx).await?.into_iter().filter(|other| other.id != id).collect();
+    let is_needed = !others.iter().any(|other| other.works_at(app.rp_id()));
+    if is_needed && app.settings.second_factor.require.concerns(RoleMap::load(&tx).await?.administers(&roles)) {
         return Err(Error::FactorRequired);
     }
-    let mut pending = revocations::end_sessions(&tx, user.id, SessionSelection::WithFactor(id)).await?;
+    let is_last = others.is_empty();
+    // A recovery code has raised a session in place of a factor, and belongs to the last one.
+    let selection = if is_last { SessionSelection::AtLevel(Acr::Two) } else { SessionSelection::WithFactor(id) };
+    let mut pending = revocations::end_sessions(&tx, user.id, selection).await?;
     let ended = pending.sessions();
     let kind = removed.kind;
     removed.delete(&tx).await?;
@@ -284,7 +307,10 @@ pub async fn reset(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     users::void_requests(&tx, id, now).await?;
     let event = Event::on_user(Kind::UserFactorsReset, &user).with(json!({ "factors": removed }));
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
-    let notice = outbox::notify(app, &tx, now, MailKind::FactorsReset, &user, Values::at(now)).await?;
+    let notice = match removed {
+        0 => None,
+        _ => outbox::notify(app, &tx, now, MailKind::FactorsReset, &user, Values::at(now)).await?,
+    };
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
     users::factors_changed(app, &tx, user, false).await?;
     pending.commit(app, tx).await?;
@@ -302,17 +328,19 @@ pub async fn purge(app: &App, trusted: TrustedReading) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Removes the factors and recovery codes that an account has got since a change that is being undone. Its sessions end, too.
-pub(super) async fn remove_since(app: &App, tx: &Transaction, user: user::Model, since: DateTime<Utc>) -> Result<user::Model> {
-    let removed = factor::Entity::delete_of(tx, user.id, Some(since)).await?;
-    recovery_code::Entity::delete_of(tx, user.id, Some(since)).await?;
+/// Removes the factors and recovery codes that an account has got since the time from which on this ticket undoes things. Its sessions
+/// end, too. Returns the user, and what was removed for the audit trail.
+pub(super) async fn remove_young(
+    app: &App,
+    tx: &Transaction,
+    user: user::Model,
+    ticket: &ticket::Model,
+) -> Result<(user::Model, Value)> {
+    let since = ticket.undoes_since();
+    let factors = factor::Entity::delete_of(tx, user.id, since).await?;
     pending_totp::Entity::delete_of(tx, user.id).await?;
-    if removed == 0 {
-        return Ok(user);
-    }
-    let has_others = !factor::Entity::provable(tx, user.id, None).await?.is_empty();
-    if !has_others {
-        recovery_code::Entity::delete_of(tx, user.id, None).await?;
-    }
-    users::factors_changed(app, tx, user, has_others).await
+    let has_others = factor::Entity::is_held(tx, user.id, None).await?;
+    let codes = recovery_code::Entity::delete_of(tx, user.id, since.filter(|_| has_others)).await?;
+    let user = if factors == 0 { user } else { users::factors_changed(app, tx, user, has_others).await? };
+    Ok((user, json!({ "factors": factors, "recovery_codes": codes })))
 }

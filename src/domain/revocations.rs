@@ -24,7 +24,10 @@ use crate::{
         revocations::{CLOCK_MARGIN, MAX_TOKEN_LIFETIME, Revocation},
         role_map::RoleMap,
     },
-    values::ids::{FactorId, SessionId, UserId},
+    values::{
+        authentication::Acr,
+        ids::{FactorId, SessionId, UserId},
+    },
 };
 
 /// The key of PostgreSQL's advisory lock under which the rows of the feed are numbered.
@@ -155,6 +158,8 @@ pub enum SessionSelection {
     One(SessionId),
     /// The sessions that were begun or raised with this second factor.
     WithFactor(FactorId),
+    /// The sessions that have reached this level.
+    AtLevel(Acr),
 }
 
 /// Ends the selected sessions of a user: deletes their rows and revokes their tokens.
@@ -165,6 +170,7 @@ pub async fn end_sessions(tx: &Transaction, user: UserId, selection: SessionSele
         SessionSelection::AllExcept(session) => all.filter(session::COLUMN.id.ne(session)),
         SessionSelection::One(session) => all.filter(session::COLUMN.id.eq(session)),
         SessionSelection::WithFactor(factor) => all.filter(session::COLUMN.factors.contains(factor.to_string())),
+        SessionSelection::AtLevel(acr) => all.filter(session::COLUMN.acr.eq(acr)),
     };
     let columns = [session::Column::Id, session::Column::LastUsedAt];
     let found: Vec<(SessionId, DateTime<Utc>)> = selected.select_only().columns(columns).into_tuple().all(tx).await?;

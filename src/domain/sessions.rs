@@ -134,7 +134,7 @@ pub(super) async fn open(
     }
     let authentication = Authentication::by(methods, now);
     if authentication.acr < user.best_acr() {
-        let challenged = challenges::issue(&tx, now, &user, ChallengePurpose::LogIn, None).await?;
+        let challenged = challenges::issue(app, &tx, now, &user, ChallengePurpose::LogIn, None).await?;
         audit::record(&tx, now, source, Actor::NONE, Event::on_user(Kind::LogInChallenged, &user)).await?;
         tx.commit().await?;
         return Err(Error::SecondFactorRequired(Box::new(challenged)));

@@ -112,9 +112,9 @@ impl Counters {
             Target::Unknown(Identifier::Username(username)) => format!("username {}", username.as_str()),
             Target::Unknown(Identifier::Malformed) => "unknown".to_owned(),
         };
-        let (pair, of_account) = match target {
-            Target::SecondFactor(_) => ("factor pair", "factor account"),
-            _ => ("pair", "account"),
+        let [pair, of_account, of_network] = match target {
+            Target::SecondFactor(_) => ["factor pair", "factor account", "factor network"],
+            _ => ["pair", "account", "network"],
         };
         // No part contains NUL.
         let digest = |parts: &[&str]| hmac::sign(key, parts.join("\0").as_bytes()).as_ref().to_vec();
@@ -122,7 +122,7 @@ impl Counters {
             backoffs: [
                 (digest(&[pair, &account, &network]), PAIR),
                 (digest(&[of_account, &account]), ACCOUNT),
-                (digest(&["network", &network]), NETWORK),
+                (digest(&[of_network, &network]), NETWORK),
             ],
             known: digest(&["known", &account, &network]),
         }

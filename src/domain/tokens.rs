@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     live::{key_ring::TOKEN_TYPE, revocations::MAX_TOKEN_LIFETIME, verified_tokens::VerifiedToken},
     values::{
-        claims::{Audience, Claims},
+        claims::{Audience, Claims, LEEWAY},
         json,
         role_name::RoleName,
     },
@@ -29,8 +29,6 @@ pub const CLIENT: &str = "vestibule";
 
 /// The maximum length of a token, in bytes.
 const LONGEST: usize = 8 * 1024;
-/// How far the clock of the server that issued a token may be ahead of this one's, in seconds.
-const LEEWAY: i64 = 5;
 
 /// The header of a token, with exactly these members.
 #[derive(Deserialize)]

@@ -39,6 +39,13 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
+impl Model {
+    /// Returns whether the factor can be proven at a service with this host; `None` if the service has no passkeys.
+    pub fn works_at(&self, rp_id: Option<&str>) -> bool {
+        self.kind != FactorKind::Passkey || rp_id.is_some() && self.rp_id.as_deref() == rp_id
+    }
+}
+
 impl Entity {
     /// Selects the factors that a user had before `before` or, without it, has. The oldest comes first.
     pub fn of(user: UserId, before: Option<DateTime<Utc>>) -> Select<Self> {
@@ -49,16 +56,23 @@ impl Entity {
         }
     }
 
-    /// Returns how a user can prove a second factor, with what they had before `before` or, without it, with what they have. The
-    /// list is empty if the user has no factor: recovery codes alone are none.
+    /// Returns whether a user had a factor before `before` or, without it, has one: recovery codes alone are none.
+    pub async fn is_held(conn: &impl ConnectionTrait, user: UserId, before: Option<DateTime<Utc>>) -> Result<bool, DbErr> {
+        Ok(Self::of(user, before).one(conn).await?.is_some())
+    }
+
+    /// Returns how a user who holds a factor can prove it at a service with this host, with what they had before `before` or,
+    /// without it, with what they have. The list can be empty: a passkey that was made for another host proves nothing.
     pub async fn provable(
         conn: &impl ConnectionTrait,
         user: UserId,
         before: Option<DateTime<Utc>>,
+        rp_id: Option<&str>,
     ) -> Result<Vec<FactorProofKind>, DbErr> {
-        let held = Self::of(user, before).select_only().column(Column::Kind).into_tuple::<FactorKind>().all(conn).await?;
-        let mut kinds: Vec<_> = held.into_iter().map(FactorProofKind::from).collect();
-        if !kinds.is_empty() && recovery_code::Entity::left(conn, user, before).await? > 0 {
+        let held = Self::of(user, before).all(conn).await?;
+        let works = held.iter().filter(|factor| factor.works_at(rp_id));
+        let mut kinds: Vec<_> = works.map(|factor| FactorProofKind::from(factor.kind)).collect();
+        if recovery_code::Entity::left(conn, user, before).await? > 0 {
             kinds.push(FactorProofKind::RecoveryCode);
         }
         kinds.sort_unstable();

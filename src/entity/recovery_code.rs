@@ -67,12 +67,13 @@ impl Entity {
         Self::insert_many(digests.into_iter().map(row)).exec_without_returning(tx).await.map(drop)
     }
 
-    /// Deletes the codes of a user that were created at or after a time, or all of them.
-    pub async fn delete_of(tx: &impl ConnectionTrait, user: UserId, since: Option<DateTime<Utc>>) -> Result<(), DbErr> {
+    /// Deletes the codes of a user that were created at or after a time, or all of them. Returns how many
+    /// there were.
+    pub async fn delete_of(tx: &impl ConnectionTrait, user: UserId, since: Option<DateTime<Utc>>) -> Result<u64, DbErr> {
         let mut deleted = Self::delete_many().filter(COLUMN.user_id.eq(user));
         if let Some(since) = since {
             deleted = deleted.filter(COLUMN.created_at.gte(since));
         }
-        deleted.exec(tx).await.map(drop)
+        Ok(deleted.exec(tx).await?.rows_affected)
     }
 }

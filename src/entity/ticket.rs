@@ -1,6 +1,6 @@
 //! Tickets: what the links and codes in mails permit. A row holds no secret; link and code are derived from its id.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{Condition, ExprTrait, QueryOrder, entity::prelude::*, sea_query::Expr};
 
 use super::{json::JsonText, ticket_handle};
@@ -10,6 +10,9 @@ use crate::values::{
     ticket_handle::HandleDigest,
     ticket_purpose::TicketPurpose,
 };
+
+/// How long a factor is young: whoever has just got into an account could have added it.
+pub const YOUNG: TimeDelta = TimeDelta::days(7);
 
 /// A ticket. It is live until it is used, becomes void or expires.
 #[sea_orm::model]
@@ -47,9 +50,10 @@ impl Model {
         self.address.is_some() && self.used_at.is_none() && self.void_at.is_none() && self.expires_at > now
     }
 
-    /// Returns the time of the change that the ticket undoes, if that is its purpose. The ticket was made with the change.
+    /// Returns since when the ticket undoes what was added to the account, if that is its purpose. The ticket was made with the change
+    /// of the address; whoever takes an account over may add a factor first.
     pub fn undoes_since(&self) -> Option<DateTime<Utc>> {
-        (self.purpose == TicketPurpose::Revert).then_some(self.created_at)
+        (self.purpose == TicketPurpose::Revert).then(|| self.created_at - YOUNG)
     }
 
     /// Returns the name of the person, if the context has one: whoever invited them stated it.

@@ -10,6 +10,9 @@ use super::{
     role_name::RoleName,
 };
 
+/// How far the clock of the server that issued a token may be ahead of this one's, in seconds.
+pub const LEEWAY: i64 = 5;
+
 /// The claims of an access token. Every member has exactly this JSON type, and is required unless it has a default.
 ///
 /// A token from before the upgrade lacks the members with a default. They then say what is true of it: its user was

@@ -37,6 +37,9 @@ const PENDING: usize = 5;
 /// The name of an app to which its owner has given none.
 const NAME: &str = "Authenticator app";
 
+/// The characters of the service's name that an app shows. The URI contains it twice, and cameras read no large picture.
+const LONGEST_ISSUER: usize = 32;
+
 /// An app that is about to be enrolled. This is the only time that its secret is shown.
 pub struct Started {
     /// The id that the factor will have.
@@ -89,11 +92,12 @@ pub async fn start(app: &App, caller: &Caller, name: Option<Name>) -> Result<Sta
     row.insert(&tx).await?;
     let event = Event::on_user(Kind::FactorEnrolmentStarted, &user).with(json!({ "factor": id, "kind": FactorKind::Totp }));
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
-    tx.commit().await?;
     let totp = labelled(app, &user, ordinal, &*secret)?;
     let uri = Zeroizing::new(totp.to_url().map_err(|error| Error::internal(anyhow::anyhow!("{error}")))?);
     let secret = Zeroizing::new(totp.secret().to_base32());
-    Ok(Started { id, secret, qr: picture(&uri)?, uri, expires_in: LIFE.num_seconds() })
+    let qr = picture(&uri)?;
+    tx.commit().await?;
+    Ok(Started { id, secret, qr, uri, expires_in: LIFE.num_seconds() })
 }
 
 /// Enrols an app of the caller, who shows a code of it.
@@ -163,7 +167,7 @@ fn matching_step(app: &App, id: FactorId, sealed: &[u8], code: TotpCode, now: Da
 /// Returns the codes of a secret with the label by which apps list it. Apps replace an entry by another one with the same label, so
 /// each app of a user has its own.
 fn labelled(app: &App, user: &user::Model, ordinal: i64, secret: &[u8]) -> Result<Totp> {
-    let issuer = app.settings.service_name().replace(':', " ");
+    let issuer: String = app.settings.service_name().replace(':', " ").chars().take(LONGEST_ISSUER).collect();
     let label = numbered(&user.email.replace(':', " "), ordinal);
     let totp = Builder::new().with_secret(secret).with_issuer(Some(issuer)).with_account_name(label).build();
     totp.map_err(|error| Error::internal(anyhow::anyhow!("{error}")))

@@ -42,7 +42,7 @@ pub async fn read(app: &App, source: &Source, token: &TicketToken) -> Result<Rea
     };
     let factors = match (ticket.purpose, ticket.user_id) {
         (TicketPurpose::Reset | TicketPurpose::Revert, Some(user)) => {
-            factor::Entity::provable(app.db.read(), user, ticket.undoes_since()).await?
+            factor::Entity::provable(app.db.read(), user, ticket.undoes_since(), app.rp_id()).await?
         }
         _ => Vec::new(),
     };
