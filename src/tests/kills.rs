@@ -99,8 +99,8 @@ const FLOWS: &[Flow] = &[
     },
     Flow { name: "add a factor", change: "SELECT count(*) FROM factors", mails: (MailKind::FactorAdded, 1) },
     Flow {
-        name: "create the first recovery codes",
-        change: "SELECT count(*) / 10 FROM recovery_codes",
+        name: "replace the recovery codes",
+        change: "SELECT count(*) - 1 FROM audit_events WHERE kind = 'account.recovery_codes_created'",
         mails: (MailKind::RecoveryCodesCreated, 1),
     },
     Flow { name: "remove a factor", change: "SELECT 1 - count(*) FROM factors", mails: (MailKind::FactorRemoved, 1) },
@@ -184,7 +184,7 @@ impl Flow {
     async fn prepare_factor(&self, site: &mut Site, needs: &mut Value) {
         needs["user"].as_str().unwrap().clone_into(&mut site.token);
         needs["app"] = site.send(Method::POST, "/v1/me/factors/totp", Value::Null).await;
-        if ["add a factor", "create the first recovery codes"].contains(&self.name) {
+        if self.name == "add a factor" {
             return;
         }
         let (path, code) = confirmation(site, needs);
@@ -230,7 +230,7 @@ impl Flow {
             "invite a person" => ("admin", Method::POST, "/v1/invitations", json!({ "email": "grace@example.org" })),
             "disable an account" => ("admin", Method::PATCH, &*user, json!({ "status": "disabled" })),
             "close an account" => ("user", Method::DELETE, "/v1/me", json!({ "current_password": PASSWORD })),
-            "add a factor" | "create the first recovery codes" => {
+            "add a factor" => {
                 let (path, code) = confirmation(site, needs);
                 ("user", Method::POST, &*path.leak(), code)
             }
@@ -238,6 +238,7 @@ impl Flow {
                 let path = format!("/v1/me/factors/{}", needs["app"]["id"].as_str().unwrap());
                 ("user", Method::DELETE, &*path.leak(), Value::Null)
             }
+            "replace the recovery codes" => ("user", Method::POST, "/v1/me/recovery-codes", Value::Null),
             "reset the factors" => ("admin", Method::DELETE, &*format!("{user}/factors").leak(), Value::Null),
             "use a recovery code" => ("", Method::POST, COMPLETE, completion(needs, 0)),
             "use one of the last recovery codes" => ("", Method::POST, COMPLETE, completion(needs, 6)),

@@ -111,22 +111,16 @@ pub async fn add(
     let details = json!({ "factor": factor.id, "kind": factor.kind });
     let event = Event::on_user(Kind::FactorAdded, &user).with(details);
     audit::record(&tx, now, &caller.source, caller.actor(&user), event).await?;
-    let mut queued = Vec::new();
     let values = Values { factor: Some(factor.kind), ..Values::at(now) };
-    queued.extend(outbox::notify(app, &tx, now, MailKind::FactorAdded, &user, values).await?);
-    let mut recovery_codes = None;
-    if is_first {
-        let (codes, notice) = recovery_codes::create(app, &tx, now, caller, &user).await?;
-        recovery_codes = Some(codes);
-        queued.extend(notice);
-    }
+    let notice = outbox::notify(app, &tx, now, MailKind::FactorAdded, &user, values).await?;
+    let recovery_codes = if is_first { Some(recovery_codes::create(app, &tx, now, caller, &user).await?) } else { None };
     let method = match factor.kind {
         FactorKind::Totp => Method::Totp(factor.id),
         FactorKind::Passkey => Method::Passkey(factor.id),
     };
     let access = sessions::raise(app, &tx, now, caller.session(), &user, roles, method).await?;
     revocations::revoke_older_tokens(&tx, &user).await?.commit(app, tx).await?;
-    outbox::wake(app, queued);
+    outbox::wake(app, notice);
     Ok(Enrolled { factor, access, recovery_codes })
 }
 

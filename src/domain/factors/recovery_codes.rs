@@ -38,28 +38,29 @@ pub async fn replace(app: &App, caller: &Caller) -> Result<Vec<RecoveryCode>> {
     if !user.second_factor {
         return Err(Error::FactorRequired);
     }
-    let (codes, notice) = create(app, &tx, now, caller, &user).await?;
+    let codes = create(app, &tx, now, caller, &user).await?;
+    let notice = outbox::notify(app, &tx, now, MailKind::RecoveryCodesCreated, &user, Values::at(now)).await?;
     tx.commit().await?;
     outbox::wake(app, notice);
     Ok(codes)
 }
 
-/// Gives the caller new codes in place of those that they have.
+/// Gives the caller new codes in place of those that they have. Sends no notice: with the first factor, the one about the factor
+/// suffices, because whoever removes that factor removes the codes.
 pub(super) async fn create(
     app: &App,
     tx: &Transaction,
     now: DateTime<Utc>,
     caller: &Caller,
     user: &user::Model,
-) -> Result<(Vec<RecoveryCode>, Option<Queued>)> {
+) -> Result<Vec<RecoveryCode>> {
     let code = |_| Ok(RecoveryCode::from_bytes(&*random::bytes().map_err(Error::internal)?));
     let codes = (0..COUNT).map(code).collect::<Result<Vec<_>>>()?;
     let digests = codes.iter().map(|code| digest(app, user.id, code)).collect();
     recovery_code::Entity::replace(tx, user.id, digests, now).await?;
     let event = Event::on_user(Kind::RecoveryCodesCreated, user);
     audit::record(tx, now, &caller.source, caller.actor(user), event).await?;
-    let notice = outbox::notify(app, tx, now, MailKind::RecoveryCodesCreated, user, Values::at(now)).await?;
-    Ok((codes, notice))
+    Ok(codes)
 }
 
 /// Uses a code, once. Returns false if it is not one of the user's, was used, or the user has no factor that it could replace.
