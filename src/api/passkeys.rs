@@ -42,7 +42,7 @@ operation_codes! {
 }
 
 /// What a page needs to make or to use a passkey.
-#[derive(Debug, Object, Serialize)]
+#[derive(Object, Serialize)]
 struct PasskeyCeremony {
     /// The ceremony, to be sent back with the credential. It expires after ten minutes and works once.
     #[oai(validator(max_length = 2048))]
@@ -53,7 +53,7 @@ struct PasskeyCeremony {
 }
 
 /// The options of a ceremony, as WebAuthn Level 3 defines them.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct PasskeyOptions(Value);
 
 typed!(

@@ -3,13 +3,18 @@
 
 use std::{fs, path::Path};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
 use ureq::http::Method;
+use uuid::Uuid;
 
 use super::{empty_directory, files, initial_password, run_with, until};
 
-use crate::support::{binary::Server, mail_text};
+use crate::{
+    passkeys::ORIGIN,
+    support::{binary::Server, mail_text, passkey_device::PasskeyDevice},
+};
 
 const CHOSEN: [&str; 8] = [
     "ada likes tall ships",
@@ -113,7 +118,42 @@ fn enrolled(dir: &Path, server: &Server, password: &str) -> Vec<String> {
         assert_eq!(server.post("/v1/sessions/second-factor", &body).status, status);
     }
     let plain = codes.iter().map(|code| code.replace('-', ""));
-    [secret, challenge.clone(), challenge.replace("vc1.", "")].into_iter().chain(plain).chain(codes.clone()).collect()
+    let mut secrets = vec![secret, challenge.clone(), challenge.replace("vc1.", "")];
+    secrets.extend(plain.chain(codes.clone()));
+    secrets.extend(signed(server, enrolled["tokens"]["access_token"].as_str().unwrap()));
+    secrets
+}
+
+/// Adds a passkey, logs in with it, and makes mistakes. Returns the ceremonies, and the handle of the account, which the passkey's
+/// device keeps.
+fn signed(server: &Server, token: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let post = |path: &str, body: Value| server.send(Method::POST, path, token, Some(body.to_string()));
+    let begin = |path: &str| {
+        let begun = post(path, json!({})).json();
+        (begun["ceremony"].clone(), begun["options"].clone())
+    };
+    let (mut phone, (adding, options)) = (PasskeyDevice::default(), begin("/v1/me/factors/passkey/options"));
+    let made = runtime.block_on(phone.make(ORIGIN, &options));
+    let handle = options["user"]["id"].as_str().unwrap().to_owned();
+    let body = json!({ "ceremony": adding, "credential": made });
+    assert_eq!(post("/v1/me/factors/passkey", body.clone()).status, 201);
+    assert_eq!(post("/v1/me/factors/passkey", body).status, 401);
+    let (ceremony, options) = begin("/v1/passkeys/options");
+    let credential = runtime.block_on(phone.sign(ORIGIN, &options));
+    assert_eq!(credential["response"]["userHandle"], handle);
+    let body = json!({ "ceremony": ceremony, "credential": credential });
+    for status in [201, 401] {
+        assert_eq!(server.post("/v1/sessions/passkey", &body).status, status);
+    }
+    let (unused, _) = begin("/v1/passkeys/options");
+    let wrong = json!({ "ceremony": unused, "credential": credential });
+    assert_eq!(server.post("/v1/sessions/passkey", &wrong).status, 401);
+    let misplaced = json!({ "ceremony": unused, "credential": unused, "userHandle": handle });
+    assert_eq!(server.post("/v1/sessions/passkey", &misplaced).status, 422);
+    let ceremonies = [adding, ceremony, unused].map(|ceremony| ceremony.as_str().unwrap().to_owned());
+    let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(&handle).unwrap().try_into().unwrap();
+    ceremonies.into_iter().chain([handle, Uuid::from_bytes(bytes).to_string()]).collect()
 }
 
 /// Lets a user request mails and use what is in them. Returns the links, the codes and the handles.
@@ -172,6 +212,8 @@ fn p10_no_password_token_or_secret_of_a_factor_is_in_the_log_or_the_database() {
         ("VESTIBULE_SIGNING__ALGORITHM", "HS256"),
         ("VESTIBULE_SIGNING__SECRET", "a secret that services share today"),
         ("VESTIBULE_THROTTLE__ENABLED", "false"),
+        ("VESTIBULE_SERVER__PUBLIC_URL", ORIGIN),
+        ("VESTIBULE_MAIL__TRANSPORT", "file"),
     ];
     let server = Server::start(dir.path(), &env);
     let mut secrets = live_through(dir.path(), &server);
