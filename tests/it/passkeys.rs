@@ -119,10 +119,18 @@ async fn the_options_reveal_neither_the_account_nor_who_asks() {
     assert_eq!(making["authenticatorSelection"]["residentKey"], "preferred");
     assert_eq!(making["authenticatorSelection"]["userVerification"], "required");
     let handle = uuid(&making["user"]["id"]);
-    assert_eq!(handle.get_version_num(), 4);
+    assert_eq!((handle.get_version_num(), handle.get_variant()), (4, uuid::Variant::RFC4122));
     assert_ne!(handle.to_string(), id.as_str().unwrap());
     let (_, again) = begun(ada.post("/v1/me/factors/passkey/options", json!({})).await);
     assert_eq!(again["user"]["id"], making["user"]["id"], "authenticators replace the passkey of the same account");
+    // Nor does it change with a restart or with the keys that sign tokens.
+    app.admin().await.post("/v1/signing-keys", Value::Null).await.expect(201);
+    let restarted = app.replica().await;
+    let ada_again = restarted.bearer(ada.token.as_deref().unwrap());
+    let (_, later) = begun(ada_again.post("/v1/me/factors/passkey/options", json!({})).await);
+    assert_eq!(later["user"]["id"], making["user"]["id"]);
+    let (_, of_another) = begun(app.user("eve").await.post("/v1/me/factors/passkey/options", json!({})).await);
+    assert_ne!(of_another["user"]["id"], making["user"]["id"]);
     let (_, logging_in) = app.begin_log_in().await;
     assert_eq!((&logging_in["rpId"], &logging_in["allowCredentials"]), (&json!("id.example.org"), &json!([])));
     assert_eq!(logging_in["userVerification"], "required");
