@@ -4,6 +4,10 @@ import type { MyChange, Problem, User } from "@vestibule/client";
 import { language } from "$shared/language.svelte.js";
 import { attempt, type Failure } from "$shared/problem.js";
 import { api, session } from "$shared/session.svelte.js";
+import { updateBrowsersPasskeys } from "./browsers-passkeys.js";
+
+/** The names under which browsers suggest the passkeys of an account. */
+const NAMES = ["name", "username", "email"] as const;
 
 class Me {
   /** Why the account could not be read. */
@@ -43,8 +47,11 @@ class Me {
     const asked = session.signedIn?.session_id;
     const { data, response, failure } = await attempt(call);
     if (!data) return failure;
+    const before = this.current;
+    const isRenamed = before && NAMES.some((name) => data[name] !== before[name]);
     this.#known = { user: data, tag: response?.headers.get("etag") ?? undefined, session: asked };
     language.prefer(data.language, "account");
+    if (isRenamed && data.second_factor) void updateBrowsersPasskeys();
     return undefined;
   }
 }

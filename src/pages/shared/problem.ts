@@ -28,6 +28,10 @@ export type Failure =
   | { kind: "unreachable" }
   /** Something else than the service has responded, such as a proxy. */
   | { kind: "unexpected"; status: number; retryAt?: Date }
+  /** The person has shown no passkey, or this browser has none. */
+  | { kind: "no_passkey" }
+  /** This device has a passkey of the account already. */
+  | { kind: "has_passkey" }
   /** The browser does not keep the cookie of the session. */
   | { kind: "cookie_not_kept" };
 
@@ -71,7 +75,11 @@ export function codeOf(failure: Failure | undefined): string | undefined {
 }
 
 /** The member of a request to which a problem without faults belongs. */
-const MEMBERS: Partial<Record<ProblemCode, string>> = { email_taken: "/email", username_taken: "/username" };
+const MEMBERS: Partial<Record<ProblemCode, string>> = {
+  email_taken: "/email",
+  username_taken: "/username",
+  wrong_factor: "/factor",
+};
 
 /** The members that a failure concerns, each with its faults. The code of the problem is a fault if it concerns one member. */
 export function faultsOf(failure: Failure | undefined): Fault[] {

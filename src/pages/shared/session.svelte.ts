@@ -2,6 +2,7 @@
 
 import { createVestibule, type Operations, type SignedIn, type Why } from "@vestibule/client";
 import { address } from "./address.js";
+import { freshProof } from "./fresh-proof.svelte.js";
 import { attempt, type Failure } from "./problem.js";
 
 /** Why nobody is signed in any more. `closed`: the person has closed the account. */
@@ -77,13 +78,27 @@ export const vestibule = createVestibule({
   transport: "cookie",
   onChange: (signedIn) => session.changed(signedIn),
   onSignedOut: (why) => session.ended(why),
+  onFreshProof: async (required) => {
+    await freshProof.ask(required);
+    return undefined;
+  },
 });
 
 type AnyCall = (args: { signal: AbortSignal }) => unknown;
 
+/** Returns a signal that ends a call after the time limit. The time in which the person is asked for a proof does not count. */
+function timeLimit(): AbortSignal {
+  if (freshProof.asking) return AbortSignal.timeout(TIME_LIMIT); // a call of the question itself
+  const controller = new AbortController();
+  const wait = () => void setTimeout(end, TIME_LIMIT);
+  const end = () => (freshProof.asking ? void freshProof.asking.then(wait) : controller.abort(new DOMException("", "TimeoutError")));
+  wait();
+  return controller.signal;
+}
+
 /** Every operation of the contract. A call without a response in time rejects, so that no page waits for ever. */
 export const api = Object.fromEntries(
   Object.entries(vestibule.api as unknown as Record<string, AnyCall>).map(([name, call]) => {
-    return [name, (args?: object) => call({ signal: AbortSignal.timeout(TIME_LIMIT), ...args })];
+    return [name, (args?: object) => call({ signal: timeLimit(), ...args })];
   }),
 ) as unknown as Operations;
