@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { step } from "./chromium.mjs";
 import { faults } from "./visitor.mjs";
 
-const CHAPTERS = ["signing_up", "signing_in", "addresses", "profile", "sessions", "sharing", "return", "keyboard", "network", "budgets"];
+const CHAPTERS = ["signing_up", "signing_in", "second_step", "passkeys", "addresses", "profile", "sessions", "enrolling", "fresh_proof",
+  "policy", "sharing", "return", "keyboard", "network", "budgets"];
 
 for (const chapter of CHAPTERS) await import(`./account/${chapter}.mjs`);
 await import("./matrix.mjs");

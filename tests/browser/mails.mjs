@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { after } from "node:test";
 import { TIMEOUT, browser, screenshot, settling, step } from "./chromium.mjs";
+import { addApp } from "./account/factors.mjs";
 import { PASSWORD, code, links, startService } from "./service.mjs";
 
 const open = await startService({ REGISTRATION__MODE: "open" });
@@ -16,10 +17,12 @@ after(() => Promise.all(services.map((service) => service.stop())));
 
 /** The kinds of mails that are sent before the robot begins. Those with a link can be used when it has finished. */
 const KINDS = ["account_closed", "account_disabled", "account_exists", "change", "email_change_requested", "email_changed",
-  "invite", "new_sign_in", "password_changed", "reset", "revert", "sign_up", "verify"];
+  "factor_added", "factor_refused", "factor_removed", "factors_reset", "invite", "new_sign_in", "password_changed",
+  "recovery_code_used", "recovery_codes_created", "recovery_codes_low", "reset", "revert", "sign_up", "verify"];
 
 /** Everything that a mail can change. A page that uses the session of its visitor refreshes it, which changes `sessions`. */
-const ACCOUNTS = ["users", "user_roles", "invitations", "audit_events", "revocations", "known_networks", "throttles"];
+const ACCOUNTS = ["users", "user_roles", "invitations", "audit_events", "revocations", "known_networks", "throttles", "factors",
+  "recovery_codes", "pending_totps", "challenges", "redeemed_ceremonies"];
 const SESSIONS = ["sessions"];
 
 /** What a request for a mail writes. */
@@ -27,7 +30,7 @@ const REQUESTS = ["tickets", "ticket_handles", "tallies", "mails"];
 
 /** The operations for which a press of a button is enough if somebody is signed in, and that the pages of these mails offer. */
 const PERMITTED_BY_A_SESSION = ["DELETE /v1/me/pending-email", "DELETE /v1/me/sessions", "DELETE /v1/me/sessions/{id}",
-  "POST /v1/me/pending-email/complete", "POST /v1/sessions/end"];
+  "POST /v1/me/factors/passkey/options", "POST /v1/me/factors/totp", "POST /v1/me/pending-email/complete", "POST /v1/sessions/end"];
 
 const rows = (tables) => services.map((service) => service.rows(tables)).join("\n");
 
@@ -121,6 +124,16 @@ step("one mail of each kind is sent", async () => {
   await open.administer("PUT", `${path}/password`, { new_password: "another password of cleo" });
   await open.administer("PATCH", path, { status: "disabled" });
   await open.administer("DELETE", path);
+
+  const dora = await open.createUser("dora");
+  const { id, token } = await addApp(open, "dora");
+  const { codes } = await open.call("POST", "/v1/me/recovery-codes", undefined, token);
+  const prove = (factor) => open.call("POST", "/v1/me/authentication", { factor }, token);
+  for (const code of codes.slice(3)) await prove({ kind: "recovery_code", code }); // three are left
+  for (let attempt = 0; attempt < 3; attempt++) await assert.rejects(prove({ kind: "totp", code: "000000" }));
+  await open.call("DELETE", `/v1/me/factors/${id}`, undefined, token);
+  await addApp(open, "dora");
+  await open.administer("DELETE", `/v1/users/${dora.id}/factors`);
 
   await verified.administer("POST", "/v1/users", { email: "eve@example.org" });
   for (const email of ["eve@example.org", "ida@example.org"]) await verified.call("POST", "/v1/sign-ups", { email });

@@ -10,12 +10,12 @@ import { TIMEOUT, freePort } from "./chromium.mjs";
 
 export { PASSWORD };
 
-/** Starts a server with these settings, and logs its administrator in. */
-export async function startService(settings = {}) {
+/** Starts a server with these settings, and logs its administrator in. People reach it at `host`. */
+export async function startService(settings = {}, host = "localhost") {
   const port = await freePort();
-  const origin = `http://localhost:${port}`; // where browsers accept a cookie that is `Secure`
-  const mailing = { SERVER__LISTEN: `127.0.0.1:${port}`, MAIL__LINK_BASE: origin, MAIL__TRANSPORT: "file", MAIL__MAX_PER_HOUR: 100_000 };
-  const server = await startServer({ ...mailing, ...settings });
+  const origin = `http://${host}:${port}`; // where browsers accept a cookie that is `Secure`, and passkeys at a name
+  const addresses = { SERVER__LISTEN: `127.0.0.1:${port}`, SERVER__PUBLIC_URL: origin };
+  const server = await startServer({ ...addresses, MAIL__TRANSPORT: "file", MAIL__MAX_PER_HOUR: 100_000, ...settings });
   const administrator = await logIn("admin", server.adminPassword);
   return { ...server, origin, call, logIn, administer, createUser, mails, mail, sentKinds, rows, change };
 

@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import { step } from "../chromium.mjs";
 import { PASSWORD, code } from "../service.mjs";
 import { visit } from "../visitor.mjs";
+import { addApp } from "./factors.mjs";
 import { open } from "./services.mjs";
 
-await open.createUser("kara");
+await Promise.all(["kara", "kaya"].map((name) => open.createUser(name)));
 
 /** Presses Tab until the control with this role and name has the focus. Fails if it cannot be reached, or does not show its focus. */
 async function tabTo({ page }, role, name) {
@@ -48,6 +49,24 @@ step("W01 somebody signs in with the keyboard alone, after a wrong password", as
   await tabTo(kara, "button", "Sign out");
   await kara.page.keyboard.press("Enter");
   await kara.arrives("Sign in");
+});
+
+step("W01 somebody takes the second step of a sign-in with the keyboard alone, in another way than the first that is offered", async () => {
+  const { codes } = await addApp(open, "kaya");
+  const kaya = await visit(open);
+  await kaya.open("sign-in");
+  await type(kaya, "Email address or username", "kaya");
+  await type(kaya, "Password", PASSWORD);
+  await kaya.page.keyboard.press("Enter");
+  await kaya.arrives("One more step");
+  await kaya.page.waitForFunction(() => document.activeElement.matches("[autocomplete=one-time-code]"));
+  await tabTo(kaya, "button", "Use a recovery code");
+  await kaya.page.keyboard.press("Enter");
+  await kaya.field("Recovery code").waitFor();
+  await kaya.page.waitForFunction(() => document.activeElement.matches("main input"));
+  await kaya.page.keyboard.type(codes[0]);
+  await kaya.page.keyboard.press("Enter");
+  await kaya.arrives("Profile");
 });
 
 step("W01 somebody resets a password with the keyboard alone", async () => {

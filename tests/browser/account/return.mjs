@@ -1,11 +1,12 @@
 // A product sends people to the account pages, and gets them back.
 
 import assert from "node:assert/strict";
+import { totp } from "../../../openapi/typescript/test/totp.mjs";
 import { step } from "../chromium.mjs";
 import { code } from "../service.mjs";
 import { visit } from "../visitor.mjs";
 import { PRODUCT, open } from "./services.mjs";
-import { enter, signIn } from "./steps.mjs";
+import { beginApp, enter, keepCodes, prove, signIn } from "./steps.mjs";
 
 await open.createUser("rosa");
 
@@ -40,6 +41,23 @@ step("a password that is forgotten on the way does not lose the way back", async
   await ruth.press("Continue");
   await ruth.arrives("The product");
   assert.equal(ruth.page.url(), `${PRODUCT}/#signed_in`);
+});
+
+step("a product whose calls demand a second factor sends somebody to add one, and gets them back", async () => {
+  await open.createUser("romy");
+  const romy = await visit(open);
+  await romy.open(`factors?required&return_to=${encodeURIComponent(PRODUCT)}`);
+  await enter(romy, "romy");
+  await romy.sees("This service demands a second factor.");
+  await prove(romy, "Code from the app", totp(await beginApp(romy)));
+  await keepCodes(romy);
+  await romy.arrives("The product");
+  assert.equal(romy.page.url(), `${PRODUCT}/#signed_in`);
+
+  await romy.open(`factors?required&return_to=${encodeURIComponent(PRODUCT)}`);
+  await romy.sees("This service demands a second factor, and you have one.");
+  await romy.press("Continue");
+  await romy.arrives("The product");
 });
 
 /** What attackers put into links, so that people who have just signed in arrive at a page that looks like the product's. */

@@ -171,7 +171,7 @@ step("password managers find what they need on every form", async () => {
   const nora = await visit(open);
   const tokens = () => nora.page.locator("input").evaluateAll((fields) => fields.map(({ autocomplete }) => autocomplete));
   await nora.open("sign-in");
-  assert.deepEqual(await tokens(), ["username", "current-password"]);
+  assert.deepEqual(await tokens(), ["username webauthn", "current-password"]);
   await nora.open("sign-up");
   assert.deepEqual((await tokens()).filter((token) => /password|username|email/.test(token)), ["username", "new-password"]);
   await forgets(nora, "nora");

@@ -22,3 +22,24 @@ export async function visitAs(service, identifier, options) {
   await signIn(visitor, identifier);
   return visitor;
 }
+
+/** Begins to add an authenticator app on the page of the second factors. Returns the secret that the page shows. */
+export async function beginApp(visitor) {
+  await visitor.press("Add an authenticator app");
+  await visitor.page.getByRole("img", { name: "QR code for the authenticator app" }).waitFor();
+  await visitor.page.getByText("You cannot scan the picture?").click();
+  return (await visitor.page.locator(".secret").innerText()).replaceAll(" ", "");
+}
+
+/** States that the recovery codes are kept, and goes on. */
+export async function keepCodes(visitor) {
+  await visitor.arrives("Keep these codes");
+  await visitor.page.getByLabel("I have kept these codes in a safe place.").check();
+  await visitor.press("Continue");
+}
+
+/** Enters a code of the app, or another proof, and sends it. */
+export async function prove(visitor, label, value) {
+  await visitor.fill({ [label]: value });
+  await visitor.press("Confirm");
+}

@@ -1,8 +1,10 @@
 // The account pages, in every state that they can show. They are found by their structure, because they are looked at in each
 // language.
 
+import { totp } from "../../../openapi/typescript/test/totp.mjs";
 import { PASSWORD, code, link } from "../service.mjs";
-import { open, verified } from "./services.mjs";
+import { addApp, addDevice, letProofPass, suggestNothing } from "./factors.mjs";
+import { open, strict, verified } from "./services.mjs";
 
 let people = 0;
 
@@ -22,11 +24,16 @@ const send = async (visitor) => {
   await visitor.settled();
 };
 
-async function signIn(visitor, username) {
+/** Opens the sign-in page, and enters the right password. */
+async function enter(visitor, username) {
   await visitor.open("sign-in");
   await type(visitor, "username", username);
   await type(visitor, "current-password", PASSWORD);
   await send(visitor);
+}
+
+async function signIn(visitor, username) {
+  await enter(visitor, username);
   await visitor.page.waitForURL((url) => !url.pathname.endsWith("sign-in"));
 }
 
@@ -86,6 +93,50 @@ async function invite(members) {
   await open.administer("POST", "/v1/invitations", { email, ...members });
   return open.mail(email, /\/account\/accept#t=/);
 }
+
+/** Presses the button in this place, by its order. */
+const press = async (visitor, selector, index = 0) => {
+  await visitor.page.locator(selector).nth(index).click();
+  await visitor.settled();
+};
+
+/** Enters the right password of an account that has an authenticator app. */
+const asked = (then = async () => {}) => async (visitor) => {
+  const username = await newcomer(visitor);
+  await addApp(open, username);
+  await enter(visitor, username);
+  await visitor.page.locator("main [autocomplete=one-time-code]").waitFor();
+  await then(visitor, username);
+};
+
+/** Begins to add an authenticator app, and shows its secret. */
+async function beginApp(visitor) {
+  await press(visitor, "main .card .button", 1);
+  await visitor.page.locator("svg.qr").waitFor();
+  await press(visitor, "main summary");
+}
+
+/** Adds an authenticator app, and arrives at the recovery codes or, with another factor, at the list. */
+async function finishApp(visitor) {
+  await beginApp(visitor);
+  const secret = (await visitor.page.locator(".secret").innerText()).replaceAll(" ", "");
+  await type(visitor, "one-time-code", totp(secret));
+  await send(visitor);
+  await visitor.page.locator("main ol, main h3").first().waitFor();
+}
+
+/** Adds a passkey. */
+const withPasskey = (then = async () => {}) => async (visitor) => {
+  await suggestNothing(visitor);
+  await addDevice(visitor);
+  await signedIn("factors", async (_, username) => {
+    await press(visitor, "main .card .button");
+    await visitor.page.locator("main [type=checkbox]").check();
+    await send(visitor);
+    await visitor.page.locator("h3").waitFor();
+    await then(visitor, username);
+  })(visitor);
+};
 
 const offline = async (visitor) => {
   await visitor.page.route("**/v1/**", (route) => route.abort("internetdisconnected"));
@@ -197,6 +248,66 @@ export const views = Object.entries({
     await visitor.page.getByRole("listitem").nth(1).waitFor();
     await visitor.settled();
     await visitor.page.locator("main .button.danger").click();
+  })],
+  "sign-in, no passkeys": [verified, (visitor) => visitor.open("sign-in")],
+  "second step, app": [open, asked()],
+  "second step, wrong code": [open, asked(async (visitor) => {
+    await type(visitor, "one-time-code", "000 000");
+    await send(visitor);
+  })],
+  "second step, recovery code": [open, asked(async (visitor) => press(visitor, "main li .link"))],
+  "second step, too late": [open, asked(async (visitor) => {
+    open.change("UPDATE challenges SET expires_at = created_at");
+    await type(visitor, "one-time-code", "000 000");
+    await send(visitor);
+  })],
+  "second step, passkey": [open, withPasskey(async (visitor, username) => {
+    await visitor.context.clearCookies();
+    await enter(visitor, username);
+  })],
+  "factors, none": [open, signedIn("factors")],
+  "factors": [open, withPasskey(async (visitor) => {
+    await finishApp(visitor);
+    await visitor.page.locator("h3").nth(1).waitFor();
+  })],
+  "factors, a passkey is here already": [open, withPasskey(async (visitor) => press(visitor, "main .card .button"))],
+  "factors, remove the last": [open, withPasskey(async (visitor) => press(visitor, "main li .link", 1))],
+  "factors, new codes": [open, withPasskey(async (visitor) => press(visitor, "main .card .button", 2))],
+  "factors, address not confirmed": [open, unverified(async (visitor) => {
+    await visitor.open("factors");
+    await visitor.settled();
+  })],
+  "factors, demanded": [strict, async (visitor) => {
+    const username = `newcomer-${++people}`;
+    await strict.call("POST", "/v1/accounts", { email: `${username}@example.org`, username, password: PASSWORD, language: visitor.language });
+    strict.change("UPDATE users SET email_verified = TRUE");
+    await signIn(visitor, username);
+    await visitor.open("password");
+    await type(visitor, "current-password", PASSWORD);
+    await type(visitor, "new-password", "a lamp beside the harbour");
+    await send(visitor);
+    await visitor.page.locator("main .note.caution").waitFor();
+  }],
+  "app": [open, signedIn("factors", beginApp)],
+  "app, wrong code": [open, signedIn("factors", async (visitor) => {
+    await beginApp(visitor);
+    await type(visitor, "one-time-code", "000 000");
+    await send(visitor);
+  })],
+  "recovery codes": [open, signedIn("factors", finishApp)],
+  "recovery codes, not kept": [open, signedIn("factors", async (visitor) => {
+    await finishApp(visitor);
+    await send(visitor);
+  })],
+  "fresh proof, password": [open, signedIn("factors", async (visitor, username) => {
+    await letProofPass(visitor, username);
+    await press(visitor, "main .card .button", 1);
+    await visitor.page.locator("dialog").waitFor();
+  })],
+  "fresh proof, several ways": [open, withPasskey(async (visitor, username) => {
+    await letProofPass(visitor, username);
+    await press(visitor, "main .card .button", 1);
+    await press(visitor, "dialog li .link");
   })],
   "close": [open, signedIn("close")],
   "close, nothing typed": [open, signedIn("close", send)],

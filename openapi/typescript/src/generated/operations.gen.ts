@@ -255,8 +255,9 @@ export interface Operations {
    *
    * Takes the token of the link that was mailed to the old address, which is valid for seven days. The account has its old
    * address again and the new password. All its sessions end, and nobody is logged in. If the account still has a second factor
-   * from before the change, it is needed as well; factors and recovery codes that were added since are removed. A link that permits nothing any more is
-   * a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
+   * that it had a week before the change, it is needed as well: without one, the response is 401 with the code
+   * `second_factor_required`. Factors and recovery codes that were added later are removed. A link that permits nothing any more
+   * is a fault of `/token` with the code `invalid_ticket`, `expired_ticket` or `spent_ticket`.
    *
    * No access token is needed.
    */

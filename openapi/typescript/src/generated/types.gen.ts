@@ -233,7 +233,7 @@ export type EmailRevert = {
      */
     new_password: string;
     /**
-     * The second factor, if the account still has one from before the change.
+     * The second factor, if the account still has one that it had a week before the change.
      */
     factor?: FactorProof | null;
 };
