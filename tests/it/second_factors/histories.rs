@@ -54,7 +54,11 @@ enum Step {
         session: usize,
         presented: Presented,
     },
-    EnrolApp {
+    StartApp {
+        session: usize,
+    },
+    /// Confirms the app that was started last for the account of a session.
+    ConfirmApp {
         session: usize,
     },
     AddPasskey {
@@ -124,8 +128,9 @@ fn presented() -> impl Strategy<Value = Presented> {
     ]
 }
 
+const DAY: u64 = 24 * 3600;
+
 fn step() -> impl Strategy<Value = Step> {
-    const DAY: u64 = 24 * 3600;
     let (session, person, ticket) = (|| 0..6_usize, || 0..PEOPLE.len(), || 0..3_usize);
     let policies = vec![Policy::None, Policy::Administrators, Policy::Everyone];
     let proven = || (ticket(), prop::option::weighted(0.8, presented()));
@@ -135,7 +140,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..4_usize, 0..4_usize).prop_map(|(passkey, ceremony)| Step::LogInBy { passkey, ceremony }),
         8 => (0..4_usize, presented()).prop_map(|(challenge, presented)| Step::Complete { challenge, presented }),
         3 => (session(), presented()).prop_map(|(session, presented)| Step::Again { session, presented }),
-        3 => session().prop_map(|session| Step::EnrolApp { session }),
+        3 => session().prop_map(|session| Step::StartApp { session }),
+        4 => session().prop_map(|session| Step::ConfirmApp { session }),
         3 => session().prop_map(|session| Step::AddPasskey { session }),
         2 => (session(), 0..3_usize).prop_map(|(session, factor)| Step::Remove { session, factor }),
         1 => session().prop_map(|session| Step::ReplaceCodes { session }),
@@ -157,18 +163,23 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The steps by which the newest session enrols an app.
+fn enrol_app() -> Vec<Step> {
+    vec![Step::StartApp { session: 0 }, Step::ConfirmApp { session: 0 }]
+}
+
 /// Returns histories of at most so many random steps, most of which begin with accounts that have something to lose.
 fn history(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    let (session, wait) = (0, Step::Wait { seconds: 30 });
-    let log_in = || vec![Step::Password { person: 0 }];
-    let (app, passkey) = (Step::EnrolApp { session }, Step::AddPasskey { session });
-    let (address, codes) = (Step::ChangeAddress { session }, Step::ReplaceCodes { session });
+    let (session, wait, week) = (0, Step::Wait { seconds: 30 }, Step::Wait { seconds: 7 * DAY + 1 });
+    let (log_in, app) = (|| vec![Step::Password { person: 0 }], enrol_app);
+    let (passkey, address) = (Step::AddPasskey { session }, Step::ChangeAddress { session });
+    let (codes, again) = (Step::ReplaceCodes { session }, Step::Again { session, presented: code(0) });
     let beginnings = vec![
         Vec::new(),
-        [log_in(), vec![app.clone(), wait.clone()]].concat(),
+        [log_in(), app(), vec![wait.clone()]].concat(),
         [log_in(), vec![passkey.clone(), wait.clone(), Step::Begin { challenge: None }]].concat(),
-        [log_in(), vec![app.clone(), wait.clone(), address.clone(), wait.clone(), passkey.clone(), codes.clone()]].concat(),
-        [log_in(), vec![passkey, wait.clone(), address, wait, app, codes, Step::RequestReset { person: 0 }]].concat(),
+        [log_in(), app(), vec![week, address.clone(), again, passkey.clone(), codes.clone()]].concat(),
+        [log_in(), vec![passkey, wait.clone(), address, wait], app(), vec![codes, Step::RequestReset { person: 0 }]].concat(),
     ];
     let steps = prop::collection::vec(step(), 1..most);
     (prop::sample::select(beginnings), steps).prop_map(|(beginning, steps)| [beginning, steps].concat())
@@ -198,20 +209,22 @@ const fn complete(challenge: usize, presented: Presented) -> Step {
 
 #[test]
 fn f01_a_history_in_which_each_step_has_its_effect() {
+    let log_in = Step::Password { person: 0 };
     let world = run(&[
-        Step::Password { person: 0 },
-        Step::EnrolApp { session: 0 },
-        Step::Password { person: 0 },
+        log_in.clone(),
+        Step::StartApp { session: 0 },
+        Step::ConfirmApp { session: 0 },
+        log_in.clone(),
         complete(0, code(0)), // the code of the enrolment
         complete(0, code(1)),
-        Step::Password { person: 0 },
+        log_in.clone(),
         complete(0, Presented::RecoveryCode { code: 0 }),
-        Step::Password { person: 0 },
+        log_in,
         complete(0, Presented::RecoveryCode { code: 0 }),
         Step::Remove { session: 0, factor: 0 },
     ]);
-    // The first two sessions have ended with the app; the third was begun with a recovery code.
-    assert_eq!(world.ended(), [true, true, false]);
+    // The first two sessions have ended with the app, and the third, which was begun with a recovery code, because it was the last.
+    assert_eq!(world.ended(), [true, true, true]);
     assert_eq!(world.wrong(), [1, 0, 1]);
 }
 
@@ -226,11 +239,13 @@ fn f01_a_history_of_passkeys_in_which_each_step_has_its_effect() {
         Step::LogInBy { passkey: 0, ceremony: 0 }, // the same ceremony
         Step::Password { person: 0 },
         complete(0, signed(Some(0))), // a ceremony that was used
+        complete(0, Presented::WrongCode),
         complete(0, signed(None)),
         Step::Wait { seconds: 601 },
-        Step::EnrolApp { session: 1 }, // no fresh proof
+        Step::StartApp { session: 1 }, // no fresh proof
         Step::Again { session: 1, presented: signed(None) },
-        Step::EnrolApp { session: 1 },
+        Step::StartApp { session: 1 },
+        Step::ConfirmApp { session: 1 },
         Step::Remove { session: 1, factor: 0 }, // the app, which has raised the session
     ]);
     assert_eq!(world.ended(), [false, true, false]);
@@ -238,35 +253,49 @@ fn f01_a_history_of_passkeys_in_which_each_step_has_its_effect() {
 }
 
 #[test]
+fn f01_an_app_that_was_started_with_less_proof_is_forgotten_when_a_factor_is_added() {
+    let world = run(&[
+        Step::Password { person: 0 },
+        Step::Password { person: 0 },
+        Step::StartApp { session: 1 },
+        Step::AddPasskey { session: 0 },
+        Step::ConfirmApp { session: 1 },
+    ]);
+    assert_eq!(world.apps(), 0);
+}
+
+#[test]
 fn f02_a_history_of_mails_in_which_each_step_has_its_effect() {
+    let signed = Some(Presented::Passkey { passkey: 0, ceremony: None });
+    let (log_in, revert) = (Step::Password { person: 0 }, |presented| Step::Revert { ticket: 0, presented });
     let world = run(&[
-        Step::Password { person: 0 },
-        Step::EnrolApp { session: 0 },
-        Step::Wait { seconds: 30 },
-        Step::ChangeAddress { session: 0 },
-        Step::Wait { seconds: 60 },
-        Step::AddPasskey { session: 0 },
-        Step::RequestReset { person: 0 },
-        Step::ResetPassword { ticket: 0, presented: None },
-        Step::ResetPassword { ticket: 0, presented: Some(Presented::WrongCode) },
-        Step::ResetPassword { ticket: 0, presented: Some(Presented::Passkey { passkey: 0, ceremony: None }) },
-        Step::Revert { ticket: 0, presented: Some(Presented::Passkey { passkey: 0, ceremony: None }) }, // it is too young
-        Step::Revert { ticket: 0, presented: None },
-    ]);
-    // The session that the reset has ended. The address was never restored, because only the younger factor was presented.
-    assert_eq!(world.ended(), [true]);
-    assert_eq!(world.undone(), [false]);
+        vec![log_in.clone()],
+        enrol_app(),
+        vec![
+            Step::Wait { seconds: 7 * DAY + 1 },
+            Step::ChangeAddress { session: 0 },
+            Step::Again { session: 0, presented: code(0) },
+            Step::AddPasskey { session: 0 },
+            Step::RequestReset { person: 0 },
+            Step::ResetPassword { ticket: 0, presented: None },
+            Step::ResetPassword { ticket: 0, presented: Some(Presented::WrongCode) },
+            Step::ResetPassword { ticket: 0, presented: signed },
+            revert(None),
+            revert(signed), // it is too young
+        ],
+    ]
+    .concat());
+    assert_eq!((world.ended(), world.undone()), (vec![true], vec![false]));
     let world = run(&[
-        Step::Password { person: 0 },
-        Step::ChangeAddress { session: 0 },
-        Step::Wait { seconds: 60 },
+        log_in.clone(),
         Step::AddPasskey { session: 0 },
-        Step::Revert { ticket: 0, presented: None },
-        Step::Password { person: 0 },
+        Step::Wait { seconds: 60 },
+        Step::ChangeAddress { session: 0 },
+        revert(None),
+        log_in,
     ]);
-    // The passkey has gone with the address, so the password suffices.
-    assert_eq!(world.ended(), [true, false]);
-    assert_eq!(world.undone(), [true]);
+    // The passkey, which a thief may have added before the change, has gone with the address: the password suffices.
+    assert_eq!((world.ended(), world.undone()), (vec![true, false], vec![true]));
 }
 
 fn config(cases: u32) -> ProptestConfig {

@@ -32,9 +32,10 @@ use crate::{
 };
 
 const STEP: i64 = 30;
-/// How long a challenge and a ceremony live.
+/// How long a challenge, a ceremony and an app that waits to be confirmed live.
 const LIFE: TimeDelta = TimeDelta::minutes(10);
-const OLD: TimeDelta = TimeDelta::days(7);
+/// How long a factor is young.
+const YOUNG: TimeDelta = TimeDelta::days(7);
 
 /// An authenticator app.
 struct App {
@@ -74,6 +75,13 @@ enum Purpose {
     Reset,
     Revert,
     Proof,
+}
+
+/// An app that waits to be confirmed.
+struct Waiting {
+    authenticator: Authenticator,
+    person: usize,
+    at: DateTime<Utc>,
 }
 
 struct Challenge {
@@ -150,6 +158,7 @@ pub struct World {
     policy: Policy,
     people: Vec<Person>,
     passkeys: Vec<Passkey>,
+    waiting: Vec<Waiting>,
     challenges: Vec<Challenge>,
     ceremonies: Vec<Ceremony>,
     resets: Vec<Ticket>,
@@ -177,6 +186,7 @@ impl World {
             policy: Policy::None,
             people,
             passkeys: Vec::new(),
+            waiting: Vec::new(),
             challenges: Vec::new(),
             ceremonies: Vec::new(),
             resets: Vec::new(),
@@ -199,6 +209,11 @@ impl World {
     /// Returns which changes of address were undone.
     pub fn undone(&self) -> Vec<bool> {
         self.reverts.iter().map(|ticket| ticket.was_used).collect()
+    }
+
+    /// Returns how many apps the accounts have.
+    pub fn apps(&self) -> usize {
+        self.people.iter().map(|person| person.apps.len()).sum()
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -232,9 +247,14 @@ impl World {
                     self.again(session, presented).await;
                 }
             }
-            Step::EnrolApp { session: number } => {
+            Step::StartApp { session: number } => {
                 if let Some(session) = session(number) {
-                    self.enrol_app(session).await;
+                    self.start_app(session).await;
+                }
+            }
+            Step::ConfirmApp { session: number } => {
+                if let Some(session) = session(number) {
+                    self.confirm_app(session).await;
                 }
             }
             Step::AddPasskey { session: number } => {
@@ -339,6 +359,7 @@ impl World {
     /// Removes the factors that a person has got since a time, or all of them, and the codes that go with them.
     fn lose_factors(&mut self, person: usize, since: Option<DateTime<Utc>>) {
         let is_lost = |created_at: DateTime<Utc>| since.is_none_or(|since| created_at >= since);
+        self.waiting.retain(|waiting| waiting.person != person);
         self.people[person].apps.retain(|app| !is_lost(app.created_at));
         for passkey in self.passkeys.iter_mut().filter(|passkey| passkey.person == person && is_lost(passkey.created_at)) {
             passkey.is_removed = true;
@@ -564,7 +585,8 @@ impl World {
         match proven {
             None => {
                 assert_eq!(answer.problem(), (401, "wrong_factor"), "{:#}", answer.body);
-                self.challenges[at].wrong += 1;
+                // Nobody guesses what a passkey signs.
+                self.challenges[at].wrong += u32::from(proof["kind"] != "passkey");
             }
             Some(proven) => {
                 self.challenges[at].is_spent = true;
@@ -590,7 +612,8 @@ impl World {
         let token = self.refreshed(at).await?;
         let session = &self.sessions[at];
         let best = if self.has_factor(session.person, None) { 2 } else { 1 };
-        if self.now().timestamp() - session.auth_time <= 600 && session.acr() >= best {
+        // A proof of the future was made when the clock was wrong.
+        if (-5..=600).contains(&(self.now().timestamp() - session.auth_time)) && session.acr() >= best {
             return Some(token);
         }
         let refused = self.app.bearer(&token).post(path, json!({})).await;
@@ -613,21 +636,44 @@ impl World {
         }
     }
 
-    async fn enrol_app(&mut self, at: usize) {
+    async fn start_app(&mut self, at: usize) {
         let path = "/v1/me/factors/totp";
         let Some(token) = self.fresh(at, path).await else { return };
-        let person = self.sessions[at].person;
-        let caller = self.app.bearer(&token);
-        let started = caller.post(path, json!({})).await;
+        let (person, now) = (self.sessions[at].person, self.now());
+        let started = self.app.bearer(&token).post(path, json!({})).await;
         if self.people[person].apps.len() == 5 {
             assert_eq!(started.problem(), (409, "too_many_factors"));
             return;
         }
         let authenticator = Authenticator::scan(&self.app, &started.expect(201));
-        let enrolled = confirm(&caller, &authenticator, &authenticator.code()).await.expect(200);
-        self.enrolled(at, "code", authenticator.id.clone(), &enrolled);
-        let (created_at, last_step) = (self.now(), self.now().timestamp().div_euclid(STEP));
-        self.people[person].apps.push(App { authenticator, last_step, created_at, used_at: None });
+        // A sixth one replaces the oldest.
+        let others = self.waiting.iter().filter(|waiting| waiting.person == person);
+        if others.clone().count() == 5 {
+            let oldest = others.map(|waiting| waiting.authenticator.id.clone()).min().unwrap();
+            self.waiting.retain(|waiting| waiting.authenticator.id != oldest);
+        }
+        self.waiting.push(Waiting { authenticator, person, at: now });
+    }
+
+    /// Confirms the app that was started last for an account, from any of its sessions.
+    async fn confirm_app(&mut self, at: usize) {
+        let Some(token) = self.refreshed(at).await else { return };
+        let (person, now) = (self.sessions[at].person, self.now());
+        let Some(newest) = self.waiting.iter().rposition(|waiting| waiting.person == person) else { return };
+        let Waiting { authenticator, at: started_at, .. } = &self.waiting[newest];
+        let answer = confirm(&self.app.bearer(&token), authenticator, &authenticator.code()).await;
+        if *started_at + LIFE <= now {
+            assert_eq!(answer.problem(), (404, "not_found"));
+            return;
+        }
+        if self.people[person].apps.len() == 5 {
+            assert_eq!(answer.problem(), (409, "too_many_factors"));
+            return;
+        }
+        let (id, authenticator) = (authenticator.id.clone(), authenticator.clone());
+        self.enrolled(at, "code", id, &answer.expect(200));
+        let last_step = now.timestamp().div_euclid(STEP);
+        self.people[person].apps.push(App { authenticator, last_step, created_at: now, used_at: None });
     }
 
     async fn add_passkey(&mut self, at: usize) {
@@ -656,6 +702,8 @@ impl World {
         }
         self.raise(at, (method, Some(factor)));
         self.void_challenges(person);
+        // A session that could prove less has no part of the new level.
+        self.waiting.retain(|waiting| waiting.person != person);
     }
 
     async fn remove(&mut self, at: usize, factor: usize) {
@@ -679,7 +727,8 @@ impl World {
             self.people[person].codes.clear();
         }
         self.void_challenges(person);
-        self.end(|session| session.factors.contains(id));
+        let is_last = held.len() == 1;
+        self.end(|session| session.factors.contains(id) || is_last && session.person == person && session.acr() == 2);
     }
 
     /// Returns whether the policy demands a second factor of a person.
@@ -764,7 +813,7 @@ impl World {
         let apps = apps.map(|app| (&app.authenticator.id, app.created_at, app.used_at));
         let passkeys = self.passkeys_of(session.person).map(|passkey| (&passkey.id, passkey.created_at, passkey.used_at));
         let is_old_and_was_used = |(id, created_at, used_at): (&String, DateTime<Utc>, Option<DateTime<Utc>>)| {
-            session.factors.contains(id) && created_at < now - OLD && used_at.is_some_and(|at| at > now - LIFE)
+            session.factors.contains(id) && created_at < now - YOUNG && used_at.is_some_and(|at| at > now - LIFE)
         };
         session.acr() == 2 && session.auth_time > (now - LIFE).timestamp() && apps.chain(passkeys).any(is_old_and_was_used)
     }
@@ -797,10 +846,10 @@ impl World {
 
     async fn revert(&mut self, at: usize, presented: Option<Presented>) {
         let ticket = self.reverts[at].clone();
-        let (person, new, since) = (ticket.person, self.another_password(ticket.person), ticket.created_at);
+        let (person, new, since) = (ticket.person, self.another_password(ticket.person), ticket.created_at - YOUNG);
         let body = json!({ "token": ticket.token, "new_password": new });
         if self.redeem(&ticket, Purpose::Revert, Some(since), "/token", body, presented).await {
-            let is_later = |other: &&mut Ticket| other.person == person && other.created_at >= since;
+            let is_later = |other: &&mut Ticket| other.person == person && other.created_at >= ticket.created_at;
             self.reverts.iter_mut().filter(is_later).for_each(|other| other.is_spent = true);
             (self.reverts[at].was_used, self.reverts[at].is_spent) = (true, true);
             self.people[person].password = new;
@@ -877,9 +926,8 @@ impl World {
             self.check_one(at).await;
         }
         let held = factor::Entity::find().count(self.app.app.db.read()).await.unwrap();
-        let apps: usize = self.people.iter().map(|person| person.apps.len()).sum();
         let passkeys = self.passkeys.iter().filter(|passkey| !passkey.is_removed).count();
-        assert_eq!(held, (apps + passkeys) as u64);
+        assert_eq!(held, (self.apps() + passkeys) as u64);
     }
 }
 
