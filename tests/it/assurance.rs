@@ -62,6 +62,21 @@ async fn f03_only_a_proof_renews_the_time_and_it_belongs_to_one_session() {
 }
 
 #[tokio::test]
+async fn f03_a_proof_that_a_wrong_clock_dated_in_the_future_is_not_fresh() {
+    let app = TestApp::start().await;
+    app.create("ada").await;
+    let mut ada = Client::log_in(&app, "ada").await;
+    let start = async |caller: Caller<'_>| caller.post("/v1/me/factors/totp", json!({})).await;
+    app.clock.set_by(chrono::TimeDelta::seconds(-5));
+    start(ada.caller()).await.expect(201);
+    app.clock.set_by(chrono::TimeDelta::hours(-1));
+    ada.refresh().await.expect(200);
+    assert_problem!(start(ada.caller()).await, 401, "insufficient_user_authentication");
+    let proven = authenticate(&ada.caller()).await;
+    start(app.bearer(proven["access_token"].as_str().unwrap())).await.expect(201);
+}
+
+#[tokio::test]
 async fn f03_a_level_that_was_proven_stays_with_the_session() {
     let app = TestApp::start().await;
     let mut ada = app.client("ada").await;

@@ -339,6 +339,32 @@ async fn a_passkey_is_the_second_factor_of_a_password() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_a_passkey_because_nobody_can_guess_it() {
+    let app = TestApp::start_with(|settings| {
+        at(ORIGIN)(settings);
+        settings.mail.transport = Some(MailTransport::File);
+        settings.throttle.enabled = true;
+    })
+    .await;
+    app.create("ada").await;
+    let (ada, mut phone) = (app.anonymous().log_in("ada", PASSWORD).await, PasskeyDevice::default());
+    enrol(&ada, &mut phone).await;
+    let challenge = app.challenge("ada").await;
+    let begin = async || begun(app.anonymous().post("/v1/passkeys/options", json!({ "challenge": challenge })).await);
+    let (stale, _) = begin().await;
+    for _ in 0..9 {
+        let (_, options) = begin().await;
+        let credential = phone.sign(ORIGIN, &options).await;
+        assert_problem!(app.complete(&challenge, &passkey(&stale, &credential)).await, 401, "wrong_factor");
+    }
+    let (ceremony, options) = begin().await;
+    let credential = phone.sign(ORIGIN, &options).await;
+    app.complete(&challenge, &passkey(&ceremony, &credential)).await.expect(201);
+    let told: Vec<_> = app.mails().await.into_iter().map(|mail| mail.kind).collect();
+    assert!(!told.contains(&"factor_refused".to_owned()), "{told:?}");
+}
+
+#[tokio::test]
 async fn f02_under_every_policy_a_passkey_is_two_factors_and_a_password_beside_it_is_none() {
     let lenient = TestApp::with_passkeys().await;
     let (ada, mut phone) = (lenient.holding("ada", &["users:read"]).await, PasskeyDevice::default());

@@ -54,6 +54,16 @@ async fn an_app_is_a_factor_once_a_code_of_it_was_confirmed() {
 }
 
 #[tokio::test]
+async fn a_long_name_of_the_service_fits_into_the_picture() {
+    let name = "\u{1f980}".repeat(100);
+    let app = TestApp::start_with(|settings| settings.account_pages.name = Some(name.parse().unwrap())).await;
+    app.create("ada").await;
+    let started = app.anonymous().log_in("ada", PASSWORD).await.post("/v1/me/factors/totp", json!({})).await.expect(201);
+    let uri = started["uri"].as_str().unwrap();
+    assert!(uri.ends_with(&format!("&issuer={}", "%F0%9F%A6%80".repeat(32))), "{uri}");
+}
+
+#[tokio::test]
 async fn an_app_can_be_confirmed_for_ten_minutes_and_by_its_owner_alone() {
     let app = TestApp::start().await;
     app.create("ada").await;

@@ -96,13 +96,18 @@ async fn revert(app: &TestApp, token: &str, factor: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn undoing_a_change_needs_a_factor_from_before_it_and_removes_later_ones() {
+async fn undoing_a_change_needs_a_factor_from_before_it_and_removes_young_ones() {
     let app = TestApp::start().await;
     let owner = app.owner("ada").await;
-    let token = change_address(&app, &owner.caller).await.expect("the factor is younger than seven days");
+    app.clock.advance(Duration::from_hours(24 * 8));
+    app.trusted().await;
+    let ada = app.log_in_with("ada", &owner.authenticator.factor()).await;
+    app.clock.advance(minutes(11));
+    let token = change_address(&app, &ada).await.expect("the factor was not proven just now");
     // A thief adds an app and replaces the codes.
-    app.clock.advance(minutes(1));
-    let (thief, late, _) = enrol(&owner.caller).await;
+    let proof = json!({ "factor": owner.authenticator.factor() });
+    let proven = ada.post("/v1/me/authentication", proof).await.expect(200);
+    let (thief, late, _) = enrol(&app.bearer(proven["access_token"].as_str().unwrap())).await;
     let new_codes = thief.post("/v1/me/recovery-codes", json!(null)).await.expect(201);
     app.clock.advance(Duration::from_secs(2 * STEP));
     assert_eq!(read(&app, &token).await["factors"], json!(["totp"]));
@@ -112,6 +117,8 @@ async fn undoing_a_change_needs_a_factor_from_before_it_and_removes_later_ones()
     assert_problem!(revert(&app, &token, recovery_code(new_code)).await, 401, "wrong_factor");
     revert(&app, &token, owner.authenticator.factor()).await.expect(204);
 
+    let removed = &app.event("account.email_change_reverted").await.details.0["removed"];
+    assert_eq!(*removed, json!({ "factors": 1, "recovery_codes": 10 }));
     app.clock.advance(Duration::from_secs(STEP));
     let log_in = json!({ "identifier": "ada@example.org", "password": NEW });
     let asked = app.anonymous().post("/v1/sessions", log_in).await;
@@ -126,19 +133,31 @@ async fn undoing_a_change_needs_a_factor_from_before_it_and_removes_later_ones()
 }
 
 #[tokio::test]
-async fn undoing_a_change_needs_no_factor_if_all_were_added_since() {
-    let app = TestApp::start().await;
-    app.create("ada").await;
-    let ada = app.anonymous().log_in("ada", PASSWORD).await;
-    let token = change_address(&app, &ada).await.unwrap();
-    app.clock.advance(minutes(1));
-    enrol(&ada).await;
-    assert_eq!(read(&app, &token).await["factors"], json!([]));
-    revert(&app, &token, Value::Null).await.expect(204);
-    let log_in = json!({ "identifier": "ada@example.org", "password": NEW });
-    let tokens = app.anonymous().post("/v1/sessions", log_in).await.expect(201);
-    let ada = app.bearer(tokens["access_token"].as_str().unwrap());
-    assert_eq!(ada.get("/v1/me").await.expect(200)["second_factor"], false);
+async fn undoing_a_change_needs_no_factor_if_all_are_young() {
+    for was_added_first in [true, false] {
+        let app = TestApp::start().await;
+        app.create("ada").await;
+        let mut thief = app.anonymous().log_in("ada", PASSWORD).await;
+        if was_added_first {
+            (thief, _, _) = enrol(&thief).await;
+            app.clock.advance(minutes(1));
+        }
+        let token = change_address(&app, &thief).await.unwrap();
+        if !was_added_first {
+            app.clock.advance(minutes(1));
+            enrol(&thief).await;
+        }
+        assert_eq!(read(&app, &token).await["factors"], json!([]));
+        revert(&app, &token, Value::Null).await.expect(204);
+        let removed = &app.event("account.email_change_reverted").await.details.0["removed"];
+        assert_eq!(*removed, json!({ "factors": 1, "recovery_codes": 10 }));
+        let told = app.mail("email_change_undone", "ada@example.org").await;
+        assert!(told.text.contains("in the week before the change"), "{}", told.text);
+        let log_in = json!({ "identifier": "ada@example.org", "password": NEW });
+        let tokens = app.anonymous().post("/v1/sessions", log_in).await.expect(201);
+        let ada = app.bearer(tokens["access_token"].as_str().unwrap());
+        assert_eq!(ada.get("/v1/me").await.expect(200)["second_factor"], false);
+    }
 }
 
 #[tokio::test]

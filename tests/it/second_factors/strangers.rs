@@ -90,6 +90,27 @@ async fn m05_whoever_has_stolen_a_password_and_a_token_gets_no_more_guesses_at_t
 }
 
 #[tokio::test]
+async fn m05_wrong_factors_of_a_network_delay_no_password_from_it() {
+    let app = throttled().await;
+    app.create("bob").await;
+    let names: Vec<_> = (0..10).map(|number| format!("user{number}")).collect();
+    for name in &names {
+        app.owner(name).await;
+    }
+    let mut compared = 0;
+    for name in &names {
+        let challenges = [log_in(&app, ELSEWHERE, name, PASSWORD).await, log_in(&app, ELSEWHERE, name, PASSWORD).await];
+        for number in 0..6 {
+            let challenge = &challenges[number / 3].body["challenge"];
+            let answer = complete_from(&app, ELSEWHERE, challenge, recovery_code("0000-0000-0000-0000")).await;
+            compared += usize::from(answer.problem() == (401, "wrong_factor"));
+        }
+    }
+    assert_eq!(compared, 51, "the network has spent its budget of factors");
+    log_in(&app, ELSEWHERE, "bob", PASSWORD).await.expect(201);
+}
+
+#[tokio::test]
 async fn each_wrong_factor_doubles_the_wait_and_only_a_complete_log_in_forgives() {
     let app = throttled().await;
     let owner = app.owner("ada").await;

@@ -83,21 +83,23 @@ impl Held {
         }
     }
 
+    /// Returns whether a log-in offers to prove this kind of factor. A passkey of another host cannot be proven.
+    fn offers(self, kind: &str) -> bool {
+        self.has(kind) && (self, kind) != (Self::CodesOnly, "passkey")
+    }
+
     /// Returns the level and the methods of the session that a way in opens, or the problem if it opens none.
     fn expects(self, way: Way) -> Result<(&'static str, Value), (u16, &'static str)> {
-        let is_lost = self == Self::CodesOnly;
         match (way.operation, way.kind) {
             ("logIn", None) if self == Self::Nothing => Ok(("1", json!(["pwd"]))),
             ("logIn", None) => Err((401, "second_factor_required")),
             // Nobody is asked for a factor that an account does not have.
             ("completeLogIn", Some(_)) if self == Self::Nothing => Err((401, "invalid_challenge")),
-            ("completeLogIn", Some("passkey")) if self.has("passkey") && !is_lost => {
-                Ok(("2", json!(["pwd", "pop", "user", "mfa"])))
-            }
-            ("completeLogIn", Some(kind)) if kind != "passkey" && self.has(kind) => Ok(("2", json!(["pwd", "otp", "mfa"]))),
+            ("completeLogIn", Some("passkey")) if self.offers("passkey") => Ok(("2", json!(["pwd", "pop", "user", "mfa"]))),
+            ("completeLogIn", Some(kind)) if self.offers(kind) => Ok(("2", json!(["pwd", "otp", "mfa"]))),
             ("completeLogIn", Some(_)) => Err((401, "wrong_factor")),
-            ("logInByPasskey", None) if is_lost => Err((401, "invalid_passkey")),
-            ("logInByPasskey", None) if self.has("passkey") => Ok(("2", json!(["pop", "user", "mfa"]))),
+            ("logInByPasskey", None) if self == Self::CodesOnly => Err((401, "invalid_passkey")),
+            ("logInByPasskey", None) if self.offers("passkey") => Ok(("2", json!(["pop", "user", "mfa"]))),
             ("logInByPasskey", None) => Err((401, "unknown_passkey")),
             other => panic!("{other:?} is a new way in: say what it opens"),
         }
@@ -147,7 +149,7 @@ impl Account {
             ("logIn", None) => app.log_in(&self.name).await,
             ("completeLogIn", Some(kind)) => {
                 let asked = app.log_in(&self.name).await;
-                let offered = ["totp", "passkey", "recovery_code"].into_iter().filter(|kind| self.held.has(kind));
+                let offered = ["totp", "passkey", "recovery_code"].into_iter().filter(|kind| self.held.offers(kind));
                 let offered = (self.held != Held::Nothing).then(|| json!(offered.collect::<Vec<_>>()));
                 assert_eq!(asked.body.get("factors"), offered.as_ref());
                 let challenge = asked.body["challenge"].as_str().map_or_else(|| format!("vc1.{}", "A".repeat(43)), str::to_owned);
@@ -354,9 +356,47 @@ async fn removing_the_factor_that_has_raised_a_session_ends_it() {
     let raised = ada.post("/v1/me/authentication", json!({ "factor": owner.authenticator.factor() })).await.expect(200);
     let raised = app.bearer(raised["access_token"].as_str().unwrap());
     let unraised = app.log_in_with("ada", &recovery_code(&owner.recovery_codes[1])).await;
+    // Another factor, so that this one is not the last.
+    app.clock.advance(minutes(1));
+    let (unraised, _, _) = authenticator::enrol(&unraised).await;
     unraised.delete(&format!("/v1/me/factors/{}", owner.authenticator.id), json!(null)).await.expect(204);
     assert_problem!(raised.get("/v1/me").await, 401, "session_ended");
     assert_problem!(unraised.get("/v1/me").await, 401, "stale_token");
+}
+
+#[tokio::test]
+async fn sessions_that_recovery_codes_have_raised_end_with_the_last_factor() {
+    let app = TestApp::start().await;
+    let owner = app.owner("ada").await;
+    let raised = app.log_in_with("ada", &recovery_code(&owner.recovery_codes[0])).await;
+    owner.caller.delete(&format!("/v1/me/factors/{}", owner.authenticator.id), json!(null)).await.expect(204);
+    assert_problem!(raised.get("/v1/me").await, 401, "session_ended");
+    app.log_in("ada").await.expect(201);
+}
+
+#[tokio::test]
+async fn f04_a_passkey_of_another_host_does_not_satisfy_the_policy() {
+    let before = TestApp::with_passkeys().await;
+    let mut account = Account::create(&before, "ada".into(), Held::Both).await;
+    let app = before.replica_with(|settings| {
+        passkeys::at("https://login.example.org")(settings);
+        settings.tokens.issuer = Some(ORIGIN.to_owned());
+        settings.second_factor.require = Policy::Everyone;
+    });
+    let app = app.await;
+    app.clock.advance(minutes(1));
+    let asked = app.log_in("ada").await;
+    assert_eq!(asked.body["factors"], json!(["totp", "recovery_code"]));
+    let factor = account.factor(&app, "totp", &challenge(&asked)).await;
+    let tokens = app.complete(&challenge(&asked), &factor).await.expect(201);
+    let ada = app.bearer(tokens["access_token"].as_str().unwrap());
+    let held = ada.get("/v1/me/factors").await.expect(200);
+    let path = |kind: &str| {
+        let factor = held["items"].as_array().unwrap().iter().find(|factor| factor["kind"] == kind).unwrap();
+        format!("/v1/me/factors/{}", factor["id"].as_str().unwrap())
+    };
+    assert_problem!(ada.delete(&path("totp"), json!(null)).await, 409, "factor_required");
+    ada.delete(&path("passkey"), json!(null)).await.expect(204);
 }
 
 #[tokio::test]
