@@ -261,6 +261,19 @@ pub enum Unready {
 }
 
 impl Unready {
+    /// Returns the name of the reason in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stopping => "stopping",
+            Self::DatabaseUnreachable => "database_unreachable",
+            Self::DatabaseReadOnly => "database_read_only",
+            Self::RevocationsStale => "revocations_stale",
+            Self::ClockSkew => "clock_skew",
+            Self::ClockInDoubt => "clock_in_doubt",
+            Self::NoActiveKey => "no_active_key",
+        }
+    }
+
     const fn sentence(self) -> &'static str {
         match self {
             Self::Stopping => "the service is stopping",

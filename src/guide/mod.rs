@@ -2,6 +2,8 @@
 //!
 //! - [`operating`]: data, backups, PostgreSQL, proxies, health, logs, metrics, clocks, outages, keys and commands.
 //! - [`configuration`]: every setting, and where values come from.
+//! - [`monitoring`]: what to watch, alerts for Prometheus, and how each fault shows up.
+//! - [`trouble`]: what to do when the disk is full, the database away, a key lost or leaked, or nobody can log in.
 //! - [`pages`]: the pages on which people sign in and manage their own account.
 //! - [`mail`]: mail servers, the domain of the sender, the texts of mails, and what to watch.
 //! - [`second_factors`]: apps, recovery codes, passkeys, fresh proof, and who must have a second factor.
@@ -17,6 +19,7 @@ macro_rules! pages {
         #[doc = "[operating]: crate::guide::operating\n[configuration]: crate::guide::configuration"]
         #[doc = "[verifying]: crate::guide::verifying\n[measured]: crate::guide::measured\n[mail]: crate::guide::mail"]
         #[doc = "[pages]: crate::guide::pages\n[second_factors]: crate::guide::second_factors"]
+        #[doc = "[monitoring]: crate::guide::monitoring\n[trouble]: crate::guide::trouble"]
         #[doc = "[decisions]: crate::guide::decisions\n[requirements]: crate::guide::requirements\n\n"]
         #[doc = include_str!($file)]
         pub mod $page {}
@@ -26,6 +29,8 @@ macro_rules! pages {
 pages! {
     operating "operating.md",
     configuration "configuration.md",
+    monitoring "monitoring.md",
+    trouble "trouble.md",
     pages "pages.md",
     mail "mail.md",
     second_factors "second_factors.md",

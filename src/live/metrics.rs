@@ -18,7 +18,7 @@ use prometheus_client::{
 };
 
 use super::log;
-use crate::values::mail_kind::MailKind;
+use crate::{entity::mail::MailState, values::mail_kind::MailKind};
 
 /// Returns a histogram from half a millisecond, the time to verify a token, to 16 s, the longest wait for a hash.
 fn duration_histogram() -> Histogram {
@@ -43,6 +43,8 @@ pub struct Metrics {
     mails_waiting: Family<WaitingMails, Gauge>,
     mail_transport_up: Gauge,
     statements: Counter,
+    unready: Family<Reason, Gauge>,
+    clock_trusted: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -78,6 +80,11 @@ struct WaitingMails {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// The values that are read when the metrics are requested.
 pub struct Gauges {
     /// The number of passwords that wait to be hashed.
@@ -92,6 +99,10 @@ pub struct Gauges {
     pub statements: u64,
     /// The name of each pool of database connections, and its numbers of busy and idle connections.
     pub pools: Vec<(&'static str, usize, usize)>,
+    /// The name of each reason for which the service might not be ready, and whether it applies.
+    pub unready: Vec<(&'static str, bool)>,
+    /// Whether the clock may decide what is deleted.
+    pub clock_trusted: bool,
 }
 
 impl Default for Metrics {
@@ -111,6 +122,8 @@ impl Default for Metrics {
             mails_waiting: Family::default(),
             mail_transport_up: Gauge::default(),
             statements: Counter::default(),
+            unready: Family::default(),
+            clock_trusted: Gauge::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut metrics.registry;
@@ -146,7 +159,15 @@ impl Default for Metrics {
         registry.register("database_statements", "Statements and commits sent to the database", metrics.statements.clone());
         let dropped = "Lines of output that were dropped because they were not read in time";
         registry.register("log_lines_dropped", dropped, log::DROPPED_LINES.clone());
+        // A series that begins with its first failure would not show an increase.
+        for (kind, state) in MailKind::ALL.iter().flat_map(|kind| [(kind, MailState::Failed), (kind, MailState::Dropped)]) {
+            _ = metrics.mails.get_or_create(&Mails { kind: kind.as_str(), state: state.as_str() });
+        }
         registry.register("connections", "Open connections to the API", metrics.connections.clone());
+        let unready = "Whether this server is not ready for this reason, as /readyz reports it";
+        registry.register("unready", unready, metrics.unready.clone());
+        let trusted = "Whether this machine's clock may decide what is deleted";
+        registry.register("clock_trusted", trusted, metrics.clock_trusted.clone());
         metrics
     }
 }
@@ -186,6 +207,10 @@ impl Metrics {
             self.pool.get_or_create(&Pool { pool, state: "busy" }).set(count(busy));
             self.pool.get_or_create(&Pool { pool, state: "idle" }).set(count(idle));
         }
+        for &(reason, applies) in &gauges.unready {
+            self.unready.get_or_create(&Reason { reason }).set(applies.into());
+        }
+        self.clock_trusted.set(gauges.clock_trusted.into());
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry).expect("writing to a String cannot fail");
         encoded

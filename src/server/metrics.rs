@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use poem::{
     EndpointExt, Error, Request, Response, Result, Route,
-    endpoint::{BoxEndpoint, make_sync},
+    endpoint::{BoxEndpoint, make},
     get,
 };
 
@@ -12,6 +12,7 @@ use super::syntax::Malformed;
 use crate::{
     api::http::problem::Problem,
     app::App,
+    domain::health,
     live::{
         clock::{Clock, SystemClock},
         metrics::Gauges,
@@ -23,7 +24,10 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// Returns the endpoint of the metrics listener.
 pub(super) fn endpoint(app: App) -> Arc<BoxEndpoint<'static, Response>> {
-    let metrics = make_sync(move |_| render(&app));
+    let metrics = make(move |_| {
+        let app = app.clone();
+        async move { render(&app).await }
+    });
     Arc::new(Route::new().at("/metrics", get(metrics)).before(reject_malformed).map_to_response().boxed())
 }
 
@@ -33,7 +37,7 @@ async fn reject_malformed(request: Request) -> Result<Request> {
     Err(Error::from_response(Problem::from(*malformed).render(&id)))
 }
 
-fn render(app: &App) -> Response {
+async fn render(app: &App) -> Response {
     let gauges = Gauges {
         hashes_waiting: app.passwords.pool.queued(),
         revocations: app.access.revocations.count(),
@@ -41,6 +45,8 @@ fn render(app: &App) -> Response {
         statements: app.db.statements(),
         mail_transport_up: app.mail.is_up(),
         pools: app.db.pools(),
+        unready: health::checks(app).await.map(|(reason, passed)| (reason.name(), !passed)).into(),
+        clock_trusted: app.clock_trust.mismatch().is_none(),
     };
     Response::builder().content_type(OPEN_METRICS).body(app.metrics.encode(&gauges))
 }

@@ -1,7 +1,7 @@
 //! The command line: the real binary, started and stopped with right and wrong arguments, in a directory of its own.
 
 mod accounts;
-mod clocks;
+pub mod clocks;
 mod contract;
 mod http;
 mod installing;
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use crate::support::binary::{self, Server};
 
 /// The outcome of a command.
-struct Ran {
+pub struct Ran {
     code: Option<i32>,
     out: String,
     err: String,
@@ -34,13 +34,13 @@ struct Ran {
 
 impl Ran {
     /// Returns the standard output of a command that succeeded.
-    fn done(self) -> String {
+    pub fn done(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self.out
     }
 
     /// Returns the error message of a command that failed with this exit code.
-    fn refused(self, code: i32) -> String {
+    pub fn refused(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
         assert!(!self.err.contains("panicked"), "{}", self.err);
         self.err
@@ -48,12 +48,12 @@ impl Ran {
 }
 
 /// Runs `vestibule` with these arguments, which are separated by spaces.
-fn run(dir: &Path, arguments: &str) -> Ran {
+pub fn run(dir: &Path, arguments: &str) -> Ran {
     run_with(dir, arguments, &[], "")
 }
 
 /// Runs `vestibule` with these arguments, settings from the environment and standard input.
-fn run_with(dir: &Path, arguments: &str, env: &[(&str, &str)], stdin: &str) -> Ran {
+pub fn run_with(dir: &Path, arguments: &str, env: &[(&str, &str)], stdin: &str) -> Ran {
     let mut command = assert_cmd::Command::from_std(binary::command(dir, env));
     let output = command.args(arguments.split_whitespace()).write_stdin(stdin).timeout(Duration::from_mins(1)).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -72,7 +72,7 @@ fn installed() -> TempDir {
 }
 
 /// Returns the names of the files in a directory, sorted.
-fn files(dir: &Path) -> Vec<String> {
+pub fn files(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
@@ -84,12 +84,12 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// Returns the first administrator's password, which is stored in a file.
-fn initial_password(dir: &Path) -> String {
+pub fn initial_password(dir: &Path) -> String {
     fs::read_to_string(dir.join("data/initial-admin-password")).unwrap().trim().to_owned()
 }
 
 /// Waits until `condition` holds. Panics after a minute.
-fn until(condition: impl Fn() -> bool) {
+pub fn until(condition: impl Fn() -> bool) {
     for _ in 0..600 {
         if condition() {
             return;
@@ -100,7 +100,7 @@ fn until(condition: impl Fn() -> bool) {
 }
 
 /// Returns the address on which a server serves its metrics, from its log.
-fn metrics_address(server: &Server) -> String {
+pub fn metrics_address(server: &Server) -> String {
     loop {
         let log = server.log.text();
         if let Some(line) = log.lines().find(|line| line.contains(r#""message":"serving metrics""#)) {
@@ -111,7 +111,7 @@ fn metrics_address(server: &Server) -> String {
 }
 
 /// Runs a statement on the database directly. Returns the first column of its result.
-fn sql(dir: &Path, statement: &str) -> Vec<String> {
+pub fn sql(dir: &Path, statement: &str) -> Vec<String> {
     let url = format!("sqlite:{}", dir.join("data/vestibule.db").display());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let db = Database::connect(url).await.unwrap();

@@ -55,4 +55,5 @@ mod support;
 mod syntax;
 mod throttle;
 mod tokens;
+mod trouble;
 mod users;

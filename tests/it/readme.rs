@@ -1,5 +1,6 @@
 //! The documentation agrees with the program: the README, the pages next to it, and the guide.
 
+mod alerts;
 mod links;
 mod map;
 mod names;

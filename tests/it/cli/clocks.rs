@@ -16,7 +16,7 @@ use crate::support::binary::{self, Server};
 const PASSWORD: &str = "ada likes tall ships";
 
 /// Returns the path of Debian's `libfaketime`.
-fn libfaketime() -> Option<PathBuf> {
+pub fn libfaketime() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.flatten();
     folders.map(|path| path.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
 }
