@@ -26,6 +26,11 @@ export function letCodesPass(service) {
   service.change("UPDATE factors SET last_step = 0 WHERE kind = 'totp'");
 }
 
+/** Lets the weeks pass after which nobody doubts that a factor is its owner's. */
+export function letFactorsAge(service) {
+  service.change("UPDATE factors SET created_at = '2020-01-01T00:00:00.000000+00:00'");
+}
+
 /** Lets the time pass after which somebody has to prove anew who they are, and opens the page again. */
 export async function letProofPass(visitor, username) {
   visitor.service.change(`UPDATE sessions SET auth_time = '2020-01-01T00:00:00.000000+00:00' WHERE user_id = (SELECT id FROM users WHERE username = '${username}')`);

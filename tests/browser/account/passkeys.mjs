@@ -5,7 +5,7 @@ import { totp } from "../../../openapi/typescript/test/totp.mjs";
 import { step } from "../chromium.mjs";
 import { PASSWORD, link } from "../service.mjs";
 import { visit } from "../visitor.mjs";
-import { addApp, addDevice, letCodesPass, suggestNothing } from "./factors.mjs";
+import { addApp, addDevice, letCodesPass, letFactorsAge, suggestNothing } from "./factors.mjs";
 import { open, verified } from "./services.mjs";
 import { enter, keepCodes, prove, signIn, visitAs } from "./steps.mjs";
 
@@ -96,6 +96,7 @@ step("F02 a passkey is the second factor of a reset, and of undoing the change o
   await kai.open(link(await open.mail("kai@example.com", /\/account\/email#t=/)));
   await kai.press("Use this address");
   await kai.arrives("Your address is changed");
+  letFactorsAge(open);
   await kai.open(link(await open.mail("kai@example.org", /\/account\/revert#t=/)));
   await kai.fill({ "New password": PASSWORD });
   await kai.press("Restore my address");
