@@ -42,7 +42,7 @@ pub enum Error {
     #[error("The identifier or the password is wrong.")]
     InvalidCredentials,
     /// The factor is wrong, was used, or is not one of the account's.
-    #[error("This does not prove that the account is yours. A code works once.")]
+    #[error("This does not prove that the account is yours. A code works once, and an account with a second factor needs one.")]
     WrongFactor,
     /// The password was right, but an administrator has disabled the account.
     #[error("This account is disabled.")]

@@ -119,7 +119,7 @@ const de = {
   revert: {
     title: "Änderung Ihrer Adresse rückgängig machen",
     lead: "Ihr Konto bekommt die Adresse {address} zurück. Wählen Sie auch ein neues Passwort, denn jemand anderes kennt vielleicht das alte.",
-    effect: "Dabei werden alle abgemeldet, die bei diesem Konto angemeldet sind.",
+    effect: "Dabei werden alle abgemeldet, die bei diesem Konto angemeldet sind, und zweite Faktoren entfernt, die in der Woche vor der Änderung oder später hinzukamen.",
     submit: "Meine Adresse wiederherstellen",
     doneTitle: "Ihre Adresse ist wiederhergestellt",
     doneLead: "Ihr Konto hat wieder die Adresse {address} und Ihr neues Passwort.",
@@ -267,7 +267,7 @@ const de = {
     removeOf: "{name} entfernen",
     removeTitle: "{name} entfernen?",
     removeEffect: "Danach können Sie sich damit nicht mehr anmelden. Die Sitzungen, in denen Sie ihn benutzt haben, werden beendet, vielleicht auch diese.",
-    removeLastEffect: "Das ist Ihr letzter Faktor: Danach genügt Ihr Passwort allein, und Ihre Wiederherstellungscodes werden ungültig. Die Sitzungen, in denen Sie ihn benutzt haben, werden beendet, vielleicht auch diese.",
+    removeLastEffect: "Das ist Ihr letzter Faktor: Danach genügt Ihr Passwort allein, wenn dieser Dienst keinen Faktor verlangt, und Ihre Wiederherstellungscodes werden ungültig. Die Sitzungen, in denen Sie ihn benutzt haben, werden beendet, vielleicht auch diese.",
     scan: "Scannen Sie dieses Bild mit der App und geben Sie den Code ein, den die App anzeigt.",
     qr: "QR-Code für die Authenticator-App",
     cannotScan: "Sie können das Bild nicht scannen?",

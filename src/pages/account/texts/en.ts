@@ -119,7 +119,7 @@ const en = {
   revert: {
     title: "Undo the change of your address",
     lead: "Your account will have the address {address} again. Choose a new password too, because somebody else may know the old one.",
-    effect: "This signs out all devices.",
+    effect: "This signs out all devices, and removes second factors that were added in the week before the change or later.",
     submit: "Restore my address",
     doneTitle: "Your address is restored",
     doneLead: "Your account has the address {address} again, and your new password.",
@@ -266,7 +266,7 @@ const en = {
     removeOf: "Remove {name}",
     removeTitle: "Remove {name}?",
     removeEffect: "You can no longer sign in with it. The sessions in which it was used end, perhaps this one too.",
-    removeLastEffect: "It is your last one: after that, your password alone suffices, and your recovery codes become void. The sessions in which it was used end, perhaps this one too.",
+    removeLastEffect: "It is your last one: after that, your password alone suffices, unless this service demands a factor, and your recovery codes become void. The sessions in which it was used end, perhaps this one too.",
     scan: "Scan this picture with the app, then enter the code that the app shows.",
     qr: "QR code for the authenticator app",
     cannotScan: "You cannot scan the picture?",
