@@ -1,14 +1,18 @@
 //! The command line. Without a command, `vestibule` serves.
 
 mod clock;
+mod health;
 mod installation;
 mod key;
 mod mail;
+mod manual;
 mod migrate;
 mod openapi;
 mod output;
 mod serve;
+mod supervisor;
 mod user;
+mod version;
 
 use std::{
     env,
@@ -21,6 +25,7 @@ use std::{
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use tokio::runtime::Builder;
 use tracing::Level;
 
@@ -82,6 +87,28 @@ enum Command {
     /// Check or print the settings
     #[command(subcommand)]
     Config(Config),
+    /// Ask the running server whether it is alive; exit with 1 if it is not
+    Health {
+        /// Ask whether it is ready to serve, and print why not
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Print the version
+    Version {
+        /// Print a JSON object, which also names the platform and the newest migration
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a directory
+    Man {
+        /// The directory, which must exist
+        directory: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -140,8 +167,13 @@ fn print_usage(error: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    if let Some(Command::Openapi { check, write }) = cli.command {
-        return openapi::run(check, write);
+    // These need no settings.
+    match &cli.command {
+        Some(Command::Openapi { check, write }) => return openapi::run(*check, *write),
+        Some(Command::Version { json }) => return version::run(*json),
+        Some(Command::Completions { shell }) => return manual::print_completions(*shell),
+        Some(Command::Man { directory }) => return manual::write_pages(directory),
+        _ => {}
     }
     let settings = Settings::load(cli.config.as_deref(), env::vars_os())?;
     for warning in &settings.warnings {
@@ -158,6 +190,7 @@ fn run(cli: Cli) -> Result<()> {
             }
             output::print_line("The settings are valid.")?;
         }
+        Some(Command::Health { ready }) => health::run(&settings, ready)?,
         Some(Command::Config(Config::Print)) => output::print(settings.print())?,
         command => {
             let command = match command.unwrap_or(Command::Serve { accept_issuer: false }) {
@@ -189,7 +222,12 @@ async fn run_async(command: Command, mut settings: Settings) -> Result<()> {
         Command::Key(command) => key::run(command, settings).await,
         Command::Clock(command) => clock::run(&command, settings).await,
         Command::Mail(command) => mail::run(command, settings).await,
-        Command::Openapi { .. } | Command::Config(_) => Ok(()),
+        Command::Openapi { .. }
+        | Command::Config(_)
+        | Command::Health { .. }
+        | Command::Version { .. }
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()), // `run` has handled them
     }
 }
 

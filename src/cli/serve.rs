@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{mail, output::explain};
+use super::{mail, output::explain, supervisor};
 use crate::{
     app::App,
     config::Settings,
@@ -23,15 +23,13 @@ use crate::{
     server::{self, Limits},
 };
 
-/// How long the server still accepts connections after SIGTERM, because load balancers may still send some.
-const DRAIN: Duration = Duration::from_secs(1);
-/// How long stopping may take. Many supervisors kill a process after 10 s.
-const STOP_TIMEOUT: Duration = Duration::from_millis(9_500);
+/// How long stopping may take after the drain. Many supervisors kill a process after 10 s.
+const STOP_TIMEOUT: Duration = Duration::from_millis(8_500);
 
 pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<()> {
     log::start_tracing(&settings.log.level)?;
     let data_dir = settings.data_dir.clone();
-    let mut stop_signal = Box::pin(stop_signal()?);
+    let mut stop_signal = Box::pin(stop_signal(settings.server.drain)?);
     let hints = mail::hints(&settings);
     let bound = server::bind(&settings)?;
     if settings.server.public_url.is_none() && settings.mail.link_base.is_none() {
@@ -67,6 +65,7 @@ pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<(
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         let pages = if has_pages { format!("{address}/account/ to sign in, or ") } else { String::new() };
         log::print(format_args!("Vestibule listens on {address}. Open {pages}{address}/docs for the API"));
+        supervisor::notify(supervisor::READY);
         announce_password(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };
     let mut jobs = jobs::start(&app);
@@ -105,24 +104,25 @@ fn announce_password(path: &Path, password: Option<&str>) {
 }
 
 /// Returns a future that completes on SIGINT or SIGTERM, with the duration for which the server still accepts connections.
-fn stop_signal() -> io::Result<impl Future<Output = Duration>> {
+fn stop_signal(drain: Duration) -> io::Result<impl Future<Output = Duration>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
         let drain = tokio::select! {
             _ = interrupt.recv() => Duration::ZERO,
-            _ = terminate.recv() => DRAIN,
+            _ = terminate.recv() => drain,
         };
         tracing::info!("stopping");
-        exit_after_stop_timeout();
+        supervisor::notify(supervisor::STOPPING);
+        exit_after(drain + STOP_TIMEOUT);
         drain
     })
 }
 
-/// Ends the process after [`STOP_TIMEOUT`], even if it waits for something that has no time-out, such as a file system
+/// Ends the process after this time, even if it waits for something that has no time-out, such as a file system
 /// that does not respond.
-fn exit_after_stop_timeout() {
-    thread::spawn(|| {
-        thread::sleep(STOP_TIMEOUT);
+fn exit_after(limit: Duration) {
+    thread::spawn(move || {
+        thread::sleep(limit);
         process::exit(0);
     });
 }

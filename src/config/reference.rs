@@ -74,6 +74,12 @@ pub const REFERENCE: &[Setting] = &[
         "The hosts that browsers must reach over TLS for a year, if `server.public_url` begins with `https:`. `host`: this \
          host, on every port. `include_subdomains`: also every host below it, whatever runs there. `off`: none.",
     ),
+    plain(
+        "server.drain",
+        "1",
+        "The time in seconds (0 to 60) for which connections are still accepted after SIGTERM, while `/readyz` returns 503. A \
+         load balancer must notice that within this time: set it to the interval of its checks, times the failures that it waits for.",
+    ),
     secret(
         "database.url",
         "(SQLite: `vestibule.db` in `data_dir`)",

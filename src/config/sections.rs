@@ -29,6 +29,9 @@ pub struct ServerSettings {
     /// The hosts for which browsers must use TLS, if `public_url` begins with `https:`.
     #[serde(with = "setting_value")]
     pub hsts: Hsts,
+    /// How long connections are still accepted after SIGTERM, 0 to 60 seconds.
+    #[serde(with = "setting_value")]
+    pub drain: Duration,
     /// The header in which the trusted proxies name the client's address.
     #[serde(with = "setting_value")]
     pub forwarded_header: ForwardedHeader,

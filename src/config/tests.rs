@@ -243,6 +243,7 @@ fn a_secret_can_be_read_from_a_file() {
 #[case("password.min_length", &["8", "128"], &["7", "129"])]
 #[case("password.hash_threads", &["1", "64"], &["0", "65"])]
 #[case("password.lanes", &["1", "5"], &["0", "6"])]
+#[case("server.drain", &["0", "60"], &["61"])]
 #[case("password.max_wait", &["0", "60"], &["61"])]
 #[case("audit.retention", &["86400", "3153600000"], &["86399", "3153600001"])]
 #[case("registration.mode", &["open", "verified", "invited", "closed"], &["Open", "true", "false", "verify"])]

@@ -39,6 +39,7 @@ impl Settings {
         seconds("revocation.max_staleness", self.revocation.max_staleness, 1..=60);
         seconds("password.max_wait", self.password.max_wait, 0..=60);
         seconds("mail.reset_ttl", self.mail.reset_ttl, 60..=60 * 60);
+        seconds("server.drain", self.server.drain, 0..=60);
         seconds("database.wait", self.database.wait, 0..=60 * 60);
         seconds("audit.retention", self.audit.retention, DAY..=36_500 * DAY);
 

@@ -16,6 +16,7 @@ mod settings;
 mod stalls;
 mod starts;
 mod stops;
+mod supervised;
 mod watch;
 
 use std::{fs, path::Path, time::Duration};

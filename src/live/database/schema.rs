@@ -93,6 +93,11 @@ impl Database {
         migrations(&applied)
     }
 
+    /// Returns the name of the newest migration of this program.
+    pub fn newest_migration() -> String {
+        Migrator::migrations().last().map(|migration| migration.name().to_owned()).unwrap_or_default()
+    }
+
     /// As [`Self::migrations`], for a database that may not exist yet. Does not create it.
     pub async fn migrations_at(url: &SecretString) -> Result<Vec<Migration>, Error> {
         if url.expose_secret().starts_with("sqlite:") {
