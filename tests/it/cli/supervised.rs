@@ -113,8 +113,8 @@ fn every_command_has_a_manual_page_and_is_completed() {
 
 #[test]
 fn the_unit_is_as_closed_as_the_server_permits() {
-    let analyze = Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=15", UNIT]).output();
-    let Ok(analysed) = analyze else { return not_tested("the unit", "systemd-analyze is not installed") };
+    let analysed = Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=15", UNIT]).output();
+    let Ok(analysed) = analysed else { return not_tested("the unit", "systemd-analyze is not installed") };
     let said = String::from_utf8_lossy(&analysed.stdout);
     assert!(analysed.status.success() && said.contains("Overall exposure level"), "{said}");
     // Every variable in the unit is a setting: a wrong one would end the start or cause a warning.
