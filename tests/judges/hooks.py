@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 
 import schemathesis
 from hypothesis import strategies as st
@@ -98,11 +99,16 @@ def may_call(operation):
     return {"nobody": not permissions, "user": not any(permissions), "administrator": True}[WHO]
 
 
+def place(error):
+    """Returns the place of a fault. What a browser has written has no schema, so all of it is one place."""
+    return re.sub(r"(?<=/credential)/.*", "", error.get("pointer", error.get("parameter")))
+
+
 @schemathesis.check
 def refused_by_the_schema_alone(ctx, response, case):
     """A request that satisfies its schema gets a 422 only for a fault that a schema cannot express."""
     if response.status_code == 422 and case.meta and case.meta.generation.mode.is_positive:
-        errors = {(error.get("pointer", error.get("parameter")), error["code"]) for error in response.json()["errors"]}
+        errors = {(place(error), error["code"]) for error in response.json()["errors"]}
         unexpected = {error for error in errors if error not in BEYOND_SCHEMAS and error[1] not in BEYOND_SCHEMAS}
         assert not unexpected, f"rejected although the schema allows it: {unexpected}"
 
