@@ -239,6 +239,8 @@ fn f01_a_history_of_passkeys_in_which_each_step_has_its_effect() {
         Step::LogInBy { passkey: 0, ceremony: 0 }, // the same ceremony
         Step::Password { person: 0 },
         complete(0, signed(Some(0))), // a ceremony that was used
+        Step::Begin { challenge: None },
+        complete(0, signed(Some(0))), // a ceremony that names no account
         complete(0, Presented::WrongCode),
         complete(0, signed(None)),
         Step::Wait { seconds: 601 },
@@ -250,6 +252,22 @@ fn f01_a_history_of_passkeys_in_which_each_step_has_its_effect() {
     ]);
     assert_eq!(world.ended(), [false, true, false]);
     assert_eq!(world.wrong(), [1]);
+}
+
+#[test]
+fn f01_a_ceremony_of_a_challenge_serves_the_passkeys_of_its_account_alone() {
+    let world = run(&[
+        Step::Password { person: 0 },
+        Step::AddPasskey { session: 0 },
+        Step::Password { person: 1 },
+        Step::AddPasskey { session: 0 },
+        Step::Password { person: 0 },
+        Step::Begin { challenge: Some(0) },
+        Step::LogInBy { passkey: 1, ceremony: 0 },
+        complete(0, Presented::Passkey { passkey: 1, ceremony: Some(0) }),
+        Step::LogInBy { passkey: 0, ceremony: 0 },
+    ]);
+    assert_eq!(world.ended(), [false, false, false]);
 }
 
 #[test]
@@ -265,10 +283,20 @@ fn f01_an_app_that_was_started_with_less_proof_is_forgotten_when_a_factor_is_add
 }
 
 #[test]
+fn f01_a_challenge_does_not_survive_a_change_of_the_factors_or_the_roles() {
+    let log_in = Step::Password { person: 0 };
+    for change in [Step::AddPasskey { session: 0 }, Step::SetRoles { person: 0, more: true }, Step::SetPassword { person: 0 }] {
+        let steps = [log_in.clone(), log_in.clone(), Step::Wait { seconds: 30 }, change, complete(0, code(0))];
+        let world = run(&[vec![log_in.clone()], enrol_app(), steps.to_vec()].concat());
+        assert_eq!(world.wrong(), [0, 0]);
+    }
+}
+
+#[test]
 fn f02_a_history_of_mails_in_which_each_step_has_its_effect() {
     let signed = Some(Presented::Passkey { passkey: 0, ceremony: None });
     let (log_in, revert) = (Step::Password { person: 0 }, |presented| Step::Revert { ticket: 0, presented });
-    let world = run(&[
+    let steps = [
         vec![log_in.clone()],
         enrol_app(),
         vec![
@@ -276,16 +304,26 @@ fn f02_a_history_of_mails_in_which_each_step_has_its_effect() {
             Step::ChangeAddress { session: 0 },
             Step::Again { session: 0, presented: code(0) },
             Step::AddPasskey { session: 0 },
+        ],
+        enrol_app(),
+        vec![
+            Step::ReplaceCodes { session: 0 },
             Step::RequestReset { person: 0 },
             Step::ResetPassword { ticket: 0, presented: None },
             Step::ResetPassword { ticket: 0, presented: Some(Presented::WrongCode) },
             Step::ResetPassword { ticket: 0, presented: signed },
             revert(None),
-            revert(signed), // it is too young
+            // All of these are too young.
+            revert(signed),
+            revert(Some(Presented::Code { app: 1, steps: 1 })),
+            revert(Some(Presented::RecoveryCode { code: 0 })),
         ],
     ]
-    .concat());
+    .concat();
+    let world = run(&steps);
     assert_eq!((world.ended(), world.undone()), (vec![true], vec![false]));
+    let world = run(&[steps, vec![revert(Some(code(1)))]].concat());
+    assert_eq!(world.undone(), [true]);
     let world = run(&[
         log_in.clone(),
         Step::AddPasskey { session: 0 },
@@ -296,6 +334,10 @@ fn f02_a_history_of_mails_in_which_each_step_has_its_effect() {
     ]);
     // The passkey, which a thief may have added before the change, has gone with the address: the password suffices.
     assert_eq!((world.ended(), world.undone()), (vec![true, false], vec![true]));
+    let log_in = Step::Password { person: 0 };
+    let (first, second) = (Step::Revert { ticket: 1, presented: None }, Step::Revert { ticket: 0, presented: None });
+    let world = run(&[log_in, Step::ChangeAddress { session: 0 }, Step::ChangeAddress { session: 0 }, first, second]);
+    assert_eq!(world.undone(), [true, false], "whoever undoes a change undoes the later ones");
 }
 
 fn config(cases: u32) -> ProptestConfig {
@@ -303,7 +345,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(32))]
+    #![proptest_config(config(16))]
 
     #[test]
     fn f01_no_random_history_opens_a_session_without_the_factor_or_uses_a_proof_twice(

@@ -77,11 +77,12 @@ enum Purpose {
     Proof,
 }
 
-/// An app that waits to be confirmed.
+/// An app that waits to be confirmed, or did.
 struct Waiting {
     authenticator: Authenticator,
     person: usize,
     at: DateTime<Utc>,
+    is_forgotten: bool,
 }
 
 struct Challenge {
@@ -356,10 +357,14 @@ impl World {
         self.sessions.iter_mut().filter(|session| ends(session)).for_each(|session| session.ended = true);
     }
 
+    fn forget_waiting(&mut self, person: usize) {
+        self.waiting.iter_mut().filter(|waiting| waiting.person == person).for_each(|waiting| waiting.is_forgotten = true);
+    }
+
     /// Removes the factors that a person has got since a time, or all of them, and the codes that go with them.
     fn lose_factors(&mut self, person: usize, since: Option<DateTime<Utc>>) {
         let is_lost = |created_at: DateTime<Utc>| since.is_none_or(|since| created_at >= since);
-        self.waiting.retain(|waiting| waiting.person != person);
+        self.forget_waiting(person);
         self.people[person].apps.retain(|app| !is_lost(app.created_at));
         for passkey in self.passkeys.iter_mut().filter(|passkey| passkey.person == person && is_lost(passkey.created_at)) {
             passkey.is_removed = true;
@@ -647,12 +652,13 @@ impl World {
         }
         let authenticator = Authenticator::scan(&self.app, &started.expect(201));
         // A sixth one replaces the oldest.
-        let others = self.waiting.iter().filter(|waiting| waiting.person == person);
-        if others.clone().count() == 5 {
-            let oldest = others.map(|waiting| waiting.authenticator.id.clone()).min().unwrap();
-            self.waiting.retain(|waiting| waiting.authenticator.id != oldest);
+        let mut others: Vec<_> =
+            self.waiting.iter_mut().filter(|waiting| waiting.person == person && !waiting.is_forgotten).collect();
+        others.sort_by(|one, other| one.authenticator.id.cmp(&other.authenticator.id));
+        if others.len() == 5 {
+            others[0].is_forgotten = true;
         }
-        self.waiting.push(Waiting { authenticator, person, at: now });
+        self.waiting.push(Waiting { authenticator, person, at: now, is_forgotten: false });
     }
 
     /// Confirms the app that was started last for an account, from any of its sessions.
@@ -660,9 +666,9 @@ impl World {
         let Some(token) = self.refreshed(at).await else { return };
         let (person, now) = (self.sessions[at].person, self.now());
         let Some(newest) = self.waiting.iter().rposition(|waiting| waiting.person == person) else { return };
-        let Waiting { authenticator, at: started_at, .. } = &self.waiting[newest];
+        let Waiting { authenticator, at: started_at, is_forgotten, .. } = &self.waiting[newest];
         let answer = confirm(&self.app.bearer(&token), authenticator, &authenticator.code()).await;
-        if *started_at + LIFE <= now {
+        if *is_forgotten || *started_at + LIFE <= now {
             assert_eq!(answer.problem(), (404, "not_found"));
             return;
         }
@@ -702,8 +708,8 @@ impl World {
         }
         self.raise(at, (method, Some(factor)));
         self.void_challenges(person);
-        // A session that could prove less has no part of the new level.
-        self.waiting.retain(|waiting| waiting.person != person);
+        // A session that has proven less must not get the new level from an app that it has started before.
+        self.forget_waiting(person);
     }
 
     async fn remove(&mut self, at: usize, factor: usize) {
