@@ -61,8 +61,9 @@ impl Entity {
         Ok(Self::of(user, before).one(conn).await?.is_some())
     }
 
-    /// Returns how a user who holds a factor can prove it at a service with this host, with what they had before `before` or,
-    /// without it, with what they have. The list can be empty: a passkey that was made for another host proves nothing.
+    /// Returns how a user can prove a second factor at a service with this host, with what they had before `before` or, without it,
+    /// with what they have. The list is empty if they hold no factor, because recovery codes alone are none. It can also be empty
+    /// if they hold one: a passkey that was made for another host proves nothing.
     pub async fn provable(
         conn: &impl ConnectionTrait,
         user: UserId,
@@ -70,6 +71,9 @@ impl Entity {
         rp_id: Option<&str>,
     ) -> Result<Vec<FactorProofKind>, DbErr> {
         let held = Self::of(user, before).all(conn).await?;
+        if held.is_empty() {
+            return Ok(Vec::new());
+        }
         let works = held.iter().filter(|factor| factor.works_at(rp_id));
         let mut kinds: Vec<_> = works.map(|factor| FactorProofKind::from(factor.kind)).collect();
         if recovery_code::Entity::left(conn, user, before).await? > 0 {

@@ -161,6 +161,21 @@ async fn undoing_a_change_needs_no_factor_if_all_are_young() {
 }
 
 #[tokio::test]
+async fn undoing_a_change_asks_for_no_old_recovery_codes_if_all_factors_are_young() {
+    let app = TestApp::start().await;
+    let owner = app.owner("ada").await;
+    app.clock.advance(Duration::from_hours(24 * 8));
+    app.trusted().await;
+    let (ada, second, _) = enrol(&app.log_in_with("ada", &owner.authenticator.factor()).await).await;
+    ada.delete(&format!("/v1/me/factors/{}", owner.authenticator.id), Value::Null).await.expect(204);
+    app.clock.advance(Duration::from_secs(STEP));
+    let ada = app.log_in_with("ada", &second.factor()).await;
+    let token = change_address(&app, &ada).await.unwrap();
+    assert_eq!(read(&app, &token).await["factors"], json!([]));
+    revert(&app, &token, Value::Null).await.expect(204);
+}
+
+#[tokio::test]
 async fn a_change_that_an_old_factor_has_just_confirmed_cannot_be_undone() {
     for (days, minutes_later, is_final) in [(7, 0, true), (6, 0, false), (7, 11, false)] {
         let app = TestApp::start().await;
