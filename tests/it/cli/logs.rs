@@ -23,7 +23,7 @@ fn about<'a>(lines: &'a [Value], request_id: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn a_request_is_logged_on_one_line_without_its_query() {
+fn h01_a_request_is_logged_on_one_line_without_its_query() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
     let password = initial_password(dir.path());
@@ -32,6 +32,7 @@ fn a_request_is_logged_on_one_line_without_its_query() {
     let id = server.get_as(&token, "/v1/me").json()["id"].clone();
     let user = format!("/v1/users/{}", id.as_str().unwrap());
     let change = Some(json!({ "hunter2": 1 }).to_string());
+    let post = |body| server.send(Method::POST, "/v1/sessions", "", Some(body));
     let answers = [
         (log_in, "POST", "logIn", "/v1/sessions", "", false),
         (server.get_as(&token, "/v1/me?access_token=hunter2"), "GET", "readMe", "/v1/me", "", true),
@@ -41,6 +42,8 @@ fn a_request_is_logged_on_one_line_without_its_query() {
         (server.get("/v1/users?access_token=hunter2"), "GET", "listUsers", "/v1/users", "missing_token", false),
         (server.get("/hunter2?hunter2"), "GET", "", "", "not_found", false),
         (server.send(Method::PATCH, "/v1/me", &token, change), "PATCH", "updateMe", "/v1/me", "validation_failed", true),
+        (post("{".to_owned()), "POST", "logIn", "/v1/sessions", "malformed_request", false),
+        (post("x".repeat(65 * 1024)), "POST", "logIn", "/v1/sessions", "payload_too_large", false),
         (server.send(Method::DELETE, "/v1/me?hunter2", "", None), "DELETE", "closeAccount", "/v1/me", "missing_token", false),
         (server.send(Method::PUT, "/v1/me", "", None), "PUT", "", "/v1/me", "method_not_allowed", false),
         (server.get("/healthz"), "GET", "readHealth", "/healthz", "", false),
