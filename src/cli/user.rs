@@ -92,8 +92,11 @@ pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
         }
         User::ResetFactors { identifier } => {
             let user = find(&app, &identifier.parse()?).await?;
-            factors::reset(&app, By::Operator, user.id).await.map_err(explain)?;
-            print_line(format_args!("Removed the second factors of {} and ended its sessions.", user.email))?;
+            let done = match factors::reset(&app, By::Operator, user.id).await.map_err(explain)? {
+                true => format!("Removed the second factors of {} and ended its sessions.", user.email),
+                false => format!("{} has no second factor. Ended its sessions.", user.email),
+            };
+            print_line(format_args!("{done}"))?;
         }
         User::Disable { identifier } => {
             let email = set_status(&app, &identifier, Status::Disabled).await?;

@@ -257,8 +257,9 @@ pub async fn rename(app: &App, caller: &Caller, id: FactorId, name: &Name) -> Re
 pub async fn remove(app: &App, caller: &Caller, id: FactorId) -> Result<Vec<SessionId>> {
     let (tx, now) = (app.db.write().await?, app.clock.now());
     let CurrentUser { user, roles } = caller.recheck(&tx, now).await?;
-    let removed = own(&tx, user.id, id).await?;
-    let others: Vec<_> = factor::Entity::of(user.id, None).all(&tx).await?.into_iter().filter(|other| other.id != id).collect();
+    let (removed, others): (Vec<_>, Vec<_>) =
+        factor::Entity::of(user.id, None).all(&tx).await?.into_iter().partition(|factor| factor.id == id);
+    let removed = removed.into_iter().next().ok_or(Error::NotFound(Missing::Factor))?;
     let is_needed = !others.iter().any(|other| other.works_at(app.rp_id()));
     if is_needed && app.settings.second_factor.require.concerns(RoleMap::load(&tx).await?.administers(&roles)) {
         return Err(Error::FactorRequired);
@@ -292,11 +293,11 @@ async fn own(tx: &Transaction, user: UserId, id: FactorId) -> Result<factor::Mod
 }
 
 /// Removes all second factors and recovery codes of an account whose owner has lost them, and ends its sessions, its tickets and
-/// the log-ins that wait for a factor.
+/// the log-ins that wait for a factor. Returns whether there were any factors.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::OwnAccount`], [`Error::EscalationDenied`].
-pub async fn reset(app: &App, by: By<'_>, id: UserId) -> Result<()> {
+pub async fn reset(app: &App, by: By<'_>, id: UserId) -> Result<bool> {
     by.must_not_be(id)?;
     let (tx, authority) = by.begin(app).await?;
     let (user, _) = users::target(&tx, &authority, id).await?;
@@ -315,7 +316,7 @@ pub async fn reset(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     users::factors_changed(app, &tx, user, false).await?;
     pending.commit(app, tx).await?;
     outbox::wake(app, notice);
-    Ok(())
+    Ok(removed > 0)
 }
 
 /// Deletes the apps that were not confirmed, the challenges, and the record of redeemed ceremonies, a day after each has expired.

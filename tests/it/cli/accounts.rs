@@ -133,6 +133,14 @@ fn an_unknown_account_is_reported() {
 }
 
 #[test]
+fn resetting_the_factors_of_an_account_without_any_says_so() {
+    let dir = installed();
+    run(dir.path(), "user create ada@example.org").done();
+    let said = run(dir.path(), "user reset-factors ada@example.org").done();
+    assert_eq!(said, "ada@example.org has no second factor. Ended its sessions.\n");
+}
+
+#[test]
 fn a_running_server_applies_revocations_from_the_command_line() {
     let dir = empty_directory();
     let server = Server::start(dir.path(), &[]);
