@@ -143,8 +143,8 @@ impl SessionsApi {
     ///
     /// Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time. The
     /// owner of an account with a second factor gets 401 with the code `second_factor_required` and a challenge, which
-    /// `completeLogIn` takes; there is no session before that. The owner receives a mail if the account has not been logged in to with this browser before, or, if the client stores the
-    /// refresh token itself, from this network.
+    /// `completeLogIn` takes; there is no session before that. The owner receives a mail if the account has not been logged in to
+    /// with this browser before, or, if the client stores the refresh token itself, from this network.
     #[oai(path = "/sessions", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     audit::{self, Actor, Event, Kind},
-    caller::{Caller, CurrentUser},
+    caller::{Caller, CurrentUser, MAX_AGE},
     credentials,
     factors::{self, FactorProof},
     mail::{
@@ -127,8 +127,8 @@ pub async fn cancel(app: &App, caller: &Caller) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// How long ago the factor may have been proven.
-const RECENTLY: TimeDelta = TimeDelta::minutes(10);
+/// How long ago the factor may have been proven: as long as a proof is fresh.
+const RECENTLY: TimeDelta = TimeDelta::seconds(MAX_AGE);
 
 /// Returns whether the caller has just proven an old factor in this session. Then the change cannot be undone: the old mailbox is the
 /// weaker proof.

@@ -49,7 +49,7 @@ impl Entity {
         Ok(redeemed.exec(tx).await?.rows_affected == 1)
     }
 
-    /// Counts a wrong factor. The row of the user is locked.
+    /// Counts a wrong factor. The caller has locked the user's row, so no two requests count at the same time.
     pub async fn count_attempt(tx: &impl ConnectionTrait, digest: &ChallengeDigest) -> Result<(), DbErr> {
         let counted = Self::update_many().col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1));
         counted.filter(COLUMN.digest.eq(digest.clone())).exec(tx).await.map(drop)

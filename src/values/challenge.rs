@@ -1,5 +1,5 @@
-//! Challenges: what a client receives that has proven a password, or that it reads a mailbox, and that has to prove a second
-//! factor as well.
+//! Challenges. A client that has shown the password, or has read the mailbox, receives one where the account also needs a second
+//! factor.
 
 use std::{fmt, str::FromStr};
 

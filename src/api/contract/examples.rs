@@ -61,7 +61,7 @@ fn written() -> Vec<(&'static str, Value)> {
         (
             "Tokens",
             json!({
-                "access_token": token, "token_type": "Bearer", "expires_in": 300, "refresh_token": "opaque",
+                "access_token": token, "token_type": "Bearer", "expires_in": 900, "refresh_token": "opaque",
                 "refresh_expires_in": 2_592_000, "session_id": session,
             }),
         ),
@@ -69,7 +69,7 @@ fn written() -> Vec<(&'static str, Value)> {
             "Token",
             json!({
                 "subject": user, "session_id": session, "client_id": "vestibule", "roles": ["clerk"],
-                "permissions": ["billing:refund", "users:read"], "issued_at": at, "expires_at": "2026-01-01T12:05:00.000000Z",
+                "permissions": ["billing:refund", "users:read"], "issued_at": at, "expires_at": "2026-01-01T12:15:00.000000Z",
                 "auth_time": at, "acr": "1", "amr": ["pwd"],
             }),
         ),
@@ -77,7 +77,7 @@ fn written() -> Vec<(&'static str, Value)> {
             "Introspection",
             json!({
                 "active": true, "iss": "https://id.example.org", "sub": user, "aud": "vestibule", "client_id": "vestibule",
-                "exp": 1_767_269_100, "iat": 1_767_268_800, "jti": "019b76da-a800-7000-8000-6a0e4c8d2b95",
+                "exp": 1_767_269_700, "iat": 1_767_268_800, "jti": "019b76da-a800-7000-8000-6a0e4c8d2b95",
                 "token_type": "Bearer", "scope": "billing:refund users:read", "roles": ["clerk"],
             }),
         ),
@@ -178,7 +178,7 @@ fn of_factors() -> Vec<(&'static str, Value)> {
     let totp = json!({ "kind": "totp", "code": "123 456" });
     let factor = json!({ "id": id, "kind": "totp", "name": "Phone", "created_at": at, "last_used_at": at });
     let tokens = json!({
-        "access_token": "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 300,
+        "access_token": "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 900,
         "refresh_expires_in": 2_592_000, "session_id": "019b76da-a800-7000-8000-8b4d2f6e0c17",
     });
     let (secret, qr) = ("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", json!({ "size": 53, "path": "M4 4h7v1h-7z" }));

@@ -300,8 +300,8 @@ export interface Operations {
    *
    * Starts a session. The response is the same for an unknown account as for a wrong password, and takes the same time. The
    * owner of an account with a second factor gets 401 with the code `second_factor_required` and a challenge, which
-   * `completeLogIn` takes; there is no session before that. The owner receives a mail if the account has not been logged in to with this browser before, or, if the client stores the
-   * refresh token itself, from this network.
+   * `completeLogIn` takes; there is no session before that. The owner receives a mail if the account has not been logged in to
+   * with this browser before, or, if the client stores the refresh token itself, from this network.
    *
    * No access token is needed.
    */
