@@ -92,11 +92,12 @@ pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
         }
         User::ResetFactors { identifier } => {
             let user = find(&app, &identifier.parse()?).await?;
-            let done = match factors::reset(&app, By::Operator, user.id).await.map_err(explain)? {
-                true => format!("Removed the second factors of {} and ended its sessions.", user.email),
-                false => format!("{} has no second factor. Ended its sessions.", user.email),
-            };
-            print_line(format_args!("{done}"))?;
+            let had_factors = factors::reset(&app, By::Operator, user.id).await.map_err(explain)?;
+            print_line(if had_factors {
+                format!("Removed the second factors of {} and ended its sessions.", user.email)
+            } else {
+                format!("{} has no second factor. Ended its sessions.", user.email)
+            })?;
         }
         User::Disable { identifier } => {
             let email = set_status(&app, &identifier, Status::Disabled).await?;
