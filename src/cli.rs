@@ -32,7 +32,7 @@ use tracing::Level;
 use crate::{
     config::{self, Settings},
     error::with_causes,
-    live::{log, mail::Templates},
+    live::{database, log, mail::Templates},
 };
 
 /// Accounts, sessions and roles for your API.
@@ -231,9 +231,11 @@ async fn run_async(command: Command, mut settings: Settings) -> Result<()> {
     }
 }
 
-/// Returns the exit code for an error: 78 (`EX_CONFIG` of sysexits.h) for invalid settings, otherwise 1.
+/// Returns the exit code for an error: 78 (`EX_CONFIG` of sysexits.h) for settings that are invalid or name an unsuitable pooler,
+/// which another start does not change; otherwise 1.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(if error.is::<config::Error>() { 78 } else { 1 })
+    let is_unsuitable = matches!(error.downcast_ref(), Some(database::Error::SharedSessions));
+    ExitCode::from(if is_unsuitable || error.is::<config::Error>() { 78 } else { 1 })
 }
 
 /// Formats an error and its causes as a sentence.

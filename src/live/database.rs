@@ -12,6 +12,7 @@ mod open;
 mod pool;
 mod pool_health;
 mod schema;
+mod session;
 mod shared_read;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -78,6 +79,11 @@ pub enum Error {
         "The database is encoded in {0}, and Vestibule needs UTF8: make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
     )]
     Encoding(String),
+    /// A pooler gives each transaction or statement another session.
+    #[error(
+        "The pooler that database.url names gives each transaction another session (pool_mode = transaction or statement). Vestibule needs a session for each connection, for LISTEN, prepared statements and its limits: set pool_mode = session for this database, or let database.url name PostgreSQL itself."
+    )]
+    SharedSessions,
     /// The database refuses the connection, or the file is not a database.
     #[error("The database cannot be opened")]
     Connect(#[source] DbErr),

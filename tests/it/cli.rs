@@ -11,6 +11,7 @@ mod logs;
 mod mails;
 mod many_clients;
 mod migrations;
+mod poolers;
 mod secrets;
 mod settings;
 mod stalls;

@@ -25,7 +25,7 @@ use tracing::field;
 
 use super::{
     Database, Error, FEED_TIMEOUT, Reader, TIMEOUT, connection::Connection, deadline::now, failure, pool::Pool,
-    pool_health::PoolHealth,
+    pool_health::PoolHealth, session,
 };
 use crate::{config::database_url, live::files};
 
@@ -33,12 +33,6 @@ use crate::{config::database_url, live::files};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// The server's limit for a statement whose client no longer waits (PostgreSQL).
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a statement may wait for a lock (PostgreSQL).
-const LOCK_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// When the server ends the transaction of a replica that has frozen, and releases its locks (PostgreSQL).
-const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a writer waits for other writers of this process, and again for those of other processes (SQLite). Twice this is
 /// less than [`TIMEOUT`].
 const WRITE_LOCK_TIMEOUT: Duration = Duration::from_millis(850);
@@ -119,12 +113,9 @@ fn parse_address(url: &SecretString) -> Result<DatabaseAddress, Error> {
         return Ok(DatabaseAddress::Sqlite(path, Box::new(options)));
     }
     let options: PgConnectOptions = url.parse().map_err(|_| Error::Url("is not a valid postgres:// URL".into()))?;
-    let limits = [
-        ("statement_timeout", STATEMENT_TIMEOUT.as_millis()),
-        ("lock_timeout", LOCK_TIMEOUT.as_millis()),
-        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT.as_millis()),
-    ];
-    Ok(DatabaseAddress::Postgres(Box::new(options.application_name("vestibule").options(limits).disable_statement_logging())))
+    // PgBouncer refuses `extra_float_digits`, which PostgreSQL needs no more to return numbers whole.
+    let options = options.application_name("vestibule").extra_float_digits(None).disable_statement_logging();
+    Ok(DatabaseAddress::Postgres(Box::new(options)))
 }
 
 /// Opens the database, and returns it with whether it accepts writes.
@@ -203,19 +194,23 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens one connection without a pool, which would retry until its timeout and hide the cause. Returns whether the database
+/// Opens a connection without a pool, which would retry until its timeout and hide the cause. Returns whether the database
 /// accepts writes.
 async fn try_postgres(options: &PgConnectOptions) -> Result<bool, Error> {
     const STATE: &str = "SELECT current_setting('server_encoding'), current_setting('transaction_read_only') = 'off'";
     let attempt = async {
         let mut connection = options.connect().await?;
+        if session::is_shared(&mut connection, options).await? {
+            return Ok(None);
+        }
         let row = sqlx::query(STATE).fetch_one(&mut connection).await?;
         let state: (String, bool) = (row.try_get(0)?, row.try_get(1)?);
         connection.close().await?;
-        Ok::<_, sqlx::Error>(state)
+        Ok::<_, sqlx::Error>(Some(state))
     };
     let (encoding, writable) = match timeout(CONNECT_TIMEOUT, attempt).await {
-        Ok(Ok(state)) => state,
+        Ok(Ok(Some(state))) => state,
+        Ok(Ok(None)) => return Err(Error::SharedSessions),
         Ok(Err(err @ sqlx::Error::Io(_))) => return Err(Error::Unreachable(Some(Arc::new(err)))),
         Ok(Err(err)) => return Err(Error::Connect(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(err))))),
         Err(_) => return Err(Error::Unreachable(None)),

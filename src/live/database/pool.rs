@@ -199,7 +199,7 @@ impl Options {
         loop {
             let opened = match self {
                 Self::Sqlite(options) => options.connect().await.map(Driver::Sqlite),
-                Self::Postgres(options) => options.connect().await.map(Driver::Postgres),
+                Self::Postgres(options) => Driver::open_postgres(options).await,
             };
             match opened {
                 Err(err) if failure::is_starting(&err) => sleep(pause).await,

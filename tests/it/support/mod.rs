@@ -12,6 +12,7 @@ pub mod mail_text;
 pub mod observed;
 pub mod outbox;
 pub mod passkey_device;
+pub mod pgbouncer;
 #[path = "../../../src/live/database/tests/postgres.rs"]
 pub mod postgres;
 pub mod small_disk;

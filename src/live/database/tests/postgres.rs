@@ -53,9 +53,7 @@ impl TemporaryPostgres {
         };
         let directory = tempfile::Builder::new().prefix("vestibule-pg-").tempdir().unwrap();
         let data = directory.path().join("data");
-        if is_root() {
-            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        give_to_nobody(directory.path());
         let made = prepare(&bin, &data).output().unwrap();
         assert!(made.status.success(), "no data directory: {}", String::from_utf8_lossy(&made.stderr));
         // If this process is killed, the shell survives it, reads the end of its input, and stops the server.
@@ -117,7 +115,14 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// Returns a command that runs one of PostgreSQL's programs, and never as root, because they refuse that.
+/// Gives a directory to the user of [`unprivileged`] commands.
+pub fn give_to_nobody(directory: &Path) {
+    if is_root() {
+        chown(directory, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
+
+/// Returns a command that runs a program as another user than root. PostgreSQL and PgBouncer refuse to run as root.
 pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/").process_group(0);
