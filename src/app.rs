@@ -24,6 +24,7 @@ use crate::{
         denials::Denials,
         feed::FeedProgress,
         files,
+        generation::KnownGeneration,
         hashing_pool::HashingPool,
         jwt_key::JwtKey,
         key_ring::KeyRing,
@@ -125,7 +126,7 @@ impl App {
         Ok(Self(Arc::new(State {
             clock_trust: ClockTrust::new(&installation),
             passwords: Passwords::load(&settings.password, &reader, keys.pepper, &metrics).await?,
-            access: AccessState::load(&reader, &*clock, installation.purged_before).await?,
+            access: AccessState::load(&reader, &*clock, &installation).await?,
             signing: Signing::load(&settings, &reader, keys.sealer).await?,
             mail,
             throttle: Throttle { rate_limits: RateLimits::default(), key: keys.throttle_key },
@@ -306,16 +307,18 @@ pub struct AccessState {
     pub revocations: Revocations,
     /// The position up to which the feed was read, and the time of the last successful poll.
     pub(crate) feed: FeedProgress,
+    /// The generation of the data that all of this was read from.
+    pub generation: KnownGeneration,
     /// Held while the role map or the key ring is loaded, so that an older version never replaces a newer one.
     pub(crate) reload_lock: Mutex<()>,
 }
 
 impl AccessState {
-    async fn load(reader: &Reader, clock: &dyn Clock, purged_before: Option<DateTime<Utc>>) -> Result<Self> {
+    async fn load(reader: &Reader, clock: &dyn Clock, installation: &installation::Model) -> Result<Self> {
         let feed = FeedProgress::default();
         let poll = feed.start_poll(clock.uptime());
         let revocations = Revocations::default();
-        revocations.record_purge(purged_before.unwrap_or_default());
+        revocations.record_purge(installation.purged_before.unwrap_or_default());
         loop {
             let rows = revocation::after(reader, feed.position()).await?;
             let Some(last) = rows.last() else { break };
@@ -329,7 +332,8 @@ impl AccessState {
         }
         let roles = RoleMap::load(reader).await?;
         feed.finish_poll(&poll);
-        Ok(Self { roles: ArcSwap::from_pointee(roles), revocations, feed, reload_lock: Mutex::default() })
+        let (roles, generation) = (ArcSwap::from_pointee(roles), KnownGeneration::new(installation.generation()));
+        Ok(Self { roles, revocations, feed, generation, reload_lock: Mutex::default() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line. Without a command, `vestibule` serves.
 
+mod backup;
 mod clock;
 mod health;
 mod installation;
@@ -9,6 +10,7 @@ mod manual;
 mod migrate;
 mod openapi;
 mod output;
+mod restore;
 mod serve;
 mod supervisor;
 mod user;
@@ -78,6 +80,25 @@ enum Command {
     /// Rotate signing keys and change the master key; the server may be running
     #[command(subcommand)]
     Key(key::Key),
+    /// Write a backup of the SQLite database into a new file; the server may be running
+    Backup {
+        /// The file, which must not exist
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the SQLite database; no server may be running
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Go on although nothing says what changed since the backup
+        #[arg(long)]
+        accept_loss: bool,
+    },
+    /// End what a database that was restored by other tools, such as pg_restore, has brought back to life
+    Restored {
+        /// Go on although nothing says what changed since the backup
+        #[arg(long)]
+        accept_loss: bool,
+    },
     /// Confirm this machine's clock
     #[command(subcommand)]
     Clock(clock::Clock),
@@ -220,6 +241,9 @@ async fn run_async(command: Command, mut settings: Settings) -> Result<()> {
         Command::Migrate(command) => migrate::run(&command, &settings).await,
         Command::User(command) => Box::pin(user::run(command, settings)).await,
         Command::Key(command) => key::run(command, settings).await,
+        Command::Backup { file } => backup::run(&file, &settings).await,
+        Command::Restore { file, accept_loss } => Box::pin(restore::restore(&file, accept_loss, settings)).await,
+        Command::Restored { accept_loss } => Box::pin(restore::restored(accept_loss, settings)).await,
         Command::Clock(command) => clock::run(&command, settings).await,
         Command::Mail(command) => mail::run(command, settings).await,
         Command::Openapi { .. }

@@ -252,6 +252,8 @@ pub enum Unready {
     DatabaseReadOnly,
     /// The last successful poll of the revocation feed is too old.
     RevocationsStale,
+    /// The database holds an older state than this process has seen.
+    HistoryLost,
     /// This machine's clock and the database's clock differ too much.
     ClockSkew,
     /// This machine's clock contradicts the newest time that the database has recorded.
@@ -268,6 +270,7 @@ impl Unready {
             Self::DatabaseUnreachable => "database_unreachable",
             Self::DatabaseReadOnly => "database_read_only",
             Self::RevocationsStale => "revocations_stale",
+            Self::HistoryLost => "history_lost",
             Self::ClockSkew => "clock_skew",
             Self::ClockInDoubt => "clock_in_doubt",
             Self::NoActiveKey => "no_active_key",
@@ -280,6 +283,7 @@ impl Unready {
             Self::DatabaseUnreachable => "the database does not respond",
             Self::DatabaseReadOnly => "the database does not accept writes",
             Self::RevocationsStale => "the revocation data is too old",
+            Self::HistoryLost => "the database was restored from a backup: run `vestibule restored`",
             Self::ClockSkew => "this machine's clock and the database's clock differ by more than 2 s",
             Self::ClockInDoubt => {
                 "this machine's clock may be wrong (the log says why); if it is right, run `vestibule clock accept`"

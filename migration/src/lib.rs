@@ -16,6 +16,7 @@ mod m20261126_000070_sign_in_notices;
 mod m20261126_000071_pending_email;
 mod m20261126_000080_assurance;
 mod m20261126_000090_second_factors;
+mod m20261126_000100_generation;
 
 /// The migration after which the program fills the table `user_words`.
 pub const SEARCH: &str = "m20261126_000040_search";
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000071_pending_email::Migration),
             Box::new(m20261126_000080_assurance::Migration),
             Box::new(m20261126_000090_second_factors::Migration),
+            Box::new(m20261126_000100_generation::Migration),
         ]
     }
 }

@@ -1,12 +1,11 @@
 //! `vestibule clock`: an operator confirms this machine's clock.
 
 use anyhow::Result;
-use chrono::SecondsFormat;
 use clap::Subcommand;
 
 use super::{
     installation,
-    output::{explain, print_line},
+    output::{explain, format_time, print_line},
 };
 use crate::{config::Settings, domain::clocks};
 
@@ -19,8 +18,7 @@ pub(super) enum Clock {
 pub(super) async fn run(Clock::Accept: &Clock, settings: Settings) -> Result<()> {
     let app = installation::open(settings).await?;
     let now = clocks::accept(&app).await.map_err(explain)?;
-    let now = now.to_rfc3339_opts(SecondsFormat::Secs, true);
-    print_line(format_args!("The clock is accepted: it is {now}. Servers delete old data again."))?;
+    print_line(format_args!("The clock is accepted: it is {}. Servers delete old data again.", format_time(now)))?;
     app.db.close().await;
     Ok(())
 }

@@ -3,13 +3,12 @@
 use std::io::{self, BufRead};
 
 use anyhow::{Context, Result, ensure};
-use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::{
     installation,
-    output::{explain, print_line},
+    output::{explain, format_time, print_line},
 };
 use crate::{
     config::{self, Settings},
@@ -79,7 +78,6 @@ pub(super) async fn run(command: Key, settings: Settings) -> Result<()> {
 
 /// Formats a key as a line: id, algorithm and status.
 fn line(SigningKey { row, status }: &SigningKey) -> String {
-    let format_time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let status = match (status, row.retires_at) {
         (Status::Next, _) => format!("next, signs from {}", format_time(row.activates_at)),
         (Status::Active, _) => format!("active since {}", format_time(row.activates_at)),

@@ -5,6 +5,8 @@ use std::{
     io::{self, Write},
 };
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 use crate::{error::Error, live::log};
 
 /// Prints a line to standard output: a JSON object if `log.format` is `json`, otherwise text.
@@ -18,6 +20,11 @@ pub(super) fn print(text: impl Display) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Formats a time in whole seconds.
+pub(super) fn format_time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Converts a domain error into a message for an operator, which includes every fault and the cause.

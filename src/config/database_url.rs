@@ -1,6 +1,8 @@
 //! Validation of `database.url`. The driver would ignore an unknown parameter, such as `sslmod=require`, and log its value,
 //! which may be a password. The messages of this module repeat nothing of the URL.
 
+use std::path::Path;
+
 /// The parameters of a PostgreSQL URL. In addition, `options[…]` sets any setting of the database server.
 const PARAMETERS: &[&str] = &[
     "sslmode",
@@ -22,6 +24,13 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// Returns the URL of a SQLite database in this file.
+pub fn of_file(path: &Path) -> String {
+    // The driver decodes percent signs and reads options after a question mark.
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite:{path}")
+}
 
 /// Rejects a URL that cannot be used, or that the driver would misread. The error is the rest of a sentence that begins with
 /// the name of the setting, without a full stop.

@@ -118,12 +118,7 @@ impl Settings {
 
     /// Returns `database.url`, else `sqlite:` and the file `vestibule.db` in the data directory.
     pub fn database_url(&self) -> SecretString {
-        self.database.url.clone().unwrap_or_else(|| {
-            let file = self.data_dir.join("vestibule.db");
-            // The driver decodes percent signs and reads options after a question mark.
-            let file = file.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-            format!("sqlite:{file}").into()
-        })
+        self.database.url.clone().unwrap_or_else(|| database_url::of_file(&self.data_dir.join("vestibule.db")).into())
     }
 
     /// Returns how mails are sent: `mail.transport`, else into files while there is no public URL, else not at all, so that

@@ -95,6 +95,7 @@ kinds! {
     MailRetried "mail.retried",
     TestMailSent "mail.test_sent",
     ClockAccepted "clock.accepted",
+    DatabaseRestored "database.restored",
     PasskeyRefused "factor.passkey_refused",
     AccessRefused "access.refused",
 }

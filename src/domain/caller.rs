@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use super::{audit::Actor, source::Source};
 use crate::{
     entity::{
-        session, signing_key,
+        installation, session, signing_key,
         user::{self, Status},
         user_role,
     },
@@ -101,12 +101,15 @@ impl Caller {
     ///
     /// # Errors
     /// [`Error::InvalidToken`] if the key that signed the token was revoked; [`Error::SessionEnded`] if the session or the
-    /// account was deleted, or the account is disabled; [`Error::StaleToken`] if roles were assigned to the user since the
-    /// token was issued.
+    /// account was deleted, the account is disabled, or the token was issued before a backup was restored;
+    /// [`Error::StaleToken`] if roles were assigned to the user since the token was issued.
     pub async fn recheck(&self, tx: &Transaction, now: DateTime<Utc>) -> Result<CurrentUser> {
         let key = signing_key::Entity::find_by_id(&*self.key_id).one(tx).await?;
         if key.is_some_and(|key| key.revoked_at.is_some()) {
             return Err(Error::InvalidToken);
+        }
+        if installation::Entity::row(tx).await?.generation().is_later_than(self.claims.iat) {
+            return Err(Error::SessionEnded);
         }
         let user = user::Entity::locked(tx, self.user()).await?.ok_or(Error::SessionEnded)?;
         let session = session::Entity::of(user.id).filter(session::COLUMN.id.eq(self.session())).one(tx).await?;

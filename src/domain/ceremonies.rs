@@ -76,11 +76,13 @@ pub fn begin(app: &App, now: DateTime<Utc>, purpose: Purpose, user: Option<UserI
     Ok(CeremonyText { id, sealed })
 }
 
-/// Opens a ceremony. Returns `None` if it was not sealed here, was begun for another purpose, or has expired.
+/// Opens a ceremony. Returns `None` if it was not sealed here, was begun for another purpose, or has expired; also if a backup was
+/// restored since, because it does not say whether the ceremony was redeemed.
 pub fn open(app: &App, now: DateTime<Utc>, purpose: Purpose, text: &CeremonyText) -> Option<Ceremony> {
     let content = sealer(app, text.id).open(seal::Purpose::Ceremony, purpose.name(), &text.sealed).ok()?;
     let content: Content = serde_json::from_slice(&content).ok()?;
-    (now < content.expires_at).then_some(Ceremony { id: text.id, content })
+    let is_of_generation = !app.access.generation.began_after(content.expires_at - LIFE);
+    (now < content.expires_at && is_of_generation).then_some(Ceremony { id: text.id, content })
 }
 
 impl Ceremony {

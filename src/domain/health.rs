@@ -17,7 +17,7 @@ pub async fn readiness(app: &App) -> Result<()> {
 
 /// Checks everything that the service needs in order to serve. Returns each reason for which it might not be ready, and whether
 /// the check passed. Takes two seconds at most while the database does not respond.
-pub async fn checks(app: &App) -> [(Unready, bool); 7] {
+pub async fn checks(app: &App) -> [(Unready, bool); 8] {
     let database = app.db.availability().await;
     let is_fresh = app.access.feed.is_fresh(app.clock.uptime(), app.settings.revocation.max_staleness);
     let clocks_agree = app.clock_trust.skew() <= MAX_SKEW && app.clock_trust.mismatch() != Some(ClockMismatch::Database);
@@ -25,6 +25,7 @@ pub async fn checks(app: &App) -> [(Unready, bool); 7] {
         (Unready::Stopping, !app.stopping.is_cancelled()),
         (Unready::DatabaseUnreachable, database != Availability::Unreachable),
         (Unready::DatabaseReadOnly, database != Availability::ReadOnly),
+        (Unready::HistoryLost, !app.access.generation.is_history_lost()),
         (Unready::RevocationsStale, is_fresh),
         (Unready::ClockSkew, clocks_agree),
         (Unready::ClockInDoubt, !is_clock_in_doubt(app)),

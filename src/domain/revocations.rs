@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::{
@@ -219,17 +219,34 @@ pub(super) async fn reload_keys(app: &App) -> Result<()> {
 }
 
 /// Reads and applies the new rows of the feed, those of this process included. Fails if the database is a standby, which may
-/// lag behind. The rows that were read before a failure are applied all the same.
+/// lag behind, or if it has lost rows that this process has read. The rows that were read before a failure are applied all the
+/// same.
+///
+/// If the data have another generation, everything is read again.
 pub async fn follow(app: &App) -> Result<()> {
     let uptime = app.clock.uptime();
     let poll = app.access.feed.start_poll(uptime);
     let db = app.db.read_feed();
-    if db.get_database_backend() == DbBackend::Postgres && is_standby(db).await? {
+    let seen = app.access.feed.position(); // before the database is asked, because another task may advance it meanwhile
+    let state = installation::Entity::feed_state(db).await?;
+    if state.is_standby {
         return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
     }
+    let is_restored = !app.access.generation.is(state.generation);
+    if is_restored {
+        // The sessions and epochs of the former generation mean nothing, and its tokens are refused from here on.
+        app.access.generation.refuse_before(state.generation);
+        app.access.revocations.clear();
+        app.access.feed.restart();
+    }
+    let is_history_lost = !is_restored && state.last_position < seen;
+    app.access.generation.set_history_lost(is_history_lost);
+    if is_history_lost {
+        return Err(history_lost());
+    }
     // Rows are purged after an hour, so a process that slept for long may have missed that a role or a key was changed.
-    let slept = app.access.feed.age(uptime) > MAX_TOKEN_LIFETIME / 2;
-    let (mut roles_changed, mut keys_changed) = (slept, slept);
+    let reloads = is_restored || app.access.feed.age(uptime) > MAX_TOKEN_LIFETIME / 2;
+    let (mut roles_changed, mut keys_changed) = (reloads, reloads);
     loop {
         let rows = revocation::after(db, app.access.feed.position()).await?;
         let reading = app.clock.read();
@@ -253,16 +270,21 @@ pub async fn follow(app: &App) -> Result<()> {
             app.access.feed.advance(last.seq);
         }
         if (rows.len() as u64) < revocation::PAGE {
+            if is_restored {
+                app.access.generation.replace(state.generation);
+                tracing::warn!("the database was restored from a backup: everything was read again, and all sessions have ended");
+            }
             app.access.feed.finish_poll(&poll);
             return Ok(());
         }
     }
 }
 
-async fn is_standby(db: &impl ConnectionTrait) -> Result<bool> {
-    let statement = Statement::from_string(DbBackend::Postgres, "SELECT pg_is_in_recovery() AS standby");
-    let row = db.query_one_raw(statement).await?;
-    Ok(row.is_none_or(|row| row.try_get("", "standby").unwrap_or(true)))
+/// Returns the error while the database holds an older state than this process has seen. Whatever was ended or disabled since may be
+/// active in it.
+pub(super) fn history_lost() -> Error {
+    let cause = "the database holds an older state than before, so a backup was restored: run `vestibule restored`";
+    Error::Unavailable(DbErr::Custom(cause.to_owned()))
 }
 
 /// Deletes the revocations that concern no token which is still valid, from memory and from the feed.

@@ -132,10 +132,7 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
         return Ok(());
     }
     let before = status(app, &row, &signing_key::Entity::unrevoked(&tx).await?, now);
-    let mut revoked = row.into_active_model();
-    revoked.revoked_at = Set(Some(now));
-    revoked.private_key = Set(Vec::new());
-    revoked.update(&tx).await?;
+    revoke_row(&tx, &row, now).await?;
 
     let rest = signing_key::Entity::unrevoked(&tx).await?;
     match (before, rest.iter().find(|key| key.is_next(now)), new) {
@@ -148,6 +145,25 @@ pub async fn revoke(app: &App, by: By<'_>, kid: &KeyId) -> Result<()> {
     let event = Event::on_key(Kind::SigningKeyRevoked, kid.as_str());
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
     revocations::signing_keys_changed().commit(app, tx).await
+}
+
+/// Revokes all keys. `new` signs instead.
+pub(super) async fn replace_all(app: &App, tx: &Transaction, new: Option<NewKey>, now: DateTime<Utc>) -> Result<()> {
+    for row in signing_key::Entity::unrevoked(tx).await? {
+        revoke_row(tx, &row, now).await?;
+    }
+    if let Some(new) = new {
+        insert(app, tx, new, now, now).await?;
+    }
+    Ok(())
+}
+
+async fn revoke_row(tx: &Transaction, row: &Model, now: DateTime<Utc>) -> Result<()> {
+    let revoke = |row: &mut signing_key::ActiveModel| {
+        row.revoked_at = Set(Some(now));
+        row.private_key = Set(Vec::new());
+    };
+    change(tx, row, revoke).await
 }
 
 async fn change(tx: &Transaction, row: &Model, how: impl FnOnce(&mut signing_key::ActiveModel)) -> Result<()> {
@@ -235,10 +251,10 @@ async fn keep_signer(tx: &Transaction, rows: &[Model], now: DateTime<Utc>) -> Re
 }
 
 /// A new key, with its sealed private key.
-type NewKey = (JwtKey, Vec<u8>);
+pub(super) type NewKey = (JwtKey, Vec<u8>);
 
 /// Generates a new key; `None` with HS256. This happens before any row is locked, because an RSA key takes long.
-async fn generate(app: &App) -> Result<Option<NewKey>> {
+pub(super) async fn generate(app: &App) -> Result<Option<NewKey>> {
     let Some(algorithm) = algorithm(app) else { return Ok(None) };
     let app = app.clone();
     let request = request::current();

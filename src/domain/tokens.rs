@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{caller::Caller, source::Source};
+use super::{caller::Caller, revocations, source::Source};
 use crate::{
     app::App,
     entity::{
@@ -55,6 +55,10 @@ pub fn issue(
     roles: Vec<RoleName>,
     session: &session::Model,
 ) -> Result<AccessToken> {
+    if app.access.generation.is_history_lost() {
+        // Its session may have ended in what was lost.
+        return Err(revocations::history_lost());
+    }
     let settings = &app.settings;
     let until = (now + settings.tokens.access_ttl).min(session.ends_at(settings.sessions.idle_ttl));
     let claims = Claims {
@@ -95,7 +99,7 @@ pub async fn verify(app: &App, token: &str, source: Source) -> Result<Caller> {
     if now.timestamp() >= claims.exp {
         return Err(Error::ExpiredToken);
     }
-    if app.access.revocations.has_ended(claims.sid) {
+    if app.access.generation.is_later_than(claims.iat) || app.access.revocations.has_ended(claims.sid) {
         return Err(Error::SessionEnded);
     }
     if app.access.revocations.is_stale(claims.sub, claims.epoch) {

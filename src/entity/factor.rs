@@ -106,6 +106,12 @@ impl Entity {
         Ok(used.exec(tx).await?.rows_affected == 1)
     }
 
+    /// Makes the codes of every app up to this time step count as used.
+    pub async fn use_steps(tx: &impl ConnectionTrait, step: i64) -> Result<(), DbErr> {
+        let used = Self::update_many().col_expr(Column::LastStep, Expr::value(step));
+        used.filter(COLUMN.last_step.lt(step)).exec(tx).await.map(drop)
+    }
+
     /// Gives a factor another name.
     pub async fn rename(tx: &impl ConnectionTrait, id: FactorId, name: &str) -> Result<(), DbErr> {
         let renamed = Self::update_many().col_expr(Column::Name, Expr::value(name));

@@ -62,7 +62,7 @@ pub enum MailState {
     Sent,
     /// The mail could not be sent.
     Failed,
-    /// The mail became pointless before it was sent: its ticket is spent or has expired.
+    /// The mail became pointless before it was sent: its ticket is spent or has expired, or a backup was restored.
     Dropped,
 }
 
@@ -146,6 +146,13 @@ impl Entity {
     pub async fn hasten(tx: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), DbErr> {
         let waiting = Self::update_many().col_expr(Column::NextAt, Expr::value(now)).filter(COLUMN.state.eq(MailState::Queued));
         waiting.filter(COLUMN.next_at.gt(now)).exec(tx).await.map(drop)
+    }
+
+    /// Drops the mails that are not done.
+    pub async fn drop_waiting(tx: &impl ConnectionTrait) -> Result<(), DbErr> {
+        let row = ActiveModel { state: Set(MailState::Dropped), next_at: Set(None), ..Default::default() };
+        let waiting = Column::State.is_in([MailState::Queued, MailState::Sending]);
+        Self::update_many().set(row).filter(waiting).exec(tx).await.map(drop)
     }
 
     /// Leases at most `count` due mails to this server until `until`. Mails that another server is leasing are skipped.

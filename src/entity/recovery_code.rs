@@ -2,7 +2,7 @@
 //! sealed.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, PaginatorTrait, Select, entity::prelude::*, sea_query::Expr};
+use sea_orm::{ActiveValue::Set, PaginatorTrait, QuerySelect, Select, entity::prelude::*, sea_query::Expr};
 
 use crate::values::ids::UserId;
 
@@ -34,6 +34,12 @@ impl Entity {
     /// Counts the codes that are left to a user.
     pub async fn left(conn: &impl ConnectionTrait, user: UserId, before: Option<DateTime<Utc>>) -> Result<u64, DbErr> {
         Self::unused(user, before).count(conn).await
+    }
+
+    /// Returns the users to whom codes are left.
+    pub async fn owners(conn: &impl ConnectionTrait) -> Result<Vec<UserId>, DbErr> {
+        let unused = Self::find().select_only().column(Column::UserId).distinct().filter(COLUMN.used_at.is_null());
+        unused.into_tuple().all(conn).await
     }
 
     /// Uses a code, once. Returns false, and changes nothing, if the user has no such code or it was used.

@@ -152,6 +152,11 @@ impl Entity {
         void.filter(COLUMN.purpose.is_in(purposes)).filter(unspent()).exec(tx).await.map(drop)
     }
 
+    /// Makes every ticket void that is not spent.
+    pub async fn void_all(tx: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), DbErr> {
+        Self::update_many().col_expr(Column::VoidAt, Expr::value(now)).filter(unspent()).exec(tx).await.map(drop)
+    }
+
     /// Makes the tickets of a recipient void that belong to no account and have these purposes.
     pub async fn void_of_recipient(
         tx: &impl ConnectionTrait,

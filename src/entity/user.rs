@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    DerivePartialModel, QuerySelect, Select, SqlErr, TryIntoModel,
+    DerivePartialModel, QueryOrder, QuerySelect, Select, SqlErr, TryIntoModel,
     entity::prelude::*,
     sea_query::{Expr, Func},
 };
@@ -163,6 +163,20 @@ impl Entity {
     /// Returns the profiles of the users with these ids, in any order.
     pub async fn profiles(conn: &impl ConnectionTrait, ids: &[UserId]) -> Result<Vec<ProfileWithRoles>, DbErr> {
         Self::find().filter(COLUMN.id.is_in(ids.iter().copied())).into_partial_model().all(conn).await
+    }
+
+    /// Returns the users with these ids, in any order.
+    pub async fn with_ids(conn: &impl ConnectionTrait, ids: &[UserId]) -> Result<Vec<Model>, DbErr> {
+        Self::find().filter(COLUMN.id.is_in(ids.iter().copied())).all(conn).await
+    }
+
+    /// Returns the first users whose ids come after `last`, in their order.
+    pub async fn page_after(conn: &impl ConnectionTrait, last: Option<UserId>, limit: u64) -> Result<Vec<Model>, DbErr> {
+        let mut query = Self::find();
+        if let Some(last) = last {
+            query = query.filter(COLUMN.id.gt(last));
+        }
+        query.order_by_asc(COLUMN.id).limit(limit).all(conn).await
     }
 
     /// Returns the prefixes of the stored password hashes, once each: enough to read the costs.

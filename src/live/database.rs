@@ -8,17 +8,20 @@ mod driver;
 mod failure;
 mod group_commit;
 mod listener;
+mod lock;
 mod open;
 mod pool;
 mod pool_health;
+mod replacement;
 mod schema;
 mod session;
 mod shared_read;
+mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transaction;
 
-use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, fs::File, io, path::PathBuf, sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use tokio::time::{sleep, timeout};
@@ -27,6 +30,7 @@ pub use self::{
     availability::Availability,
     failure::is_unavailable,
     group_commit::TransactionFuture,
+    replacement::Replacement,
     schema::Migration,
     shared_read::{ReadById, SharedRead},
     transaction::{CommitError, Reader, Transaction},
@@ -52,6 +56,8 @@ pub struct Database {
     group_commit: Arc<GroupCommit>,
     last_probe: Arc<LastProbe>,
     address: Arc<open::DatabaseAddress>,
+    /// Held while the database is open, so that no restore replaces its file (SQLite).
+    _lock: Option<Arc<File>>,
 }
 
 /// Why a database cannot be opened or migrated. No message contains the URL, because it may contain a password.
@@ -67,6 +73,18 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// A restore replaces the file of a SQLite database.
+    #[error("The database {} is being restored: wait until that is done", path.display())]
+    BeingRestored {
+        /// The path of the file.
+        path: PathBuf,
+    },
+    /// A restore cannot replace the file of a SQLite database.
+    #[error("A server or another command uses the database {}: stop it first", path.display())]
+    InUse {
+        /// The path of the file.
+        path: PathBuf,
     },
     /// No server answers in time.
     #[error("No database answers where database.url points to")]

@@ -35,6 +35,11 @@ impl FeedProgress {
         self.position.fetch_max(position.into(), Ordering::SeqCst);
     }
 
+    /// Begins again, because another generation of the data has a feed of its own.
+    pub fn restart(&self) {
+        self.position.store(0, Ordering::SeqCst);
+    }
+
     /// Records that the poll has read and applied every row that there was.
     pub fn finish_poll(&self, poll: &Poll) {
         self.current_as_of.fetch_max(millis(poll.started_at), Ordering::SeqCst);

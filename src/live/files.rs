@@ -9,6 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 
 /// Creates the data directory with mode 0700, unless it exists.
 pub fn create_data_dir(path: &Path) -> Result<()> {
@@ -56,7 +60,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&unfinished, path)?;
-        File::open(directory_of(path))?.sync_all()
+        sync_directory_of(path)
     };
     write().with_context(|| format!("{} cannot be written", path.display()))
 }
@@ -87,6 +91,27 @@ pub fn give_to_directory_owner(file: &File, path: &Path) -> io::Result<()> {
 /// Returns the directory of a file.
 pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Waits until the names in the directory of a file are on disk.
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+/// Renames a file. Fails if another file has the new name.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can do this in one step.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if !to.exists() => fs::rename(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Returns a path whose last component ends with `suffix` in addition.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 /// The maximum number of files that [`readable_by_others`] returns.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use zeroize::Zeroizing;
 
@@ -20,6 +21,13 @@ pub type MasterKey = Zeroizing<[u8; KEY_LEN]>;
 /// Returns a random master key.
 pub fn generate() -> Result<MasterKey> {
     random::bytes()
+}
+
+/// Returns a short text by which an operator recognises a master key. It reveals nothing of the key.
+pub fn fingerprint(key: &MasterKey) -> String {
+    let digest = digest(&SHA256, &[b"vestibule master key\0".as_slice(), &**key].concat());
+    let pairs = digest.as_ref().chunks_exact(2).take(4);
+    pairs.map(|pair| format!("{:02x}{:02x}", pair[0], pair[1])).collect::<Vec<_>>().join("-")
 }
 
 /// The file `master.key` in the data directory. Beside it are `master.key.new` while the key is being replaced, and

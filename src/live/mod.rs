@@ -6,6 +6,7 @@ pub mod database;
 pub mod denials;
 pub mod feed;
 pub mod files;
+pub mod generation;
 pub mod hashing_pool;
 pub mod jwt_key;
 pub mod key_ring;

@@ -111,6 +111,13 @@ impl Revocations {
         self.least_epochs.pin().retain(|_, (_, expiry)| !expiry.has_passed(reading));
     }
 
+    /// Forgets every revocation, because the data have another generation: sessions and epochs of the former one mean nothing, and
+    /// its tokens are too old for any guard.
+    pub fn clear(&self) {
+        self.ended_sessions.pin().clear();
+        self.least_epochs.pin().clear();
+    }
+
     /// Records that revocations which expired before this time may be unknown.
     pub fn record_purge(&self, before: DateTime<Utc>) {
         self.purged_before.fetch_max(before.timestamp(), Ordering::SeqCst);

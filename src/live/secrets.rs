@@ -81,6 +81,21 @@ async fn find_master_key(settings: &Settings, tx: &Transaction) -> Result<Master
     Ok(key)
 }
 
+/// Returns the master key if it is here and opens this database. Changes nothing.
+pub async fn present_master_key(settings: &Settings, conn: &impl ConnectionTrait) -> Result<Option<MasterKey>> {
+    let file = KeyFile::new(settings);
+    let keys = match &file {
+        Some(file) => [file.read()?, file.read_new()],
+        None => [settings.master_key()?, None],
+    };
+    for key in keys.into_iter().flatten() {
+        if are_sealed_by(&Sealer::new(&key), conn).await? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
 /// Returns whether the secrets in the database are sealed under this master key now.
 pub async fn are_sealed_by(sealer: &Sealer, conn: &impl ConnectionTrait) -> Result<bool, DbErr> {
     let row = secret::Entity::find().one(conn).await?;

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::{MailTransport, Settings, SmtpTls},
-    domain::mail::sending,
+    domain::{generations, mail::sending},
     entity::mail::{self, MailState},
     live::{
         clock::{Clock, SystemClock},
@@ -121,6 +121,11 @@ const FLOWS: &[Flow] = &[
         mails: (MailKind::FactorRefused, 1),
     },
     Flow {
+        name: "make recovery codes void by a restore",
+        change: "SELECT count(*) FROM audit_events WHERE kind = 'database.restored'",
+        mails: (MailKind::RecoveryCodesVoid, 1),
+    },
+    Flow {
         name: "send a test",
         change: "SELECT count(*) FROM audit_events WHERE kind = 'mail.test_sent'",
         mails: (MailKind::Test, 1),
@@ -206,6 +211,10 @@ impl Flow {
 
     /// Sends the request of the flow. Returns the status.
     async fn act(&self, site: &mut Site, needs: &Value) -> u16 {
+        if self.name == "make recovery codes void by a restore" {
+            generations::begin(&site.app).await.unwrap();
+            return 204;
+        }
         let user = format!("/v1/users/{}", needs["id"].as_str().unwrap());
         let password = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
         let (caller, method, path, body) = match self.name {

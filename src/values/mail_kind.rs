@@ -66,6 +66,7 @@ mail_kinds! {
     RecoveryCodesCreated "recovery_codes_created" None        "The account has new recovery codes.";
     RecoveryCodeUsed     "recovery_code_used"     None        "A recovery code was used.";
     RecoveryCodesLow     "recovery_codes_low"     None        "Few recovery codes are left.";
+    RecoveryCodesVoid    "recovery_codes_void"    None        "The recovery codes no longer work, because a backup was restored.";
     NewSignIn            "new_sign_in"            None        "Somebody signed in with a browser that was not known.";
     AccountDisabled      "account_disabled"       None        "An administrator has disabled the account.";
     AccountClosed        "account_closed"         None        "The account was closed.";

@@ -1,6 +1,7 @@
 //! The command line: the real binary, started and stopped with right and wrong arguments, in a directory of its own.
 
 mod accounts;
+mod backups;
 pub mod clocks;
 mod contract;
 mod http;
@@ -12,6 +13,7 @@ mod mails;
 mod many_clients;
 mod migrations;
 mod poolers;
+mod restores;
 mod secrets;
 mod settings;
 mod stalls;
@@ -114,7 +116,12 @@ pub fn metrics_address(server: &Server) -> String {
 
 /// Runs a statement on the database directly. Returns the first column of its result.
 pub fn sql(dir: &Path, statement: &str) -> Vec<String> {
-    let url = format!("sqlite:{}", dir.join("data/vestibule.db").display());
+    sql_in(&dir.join("data/vestibule.db"), statement)
+}
+
+/// As [`sql`], for another file.
+fn sql_in(file: &Path, statement: &str) -> Vec<String> {
+    let url = format!("sqlite:{}", file.display());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let db = Database::connect(url).await.unwrap();
         let statement = Statement::from_string(db.get_database_backend(), statement);

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use poem::{Body, Request, http::Method};
-use sea_orm::{ActiveValue::Set, EntityTrait, PaginatorTrait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait};
 use serde_json::json;
 use vestibule::{
-    domain::revocations,
+    config::{Algorithm, Settings},
+    domain::{generations, revocations},
     entity::{revocation, session},
     values::{
         authentication::{Acr, Amr, FactorIds},
@@ -16,7 +17,7 @@ use vestibule::{
 
 use crate::{
     assert_problem,
-    support::{PASSWORD, TestApp, caller::Caller, clock::minutes},
+    support::{PASSWORD, TestApp, caller::Caller, client::Client, clock::minutes},
 };
 
 async fn id_of(caller: &Caller<'_>) -> UserId {
@@ -271,4 +272,90 @@ async fn a_permission_lost_on_one_replica_cannot_be_used_through_another() {
     let path = format!("/v1/users/{}", id_of(&ada).await);
     assert_problem!(there.delete(&path, json!(null)).await, 403, "insufficient_permission");
     ada.get("/v1/me").await.expect(200);
+}
+
+#[tokio::test]
+async fn o01_every_process_reads_everything_again_after_a_restore() {
+    let here = TestApp::start().await;
+    let there = here.replica().await;
+    let (admin, mut ada) = (here.admin().await, here.client("ada").await);
+    let path = format!("/v1/users/{}/roles", id_of(&ada.caller()).await);
+    admin.put(&path, json!({ "roles": ["admin", "user"] })).await.expect(200);
+    ada.refresh().await.expect(200);
+    revocations::follow(&there.app).await.unwrap();
+    there.bearer(&ada.access).get("/v1/users").await.expect(200);
+
+    // The backup was made before the roles were assigned, so the epoch of its user is lower than the one in memory.
+    let tx = here.app.db.write().await.unwrap();
+    for statement in ["UPDATE users SET epoch = 0", "DELETE FROM user_roles WHERE role = 'admin'"] {
+        tx.execute_unprepared(statement).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let ended = generations::begin(&here.app).await.unwrap();
+    assert_eq!(ended.sessions, 2);
+    here.clock.advance(minutes(1));
+    revocations::follow(&there.app).await.unwrap();
+    revocations::follow(&here.app).await.unwrap();
+    for app in [&here, &there] {
+        assert_eq!(app.app.access.revocations.count(), 0);
+        let old = app.bearer(&ada.access).get("/v1/me").await;
+        assert_problem!(old, 401, "invalid_token"); // its key is revoked
+        assert_problem!(app.refresh(&ada.refresh).await, 401, "invalid_refresh_token");
+        let new = Client::log_in(app, "ada").await;
+        for reader in [&here, &there] {
+            reader.bearer(&new.access).get("/v1/me").await.expect(200);
+            assert_problem!(reader.bearer(&new.access).get("/v1/users").await, 403, "insufficient_permission");
+        }
+    }
+}
+
+#[tokio::test]
+async fn o01_a_server_whose_database_went_back_issues_no_token() {
+    let app = TestApp::start().await;
+    let mut ada = app.client("ada").await;
+    app.client("bea").await.caller().delete("/v1/me/sessions", json!(null)).await.expect(204);
+    revocations::follow(&app.app).await.unwrap();
+    let tx = app.app.db.write().await.unwrap();
+    let went_back = match tx.get_database_backend() {
+        DbBackend::Postgres => "ALTER SEQUENCE revocations_seq_seq RESTART",
+        _ => "DELETE FROM sqlite_sequence WHERE name = 'revocations'",
+    };
+    tx.execute_unprepared("DELETE FROM revocations").await.unwrap();
+    tx.execute_unprepared(went_back).await.unwrap();
+    tx.commit().await.unwrap();
+    for _ in 0..2 {
+        assert!(revocations::follow(&app.app).await.is_err());
+        assert_problem!(ada.refresh_and_lose().await, 503, "unavailable");
+        let body = json!({ "identifier": "ada", "password": PASSWORD });
+        assert_problem!(app.anonymous().post("/v1/sessions", body).await, 503, "unavailable");
+    }
+    generations::begin(&app.app).await.unwrap();
+    app.clock.advance(minutes(1));
+    revocations::follow(&app.app).await.unwrap();
+    assert_problem!(ada.refresh().await, 401, "invalid_refresh_token");
+    Client::log_in(&app, "ada").await.caller().get("/v1/me").await.expect(200);
+}
+
+/// The guard of a replica knows of a restore a moment later than the database, but no change is made in between.
+#[tokio::test]
+async fn o01_a_replica_that_has_not_read_of_a_restore_changes_nothing_with_tokens_from_before() {
+    let sign_with_secret = |settings: &mut Settings| {
+        settings.signing.algorithm = Algorithm::Hs256; // no key is revoked, which would refuse the tokens as well
+        settings.signing.secret = Some("thirty-two bytes, or a few more, for tests".into());
+    };
+    let here = TestApp::start_with(sign_with_secret).await;
+    let there = here.replica().await;
+    let before = here.client("ada").await;
+    generations::begin(&here.app).await.unwrap();
+    let mut early = Client::log_in(&here, "ada").await; // in the same second, so the generation begins later
+    revocations::follow(&here.app).await.unwrap();
+    let change = json!({ "name": "Ada" });
+    for token in [&before.access, &early.access] {
+        there.bearer(token).get("/v1/me").await.expect(200);
+        assert_problem!(there.bearer(token).patch("/v1/me", change.clone()).await, 401, "session_ended");
+        assert_problem!(here.bearer(token).get("/v1/me").await, 401, "session_ended");
+    }
+    here.clock.advance(minutes(1));
+    early.refresh().await.expect(200);
+    there.bearer(&early.access).patch("/v1/me", change).await.expect(200);
 }

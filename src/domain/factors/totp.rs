@@ -30,6 +30,8 @@ use crate::{
 
 /// The length of a secret in bytes: 160 bits (RFC 4226 section 4).
 const SECRET: usize = 20;
+/// How long a time step takes, in seconds.
+const STEP: i64 = 30;
 /// How long an app may wait to be confirmed.
 const LIFE: TimeDelta = TimeDelta::minutes(10);
 /// The apps of one user that may wait at once, such as in two tabs. Another one replaces the oldest.
@@ -162,6 +164,11 @@ fn matching_step(app: &App, id: FactorId, sealed: &[u8], code: TotpCode, now: Da
     let totp = Builder::new().with_secret(&**secret).build().map_err(|error| Error::internal(anyhow::anyhow!("{error}")))?;
     let Ok(seconds) = u64::try_from(now.timestamp()) else { return Ok(None) };
     Ok(totp.check(code.expose(), seconds).and_then(|step| i64::try_from(step).ok()))
+}
+
+/// Returns the last time step whose code counts at `now`, on any device.
+pub fn last_step(now: DateTime<Utc>) -> i64 {
+    now.timestamp() / STEP + 1
 }
 
 /// Returns the codes of a secret with the label by which apps list it. Apps replace an entry by another one with the same label, so

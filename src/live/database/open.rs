@@ -24,7 +24,7 @@ use tokio::{
 use tracing::field;
 
 use super::{
-    Database, Error, FEED_TIMEOUT, Reader, TIMEOUT, connection::Connection, deadline::now, failure, pool::Pool,
+    Database, Error, FEED_TIMEOUT, Reader, TIMEOUT, connection::Connection, deadline::now, failure, lock, pool::Pool,
     pool_health::PoolHealth, session,
 };
 use crate::{config::database_url, live::files};
@@ -97,7 +97,7 @@ impl Error {
     /// Returns whether the database may be available a little later.
     fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::ReadOnly => true,
+            Self::Unreachable(_) | Self::ReadOnly | Self::BeingRestored { .. } => true,
             Self::Connect(DbErr::Conn(RuntimeErr::SqlxError(cause))) => failure::may_become_available(cause),
             _ => false,
         }
@@ -120,28 +120,42 @@ fn parse_address(url: &SecretString) -> Result<DatabaseAddress, Error> {
 
 /// Opens the database, and returns it with whether it accepts writes.
 async fn open(address: DatabaseAddress) -> Result<(Database, bool), Error> {
-    let health = Arc::default();
-    let (reader, writer, feed, writable) = match &address {
+    match &address {
         DatabaseAddress::Sqlite(path, options) => {
-            let (reader, writer, feed) = open_sqlite(path, options, &health).await?;
-            (reader, writer, feed, true)
+            let lock = lock::share(path)?;
+            Ok((sqlite(path, options, Some(lock)).await?, true))
         }
         DatabaseAddress::Postgres(options) => {
+            let health = Arc::default();
             let writable = try_postgres(options).await?;
             let pool = |connections| Pool::postgres((**options).clone(), connections, TIMEOUT, &health);
-            let both = pool(POSTGRES_CONNECTIONS);
-            (both.clone(), both, pool(FEED_CONNECTIONS), writable)
+            let (both, feed) = (pool(POSTGRES_CONNECTIONS), pool(FEED_CONNECTIONS));
+            Ok((database(both.clone(), both, feed, address, None), writable))
         }
-    };
-    let db = Database {
+    }
+}
+
+/// Opens a SQLite database whose lock this process holds alone.
+pub(super) async fn open_unlocked(path: &Path) -> Result<Database, Error> {
+    sqlite(path, &sqlite_options(path), None).await
+}
+
+async fn sqlite(path: &Path, options: &SqliteConnectOptions, lock: Option<File>) -> Result<Database, Error> {
+    let (reader, writer, feed) = open_sqlite(path, options, &Arc::default()).await?;
+    let address = DatabaseAddress::Sqlite(path.to_owned(), Box::new(options.clone()));
+    Ok(database(reader, writer, feed, address, lock))
+}
+
+fn database(reader: Pool, writer: Pool, feed: Pool, address: DatabaseAddress, lock: Option<File>) -> Database {
+    Database {
         reader: Reader { pool: reader, timeout: TIMEOUT },
         writer,
         feed: Reader { pool: feed, timeout: FEED_TIMEOUT },
         group_commit: Arc::default(),
         last_probe: Arc::default(),
         address: Arc::new(address),
-    };
-    Ok((db, writable))
+        _lock: lock.map(Arc::new),
+    }
 }
 
 /// Returns the path in a `sqlite:` URL.

@@ -16,7 +16,7 @@ fn accounts_made_at_the_command_line_log_in() {
     let dir = installed();
     let said = run(dir.path(), "user create Ada@Example.org --username ada --name Ada --role admin").done();
     assert!(said.starts_with("Created the account ada@example.org. Its password is "), "{said}");
-    assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
+    assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db", "vestibule.lock"]);
 
     let server = Server::start(dir.path(), &[]);
     let tokens = server.log_in("ada", shown(&said)).json();

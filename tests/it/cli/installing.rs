@@ -17,7 +17,7 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The user id of `nobody` on Debian.
 const NOBODY: u32 = 65534;
 /// Commands that need an installation.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "user create ada@example.org",
     "user list",
     "user set-password ada",
@@ -29,6 +29,8 @@ const COMMANDS: [&str; 11] = [
     "key revoke abc",
     "key rewrap",
     "clock accept",
+    "backup backup.db",
+    "restored",
 ];
 
 #[test]
@@ -65,7 +67,7 @@ fn an_empty_database_file_is_not_an_installation_and_is_not_changed() {
 #[test]
 fn migrate_up_creates_an_installation_that_commands_and_servers_use() {
     let dir = installed();
-    assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
+    assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db", "vestibule.lock"]);
     assert_eq!(run(dir.path(), "user list").done(), "");
     run(dir.path(), "user create ada@example.org --username ada --role admin").done();
     run(dir.path(), "user create bea@example.org").done();
@@ -96,7 +98,7 @@ fn commands_of_root_do_not_change_the_owner_of_the_files() {
     run(dir.path(), "user create ada@example.org --role admin").done();
     fs::set_permissions(data.join("master.key"), Permissions::from_mode(0o400)).unwrap();
     run(dir.path(), "key rewrap").done();
-    assert_eq!(owners(), [NOBODY; 3], "{:?}", files(&data));
+    assert_eq!(owners(), [NOBODY; 4], "{:?}", files(&data));
     assert_eq!((mode(&data.join("master.key")), mode(&data.join("master.key.old"))), (0o400, 0o400));
 
     let as_owner = || {
@@ -117,7 +119,9 @@ fn a_master_key_that_cannot_be_given_to_its_owner_is_not_changed() {
     let dir = installed();
     let data = dir.path().join("data");
     let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    for (path, mode) in [("", 0o755), ("data", 0o777), ("data/master.key", 0o644), ("data/vestibule.db", 0o666)] {
+    for (path, mode) in
+        [("", 0o755), ("data", 0o777), ("data/master.key", 0o644), ("data/vestibule.db", 0o666), ("data/vestibule.lock", 0o666)]
+    {
         open(&dir.path().join(path), mode);
     }
     let key = fs::read(data.join("master.key")).unwrap();

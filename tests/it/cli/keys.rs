@@ -46,7 +46,7 @@ fn a_master_key_from_the_settings_leaves_no_file() {
     let dir = empty_directory();
     fs::write(dir.path().join("key"), format!("{KEY}\n")).unwrap();
     assert!(Server::start(dir.path(), &[("VESTIBULE_MASTER_KEY_FILE", "key")]).stop().success());
-    assert_eq!(files(&dir.path().join("data")), ["initial-admin-password", "vestibule.db"]);
+    assert_eq!(files(&dir.path().join("data")), ["initial-admin-password", "vestibule.db", "vestibule.lock"]);
 
     let said = run_with(dir.path(), "serve", &[("VESTIBULE_MASTER_KEY", OTHER)], "").refused(1);
     assert!(said.contains("another master key") && !said.contains(OTHER), "{said}");

@@ -12,7 +12,7 @@ fn status_lists_missing_migrations_and_creates_nothing() {
     let applied = missing.replace("missing", "applied");
     assert_eq!(run(dir.path(), "migrate up").done(), applied);
     assert_eq!(mode(&dir.path().join("data")), 0o700);
-    assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db"]);
+    assert_eq!(files(&dir.path().join("data")), ["master.key", "vestibule.db", "vestibule.lock"]);
     assert_eq!(run(dir.path(), "migrate up").done(), applied, "a second run changes nothing");
     assert_eq!(run(dir.path(), "migrate status").done(), applied);
 }

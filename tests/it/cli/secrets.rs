@@ -228,7 +228,7 @@ fn p10_no_password_token_or_secret_of_a_factor_is_in_the_log_or_the_database() {
         .filter(|name| !kept.contains(&name.as_str()))
         .map(|name| (name.clone(), fs::read(data.join(name)).unwrap()))
         .collect();
-    assert_eq!(places.len(), 3, "expected the database, the write-ahead log and its index");
+    assert_eq!(places.len(), 4, "expected the database, the write-ahead log, its index and the lock");
     let (stdout, log) = (server.stdout.clone(), server.log.clone());
     assert!(server.stop().success());
     places.push(("vestibule.db, closed".into(), fs::read(data.join("vestibule.db")).unwrap()));

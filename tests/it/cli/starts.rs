@@ -27,7 +27,9 @@ fn a_first_start_creates_everything_and_a_second_one_uses_it() {
 
     assert_eq!(files(dir.path()), ["data"]);
     assert_eq!(mode(&data), 0o700);
-    assert_eq!(files(&data), ["initial-admin-password", "master.key", "vestibule.db", "vestibule.db-shm", "vestibule.db-wal"]);
+    let names =
+        ["initial-admin-password", "master.key", "vestibule.db", "vestibule.db-shm", "vestibule.db-wal", "vestibule.lock"];
+    assert_eq!(files(&data), names);
     for file in files(&data) {
         assert_eq!(mode(&data.join(&file)), 0o600, "{file}");
     }
@@ -45,7 +47,7 @@ fn a_first_start_creates_everything_and_a_second_one_uses_it() {
     assert!(log.text().contains("stopped"), "{}", log.text());
     assert_eq!(
         files(&data),
-        ["initial-admin-password", "master.key", "vestibule.db"],
+        ["initial-admin-password", "master.key", "vestibule.db", "vestibule.lock"],
         "the write-ahead log is merged into the database"
     );
 

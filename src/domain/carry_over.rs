@@ -1,0 +1,201 @@
+//! What a restore keeps of the database that it replaces. That database is newer than the backup: who may log in, with what, and what
+//! they may do is taken from it, account by account, so nobody who was shut out since the backup gets back in.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+
+use crate::{
+    app::App,
+    entity::{
+        audit_event, factor, installation, recovery_code, role, role_permission, secret,
+        user::{self, Model},
+        user_role,
+    },
+    error::Result,
+    live::database::{Database, Reader, Transaction},
+    values::ids::{EventId, UserId},
+};
+
+/// The number of users or events that are read at once.
+const PAGE: u64 = 500;
+/// The number of rows in one statement: databases limit a statement's variables.
+const BATCH: usize = 1_000;
+
+/// What was carried over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CarriedOver {
+    /// The accounts whose status, address, password, factors or roles had changed since the backup.
+    pub changed: usize,
+    /// The accounts that had been deleted since the backup.
+    pub deleted: usize,
+    /// The accounts that were created since the backup, which does not have them.
+    pub lost: u64,
+}
+
+/// Returns whether two databases belong to one installation: whether they have the same first secret.
+pub async fn is_same_installation(app: &App, replaced: &Database) -> Result<bool> {
+    const FIRST: &str = "pepper";
+    let ours = secret::Entity::find_by_id(FIRST).one(app.db.read()).await?;
+    let theirs = secret::Entity::find_by_id(FIRST).one(replaced.read()).await?;
+    // Not by its bytes: another master key seals the same secret anew.
+    Ok(ours.zip(theirs).is_some_and(|(ours, theirs)| ours.created_at == theirs.created_at))
+}
+
+/// Brings a backup, which nobody uses yet, up to the state of the database that it replaces: deletions, statuses, addresses,
+/// passwords, factors, roles, and what the roles grant. Adds the audit events since. If this fails, the backup is in no state to be
+/// used.
+pub async fn carry_over(app: &App, replaced: &Database) -> Result<CarriedOver> {
+    let from = replaced.read_in_background();
+    replace_grants(app, &from).await?;
+    let (mut carried, mut kept, mut last, mut addresses) = (CarriedOver::default(), 0, None, Vec::new());
+    loop {
+        let tx = app.db.write_in_background().await?;
+        let page = user::Entity::page_after(&tx, last, PAGE).await?;
+        let ids: Vec<_> = page.iter().map(|user| user.id).collect();
+        let Some(end) = ids.last() else { break };
+        last = Some(*end);
+        let theirs = user::Entity::with_ids(&from, &ids).await?;
+        let theirs: HashMap<_, _> = theirs.into_iter().map(|user| (user.id, user)).collect();
+        for ours in page {
+            let Some(theirs) = theirs.get(&ours.id) else {
+                user::Entity::delete_by_id(ours.id).exec(&tx).await?;
+                carried.deleted += 1;
+                continue;
+            };
+            kept += 1;
+            if ours.email != theirs.email {
+                addresses.push((ours.id, theirs.email.clone()));
+            }
+            carried.changed += usize::from(update(&tx, app.clock.now(), ours, theirs).await?);
+        }
+        copy_of_users(&tx, &from, &theirs.into_keys().collect::<Vec<_>>()).await?;
+        tx.commit().await?;
+    }
+    give_addresses(app, addresses).await?;
+    copy_events(app, &from).await?;
+    keep_clock(app, &from).await?;
+    carried.lost = user::Entity::find().count(&from).await? - kept;
+    Ok(carried)
+}
+
+/// Takes every role, factor and recovery code from every user, and replaces the roles.
+async fn replace_grants(app: &App, from: &Reader) -> Result<()> {
+    let tx = app.db.write_in_background().await?;
+    user_role::Entity::delete_many().exec(&tx).await?;
+    role_permission::Entity::delete_many().exec(&tx).await?;
+    role::Entity::delete_many().exec(&tx).await?;
+    factor::Entity::delete_many().exec(&tx).await?;
+    recovery_code::Entity::delete_many().exec(&tx).await?;
+    let roles = role::Entity::find().all(from).await?;
+    for batch in roles.chunks(BATCH) {
+        role::Entity::insert_many(batch.iter().cloned().map(role::ActiveModel::from)).exec_without_returning(&tx).await?;
+    }
+    let permissions = role_permission::Entity::find().all(from).await?;
+    for batch in permissions.chunks(BATCH) {
+        let rows = batch.iter().cloned().map(role_permission::ActiveModel::from);
+        role_permission::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Changes what decides about a user's access. Returns whether anything differed.
+async fn update(tx: &Transaction, now: DateTime<Utc>, ours: Model, theirs: &Model) -> Result<bool> {
+    // A change of roles or factors begins another epoch.
+    let decisive = |user: &Model| {
+        (user.status, user.email.clone(), user.email_verified, user.password_hash.clone(), user.epoch, user.second_factor)
+    };
+    if decisive(&ours) == decisive(theirs) {
+        return Ok(false);
+    }
+    let (email, revision) = (format!("{}@restoring.invalid", ours.id), ours.revision.max(theirs.revision).next());
+    let has_new_address = ours.email != theirs.email;
+    let mut row = ours.into_active_model();
+    if has_new_address {
+        // Two users may have swapped their addresses, so all old ones are given up before the new ones are taken.
+        row.email = Set(email);
+    }
+    row.email_verified = Set(theirs.email_verified);
+    row.pending_email = Set(None);
+    row.status = Set(theirs.status);
+    row.password_hash = Set(theirs.password_hash.clone());
+    row.epoch = Set(theirs.epoch);
+    row.second_factor = Set(theirs.second_factor);
+    row.revision = Set(revision);
+    row.updated_at = Set(now);
+    row.update(tx).await?;
+    Ok(true)
+}
+
+/// Gives these users their roles, factors and recovery codes.
+async fn copy_of_users(tx: &Transaction, from: &Reader, users: &[UserId]) -> Result<()> {
+    let ids = || users.iter().copied();
+    let roles = user_role::Entity::find().filter(user_role::COLUMN.user_id.is_in(ids())).all(from).await?;
+    for batch in roles.chunks(BATCH) {
+        user_role::Entity::insert_many(batch.iter().cloned().map(user_role::ActiveModel::from))
+            .exec_without_returning(tx)
+            .await?;
+    }
+    let factors = factor::Entity::find().filter(factor::COLUMN.user_id.is_in(ids())).all(from).await?;
+    for batch in factors.chunks(BATCH) {
+        factor::Entity::insert_many(batch.iter().cloned().map(factor::ActiveModel::from)).exec_without_returning(tx).await?;
+    }
+    let codes = recovery_code::Entity::find().filter(recovery_code::COLUMN.user_id.is_in(ids())).all(from).await?;
+    for batch in codes.chunks(BATCH) {
+        let rows = batch.iter().cloned().map(recovery_code::ActiveModel::from);
+        recovery_code::Entity::insert_many(rows).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+async fn give_addresses(app: &App, addresses: Vec<(UserId, String)>) -> Result<()> {
+    for batch in addresses.chunks(BATCH) {
+        let tx = app.db.write_in_background().await?;
+        for (user, email) in batch {
+            let Some(user) = user::Entity::locked(&tx, *user).await? else { continue };
+            let mut row = user.into_active_model();
+            row.email = Set(email.clone());
+            row.update(&tx).await?;
+        }
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Adds the audit events that were recorded since the backup.
+async fn copy_events(app: &App, from: &Reader) -> Result<()> {
+    // The migration of the backup records events of this kind now.
+    let recorded = audit_event::Entity::find().filter(audit_event::COLUMN.kind.ne(role_permission::RECLAIMED));
+    let newest = recorded.order_by_desc(audit_event::COLUMN.id).one(app.db.read()).await?;
+    let mut last = newest.map_or_else(|| EventId::first_of(DateTime::UNIX_EPOCH), |event| event.id);
+    loop {
+        let events = audit_event::Entity::find().filter(audit_event::COLUMN.id.gt(last));
+        let events = events.order_by_asc(audit_event::COLUMN.id).limit(PAGE).all(from).await?;
+        match events.last() {
+            Some(event) => last = event.id,
+            None => return Ok(()),
+        }
+        let tx = app.db.write_in_background().await?;
+        let rows = events.into_iter().map(audit_event::ActiveModel::from);
+        audit_event::Entity::insert_many(rows).on_conflict_do_nothing().exec_without_returning(&tx).await?;
+        tx.commit().await?;
+    }
+}
+
+/// Keeps what the installation knows of its clock, and its issuer.
+async fn keep_clock(app: &App, from: &Reader) -> Result<()> {
+    let theirs = installation::Entity::row(from).await?;
+    let tx = app.db.write_in_background().await?;
+    let mut ours = installation::Entity::locked(&tx).await?;
+    ours.issuer = theirs.issuer;
+    ours.newest_at = theirs.newest_at;
+    ours.accepted = theirs.accepted;
+    ours.behind_at = theirs.behind_at;
+    ours.purged_before = ours.purged_before.max(theirs.purged_before);
+    ours.write(&tx).await?;
+    Ok(tx.commit().await?)
+}
