@@ -175,6 +175,8 @@ fn sqlite_options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // Deleted rows are overwritten with zeros, so that an erased person is not left in the free space of the file.
+        .pragma("secure_delete", "ON")
         .busy_timeout(WRITE_LOCK_TIMEOUT)
         .disable_statement_logging()
 }
