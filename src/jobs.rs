@@ -1,5 +1,5 @@
 //! The background jobs of a server: follow the revocation feed, compare clocks, write denials to the audit trail, maintain
-//! the signing keys, and purge old data.
+//! the signing keys, purge old data, and erase people who have left.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     app::App,
     domain::{
-        audit, clocks, factors, invitations,
+        audit, clocks, erasure, factors, invitations,
         mail::{self, outbox, sending},
         revocations, sessions, signing_keys, throttle,
     },
@@ -184,7 +184,7 @@ async fn purge_regularly(app: App) {
     }
 }
 
-/// Checks the clock. If it is trusted, deletes the data that is no longer needed.
+/// Checks the clock. If it is trusted, deletes the data that is no longer needed, and erases people whose time has come.
 pub async fn purge(app: &App) {
     app.throttle.rate_limits.sweep(app.clock.read().monotonic());
     let trusted = match clocks::check(app).await {
@@ -199,6 +199,7 @@ pub async fn purge(app: &App) {
     log_failure("purge invitations", invitations::purge(app, trusted).await);
     log_failure("purge mails", mail::purge(app, trusted).await);
     log_failure("purge audit events", audit::purge(app, trusted).await);
+    log_failure("erase people", erasure::erase_due(app, trusted).await);
 }
 
 /// Returns the ticks of a job. A job that takes longer than its interval skips ticks.

@@ -28,6 +28,7 @@ use crate::{
     config::{MailTransport, Settings},
     domain::{
         authority::By,
+        erasure,
         mail::{sending, tickets},
         revocations, signing_keys,
         users::{self, NewAccount},
@@ -49,7 +50,7 @@ const PASSWORD: &str = "seven tall ships at dawn";
 const NEW_PASSWORD: &str = "eight tall ships at dusk";
 /// The rows of each large table.
 const ROWS: usize = 20_000;
-const LARGE: [&str; 18] = [
+const LARGE: [&str; 19] = [
     "users",
     "user_roles",
     "user_words",
@@ -68,6 +69,7 @@ const LARGE: [&str; 18] = [
     "recovery_codes",
     "challenges",
     "redeemed_ceremonies",
+    "closed_accounts",
 ];
 
 /// A service that answers requests.
@@ -431,6 +433,26 @@ impl Site {
         }
     }
 
+    /// Erases two people, one of whom has left before, and looks for others as the command does.
+    async fn erase(&mut self) {
+        let mut ids = Vec::new();
+        for name in ["ida", "joan"] {
+            let new = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
+            self.log_in("root@example.org", PASSWORD).await;
+            ids.push(self.send(Method::POST, "/v1/users", new).await["id"].as_str().unwrap().parse::<UserId>().unwrap());
+            self.log_in(&format!("{name}@example.org"), PASSWORD).await;
+        }
+        let tx = self.app.db.write_in_background().await.unwrap();
+        tx.execute_unprepared("UPDATE audit_events SET address = '192.0.2.1' WHERE kind = 'session.logged_in'").await.unwrap();
+        tx.commit().await.unwrap();
+        self.send(Method::DELETE, "/v1/me", json!({ "current_password": PASSWORD })).await;
+        erasure::erase(&self.app, ids[0]).await.unwrap();
+        erasure::erase_closed(&self.app, ids[1]).await.unwrap();
+        for name in ["joan@example.org", "joan"] {
+            assert!(erasure::closed(&self.app, &name.parse().unwrap()).await.unwrap().is_empty());
+        }
+    }
+
     /// Returns the operations of the contract that were not called.
     fn not_called(&self) -> Vec<String> {
         let is_called = |method: &str, path: &str| {
@@ -510,6 +532,10 @@ async fn fill(app: &App) {
             if is_sqlite { "" } else { "::timestamptz" }
         ),
     );
+    insert(
+        "closed_accounts (id, email, username, closed_at, erased)",
+        format!("{id}, 'old' || i || '@example.org', 'name' || i, {later}, FALSE"),
+    );
     insert("redeemed_ceremonies (id, expires_at)", format!("{id}, {later}"));
     _ = write!(
         sql,
@@ -569,7 +595,8 @@ fn is_slow(statement: &Statement, plan: &[String]) -> bool {
         let words: Vec<_> = step.split(' ').collect();
         match *words.as_slice() {
             // A page in the order of the index. A condition would mean that it may read the whole index.
-            ["SCAN", "mails", .., "mails_listed"] => false, // The index has only the rows that satisfy the condition.
+            // The index has only the rows that satisfy the condition.
+            ["SCAN", "mails", .., "mails_listed"] => !statement.sql.contains("LIMIT"),
             ["SCAN", table, "USING", ..] if LARGE.contains(&table) => {
                 let conditions = statement.sql.rsplit(" FROM ").next().unwrap_or_default();
                 conditions.replace("WHERE TRUE", "").contains("WHERE") || !conditions.contains("LIMIT")
@@ -613,6 +640,7 @@ async fn no_statement_of_an_operation_or_a_job_reads_a_whole_table() {
         site.create_administrator().await;
         site.app.db.take_sent();
         site.call_all().await;
+        site.erase().await;
         jobs::purge(&site.app).await;
         revocations::follow(&site.app).await.unwrap();
         assert_eq!(site.not_called(), Vec::<String>::new(), "call each operation in `call_all`");
@@ -637,8 +665,14 @@ async fn no_statement_of_an_operation_or_a_job_reads_a_whole_table() {
             "tallies_expires_at",
             "mails_next_at",
             "mails_sent_at",
-            "invitations_pending",
             "invitations_expires_at",
+            "invitations_email",
+            "mails_to_user",
+            "mails_to_nobody",
+            "closed_accounts_closed_at",
+            "closed_accounts_due_at",
+            "closed_accounts_email",
+            "closed_accounts_username",
         ];
         for index in needed {
             let tx = site.app.db.write_in_background().await.unwrap();

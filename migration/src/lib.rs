@@ -17,6 +17,7 @@ mod m20261126_000071_pending_email;
 mod m20261126_000080_assurance;
 mod m20261126_000090_second_factors;
 mod m20261126_000100_generation;
+mod m20261127_000110_erasure;
 
 /// The migration after which the program fills the table `user_words`.
 pub const SEARCH: &str = "m20261126_000040_search";
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000080_assurance::Migration),
             Box::new(m20261126_000090_second_factors::Migration),
             Box::new(m20261126_000100_generation::Migration),
+            Box::new(m20261127_000110_erasure::Migration),
         ]
     }
 }

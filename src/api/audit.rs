@@ -53,7 +53,7 @@ struct AuditEvent {
     actor: Option<AuditActor>,
     /// The user or role that the event concerns.
     subject: Option<AuditSubject>,
-    /// The client's address.
+    /// The client's address. Absent if the person was erased.
     #[oai(validator(max_length = 45))]
     address: Option<String>,
     /// The session of the request.
@@ -64,19 +64,19 @@ struct AuditEvent {
     details: Details,
 }
 
-/// Who caused an event. The name remains when the account is deleted.
+/// Who caused an event. The name remains when the account is deleted, until the person is erased.
 #[skip_serializing_none]
 #[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditActor {
     /// The account's id. Absent for the operator at the command line.
     id: Option<Uuid>,
-    /// The username or e-mail address at that time.
+    /// The username or e-mail address at that time; `(erased)` if the person was erased.
     #[oai(validator(max_length = 254))]
     name: String,
 }
 
-/// The user, role or signing key that an event concerns. The name remains when the account is deleted.
+/// The user, role or signing key that an event concerns. The name remains when the account is deleted, until the person is erased.
 #[skip_serializing_none]
 #[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
@@ -88,7 +88,7 @@ struct AuditSubject {
     /// The name of the role, or the id of any other subject.
     #[oai(validator(max_length = 64))]
     id: String,
-    /// The username or e-mail address at that time.
+    /// The username or e-mail address at that time; `(erased)` if the person was erased.
     #[oai(validator(max_length = 254))]
     name: Option<String>,
 }

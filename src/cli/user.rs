@@ -1,8 +1,11 @@
 //! `vestibule user`: account administration from a shell on the server.
 
-use std::io::{self, BufRead};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead},
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
@@ -15,13 +18,17 @@ use crate::{
     config::Settings,
     domain::{
         authority::By,
-        factors,
+        erasure, factors,
         paging::Paging,
         users::{self, Change, Filter, NewAccount, Sort},
     },
     entity::user::{self, Status},
+    error::Error,
     live::random,
-    values::{email::Email, identifier::Identifier, name::Name, password::NewPassword, role_name::RoleName, username::Username},
+    values::{
+        email::Email, identifier::Identifier, ids::UserId, name::Name, password::NewPassword, role_name::RoleName,
+        username::Username,
+    },
 };
 
 /// How many accounts to read at once.
@@ -71,6 +78,14 @@ pub(super) enum User {
         /// E-mail address or username
         identifier: String,
     },
+    /// Erase a person for good: delete the account, and remove their addresses and names from the audit trail and everywhere else
+    Erase {
+        /// E-mail address or username; with --closed, the last one of the account, or its id
+        identifier: String,
+        /// Erase the person of an account that was closed or deleted before
+        #[arg(long)]
+        closed: bool,
+    },
 }
 
 pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
@@ -107,6 +122,8 @@ pub(super) async fn run(command: User, settings: Settings) -> Result<()> {
             let email = set_status(&app, &identifier, Status::Active).await?;
             print_line(format_args!("Enabled {email}."))?;
         }
+        User::Erase { identifier, closed: false } => erase(&app, &identifier).await?,
+        User::Erase { identifier, closed: true } => erase_closed(&app, &identifier).await?,
     }
     app.db.close().await;
     Ok(())
@@ -117,6 +134,45 @@ async fn set_status(app: &App, identifier: &str, status: Status) -> Result<Strin
     let change = Change { status: Some(status), ..Change::default() };
     users::update(app, By::Operator, user.id, change, None).await.map_err(explain)?;
     Ok(user.email)
+}
+
+async fn erase(app: &App, identifier: &str) -> Result<()> {
+    let name = identifier.parse()?;
+    let Some(user) = users::by_identifier(app, &name).await? else {
+        ensure!(
+            erasure::closed(app, &name).await?.is_empty(),
+            "The account was closed or deleted. To erase its person, add --closed"
+        );
+        bail!("there is no such account");
+    };
+    erasure::erase(app, user.id).await.map_err(explain)?;
+    print_line(format_args!("Erased the person of the account {}.", user.id))?;
+    let mut earlier = BTreeSet::new();
+    for name in [Some(user.email), user.username].into_iter().flatten() {
+        earlier.extend(erasure::closed(app, &name.parse()?).await?.into_iter().map(|closed| closed.id));
+    }
+    for id in earlier {
+        print_line(format_args!("The closed account {id} had the same name. To erase its person too, add --closed."))?;
+    }
+    Ok(())
+}
+
+async fn erase_closed(app: &App, identifier: &str) -> Result<()> {
+    let ids = match identifier.parse::<UserId>() {
+        Ok(id) => vec![id],
+        Err(_) => erasure::closed(app, &identifier.parse()?).await?.into_iter().map(|closed| closed.id).collect(),
+    };
+    // Different people may have had the same name, one after another.
+    if let [_, _, ..] = *ids {
+        let ids: Vec<_> = ids.iter().map(UserId::to_string).collect();
+        bail!("Several closed accounts had this name. State one by its id: {}", ids.join(", "));
+    }
+    let id = *ids.first().context("there is no such closed account")?;
+    erasure::erase_closed(app, id).await.map_err(|error| match error {
+        Error::NotFound(_) => anyhow!("there is no such closed account"),
+        error => explain(error),
+    })?;
+    Ok(print_line(format_args!("Erased the person of the account {id}."))?)
 }
 
 /// Prints each account as a line: e-mail address, username or a hyphen, status, and roles separated by commas.

@@ -295,6 +295,11 @@ pub const REFERENCE: &[Setting] = &[
         "31536000",
         "The time in seconds for which audit events are kept: at least a day, by default a year.",
     ),
+    plain(
+        "audit.erase_after",
+        "2592000",
+        "The time in seconds after which a person whose account was closed or deleted is erased, by default 30 days; `0` means never.",
+    ),
 ];
 
 /// Returns the table of settings in `guide/configuration.md`.

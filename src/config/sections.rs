@@ -279,4 +279,7 @@ pub struct AuditSettings {
     /// How long audit events are kept, at least one day.
     #[serde(with = "setting_value")]
     pub retention: Duration,
+    /// How long after the end of an account its person is erased; zero means never.
+    #[serde(with = "setting_value")]
+    pub erase_after: Duration,
 }

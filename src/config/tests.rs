@@ -246,6 +246,7 @@ fn a_secret_can_be_read_from_a_file() {
 #[case("server.drain", &["0", "60"], &["61"])]
 #[case("password.max_wait", &["0", "60"], &["61"])]
 #[case("audit.retention", &["86400", "3153600000"], &["86399", "3153600001"])]
+#[case("audit.erase_after", &["0", "1", "3153600000"], &["3153600001"])]
 #[case("registration.mode", &["open", "verified", "invited", "closed"], &["Open", "true", "false", "verify"])]
 #[case("second_factor.require", &["none", "administrators", "everyone"], &["None", "true", "admins"])]
 #[case("cookies.insecure", &["true"], &["0"])]

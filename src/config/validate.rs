@@ -42,6 +42,7 @@ impl Settings {
         seconds("server.drain", self.server.drain, 0..=60);
         seconds("database.wait", self.database.wait, 0..=60 * 60);
         seconds("audit.retention", self.audit.retention, DAY..=36_500 * DAY);
+        seconds("audit.erase_after", self.audit.erase_after, 0..=36_500 * DAY);
 
         if self.sessions.max_ttl < self.sessions.idle_ttl {
             errors.push(SettingError::new("sessions.max_ttl", "must not be shorter than `sessions.idle_ttl`."));

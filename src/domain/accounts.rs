@@ -1,6 +1,6 @@
 //! Accounts: people register, read, change and close their own account.
 
-use sea_orm::{EntityTrait, IntoActiveModel, ModelTrait};
+use sea_orm::{EntityTrait, IntoActiveModel};
 use serde_json::json;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     revocations::{self, SessionSelection},
     source::Source,
     throttle,
-    users::{self, Names, NewAccount, User},
+    users::{self, EndOfPerson, Names, NewAccount, User},
 };
 use crate::{
     app::App,
@@ -154,7 +154,7 @@ pub async fn close(app: &App, caller: &Caller, current: &Password) -> Result<Vec
     let notice = outbox::notify(app, &tx, now, MailKind::AccountClosed, &user, Values::at(now)).await?;
     let pending = revocations::end_sessions(&tx, user.id, SessionSelection::All).await?;
     let ended = pending.sessions();
-    user.delete(&tx).await?;
+    users::remove(&tx, user, now, EndOfPerson::Later).await?;
     keep_an_administrator(&tx, &roles).await?;
     pending.commit(app, tx).await?;
     outbox::wake(app, notice);

@@ -75,6 +75,7 @@ kinds! {
     UserCreated "user.created",
     UserUpdated "user.updated",
     UserDeleted "user.deleted",
+    UserErased "user.erased",
     UserPasswordSet "user.password_set",
     UserPasswordResetSent "user.password_reset_sent",
     UserRolesSet "user.roles_set",
@@ -100,12 +101,63 @@ kinds! {
     AccessRefused "access.refused",
 }
 
+impl Kind {
+    /// Returns the members of the details that name the subject: an address, or a text that the subject has chosen. A kind with such a
+    /// member must be here, or the member outlives the erasure of the person.
+    fn personal_details(self) -> &'static [&'static str] {
+        match self {
+            Self::AccountUpdated | Self::UserUpdated => &["email", "username", "name", "pending_email"],
+            Self::EmailChangeRequested | Self::EmailChangeCancelled => &["pending_email"],
+            Self::EmailChanged | Self::EmailChangeReverted | Self::FactorRenamed => &["before", "after"],
+            Self::InvitationCreated | Self::InvitationRevoked => &["email"],
+            _ => &[],
+        }
+    }
+}
+
+/// What replaces the name of a person who was erased. No username and no address looks like it.
+pub const ERASED: &str = "(erased)";
+
+/// Returns the texts in the details of an event that name its subject.
+pub(super) fn personal_texts(event: &audit_event::Model) -> Vec<&str> {
+    let mut texts = Vec::new();
+    let mut values: Vec<_> = personal_details(&event.kind).iter().filter_map(|member| event.details.0.get(member)).collect();
+    while let Some(value) = values.pop() {
+        match value {
+            Value::String(text) => texts.push(text.as_str()),
+            Value::Object(members) => values.extend(members.values()),
+            _ => {}
+        }
+    }
+    texts
+}
+
+/// Returns the details of an event without what names its subject; `None` if they name nobody.
+pub(super) fn without_personal_texts(event: &audit_event::Model) -> Option<JsonText> {
+    fn erase(value: &mut Value) {
+        match value {
+            Value::String(text) => ERASED.clone_into(text),
+            Value::Object(members) => members.values_mut().for_each(erase),
+            _ => {}
+        }
+    }
+    let mut details = event.details.clone();
+    for member in personal_details(&event.kind) {
+        details.0.get_mut(member).map(erase);
+    }
+    (details != event.details).then_some(details)
+}
+
+fn personal_details(kind: &str) -> &'static [&'static str] {
+    Kind::ALL.iter().find(|known| known.name() == kind).map_or(&[], |kind| kind.personal_details())
+}
+
 /// The actor of an event.
 #[derive(Debug, Clone)]
 pub struct Actor {
     /// The account; `None` for the operator, for a caller who is not logged in, and for the service itself.
     pub id: Option<UserId>,
-    /// A copy of the username or e-mail address, which outlives the account.
+    /// A copy of the username or e-mail address, which outlives the account until the person is erased.
     pub name: Option<String>,
     /// The session of the action.
     pub session: Option<SessionId>,
@@ -148,6 +200,11 @@ impl Event {
     /// An event whose subject is an account.
     pub fn on_user(kind: Kind, user: &user::Model) -> Self {
         Self { subject: Some(("user", user.id.to_string(), Some(name_of(user)))), ..Self::of(kind) }
+    }
+
+    /// An event whose subject is an account whose person was erased.
+    pub fn on_erased_user(kind: Kind, user: UserId) -> Self {
+        Self { subject: Some(("user", user.to_string(), Some(ERASED.to_owned()))), ..Self::of(kind) }
     }
 
     /// An event whose subject is a role.

@@ -13,6 +13,7 @@ pub mod clocks;
 pub mod credentials;
 pub mod email_changes;
 pub mod email_verification;
+pub mod erasure;
 pub mod factors;
 pub mod generations;
 pub mod health;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, IntoActiveModel, ModelTrait, prelude::async_trait::async_trait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, IntoActiveModel, prelude::async_trait::async_trait};
 use serde_json::json;
 
 use super::{
@@ -43,10 +43,11 @@ use crate::{
 mod account;
 mod list;
 
-pub use account::{Names, NewAccount, User, set_password_hash};
 pub(super) use account::{
-    addresses, difference, factors_changed, hash_for, insert, save, set_verified, upgrade_password_hash, void_requests,
+    EndOfPerson, addresses, difference, factors_changed, hash_for, insert, remove, save, set_verified, upgrade_password_hash,
+    void_requests,
 };
+pub use account::{Names, NewAccount, User, set_password_hash};
 pub use list::{Filter, MOST_COUNTED, Sort, count, list};
 
 /// The changes of an account that an administrator requests.
@@ -231,15 +232,28 @@ pub async fn set_password(app: &App, by: By<'_>, id: UserId, new: &NewPassword) 
 /// [`Error::NotFound`], [`Error::OwnAccount`], [`Error::EscalationDenied`], [`Error::LastAdmin`].
 pub async fn delete(app: &App, by: By<'_>, id: UserId) -> Result<()> {
     by.must_not_be(id)?;
+    delete_and(app, by, id, EndOfPerson::Later).await
+}
+
+/// Deletes an account as [`delete`] does, by the operator and for a person who is erased right afterwards. No mail says so, because
+/// it would keep the address.
+pub(super) async fn delete_to_erase(app: &App, id: UserId) -> Result<()> {
+    delete_and(app, By::Operator, id, EndOfPerson::AtOnce).await
+}
+
+async fn delete_and(app: &App, by: By<'_>, id: UserId, end: EndOfPerson) -> Result<()> {
     let (tx, authority) = by.begin(app).await?;
     let (user, roles) = target(&tx, &authority, id).await?;
     let event = Event::on_user(Kind::UserDeleted, &user).with(json!({ "roles": roles }));
     let now = app.clock.now();
     audit::record(&tx, now, &authority.source, authority.actor, event).await?;
     tickets::void_all(app, &tx, &user, now).await?;
-    let notice = outbox::notify(app, &tx, now, MailKind::AccountClosed, &user, Values::at(now)).await?;
+    let notice = match end {
+        EndOfPerson::Later => outbox::notify(app, &tx, now, MailKind::AccountClosed, &user, Values::at(now)).await?,
+        EndOfPerson::AtOnce => None,
+    };
     let pending = revocations::end_sessions(&tx, id, SessionSelection::All).await?;
-    user.delete(&tx).await?;
+    remove(&tx, user, now, end).await?;
     keep_an_administrator(&tx, &roles).await?;
     pending.commit(app, tx).await?;
     outbox::wake(app, notice);

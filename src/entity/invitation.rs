@@ -45,4 +45,13 @@ impl Entity {
     pub async fn pending(tx: &impl ConnectionTrait, email: &str) -> Result<Option<Model>, DbErr> {
         Self::find().filter(COLUMN.email.eq(email)).filter(COLUMN.accepted_at.is_null()).one(tx).await
     }
+    /// Deletes the invitations of these addresses that were made by this time.
+    pub async fn delete_of(
+        tx: &impl ConnectionTrait,
+        addresses: impl IntoIterator<Item = String>,
+        until: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let deleted = Self::delete_many().filter(COLUMN.email.is_in(addresses));
+        deleted.filter(COLUMN.created_at.lte(until)).exec(tx).await.map(drop)
+    }
 }

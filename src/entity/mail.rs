@@ -198,4 +198,18 @@ impl Entity {
         let finished = Self::update_many().set(row).filter(COLUMN.id.eq(leased.id)).filter(Column::NextAt.eq(leased.next_at));
         Ok(finished.exec(tx).await?.rows_affected == 1)
     }
+    /// Deletes the mails about an account, whatever their state.
+    pub async fn delete_of_user(tx: &impl ConnectionTrait, user: UserId) -> Result<(), DbErr> {
+        Self::delete_many().filter(COLUMN.user_id.eq(user)).exec(tx).await.map(drop)
+    }
+
+    /// Deletes the mails to these addresses that are about no account and were queued by this time.
+    pub async fn delete_to(
+        tx: &impl ConnectionTrait,
+        addresses: impl IntoIterator<Item = String>,
+        until: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let deleted = Self::delete_many().filter(COLUMN.user_id.is_null()).filter(COLUMN.to_address.is_in(addresses));
+        deleted.filter(COLUMN.created_at.lte(until)).exec(tx).await.map(drop)
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod audit_event;
 pub mod challenge;
+pub mod closed_account;
 pub mod factor;
 pub mod installation;
 pub mod invitation;

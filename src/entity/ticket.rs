@@ -168,4 +168,18 @@ impl Entity {
         let void = void.filter(COLUMN.purpose.is_in(purposes)).filter(COLUMN.user_id.is_null()).filter(unspent());
         void.exec(tx).await.map(drop)
     }
+    /// Deletes the tickets of a user.
+    pub async fn delete_of_user(tx: &impl ConnectionTrait, user: UserId) -> Result<(), DbErr> {
+        Self::delete_many().filter(COLUMN.user_id.eq(user)).exec(tx).await.map(drop)
+    }
+
+    /// Deletes the tickets of these recipients that belong to no account and were made by this time.
+    pub async fn delete_of_recipients(
+        tx: &impl ConnectionTrait,
+        recipients: Vec<Vec<u8>>,
+        until: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let deleted = Self::delete_many().filter(Column::Recipient.is_in(recipients)).filter(COLUMN.user_id.is_null());
+        deleted.filter(COLUMN.created_at.lte(until)).exec(tx).await.map(drop)
+    }
 }

@@ -28,6 +28,12 @@ macro_rules! id {
                 let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
                 Self(Uuid::from_u128(u128::from(millis) << 80))
             }
+
+            /// Returns when the id was made, to the millisecond.
+            pub fn made_at(self) -> DateTime<Utc> {
+                let millis = i64::try_from(self.0.as_u128() >> 80).unwrap_or_default();
+                DateTime::from_timestamp_millis(millis).unwrap_or_default()
+            }
         }
 
         impl From<Uuid> for $Id {

@@ -177,6 +177,17 @@ async fn a_revoked_token_from_a_clock_that_was_ahead_is_still_revoked_when_its_t
 }
 
 #[tokio::test]
+async fn an_account_that_was_closed_while_the_clock_was_far_behind_waits_for_its_erasure() {
+    let app = TestApp::start().await;
+    app.clock.set_by(TimeDelta::days(-500));
+    let wrong = restarted(&app).await;
+    wrong.user("ada").await.delete("/v1/me", json!({ "current_password": PASSWORD })).await.expect(204);
+    app.clock.set_by(TimeDelta::days(500));
+    let right = restarted(&app).await;
+    assert_eq!(right.event("account.closed").await.actor_name.as_deref(), Some("ada"));
+}
+
+#[tokio::test]
 async fn setting_the_clock_back_revives_no_token_whose_revocation_was_purged() {
     let app = TestApp::start_with(|settings| settings.tokens.access_ttl = minutes(60)).await;
     let (out, ada) = (app.user("out").await, app.user("ada").await);

@@ -19,6 +19,7 @@ mod cookies;
 mod elsewhere;
 mod email_changes;
 mod email_verification;
+mod erasure;
 mod faults;
 mod guesses;
 mod headers;

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveEnum, ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, IntoActiveModel, PaginatorTrait, TryIntoModel,
+    ActiveEnum, ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, ModelTrait,
+    PaginatorTrait, TryIntoModel,
 };
 use serde_json::{Map, Value, json};
 
@@ -10,6 +11,7 @@ use crate::{
     app::App,
     domain::{challenges, credentials, mail::tickets},
     entity::{
+        closed_account,
         user::{self, NameConflict, Profile, ProfileWithRoles, Status},
         user_role,
     },
@@ -178,6 +180,24 @@ pub async fn save(app: &App, tx: &Transaction, before: user::Model, mut row: use
 /// index makes a transaction that gives the address up finish first, and only then is the reservation visible.
 async fn must_not_be_reserved(app: &App, conn: &impl ConnectionTrait, address: &str, user: Option<UserId>) -> Result<()> {
     if tickets::is_reserved(app, conn, app.clock.now(), address, user).await? { Err(Error::EmailTaken) } else { Ok(()) }
+}
+
+/// When the person of a deleted account is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndOfPerson {
+    /// When the settings say so.
+    Later,
+    /// As soon as possible.
+    AtOnce,
+}
+
+/// Deletes the row of a user, and whatever belongs to it. What is left of the person waits for its erasure.
+pub async fn remove(tx: &Transaction, user: user::Model, now: DateTime<Utc>, end: EndOfPerson) -> Result<()> {
+    let due_at = (end == EndOfPerson::AtOnce).then_some(now);
+    let closed = closed_account::Model { due_at, ..closed_account::Model::of(&user, now) };
+    closed_account::Entity::insert(closed.into_active_model()).exec_without_returning(tx).await?;
+    user.delete(tx).await?;
+    Ok(())
 }
 
 /// Records that the user has proven that the address is theirs.

@@ -1,5 +1,7 @@
 //! Accounts that an operator creates and changes at the command line.
 
+use ureq::http::Method;
+
 use super::{empty_directory, files, installed, run, run_with, until};
 
 use crate::support::binary::Server;
@@ -123,6 +125,7 @@ fn an_unknown_account_is_reported() {
         "user disable ada",
         "user enable ada",
         "user reset-factors ada",
+        "user erase ada",
         "user set-password ada@example.org",
         "user disable ada@",
         "user set-password @",
@@ -155,4 +158,67 @@ fn a_running_server_applies_revocations_from_the_command_line() {
         run_with(dir.path(), command, &[], stdin).done();
         until(|| server.get_as(&token, "/v1/token").problem() == (401, "session_ended".into()));
     }
+}
+
+/// Returns how many rows of the audit trail name somebody.
+fn events_of(dir: &std::path::Path, name: &str) -> String {
+    let any = format!("actor_name LIKE '%{name}%' OR subject_name LIKE '%{name}%' OR details LIKE '%{name}%'");
+    super::sql(dir, &format!("SELECT count(*) || '' FROM audit_events WHERE {any}")).remove(0)
+}
+
+#[test]
+fn o04_an_operator_erases_the_people_of_present_and_of_closed_accounts() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    let create = |name: &str| {
+        let command = format!("user create {name}@example.org --username {name} --password-stdin");
+        run_with(dir.path(), &command, &[], PASSWORD).done();
+        let token = server.log_in(name, PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
+        let id = server.get_as(&token, "/v1/me").json()["id"].as_str().unwrap().to_owned();
+        (token, id)
+    };
+    let close = |token: &str| {
+        let body = serde_json::json!({ "current_password": PASSWORD }).to_string();
+        assert_eq!(server.send(Method::DELETE, "/v1/me", token, Some(body)).status, 204);
+    };
+    let erased = |id: &str| format!("Erased the person of the account {id}.\n");
+    let nobody = "vestibule: there is no such account.\n";
+
+    let (token, id) = create("ada");
+    assert_eq!(run(dir.path(), "user erase ADA").done(), erased(&id));
+    until(|| server.get_as(&token, "/v1/token").problem() == (401, "session_ended".into()));
+    assert_eq!(server.log_in("ada", PASSWORD).problem(), (401, "invalid_credentials".into()));
+    assert_eq!(events_of(dir.path(), "ada"), "0");
+    assert_eq!(run(dir.path(), "user erase ada").refused(1), nobody);
+    assert_eq!(run(dir.path(), "user erase ada --closed").refused(1), "vestibule: there is no such closed account.\n");
+
+    let (token, first) = create("bea");
+    close(&token);
+    let said = run(dir.path(), "user erase bea").refused(1);
+    assert!(said.contains("add --closed"), "{said}");
+    let (_, second) = create("bea");
+    let said = run(dir.path(), "user erase bea@example.org").done();
+    let hint = format!("The closed account {first} had the same name. To erase its person too, add --closed.\n");
+    assert_eq!(said, erased(&second) + &hint);
+    assert_ne!(events_of(dir.path(), "bea"), "0");
+    assert_eq!(run(dir.path(), "user erase bea --closed").done(), erased(&first));
+    assert_eq!(events_of(dir.path(), "bea"), "0");
+
+    let (one, other) = (create("cleo"), create("dora"));
+    close(&one.0);
+    let again = create("cleo");
+    close(&again.0);
+    close(&other.0);
+    let said = run(dir.path(), "user erase cleo --closed").refused(1);
+    assert!(said.contains(&format!("State one by its id: {}, {}", one.1, again.1)), "{said}");
+    assert_eq!(run(dir.path(), &format!("user erase {} --closed", one.1)).done(), erased(&one.1));
+    assert_ne!(events_of(dir.path(), "cleo"), "0");
+
+    // Dora left before the service recorded that.
+    super::sql(dir.path(), "DELETE FROM closed_accounts WHERE username = 'dora'");
+    assert_eq!(run(dir.path(), "user erase dora --closed").refused(1), "vestibule: there is no such closed account.\n");
+    assert_eq!(run(dir.path(), &format!("user erase {} --closed", other.1)).done(), erased(&other.1));
+    assert_eq!(events_of(dir.path(), "dora"), "0");
+    let said = run(dir.path(), "user erase admin").refused(1);
+    assert!(said.contains("This is the last active administrator."), "{said}");
 }

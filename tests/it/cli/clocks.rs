@@ -22,9 +22,10 @@ pub fn libfaketime() -> Option<PathBuf> {
 }
 
 /// The tables from which old rows are deleted, and those whose rows go with them.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "audit_events",
     "challenges",
+    "closed_accounts",
     "factors",
     "known_networks",
     "mails",
@@ -52,6 +53,10 @@ fn begin_much(dir: &Path, server: &Server) {
     let enrolled = post(&token, &confirm, json!({ "code": code })).json();
     let token = enrolled["tokens"]["access_token"].as_str().unwrap();
     assert_eq!(post(token, "/v1/me/factors/totp", json!({})).status, 201);
+    run_with(dir, "user create dora@example.org --password-stdin", &[], PASSWORD).done();
+    let dora = server.log_in("dora@example.org", PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
+    let close = json!({ "current_password": PASSWORD }).to_string();
+    assert_eq!(server.send(Method::DELETE, "/v1/me", &dora, Some(close)).status, 204);
     let challenge = server.log_in("cleo@example.org", PASSWORD).json()["challenge"].clone();
     let body = json!({ "challenge": challenge, "factor": { "kind": "recovery_code", "code": "0000-0000-0000-0000" } });
     assert_eq!(server.post("/v1/sessions/second-factor", &body).status, 401);

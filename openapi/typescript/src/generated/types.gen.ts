@@ -36,7 +36,7 @@ export type Acr = '1' | '2';
 /**
  * AuditActor
  *
- * Who caused an event. The name remains when the account is deleted.
+ * Who caused an event. The name remains when the account is deleted, until the person is erased.
  */
 export type AuditActor = {
     /**
@@ -44,7 +44,7 @@ export type AuditActor = {
      */
     id?: string;
     /**
-     * The username or e-mail address at that time.
+     * The username or e-mail address at that time; `(erased)` if the person was erased.
      */
     name: string;
 };
@@ -76,7 +76,7 @@ export type AuditEvent = {
      */
     subject?: AuditSubject;
     /**
-     * The client's address.
+     * The client's address. Absent if the person was erased.
      */
     address?: string;
     /**
@@ -98,7 +98,7 @@ export type AuditEvent = {
 /**
  * The kind of an audit event.
  */
-export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'account.recovery_codes_created' | 'account.recovery_code_used' | 'factor.enrolment_started' | 'factor.added' | 'factor.renamed' | 'factor.removed' | 'factor.refused' | 'session.logged_in' | 'session.log_in_challenged' | 'session.log_in_failed' | 'session.authenticated_again' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.factors_reset' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'database.restored' | 'factor.passkey_refused' | 'access.refused';
+export type AuditEventKind = 'account.registered' | 'account.sign_up_started' | 'account.updated' | 'account.closed' | 'account.password_changed' | 'account.password_refused' | 'account.password_reset_requested' | 'account.password_reset' | 'account.verification_requested' | 'account.email_verified' | 'account.email_change_requested' | 'account.email_change_cancelled' | 'account.email_changed' | 'account.email_change_reverted' | 'account.recovery_codes_created' | 'account.recovery_code_used' | 'factor.enrolment_started' | 'factor.added' | 'factor.renamed' | 'factor.removed' | 'factor.refused' | 'session.logged_in' | 'session.log_in_challenged' | 'session.log_in_failed' | 'session.authenticated_again' | 'session.refresh_doubted' | 'session.refresh_reused' | 'session.refresh_ahead' | 'user.created' | 'user.updated' | 'user.deleted' | 'user.erased' | 'user.password_set' | 'user.password_reset_sent' | 'user.roles_set' | 'user.factors_reset' | 'user.sessions_ended' | 'invitation.created' | 'invitation.resent' | 'invitation.revoked' | 'invitation.accepted' | 'session.ended' | 'role.created' | 'role.replaced' | 'role.deleted' | 'key.rotated' | 'key.revoked' | 'master_key.changed' | 'role.permissions_removed' | 'mail.retried' | 'mail.test_sent' | 'clock.accepted' | 'database.restored' | 'factor.passkey_refused' | 'access.refused';
 
 /**
  * AuditEventPage
@@ -119,7 +119,7 @@ export type AuditEventPage = {
 /**
  * AuditSubject
  *
- * The user, role or signing key that an event concerns. The name remains when the account is deleted.
+ * The user, role or signing key that an event concerns. The name remains when the account is deleted, until the person is erased.
  */
 export type AuditSubject = {
     /**
@@ -131,7 +131,7 @@ export type AuditSubject = {
      */
     id: string;
     /**
-     * The username or e-mail address at that time.
+     * The username or e-mail address at that time; `(erased)` if the person was erased.
      */
     name?: string;
 };
