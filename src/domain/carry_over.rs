@@ -9,10 +9,11 @@ use sea_orm::{
     QuerySelect,
 };
 
+use super::audit::Kind;
 use crate::{
     app::App,
     entity::{
-        audit_event, factor, installation, recovery_code, role, role_permission, secret,
+        audit_event, closed_account, factor, installation, recovery_code, role, role_permission, secret,
         user::{self, Model},
         user_role,
     },
@@ -78,6 +79,7 @@ pub async fn carry_over(app: &App, replaced: &Database) -> Result<CarriedOver> {
     }
     give_addresses(app, addresses).await?;
     copy_events(app, &from).await?;
+    keep_erasures(app, &from).await?;
     keep_clock(app, &from).await?;
     carried.lost = user::Entity::find().count(&from).await? - kept;
     Ok(carried)
@@ -182,6 +184,35 @@ async fn copy_events(app: &App, from: &Reader) -> Result<()> {
         let tx = app.db.write_in_background().await?;
         let rows = events.into_iter().map(audit_event::ActiveModel::from);
         audit_event::Entity::insert_many(rows).on_conflict_do_nothing().exec_without_returning(&tx).await?;
+        tx.commit().await?;
+    }
+}
+
+/// Keeps which accounts have ended, and lets the next server erase the people again who were erased since the backup: its older events
+/// still name them.
+async fn keep_erasures(app: &App, from: &Reader) -> Result<()> {
+    let mut last = None;
+    loop {
+        let accounts = closed_account::Entity::page_after(from, last, PAGE).await?;
+        let Some(end) = accounts.last() else { break };
+        last = Some(end.id);
+        let tx = app.db.write_in_background().await?;
+        closed_account::Entity::put(&tx, accounts).await?;
+        tx.commit().await?;
+    }
+    let mut last = None;
+    loop {
+        let erased = audit_event::Entity::find().filter(audit_event::COLUMN.kind.eq(Kind::UserErased.name()));
+        let events = audit_event::Entity::page(erased, from, last).await?;
+        let Some(end) = events.last() else { return Ok(()) };
+        last = Some(end.id);
+        let again = |event: audit_event::Model| {
+            let id = event.subject_id?.parse().ok()?;
+            let due_at = Some(app.clock.now());
+            Some(closed_account::Model { id, email: None, username: None, closed_at: event.at, due_at, erased: true })
+        };
+        let tx = app.db.write_in_background().await?;
+        closed_account::Entity::put(&tx, events.into_iter().filter_map(again)).await?;
         tx.commit().await?;
     }
 }

@@ -2,7 +2,7 @@
 //! the person can still be found.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
+use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
 
 use super::user;
 use crate::values::{identifier::Identifier, ids::UserId};
@@ -66,5 +66,20 @@ impl Entity {
     pub async fn closed_before(conn: &impl ConnectionTrait, time: DateTime<Utc>, count: u64) -> Result<Vec<Model>, DbErr> {
         let closed = Self::find().filter(COLUMN.due_at.is_null()).filter(COLUMN.closed_at.lte(time));
         closed.order_by_asc(COLUMN.closed_at).limit(count).all(conn).await
+    }
+    /// Returns the first accounts after this one, at most `count`, in the order of their ids.
+    pub async fn page_after(conn: &impl ConnectionTrait, last: Option<UserId>, count: u64) -> Result<Vec<Model>, DbErr> {
+        let accounts = match last {
+            Some(last) => Self::find().filter(COLUMN.id.gt(last)),
+            None => Self::find(),
+        };
+        accounts.order_by_asc(COLUMN.id).limit(count).all(conn).await
+    }
+
+    /// Inserts accounts. Of one that is there already, sets only when it is to be erased and whether it was.
+    pub async fn put(tx: &impl ConnectionTrait, accounts: impl IntoIterator<Item = Model>) -> Result<(), DbErr> {
+        let over = OnConflict::column(Column::Id).update_columns([Column::DueAt, Column::Erased]).to_owned();
+        let rows = accounts.into_iter().map(ActiveModel::from);
+        Self::insert_many(rows).on_conflict(over).exec_without_returning(tx).await.map(drop)
     }
 }

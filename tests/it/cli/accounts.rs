@@ -222,3 +222,27 @@ fn o04_an_operator_erases_the_people_of_present_and_of_closed_accounts() {
     let said = run(dir.path(), "user erase admin").refused(1);
     assert!(said.contains("This is the last active administrator."), "{said}");
 }
+
+#[test]
+fn o04_whoever_was_erased_since_the_backup_is_erased_again_after_a_restore() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    for name in ["ada", "bertha"] {
+        run_with(dir.path(), &format!("user create {name}@example.org --password-stdin"), &[], PASSWORD).done();
+        assert_eq!(server.log_in(&format!("{name}@example.org"), PASSWORD).status, 201);
+    }
+    run(dir.path(), "backup backup.db").done();
+    run(dir.path(), "user erase ada@example.org").done();
+    let bertha = server.log_in("bertha@example.org", PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
+    let close = serde_json::json!({ "current_password": PASSWORD }).to_string();
+    assert_eq!(server.send(Method::DELETE, "/v1/me", &bertha, Some(close)).status, 204);
+    assert!(server.stop().success());
+    run(dir.path(), "restore backup.db").done();
+    assert_ne!(events_of(dir.path(), "ada@"), "0", "the events of the backup name her");
+
+    let _server = Server::start(dir.path(), &[]);
+    until(|| events_of(dir.path(), "ada@") == "0");
+    let count = |query: &str| super::sql(dir.path(), &format!("SELECT count(*) || '' FROM {query}")).remove(0);
+    assert_eq!(count("audit_events WHERE kind = 'user.erased'"), "1");
+    assert_eq!(count("closed_accounts WHERE email = 'bertha@example.org' AND due_at IS NULL"), "1", "she has her 30 days");
+}
