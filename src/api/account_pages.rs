@@ -56,7 +56,7 @@ impl AccountPages {
     /// Prepares the pages, with an accent colour of their own or that of the service.
     pub fn new(accent: Option<Accent>) -> Self {
         let html = Built::get(PAGE).map(|file| String::from_utf8_lossy(&file.data).into_owned()).unwrap_or_default();
-        // The page names its files relative to `/account/`, so that it works behind a proxy that adds a prefix.
+        // The page names its files relative to `/account/`, so that it works below any base path.
         let at_depth = |depth: usize| File::new(PAGE, html.replace("\"./", &format!("\"./{}", "../".repeat(depth))));
         Self {
             files: files::embedded::<Built>(),

@@ -10,6 +10,7 @@ mod responses;
 pub mod routes;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::OnceLock,
 };
@@ -26,7 +27,7 @@ use super::{
     guard::{self, Requirements},
     http::{declared_problem::Declared, problem::ProblemBody},
 };
-use crate::domain::caller::MAX_AGE;
+use crate::{config::BasePath, domain::caller::MAX_AGE};
 
 /// The operations that anybody may call, and the only ones without a guard: see [`check`].
 pub const PUBLIC: &[&str] = &[
@@ -120,6 +121,21 @@ pub fn document() -> &'static Value {
 pub fn text() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| format!("{:#}\n", document()))
+}
+
+/// Returns [`text`] for a service below a base path. Paths that begin with `/.well-known/` are at the root of the host.
+pub fn text_below(base_path: &BasePath) -> Cow<'static, str> {
+    if base_path.is_root() {
+        return text().into();
+    }
+    let mut document = document().clone();
+    document["servers"] = json!([{ "url": base_path.as_str() }]);
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        if base_path.outside(path) == *path {
+            item["servers"] = json!([{ "url": "/" }]);
+        }
+    }
+    format!("{document:#}\n").into()
 }
 
 /// Who may call an operation, as its guard states.

@@ -35,7 +35,7 @@ static PAGES: [Page; 11] = [
     page("/", |pages, request, _| pages.root(request)),
     page("/openapi.json", |pages, request, _| Some(pages.contract.respond(request, "application/json", NO_CACHE))),
     page("/docs", |pages, request, _| pages.docs.page(request)),
-    // The page names its files relative to `/docs`, so that it works behind a proxy that adds a prefix.
+    // The page names its files relative to `/docs`, so that it works below any base path.
     page("/docs/", |_, _, _| Some(redirect(StatusCode::PERMANENT_REDIRECT, "../docs"))),
     page("/docs/{file}", |pages, request, name| pages.docs.file(name, request)),
     account_page("/account", |_, request, _| {
@@ -84,7 +84,7 @@ impl Pages {
     pub fn new(settings: &Settings) -> Self {
         let account = &settings.account_pages;
         Self {
-            contract: Document::new(contract::text()),
+            contract: Document::new(contract::text_below(&settings.server.base_path).into_owned()),
             docs: Docs::embedded(),
             account: account.enabled.then(|| AccountPages::new(account.accent)),
             passkey_endpoints: passkey_endpoints(settings),

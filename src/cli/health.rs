@@ -22,8 +22,8 @@ const MAX_RESPONSE: u64 = 64 * 1024;
 pub(super) fn run(settings: &Settings, ready: bool) -> Result<()> {
     let address = local(settings.server.listen);
     ensure!(address.port() != 0, "the port of the server is not known: set VESTIBULE_SERVER__LISTEN");
-    let path = if ready { "/readyz" } else { "/healthz" };
-    let (status, body) = get(address, path).with_context(|| format!("no response from http://{address}{path}"))?;
+    let path = settings.server.base_path.outside(if ready { "/readyz" } else { "/healthz" });
+    let (status, body) = get(address, &path).with_context(|| format!("no response from http://{address}{path}"))?;
     if status == 200 {
         return Ok(print_line(if ready { "The server is ready." } else { "The server is alive." })?);
     }

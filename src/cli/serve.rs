@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{mail, output::explain, supervisor};
 use crate::{
     app::App,
-    config::Settings,
+    config::{LinkBase, Settings},
     domain::{authority, passkeys, setup, signing_keys},
     jobs,
     live::{clock::SystemClock, database::Database, files, log},
@@ -33,7 +33,9 @@ pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<(
     let hints = mail::hints(&settings);
     let bound = server::bind(&settings)?;
     if settings.server.public_url.is_none() && settings.mail.link_base.is_none() {
-        settings.mail.link_base = Some(bound.address().into()); // links lead to the port that was bound, not to port 0
+        // Links lead to the port that was bound, not to port 0.
+        let origin = format!("http://{}", bound.address());
+        settings.mail.link_base = Some(LinkBase::below(origin, &settings.server.base_path));
     }
     let app = tokio::select! {
         app = App::open(settings, Arc::new(SystemClock)) => app?,
@@ -61,10 +63,11 @@ pub(super) async fn run(mut settings: Settings, accept_issuer: bool) -> Result<(
         tracing::warn!("{hint}");
     }
     let has_pages = app.settings.account_pages.enabled;
+    let base_path = app.settings.server.base_path.clone();
     let ready = |address: &str| {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        let pages = if has_pages { format!("{address}/account/ to sign in, or ") } else { String::new() };
-        log::print(format_args!("Vestibule listens on {address}. Open {pages}{address}/docs for the API"));
+        let pages = if has_pages { format!("{address}{base_path}/account/ to sign in, or ") } else { String::new() };
+        log::print(format_args!("Vestibule listens on {address}. Open {pages}{address}{base_path}/docs for the API"));
         supervisor::notify(supervisor::READY);
         announce_password(&data_dir.join(setup::PASSWORD_FILE), password.as_deref());
     };

@@ -1,29 +1,22 @@
 //! The beginning of the links in mails.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use super::Origin;
+use super::{BasePath, Origin};
 
 /// An origin, and perhaps a path: `https://id.example.org` or `https://www.example.org/id`, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkBase(String);
 
 impl LinkBase {
+    /// Returns the base path of the service at this origin.
+    pub fn below(origin: impl fmt::Display, base_path: &BasePath) -> Self {
+        Self(format!("{origin}{base_path}"))
+    }
+
     /// Returns the text, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl From<&Origin> for LinkBase {
-    fn from(origin: &Origin) -> Self {
-        Self(origin.to_string())
-    }
-}
-
-impl From<SocketAddr> for LinkBase {
-    fn from(address: SocketAddr) -> Self {
-        Self(format!("http://{address}"))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod accent;
 mod algorithm;
+mod base_path;
 mod cors_origin;
 pub mod database_url;
 mod environment;
@@ -38,6 +39,7 @@ use crate::values::mailbox::Mailbox;
 pub use self::{
     accent::Accent,
     algorithm::Algorithm,
+    base_path::BasePath,
     cors_origin::CorsOrigin,
     error::{Error, SettingError},
     forwarded_header::ForwardedHeader,
@@ -135,10 +137,12 @@ impl Settings {
     }
 
     /// Returns the beginning of the links in mails: `mail.link_base`, else the public URL, else `http://` and the listening
-    /// address.
+    /// address; the latter two with the base path.
     pub fn link_base(&self) -> LinkBase {
-        let public = || self.server.public_url.as_ref().map(LinkBase::from);
-        self.mail.link_base.clone().or_else(public).unwrap_or_else(|| self.server.listen.into())
+        let base_path = &self.server.base_path;
+        let public = || Some(LinkBase::below(self.server.public_url.as_ref()?, base_path));
+        let listen = || LinkBase::below(format_args!("http://{}", self.server.listen), base_path);
+        self.mail.link_base.clone().or_else(public).unwrap_or_else(listen)
     }
 
     /// Returns the name of the service in mails: the display name in `mail.from`, else `account_pages.name`, else the host of

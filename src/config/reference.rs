@@ -56,6 +56,12 @@ pub const REFERENCE: &[Setting] = &[
         "The address that callers use, such as `https://id.example.org`: scheme, host and port without a path.",
     ),
     plain(
+        "server.base_path",
+        r#""""#,
+        "The path below which everything is served except `/.well-known/`, such as `/auth` if the service shares its host with \
+         others. A proxy must pass requests on with it.",
+    ),
+    plain(
         "server.trusted_proxies",
         "[]",
         "The networks of the proxies whose forwarded client addresses are trusted. Empty by default, because any client can \
@@ -224,7 +230,7 @@ pub const REFERENCE: &[Setting] = &[
     ),
     plain(
         "mail.link_base",
-        "(`server.public_url`, else `http://` and `server.listen`)",
+        "(`server.public_url`, else `http://` and `server.listen`, with `server.base_path`)",
         "The beginning of the links in mails, which continue with `/account/`: scheme, host, optionally port and path.",
     ),
     plain(

@@ -7,7 +7,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Accent, Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls, setting_value,
+    Accent, Algorithm, BasePath, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls,
+    setting_value,
 };
 use crate::values::{
     language::Language, mailbox::Mailbox, name::Name, registration_mode::RegistrationMode,
@@ -23,6 +24,9 @@ pub struct ServerSettings {
     /// The origin at which callers reach this server.
     #[serde(with = "setting_value", default)]
     pub public_url: Option<Origin>,
+    /// The path below which the service is served.
+    #[serde(with = "setting_value")]
+    pub base_path: BasePath,
     /// The networks of proxies whose forwarded headers are trusted.
     #[serde(with = "setting_value")]
     pub trusted_proxies: Vec<IpNet>,

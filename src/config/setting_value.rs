@@ -13,7 +13,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::Value as Shown;
 
-use super::{Accent, Algorithm, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls};
+use super::{
+    Accent, Algorithm, BasePath, CorsOrigin, ForwardedHeader, Hsts, LinkBase, LogFormat, MailTransport, Origin, SmtpTls,
+};
 use crate::values::{
     language::Language, mailbox::Mailbox, name::Name, registration_mode::RegistrationMode,
     second_factor_policy::SecondFactorPolicy,
@@ -41,8 +43,12 @@ pub(super) fn serialize<S: Serializer, T: SettingValue>(value: &T, target: S) ->
 }
 
 fn text(raw: ValueKind) -> Option<String> {
+    text_or_empty(raw).filter(|text| !text.is_empty())
+}
+
+fn text_or_empty(raw: ValueKind) -> Option<String> {
     match raw {
-        ValueKind::String(text) if !text.is_empty() => Some(text),
+        ValueKind::String(text) => Some(text),
         _ => None,
     }
 }
@@ -91,6 +97,8 @@ setting_values! {
         |value| value.to_string().into();
     Origin, "http:// or https://, a host, optionally a port, and nothing else, such as https://id.example.org",
         |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
+    BasePath, "a path of at most 64 letters, digits, slashes, and `-`, `_`, `.` or `~`, such as /auth, or empty",
+        |raw| text_or_empty(raw)?.parse().ok(), |value| value.as_str().into();
     CorsOrigin, "the origin of a page, such as https://app.example.org, https://*.preview.example.org or capacitor://localhost",
         |raw| text(raw)?.parse().ok(), |value| value.as_str().into();
     Hsts, "off, host or include_subdomains", |raw| text(raw)?.parse().ok(), |value| value.as_str().into();

@@ -288,6 +288,7 @@ fn a_secret_can_be_read_from_a_file() {
 #[case("metrics.listen", &["127.0.0.1:9090"], &["127.0.0.1:8080", "9090"])]
 #[case("tokens.audience", &["api", "https://api.example/"], &["two words"])]
 #[case("tokens.issuer", &["https://id.example/tenant"], &["caf\u{e9}"])]
+#[case("server.base_path", &["", "/", "/auth", "/a/b.c/"], &["auth", "//", "/a//b", "/a b", "/../a", "/.well-known", "https://a.b/c"])]
 #[case("log.level", &["off", "info", "warn,vestibule=trace", "info,[request{id}]=debug"], &["inof", "info,,", "vestibule=inof"])]
 #[case("log.format", &["auto", "text", "json"], &["JSON", "xml"])]
 #[case("data_dir", &["/srv", ""], &[])]

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::{
-    client_address, cors,
+    base_path, client_address, cors,
     paths::{self, KnownPath},
     syntax::Malformed,
     warnings::Warnings,
@@ -34,7 +34,7 @@ use crate::{
     },
     app::App,
     domain::source::Source,
-    error::{Error, Panicked, with_causes},
+    error::{Error, Missing, Panicked, with_causes},
     live::{
         database::deadline,
         denials::Denial,
@@ -107,7 +107,8 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         let id = ids::v7(self.app.clock.now());
         let mut text = Uuid::encode_buffer();
         let text: &str = id.hyphenated().encode_lower(&mut text);
-        let path = KnownPath::find(request.uri().path(), &self.pages);
+        let is_inside = base_path::remove(&self.app.settings.server.base_path, &mut request).is_some();
+        let path = is_inside.then(|| KnownPath::find(request.uri().path(), &self.pages)).flatten();
         let operation = path.and_then(|path| path.operation(request.method()));
         let logged = Some(LoggedRequest { id, operation });
         let source = log::request::in_scope(logged, || self.source(&request, id));
@@ -128,7 +129,7 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         request.set_data(self.app.clone());
         request.set_data(exchange.signed_in.clone());
         request.set_data(source);
-        let work = self.respond(request, path, client, logged);
+        let work = if is_inside { self.respond(request, path, client, logged) } else { outside(&request) };
         (exchange, work)
     }
 
@@ -144,6 +145,7 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         }
         let request_id = id.to_str().unwrap_or_default();
         let mut response = result.unwrap_or_else(|problem| problem.render(request_id));
+        base_path::add(&self.app.settings.server.base_path, &mut response);
         self.add_common_headers(&mut response, id.clone(), exchange.origin.as_ref(), &exchange.requested_headers);
 
         let took = self.app.clock.uptime().saturating_sub(exchange.began_at);
@@ -192,8 +194,7 @@ impl<E: Endpoint<Output = Response> + 'static> Middleware<E> {
         client: ClientConnection,
         logged: Option<LoggedRequest>,
     ) -> Work {
-        let malformed = request.data::<Malformed>().map(|malformed| (*malformed).into());
-        if let Some(problem) = malformed.or_else(|| too_large(&request)) {
+        if let Some(problem) = refusal(&request) {
             return Box::pin(ready(Err(problem)));
         }
         if let Some(result) = paths::options_or_trace(request.method(), path) {
@@ -269,6 +270,18 @@ async fn run_to_end(mut work: Work, logged: Option<LoggedRequest>) -> Result<Res
     let problem = error.into();
     log::request::in_scope(logged, || log_failure(&problem));
     Err(problem)
+}
+
+/// Returns the work for a request whose path is not one of the service.
+fn outside(request: &Request) -> Work {
+    let problem = refusal(request).unwrap_or_else(|| Error::NotFound(Missing::Path).into());
+    Box::pin(ready(Err(problem)))
+}
+
+/// Rejects a request that is malformed or too large, whatever its path.
+fn refusal(request: &Request) -> Option<Problem> {
+    let malformed = request.data::<Malformed>().map(|malformed| (*malformed).into());
+    malformed.or_else(|| too_large(request))
 }
 
 /// Rejects a request whose target or headers are too long. hyper rejects still longer ones itself.

@@ -1,5 +1,6 @@
 //! The server: listens for connections, limits them, and adds to every response what all responses have in common.
 
+mod base_path;
 mod client_address;
 mod connection;
 mod connection_table;

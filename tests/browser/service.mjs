@@ -10,14 +10,16 @@ import { TIMEOUT, freePort } from "./chromium.mjs";
 
 export { PASSWORD };
 
-/** Starts a server with these settings, and logs its administrator in. People reach it at `host`. */
+/** Starts a server with these settings, and logs its administrator in. People reach it at `host`. `url` and `origin` include the base path. */
 export async function startService(settings = {}, host = "localhost") {
   const port = await freePort();
+  const base = settings.SERVER__BASE_PATH ?? "";
   const origin = `http://${host}:${port}`; // where browsers accept a cookie that is `Secure`, and passkeys at a name
   const addresses = { SERVER__LISTEN: `127.0.0.1:${port}`, SERVER__PUBLIC_URL: origin };
-  const server = await startServer({ ...addresses, MAIL__TRANSPORT: "file", MAIL__MAX_PER_HOUR: 100_000, ...settings });
+  const started = await startServer({ ...addresses, MAIL__TRANSPORT: "file", MAIL__MAX_PER_HOUR: 100_000, ...settings });
+  const server = { ...started, url: started.url + base };
   const administrator = await logIn("admin", server.adminPassword);
-  return { ...server, origin, call, logIn, administer, createUser, mails, mail, sentKinds, rows, change };
+  return { ...server, origin: origin + base, call, logIn, administer, createUser, mails, mail, sentKinds, rows, change };
 
   /** Sends a request to the API. Returns the body, and the cookies that the response sets. Fails unless the request succeeds. */
   async function call(method, path, body, token) {

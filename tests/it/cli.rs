@@ -4,7 +4,7 @@ mod accounts;
 mod backups;
 pub mod clocks;
 mod contract;
-mod http;
+pub mod http;
 mod installing;
 mod keys;
 pub mod kills;

@@ -9,6 +9,7 @@ mod administration;
 mod answers;
 mod assurance;
 mod audit;
+mod base_path;
 mod browser;
 mod budgets;
 mod cli;

@@ -27,7 +27,7 @@ export type { SignedInUser, TokenStorage } from "./store.js";
 
 export type Options = Listeners &
   Transport & {
-    /** The address of Vestibule, such as `https://id.example.org`. */
+    /** The address of Vestibule, such as `https://id.example.org`, or `https://example.org/auth` with `server.base_path`. */
     baseUrl: string;
   };
 

@@ -62,7 +62,9 @@ async function call({ baseUrl, credentials, send, accessToken }: Connection, end
   }
   const filled = path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(args.path?.[name] ?? ""));
   const query = new URLSearchParams(defined(args.query)).toString();
-  const url = baseUrl + filled + (query && `?${query}`);
+  // What is well known is at the root of the host, also if the service is below a path of it.
+  const root = path.startsWith("/.well-known/") ? new URL(baseUrl, globalThis.location?.href).origin : baseUrl;
+  const url = root + filled + (query && `?${query}`);
   const response = await send(new Request(url, { method, headers, body, credentials, signal: args.signal ?? null }));
   return outcome(response);
 }

@@ -12,7 +12,8 @@ import { totp } from "./totp.mjs";
 const server = await startServer({ SESSIONS__REPLAY_WINDOW: 0 });
 const shortLived = await startServer({ TOKENS__ACCESS_TTL: 2 });
 const withPasskeys = await startServer({ SERVER__PUBLIC_URL: "http://localhost" });
-after(() => Promise.all([server.stop(), shortLived.stop(), withPasskeys.stop()]));
+const below = await startServer({ SERVER__BASE_PATH: "/auth" });
+after(() => Promise.all([server.stop(), shortLived.stop(), withPasskeys.stop(), below.stop()]));
 
 /** The method and path of each request. */
 let calls = [];
@@ -139,6 +140,18 @@ test("a user registers, logs in, reads their own account and logs out", async ()
   assert.equal(vestibule.signedIn, undefined);
   assert.equal((await vestibule.api.readMe()).error.code, "missing_token");
   assert.deepEqual(vestibule.events, [[], "nobody", "logged_out"]);
+});
+
+test("a client of a server below a path of its host calls every operation where the server has it", async () => {
+  const ada = tab({ baseUrl: `${below.url}/auth/` });
+  const { username } = await signIn(ada);
+  clockOffset = 60_000; // the access token has expired
+  const { data } = await ada.api.readMe();
+  assert.equal(data.username, username);
+  assert.deepEqual(new Set(calls.map((call) => call.split(" ")[1].split("/v1/")[0])), new Set(["/auth"]));
+  const keys = await ada.api.readJwks();
+  assert.equal(keys.data.keys.length, 1);
+  assert.equal(calls.at(-1), "GET /.well-known/jwks.json");
 });
 
 test("an error has the status and the code that its type declares", async () => {

@@ -7,7 +7,7 @@ const HEADERS: &[(&str, &str, u32, &str)] = &[
     ("Cache-Control", "^public, max-age=[0-9]+$", 64, "public, max-age=300"),
     ("ETag", "^\"[A-Za-z0-9_-]+\"$", 64, "\"1\""),
     ("Link", "^<.+>; rel=\"next\"$", 10_000, "</v1/users?cursor=eyJhIjoxfQ>; rel=\"next\""),
-    ("Location", "^/v1/[a-z0-9/_-]+$", 128, "/v1/users/019b76da-a800-7000-8000-3f1e9c7a5d21"),
+    ("Location", "^(/[A-Za-z0-9._~-]+)*/v1/[a-z0-9/_-]+$", 192, "/v1/users/019b76da-a800-7000-8000-3f1e9c7a5d21"),
     (
         "Set-Cookie",
         "^(__Host-)?vestibule_(refresh|browser)=",

@@ -53,6 +53,13 @@ fn health_tells_whether_the_server_is_alive_and_whether_it_is_ready() {
     let everywhere = [("VESTIBULE_SERVER__LISTEN", listen.replace("127.0.0.1", "0.0.0.0"))];
     run_with(dir.path(), "health", &everywhere.each_ref().map(|(name, value)| (*name, value.as_str())), "").done();
 
+    let moved = free_address();
+    let below = [("VESTIBULE_SERVER__LISTEN", moved.as_str()), ("VESTIBULE_SERVER__BASE_PATH", "/auth")];
+    let other = Server::start(dir.path(), &below);
+    assert!(other.stdout.text().contains(&format!("{}/auth/docs", other.url)), "{}", other.stdout.text());
+    assert_eq!(run_with(dir.path(), "health --ready", &below, "").done(), "The server is ready.\n");
+    drop(other);
+
     signal("TERM", server.id());
     until(|| run_with(dir.path(), "health --ready", &env, "").code == Some(1));
     let said = run_with(dir.path(), "health --ready", &env, "").refused(1);
