@@ -1,6 +1,7 @@
 //! The guide: how to run Vestibule and build on it. Its pages are Markdown files, which can also be read in the repository.
 //!
 //! - [`operating`]: data, backups, PostgreSQL, proxies, health, logs, metrics, clocks, outages, keys and commands.
+//! - [`proxies`]: nginx, Caddy and Traefik in front of it, and serving below a path of another site.
 //! - [`configuration`]: every setting, and where values come from.
 //! - [`monitoring`]: what to watch, alerts for Prometheus, and how each fault shows up.
 //! - [`trouble`]: what to do when the disk is full, the database away, a key lost or leaked, or nobody can log in.
@@ -20,6 +21,7 @@ macro_rules! pages {
         #[doc = "[verifying]: crate::guide::verifying\n[measured]: crate::guide::measured\n[mail]: crate::guide::mail"]
         #[doc = "[pages]: crate::guide::pages\n[second_factors]: crate::guide::second_factors"]
         #[doc = "[monitoring]: crate::guide::monitoring\n[trouble]: crate::guide::trouble"]
+        #[doc = "[proxies]: crate::guide::proxies"]
         #[doc = "[decisions]: crate::guide::decisions\n[requirements]: crate::guide::requirements\n\n"]
         #[doc = include_str!($file)]
         pub mod $page {}
@@ -28,6 +30,7 @@ macro_rules! pages {
 
 pages! {
     operating "operating.md",
+    proxies "proxies.md",
     configuration "configuration.md",
     monitoring "monitoring.md",
     trouble "trouble.md",

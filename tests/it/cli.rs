@@ -13,6 +13,7 @@ mod mails;
 mod many_clients;
 mod migrations;
 mod poolers;
+mod proxies;
 mod restores;
 mod secrets;
 mod settings;

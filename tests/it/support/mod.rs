@@ -6,6 +6,7 @@ pub mod caller;
 pub mod checked;
 pub mod client;
 pub mod clock;
+pub mod daemon;
 pub mod inside;
 pub mod mail_server;
 pub mod mail_text;
