@@ -2,7 +2,7 @@
 //! that `NOTIFY_SOCKET` names. Without this variable it tells nothing.
 
 use std::{
-    env, io,
+    env,
     os::{
         linux::net::SocketAddrExt as _,
         unix::{
@@ -27,7 +27,7 @@ pub(super) fn notify(state: &str) {
         _ => SocketAddr::from_pathname(&socket),
     };
     let send = |address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address);
-    if let Err(error) = address.and_then(send) as io::Result<usize> {
+    if let Err(error) = address.and_then(send) {
         tracing::warn!(socket = %socket.display(), cause = %error, "cannot tell the supervisor {state}");
     }
 }
