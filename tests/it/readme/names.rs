@@ -70,13 +70,17 @@ fn is_id(word: &str) -> bool {
         && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns the names of the browser tests, as the name of a function would be: `M03 a robot …` becomes `m03_a_robot_…`.
+/// Returns the names of the browser tests and of the checks of packages, as the name of a function would be: `M03 a robot …` becomes
+/// `m03_a_robot_…`.
 fn stories() -> Vec<String> {
     let folders = ["tests/browser", "tests/browser/account"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
     let files = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
     let scripts = files.filter(|path| path.extension().is_some_and(|extension| extension == "mjs"));
+    let scripts = scripts.chain([root().join(".ci/operate")]);
     let texts: Vec<_> = scripts.map(|path| fs::read_to_string(path).unwrap()).collect();
-    let names = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.strip_prefix("step(\"")?.split_once('"'));
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let beginnings = lines.filter_map(|line| line.strip_prefix("step(\"").or_else(|| line.strip_prefix("check \"")));
+    let names = beginnings.filter_map(|rest| rest.split_once('"'));
     names.map(|(name, _)| name.to_lowercase().replace(' ', "_")).collect()
 }
 
