@@ -38,16 +38,21 @@ pub(super) async fn restore(file: &Path, accept_loss: bool, settings: Settings) 
     }
     let replacement = Replacement::begin(&url)?;
     replacement.prepare(file).await?;
-    let app = open_copy(&replacement, &settings).await.with_context(|| format!("{} cannot be restored", file.display()))?;
+    let mut app = open_copy(&replacement, &settings).await.with_context(|| format!("{} cannot be restored", file.display()))?;
     let made_at = made_at(&app).await?;
+    replacement.must_be_unused().await?;
     let carried = match open_present(&replacement, &app).await {
         Ok(present) => {
+            if carry_over::keep_secrets(&app, &present).await.map_err(explain)? {
+                app.db.close().await;
+                app = open_copy(&replacement, &settings).await?; // with these secrets
+            }
             let carried = carry_over::carry_over(&app, &present).await.map_err(explain);
             present.close().await;
             Some(carried.context("what changed since the backup cannot be carried over")?)
         }
         Err(reason) => {
-            ensure!(accept_loss, "{reason}, and {}", loss(made_at));
+            ensure!(accept_loss, "{reason:#}, and {}", loss(made_at));
             None
         }
     };
@@ -79,11 +84,15 @@ async fn open_present(replacement: &Replacement, copy: &App) -> Result<Database>
         bail!("there is no database to be replaced");
     }
     let present = replacement.open_present().await.context("the present database cannot be read")?;
-    if carry_over::is_same_installation(copy, &present).await.map_err(explain)? {
+    let reason = if !carry_over::is_same_installation(copy, &present).await.map_err(explain)? {
+        "the present database belongs to another installation"
+    } else if !carry_over::can_keep_secrets(copy, &present).await.map_err(explain)? {
+        "the present database has secrets that the backup lacks, sealed under another master key"
+    } else {
         return Ok(present);
-    }
+    };
     present.close().await;
-    bail!("the present database belongs to another installation")
+    bail!(reason)
 }
 
 pub(super) async fn restored(accept_loss: bool, settings: Settings) -> Result<()> {

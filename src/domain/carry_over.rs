@@ -18,7 +18,10 @@ use crate::{
         user_role,
     },
     error::Result,
-    live::database::{Database, Reader, Transaction},
+    live::{
+        database::{Database, Reader, Transaction},
+        secrets::are_sealed_by,
+    },
     values::ids::{EventId, UserId},
 };
 
@@ -45,6 +48,38 @@ pub async fn is_same_installation(app: &App, replaced: &Database) -> Result<bool
     let theirs = secret::Entity::find_by_id(FIRST).one(replaced.read()).await?;
     // Not by its bytes: another master key seals the same secret anew.
     Ok(ours.zip(theirs).is_some_and(|(ours, theirs)| ours.created_at == theirs.created_at))
+}
+
+/// Returns the secrets of a database that the backup lacks, because it is older than they are. Its factors and passkeys are sealed
+/// under them.
+async fn missing_secrets(app: &App, replaced: &Database) -> Result<Vec<secret::Model>> {
+    let ours = secret::Entity::find().all(app.db.read()).await?;
+    let is_ours = |theirs: &secret::Model| {
+        // Not by its bytes, as above. A secret that was made when the backup was opened has another time.
+        ours.iter().any(|ours| ours.name == theirs.name && ours.created_at == theirs.created_at)
+    };
+    Ok(secret::Entity::find().all(replaced.read()).await?.into_iter().filter(|theirs| !is_ours(theirs)).collect())
+}
+
+/// Returns whether [`keep_secrets`] can keep what the backup lacks: it must be sealed under the same master key.
+pub async fn can_keep_secrets(app: &App, replaced: &Database) -> Result<bool> {
+    Ok(missing_secrets(app, replaced).await?.is_empty() || are_sealed_by(&app.signing.sealer, replaced.read()).await?)
+}
+
+/// Takes the secrets that the backup lacks from the database that it replaces. Returns whether there were any; then the app must be
+/// opened again, because it has made others.
+pub async fn keep_secrets(app: &App, replaced: &Database) -> Result<bool> {
+    let missing = missing_secrets(app, replaced).await?;
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    let tx = app.db.write_in_background().await?;
+    let names = missing.iter().map(|secret| secret.name.clone());
+    secret::Entity::delete_many().filter(secret::COLUMN.name.is_in(names)).exec(&tx).await?;
+    let rows = missing.into_iter().map(secret::ActiveModel::from);
+    secret::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Brings a backup, which nobody uses yet, up to the state of the database that it replaces: deletions, statuses, addresses,

@@ -57,6 +57,25 @@ impl Replacement {
         fs::metadata(&self.present).is_ok_and(|file| file.len() > 0)
     }
 
+    /// Fails if another program has the database open that does not know of the lock, such as `sqlite3`. It would write to a file
+    /// that is no longer the database.
+    pub async fn must_be_unused(&self) -> Result<()> {
+        if !self.has_present() {
+            return Ok(());
+        }
+        match open_when_closed(&self.present).await {
+            Ok(connection) => Ok(connection.close().await?),
+            Err(error) if is_busy(&error) => {
+                bail!(
+                    "another program has {} open, such as `sqlite3` or an earlier version of this server: stop it first",
+                    self.present.display()
+                )
+            }
+            // Damaged: `open_present` says so.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Copies a backup into the folder, with the write-ahead log that may lie beside it, and checks that it is a whole database.
     pub async fn prepare(&self, backup: &Path) -> Result<()> {
         let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
@@ -118,12 +137,8 @@ impl Replacement {
         let checked = snapshot::check(&mut connection).await;
         connection.close().await?;
         checked?;
-        if self.has_present() {
-            // Its write-ahead log moves into the file. If the database is damaged, the log keeps the name that belongs to it.
-            if let Ok(connection) = open_when_closed(&self.present).await {
-                connection.close().await?;
-            }
-        }
+        // This also moves the write-ahead log into the file. If the database is damaged, the log keeps the name that belongs to it.
+        self.must_be_unused().await?;
         spawn_blocking(move || self.swap(&prepared, now)).await?
     }
 
@@ -195,11 +210,16 @@ async fn open_when_closed(path: &Path) -> Result<SqliteConnection, sqlx::Error> 
     let mut attempt = 1;
     loop {
         match snapshot::open_alone(path).await {
-            Err(error) if attempt < ATTEMPTS && code_of(&error).is_some_and(|code| code & 0xFF == 5) => attempt += 1,
+            Err(error) if attempt < ATTEMPTS && is_busy(&error) => attempt += 1,
             outcome => return outcome,
         }
         sleep(RETRY_AFTER).await;
     }
+}
+
+/// Returns whether SQLite says that another connection has a database open.
+fn is_busy(error: &sqlx::Error) -> bool {
+    code_of(error).is_some_and(|code| code & 0xFF == 5)
 }
 
 /// Returns whether SQLite says that a file is not a database.

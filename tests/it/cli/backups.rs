@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::Database;
+use sea_orm::{ConnectionTrait, Database};
 use uuid::Uuid;
 use vestibule_migration::{Migrator, MigratorTrait};
 
@@ -188,6 +188,27 @@ fn a_loss_must_be_accepted_where_nothing_says_what_changed_since_the_backup() {
     fs::copy(at("backup.db"), wrong.path().join("backup.db")).unwrap();
     assert!(run(wrong.path(), "restore backup.db").refused(1).contains("there is no database"));
     assert_eq!(files(wrong.path()), ["backup.db"]);
+}
+
+#[test]
+fn a_database_that_another_program_has_open_is_not_replaced() {
+    let dir = backed_up();
+    let path = dir.path().join("data/vestibule.db");
+    run(dir.path(), "user disable ada@example.org").done();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let other = runtime.block_on(async {
+        let other = Database::connect(format!("sqlite:{}", path.display())).await.unwrap();
+        other.execute_unprepared("SELECT count(*) FROM users").await.unwrap();
+        other
+    });
+    for arguments in ["restore backup.db", "restore backup.db --accept-loss"] {
+        let said = run(dir.path(), arguments).refused(1);
+        assert!(said.contains("another program has") && said.contains("stop it first"), "{said}");
+    }
+    assert!(data(dir.path()).iter().all(|name| !name.contains("replaced")));
+    runtime.block_on(other.close()).unwrap();
+    run(dir.path(), "restore backup.db").done();
+    assert!(run(dir.path(), "user list").done().starts_with("ada@example.org - disabled user\n"));
 }
 
 #[test]
