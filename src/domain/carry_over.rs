@@ -13,7 +13,7 @@ use super::audit::Kind;
 use crate::{
     app::App,
     entity::{
-        audit_event, closed_account, factor, installation, recovery_code, role, role_permission, secret,
+        audit_event, closed_account, factor, installation, invitation, recovery_code, role, role_permission, secret,
         user::{self, Model},
         user_role,
     },
@@ -83,11 +83,12 @@ pub async fn keep_secrets(app: &App, replaced: &Database) -> Result<bool> {
 }
 
 /// Brings a backup, which nobody uses yet, up to the state of the database that it replaces: deletions, statuses, addresses,
-/// passwords, factors, roles, and what the roles grant. Adds the audit events since. If this fails, the backup is in no state to be
+/// passwords, factors, roles, what the roles grant, and invitations. Adds the audit events since. If this fails, the backup is in no state to be
 /// used.
 pub async fn carry_over(app: &App, replaced: &Database) -> Result<CarriedOver> {
     let from = replaced.read_in_background();
     replace_grants(app, &from).await?;
+    replace_invitations(app, &from).await?;
     let (mut carried, mut kept, mut last, mut addresses) = (CarriedOver::default(), 0, None, Vec::new());
     loop {
         let tx = app.db.write_in_background().await?;
@@ -136,6 +137,18 @@ async fn replace_grants(app: &App, from: &Reader) -> Result<()> {
     for batch in permissions.chunks(BATCH) {
         let rows = batch.iter().cloned().map(role_permission::ActiveModel::from);
         role_permission::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Replaces the invitations, because an accepted or revoked one would be pending again, with the roles that it grants.
+async fn replace_invitations(app: &App, from: &Reader) -> Result<()> {
+    let tx = app.db.write_in_background().await?;
+    invitation::Entity::delete_many().exec(&tx).await?;
+    let invitations = invitation::Entity::find().all(from).await?;
+    for batch in invitations.chunks(BATCH) {
+        let rows = batch.iter().cloned().map(invitation::ActiveModel::from);
+        invitation::Entity::insert_many(rows).exec_without_returning(&tx).await?;
     }
     Ok(tx.commit().await?)
 }

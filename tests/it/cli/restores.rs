@@ -346,6 +346,34 @@ fn o01_factors_that_were_added_since_open_after_the_restore_of_a_backup_from_bef
 }
 
 #[test]
+fn o01_an_invitation_that_was_revoked_or_accepted_since_is_not_pending_again() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), SETTINGS);
+    let token = Tokens::of(&sign_in(&server, "admin", &initial_password(dir.path()))).access;
+    let invite = |name: &str| {
+        let invited = call(&server, &Method::POST, "/v1/invitations", &token, &json!({ "email": address(name) }));
+        format!("/v1/invitations/{}", invited["id"].as_str().unwrap())
+    };
+    let revoked = invite("revoked");
+    invite("pending");
+    run_with(dir.path(), "backup backup.db", SETTINGS, "").done();
+    call(&server, &Method::DELETE, &revoked, &token, &Value::Null);
+    invite("later");
+    assert!(server.stop().success());
+    run_with(dir.path(), "restore backup.db", SETTINGS, "").done();
+
+    let server = Server::start(dir.path(), SETTINGS);
+    let token = Tokens::of(&sign_in(&server, "admin", &initial_password(dir.path()))).access;
+    let pending = call(&server, &Method::GET, "/v1/invitations", &token, &Value::Null);
+    let mut invited: Vec<_> = pending["items"].as_array().unwrap().iter().map(|invitation| invitation["email"].clone()).collect();
+    invited.sort_by_key(ToString::to_string);
+    assert_eq!(invited, [address("later"), address("pending")]);
+    let resend = server.send(Method::POST, &format!("{revoked}/resend"), &token, None);
+    assert_eq!(resend.status, 404, "{}", resend.text);
+    assert!(server.stop().success());
+}
+
+#[test]
 fn o01_with_a_shared_secret_tokens_from_before_a_restore_are_refused() {
     let dir = empty_directory();
     let mut settings = SETTINGS.to_vec();
