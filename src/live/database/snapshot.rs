@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, Utc};
+use rustix::fs::OFlags;
 use sqlx::{
     ConnectOptions as _, Connection as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -77,7 +78,10 @@ impl Unfinished {
     fn create(target: &Path) -> Result<Self> {
         let path = files::with_suffix(target, ".unfinished");
         let open = || -> io::Result<File> {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            // In a directory of many people, a link could lead to a file of the operator.
+            let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+            let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link).open(&path);
+            let file = open?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(io::Error::other("another backup is writing this file")),

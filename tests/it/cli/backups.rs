@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::Stdio,
     thread,
@@ -73,6 +73,9 @@ fn o01_a_backup_beside_a_running_server_is_whole_and_replaces_no_file() {
     assert!(fs::read(dir.path().join("0.db")).unwrap() == whole);
     assert!(run(dir.path(), "backup nowhere/1.db").refused(1).contains("nowhere/1.db.unfinished cannot be written"));
     assert_eq!(files(dir.path()), ["0.db", "1.db", "2.db", "data"]);
+    symlink("0.db", dir.path().join("3.db.unfinished")).unwrap();
+    assert!(run(dir.path(), "backup 3.db").refused(1).contains("3.db.unfinished cannot be written"));
+    assert!(fs::read(dir.path().join("0.db")).unwrap() == whole);
 
     let refused = run(dir.path(), "restore 0.db").refused(1);
     assert!(refused.contains("A server or another command uses the database"), "{refused}");
