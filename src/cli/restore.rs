@@ -86,6 +86,9 @@ async fn open_present(replacement: &Replacement, copy: &App) -> Result<Database>
     let present = replacement.open_present().await.context("the present database cannot be read")?;
     let reason = if !carry_over::is_same_installation(copy, &present).await.map_err(explain)? {
         "the present database belongs to another installation"
+    } else if !carry_over::is_later(copy, &present).await.map_err(explain)? {
+        carry_over::keep_newest_time(copy, &present).await.map_err(explain)?;
+        "the present database is older than the backup, or has another history"
     } else if !carry_over::can_keep_secrets(copy, &present).await.map_err(explain)? {
         "the present database has secrets that the backup lacks, sealed under another master key"
     } else {

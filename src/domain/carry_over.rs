@@ -50,6 +50,34 @@ pub async fn is_same_installation(app: &App, replaced: &Database) -> Result<bool
     Ok(ours.zip(theirs).is_some_and(|(ours, theirs)| ours.created_at == theirs.created_at))
 }
 
+/// Returns whether a database is a later state of the backup: whether its audit trail has the backup's newest event, or has been purged
+/// since. Otherwise it says nothing of what happened after the backup.
+pub async fn is_later(app: &App, replaced: &Database) -> Result<bool> {
+    let Some(newest) = newest_event(app).await? else { return Ok(true) };
+    if audit_event::Entity::find_by_id(newest.id).one(replaced.read()).await?.is_some() {
+        return Ok(true);
+    }
+    let oldest = audit_event::Entity::find().order_by_asc(audit_event::COLUMN.id).one(replaced.read()).await?;
+    Ok(oldest.is_some_and(|oldest| oldest.id > newest.id))
+}
+
+/// Returns the newest audit event of a backup.
+async fn newest_event(app: &App) -> Result<Option<audit_event::Model>> {
+    // The migration of the backup records events of this kind now.
+    let recorded = audit_event::Entity::find().filter(audit_event::COLUMN.kind.ne(role_permission::RECLAIMED));
+    Ok(recorded.order_by_desc(audit_event::COLUMN.id).one(app.db.read()).await?)
+}
+
+/// Keeps the newest time that a database has seen of which nothing else is kept.
+pub async fn keep_newest_time(app: &App, replaced: &Database) -> Result<()> {
+    let theirs = installation::Entity::row(replaced.read()).await?;
+    let tx = app.db.write_in_background().await?;
+    let mut ours = installation::Entity::locked(&tx).await?;
+    ours.newest_at = ours.newest_at.max(theirs.newest_at);
+    ours.write(&tx).await?;
+    Ok(tx.commit().await?)
+}
+
 /// Returns the secrets of a database that the backup lacks, because it is older than they are. Its factors and passkeys are sealed
 /// under them.
 async fn missing_secrets(app: &App, replaced: &Database) -> Result<Vec<secret::Model>> {
@@ -89,7 +117,8 @@ pub async fn carry_over(app: &App, replaced: &Database) -> Result<CarriedOver> {
     let from = replaced.read_in_background();
     replace_grants(app, &from).await?;
     replace_invitations(app, &from).await?;
-    let (mut carried, mut kept, mut last, mut addresses) = (CarriedOver::default(), 0, None, Vec::new());
+    let (mut carried, mut kept, mut last) = (CarriedOver::default(), 0, None);
+    let (mut addresses, mut former) = (Vec::new(), HashMap::new());
     loop {
         let tx = app.db.write_in_background().await?;
         let page = user::Entity::page_after(&tx, last, PAGE).await?;
@@ -102,6 +131,7 @@ pub async fn carry_over(app: &App, replaced: &Database) -> Result<CarriedOver> {
             let Some(theirs) = theirs.get(&ours.id) else {
                 user::Entity::delete_by_id(ours.id).exec(&tx).await?;
                 carried.deleted += 1;
+                former.insert(ours.id, (ours.email, ours.username));
                 continue;
             };
             kept += 1;
@@ -115,7 +145,7 @@ pub async fn carry_over(app: &App, replaced: &Database) -> Result<CarriedOver> {
     }
     give_addresses(app, addresses).await?;
     copy_events(app, &from).await?;
-    keep_erasures(app, &from).await?;
+    keep_erasures(app, &from, &former).await?;
     keep_clock(app, &from).await?;
     carried.lost = user::Entity::find().count(&from).await? - kept;
     Ok(carried)
@@ -218,9 +248,7 @@ async fn give_addresses(app: &App, addresses: Vec<(UserId, String)>) -> Result<(
 
 /// Adds the audit events that were recorded since the backup.
 async fn copy_events(app: &App, from: &Reader) -> Result<()> {
-    // The migration of the backup records events of this kind now.
-    let recorded = audit_event::Entity::find().filter(audit_event::COLUMN.kind.ne(role_permission::RECLAIMED));
-    let newest = recorded.order_by_desc(audit_event::COLUMN.id).one(app.db.read()).await?;
+    let newest = newest_event(app).await?;
     let mut last = newest.map_or_else(|| EventId::first_of(DateTime::UNIX_EPOCH), |event| event.id);
     loop {
         let events = audit_event::Entity::find().filter(audit_event::COLUMN.id.gt(last));
@@ -236,16 +264,16 @@ async fn copy_events(app: &App, from: &Reader) -> Result<()> {
     }
 }
 
-/// Keeps which accounts have ended, and lets the next server erase the people again who were erased since the backup: its older events
-/// still name them.
-async fn keep_erasures(app: &App, from: &Reader) -> Result<()> {
+/// Keeps which accounts have ended, and lets the next server erase the people again who were erased since the backup: the backup still
+/// names them. `former` are the addresses and usernames that their accounts have in the backup.
+async fn keep_erasures(app: &App, from: &Reader, former: &HashMap<UserId, (String, Option<String>)>) -> Result<()> {
     let mut last = None;
     loop {
         let accounts = closed_account::Entity::page_after(from, last, PAGE).await?;
         let Some(end) = accounts.last() else { break };
         last = Some(end.id);
         let tx = app.db.write_in_background().await?;
-        closed_account::Entity::put(&tx, accounts).await?;
+        closed_account::Entity::put(&tx, accounts.into_iter().filter(|account| !account.erased)).await?;
         tx.commit().await?;
     }
     let mut last = None;
@@ -256,8 +284,9 @@ async fn keep_erasures(app: &App, from: &Reader) -> Result<()> {
         last = Some(end.id);
         let again = |event: audit_event::Model| {
             let id = event.subject_id?.parse().ok()?;
+            let (email, username) = former.get(&id).cloned().map_or((None, None), |(email, username)| (Some(email), username));
             let due_at = Some(app.clock.now());
-            Some(closed_account::Model { id, email: None, username: None, closed_at: event.at, due_at, erased: true })
+            Some(closed_account::Model { id, email, username, closed_at: event.at, due_at, erased: true })
         };
         let tx = app.db.write_in_background().await?;
         closed_account::Entity::put(&tx, events.into_iter().filter_map(again)).await?;

@@ -231,8 +231,17 @@ fn o04_whoever_was_erased_since_the_backup_is_erased_again_after_a_restore() {
         run_with(dir.path(), &format!("user create {name}@example.org --password-stdin"), &[], PASSWORD).done();
         assert_eq!(server.log_in(&format!("{name}@example.org"), PASSWORD).status, 201);
     }
+    // The events of this account name its username alone.
+    let admin = server.log_in("admin", &super::initial_password(dir.path())).json()["access_token"].as_str().unwrap().to_owned();
+    for (path, body) in [
+        ("/v1/invitations", serde_json::json!({ "email": "cleo@example.org" })),
+        ("/v1/users", serde_json::json!({ "email": "cleo@example.org", "username": "cleo", "password": PASSWORD })),
+    ] {
+        assert_eq!(server.send(Method::POST, path, &admin, Some(body.to_string())).status, 201, "{path}");
+    }
     run(dir.path(), "backup backup.db").done();
     run(dir.path(), "user erase ada@example.org").done();
+    run(dir.path(), "user erase cleo").done();
     let bertha = server.log_in("bertha@example.org", PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
     let close = serde_json::json!({ "current_password": PASSWORD }).to_string();
     assert_eq!(server.send(Method::DELETE, "/v1/me", &bertha, Some(close)).status, 204);
@@ -243,6 +252,7 @@ fn o04_whoever_was_erased_since_the_backup_is_erased_again_after_a_restore() {
     let _server = Server::start(dir.path(), &[]);
     until(|| events_of(dir.path(), "ada@") == "0");
     let count = |query: &str| super::sql(dir.path(), &format!("SELECT count(*) || '' FROM {query}")).remove(0);
-    assert_eq!(count("audit_events WHERE kind = 'user.erased'"), "1");
+    until(|| events_of(dir.path(), "cleo@") == "0" && count("invitations WHERE email = 'cleo@example.org'") == "0");
+    assert_eq!(count("audit_events WHERE kind = 'user.erased'"), "2");
     assert_eq!(count("closed_accounts WHERE email = 'bertha@example.org' AND due_at IS NULL"), "1", "she has her 30 days");
 }

@@ -172,7 +172,8 @@ fn a_loss_must_be_accepted_where_nothing_says_what_changed_since_the_backup() {
     assert_eq!(data(dir.path()), ["master.key", "vestibule.db", "vestibule.lock"], "there was nothing to keep");
 
     fs::write(at("data/vestibule.db"), "damaged beyond recognition".repeat(100)).unwrap();
-    refuse("the present database cannot be read");
+    refuse("the present database cannot be read: ");
+    refuse("file is not a database, and whatever changed since the backup");
     accept();
     let kept: Vec<_> = data(dir.path()).into_iter().filter(|name| name.contains("replaced")).collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
@@ -191,6 +192,26 @@ fn a_loss_must_be_accepted_where_nothing_says_what_changed_since_the_backup() {
     fs::copy(at("backup.db"), wrong.path().join("backup.db")).unwrap();
     assert!(run(wrong.path(), "restore backup.db").refused(1).contains("there is no database"));
     assert_eq!(files(wrong.path()), ["backup.db"]);
+}
+
+#[test]
+fn what_a_backup_says_is_not_undone_by_a_database_that_is_older_than_the_backup() {
+    let dir = backed_up();
+    run(dir.path(), "user disable ada@example.org").done();
+    run(dir.path(), "user create dan@example.org").done();
+    run(dir.path(), "backup later.db").done();
+    fs::remove_file(dir.path().join("data/vestibule.db")).unwrap();
+    run(dir.path(), "restore backup.db --accept-loss").done();
+    let said = run(dir.path(), "restore later.db").refused(1);
+    assert!(said.contains("the present database is older than the backup, or has another history"), "{said}");
+    run(dir.path(), "restore later.db --accept-loss").done();
+    let users = "ada@example.org - disabled user\nbea@example.org - active user\ncyd@example.org - active user\n\
+                 dan@example.org - active user\n";
+    assert_eq!(run(dir.path(), "user list").done(), users);
+
+    run(dir.path(), "user disable bea@example.org").done();
+    run(dir.path(), "restore later.db").done();
+    assert_eq!(run(dir.path(), "user list").done(), users.replace("bea@example.org - active", "bea@example.org - disabled"));
 }
 
 #[test]
