@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
 use super::audit::Kind;
@@ -111,8 +111,8 @@ pub async fn keep_secrets(app: &App, replaced: &Database) -> Result<bool> {
 }
 
 /// Brings a backup, which nobody uses yet, up to the state of the database that it replaces: deletions, statuses, addresses,
-/// passwords, factors, roles, what the roles grant, and invitations. Adds the audit events since. If this fails, the backup is in no state to be
-/// used.
+/// passwords, factors, roles, what the roles grant, and invitations. Adds the audit events since. If this fails, the backup is in no
+/// state to be used.
 pub async fn carry_over(app: &App, replaced: &Database) -> Result<CarriedOver> {
     let from = replaced.read_in_background();
     replace_grants(app, &from).await?;
@@ -151,6 +151,18 @@ pub async fn carry_over(app: &App, replaced: &Database) -> Result<CarriedOver> {
     Ok(carried)
 }
 
+/// Inserts rows of the replaced database.
+async fn insert<M: ModelTrait + IntoActiveModel<<M::Entity as EntityTrait>::ActiveModel>>(
+    tx: &Transaction,
+    rows: Vec<M>,
+) -> Result<()> {
+    for batch in rows.chunks(BATCH) {
+        let rows = batch.iter().cloned().map(IntoActiveModel::into_active_model);
+        M::Entity::insert_many(rows).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
 /// Takes every role, factor and recovery code from every user, and replaces the roles.
 async fn replace_grants(app: &App, from: &Reader) -> Result<()> {
     let tx = app.db.write_in_background().await?;
@@ -159,15 +171,8 @@ async fn replace_grants(app: &App, from: &Reader) -> Result<()> {
     role::Entity::delete_many().exec(&tx).await?;
     factor::Entity::delete_many().exec(&tx).await?;
     recovery_code::Entity::delete_many().exec(&tx).await?;
-    let roles = role::Entity::find().all(from).await?;
-    for batch in roles.chunks(BATCH) {
-        role::Entity::insert_many(batch.iter().cloned().map(role::ActiveModel::from)).exec_without_returning(&tx).await?;
-    }
-    let permissions = role_permission::Entity::find().all(from).await?;
-    for batch in permissions.chunks(BATCH) {
-        let rows = batch.iter().cloned().map(role_permission::ActiveModel::from);
-        role_permission::Entity::insert_many(rows).exec_without_returning(&tx).await?;
-    }
+    insert(&tx, role::Entity::find().all(from).await?).await?;
+    insert(&tx, role_permission::Entity::find().all(from).await?).await?;
     Ok(tx.commit().await?)
 }
 
@@ -175,11 +180,7 @@ async fn replace_grants(app: &App, from: &Reader) -> Result<()> {
 async fn replace_invitations(app: &App, from: &Reader) -> Result<()> {
     let tx = app.db.write_in_background().await?;
     invitation::Entity::delete_many().exec(&tx).await?;
-    let invitations = invitation::Entity::find().all(from).await?;
-    for batch in invitations.chunks(BATCH) {
-        let rows = batch.iter().cloned().map(invitation::ActiveModel::from);
-        invitation::Entity::insert_many(rows).exec_without_returning(&tx).await?;
-    }
+    insert(&tx, invitation::Entity::find().all(from).await?).await?;
     Ok(tx.commit().await?)
 }
 
@@ -214,22 +215,9 @@ async fn update(tx: &Transaction, now: DateTime<Utc>, ours: Model, theirs: &Mode
 /// Gives these users their roles, factors and recovery codes.
 async fn copy_of_users(tx: &Transaction, from: &Reader, users: &[UserId]) -> Result<()> {
     let ids = || users.iter().copied();
-    let roles = user_role::Entity::find().filter(user_role::COLUMN.user_id.is_in(ids())).all(from).await?;
-    for batch in roles.chunks(BATCH) {
-        user_role::Entity::insert_many(batch.iter().cloned().map(user_role::ActiveModel::from))
-            .exec_without_returning(tx)
-            .await?;
-    }
-    let factors = factor::Entity::find().filter(factor::COLUMN.user_id.is_in(ids())).all(from).await?;
-    for batch in factors.chunks(BATCH) {
-        factor::Entity::insert_many(batch.iter().cloned().map(factor::ActiveModel::from)).exec_without_returning(tx).await?;
-    }
-    let codes = recovery_code::Entity::find().filter(recovery_code::COLUMN.user_id.is_in(ids())).all(from).await?;
-    for batch in codes.chunks(BATCH) {
-        let rows = batch.iter().cloned().map(recovery_code::ActiveModel::from);
-        recovery_code::Entity::insert_many(rows).exec_without_returning(tx).await?;
-    }
-    Ok(())
+    insert(tx, user_role::Entity::find().filter(user_role::COLUMN.user_id.is_in(ids())).all(from).await?).await?;
+    insert(tx, factor::Entity::find().filter(factor::COLUMN.user_id.is_in(ids())).all(from).await?).await?;
+    insert(tx, recovery_code::Entity::find().filter(recovery_code::COLUMN.user_id.is_in(ids())).all(from).await?).await
 }
 
 async fn give_addresses(app: &App, addresses: Vec<(UserId, String)>) -> Result<()> {

@@ -45,6 +45,7 @@ impl Entity {
     pub async fn pending(tx: &impl ConnectionTrait, email: &str) -> Result<Option<Model>, DbErr> {
         Self::find().filter(COLUMN.email.eq(email)).filter(COLUMN.accepted_at.is_null()).one(tx).await
     }
+
     /// Deletes the invitations of these addresses that were made by this time.
     pub async fn delete_of(
         tx: &impl ConnectionTrait,

@@ -198,6 +198,7 @@ impl Entity {
         let finished = Self::update_many().set(row).filter(COLUMN.id.eq(leased.id)).filter(Column::NextAt.eq(leased.next_at));
         Ok(finished.exec(tx).await?.rows_affected == 1)
     }
+
     /// Deletes the mails about an account, whatever their state.
     pub async fn delete_of_user(tx: &impl ConnectionTrait, user: UserId) -> Result<(), DbErr> {
         Self::delete_many().filter(COLUMN.user_id.eq(user)).exec(tx).await.map(drop)

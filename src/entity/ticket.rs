@@ -168,6 +168,7 @@ impl Entity {
         let void = void.filter(COLUMN.purpose.is_in(purposes)).filter(COLUMN.user_id.is_null()).filter(unspent());
         void.exec(tx).await.map(drop)
     }
+
     /// Deletes the tickets of a user.
     pub async fn delete_of_user(tx: &impl ConnectionTrait, user: UserId) -> Result<(), DbErr> {
         Self::delete_many().filter(COLUMN.user_id.eq(user)).exec(tx).await.map(drop)
