@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    QueryOrder,
 };
 
 use super::audit::Kind;
@@ -22,10 +22,10 @@ use crate::{
         database::{Database, Reader, Transaction},
         secrets::are_sealed_by,
     },
-    values::ids::{EventId, UserId},
+    values::ids::UserId,
 };
 
-/// The number of users or events that are read at once.
+/// The number of users or closed accounts that are read at once.
 const PAGE: u64 = 500;
 /// The number of rows in one statement: databases limit a statement's variables.
 const BATCH: usize = 1_000;
@@ -236,15 +236,11 @@ async fn give_addresses(app: &App, addresses: Vec<(UserId, String)>) -> Result<(
 
 /// Adds the audit events that were recorded since the backup.
 async fn copy_events(app: &App, from: &Reader) -> Result<()> {
-    let newest = newest_event(app).await?;
-    let mut last = newest.map_or_else(|| EventId::first_of(DateTime::UNIX_EPOCH), |event| event.id);
+    let mut last = newest_event(app).await?.map(|event| event.id);
     loop {
-        let events = audit_event::Entity::find().filter(audit_event::COLUMN.id.gt(last));
-        let events = events.order_by_asc(audit_event::COLUMN.id).limit(PAGE).all(from).await?;
-        match events.last() {
-            Some(event) => last = event.id,
-            None => return Ok(()),
-        }
+        let events = audit_event::Entity::page(audit_event::Entity::find(), from, last).await?;
+        let Some(end) = events.last() else { return Ok(()) };
+        last = Some(end.id);
         let tx = app.db.write_in_background().await?;
         let rows = events.into_iter().map(audit_event::ActiveModel::from);
         audit_event::Entity::insert_many(rows).on_conflict_do_nothing().exec_without_returning(&tx).await?;
