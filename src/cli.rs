@@ -2,6 +2,7 @@
 
 mod backup;
 mod clock;
+mod copy;
 mod health;
 mod installation;
 mod key;
@@ -28,6 +29,7 @@ use std::{
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use secrecy::SecretString;
 use tokio::runtime::Builder;
 use tracing::Level;
 
@@ -98,6 +100,15 @@ enum Command {
         /// Go on although nothing says what changed since the backup
         #[arg(long)]
         accept_loss: bool,
+    },
+    /// Copy an installation from SQLite to an empty PostgreSQL database; no server may be running
+    Copy {
+        /// The URL of the SQLite database, such as sqlite:data/vestibule.db
+        #[arg(long, value_name = "URL")]
+        from: SecretString,
+        /// The URL of the PostgreSQL database; leave its password out, and set PGPASSWORD
+        #[arg(long, value_name = "URL")]
+        to: SecretString,
     },
     /// Confirm this machine's clock
     #[command(subcommand)]
@@ -244,6 +255,7 @@ async fn run_async(command: Command, mut settings: Settings) -> Result<()> {
         Command::Backup { file } => backup::run(&file, &settings).await,
         Command::Restore { file, accept_loss } => Box::pin(restore::restore(&file, accept_loss, settings)).await,
         Command::Restored { accept_loss } => Box::pin(restore::restored(accept_loss, settings)).await,
+        Command::Copy { from, to } => Box::pin(copy::run(&from, &to, &settings)).await,
         Command::Clock(command) => clock::run(&command, settings).await,
         Command::Mail(command) => mail::run(command, settings).await,
         Command::Openapi { .. }

@@ -3,6 +3,7 @@
 
 mod availability;
 mod connection;
+pub mod copy;
 pub mod deadline;
 mod driver;
 mod failure;
@@ -56,7 +57,7 @@ pub struct Database {
     group_commit: Arc<GroupCommit>,
     last_probe: Arc<LastProbe>,
     address: Arc<open::DatabaseAddress>,
-    /// Held while the database is open, so that no restore replaces its file (SQLite).
+    /// Held while the database is open, so that no restore replaces its file and no copy misses a change (SQLite).
     _lock: Option<Arc<File>>,
 }
 
@@ -74,13 +75,13 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// A restore replaces the file of a SQLite database.
-    #[error("The database {} is being restored: wait until that is done", path.display())]
-    BeingRestored {
+    /// A restore replaces the file of a SQLite database, or a copy reads it.
+    #[error("The database {} is being restored or copied: wait until that is done", path.display())]
+    HeldAlone {
         /// The path of the file.
         path: PathBuf,
     },
-    /// A restore cannot replace the file of a SQLite database.
+    /// A restore or a copy cannot have a SQLite database for itself.
     #[error("A server or another command uses the database {}: stop it first", path.display())]
     InUse {
         /// The path of the file.

@@ -4,6 +4,7 @@ mod accounts;
 mod backups;
 pub mod clocks;
 mod contract;
+mod copies;
 pub mod http;
 mod installing;
 mod keys;
@@ -12,6 +13,7 @@ mod logs;
 mod mails;
 mod many_clients;
 mod migrations;
+mod people;
 mod poolers;
 mod proxies;
 mod restores;
@@ -23,10 +25,11 @@ mod stops;
 mod supervised;
 mod watch;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Stdio, thread, time::Duration};
 
 use sea_orm::{ConnectionTrait, Database, Statement};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::support::binary::{self, Server};
 
@@ -63,6 +66,16 @@ pub fn run_with(dir: &Path, arguments: &str, env: &[(&str, &str)], stdin: &str) 
     let output = command.args(arguments.split_whitespace()).write_stdin(stdin).timeout(Duration::from_mins(1)).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Kills `vestibule` with these arguments at a random moment of its first `longest` milliseconds. Returns whether it was killed.
+pub fn kill(dir: &Path, arguments: &str, longest: u64) -> bool {
+    let mut command = binary::command(dir, &[]);
+    command.args(arguments.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    thread::sleep(Duration::from_millis(Uuid::new_v4().as_u64_pair().1 % longest));
+    _ = child.kill();
+    !child.wait().unwrap().success()
 }
 
 fn empty_directory() -> TempDir {

@@ -1,5 +1,5 @@
-//! The lock beside a SQLite database: servers and commands share it, and a restore, which replaces the file, holds it alone. The
-//! system releases the lock of a process that is killed.
+//! The lock beside a SQLite database: servers and commands share it. A restore, which replaces the file, and a copy to PostgreSQL,
+//! which would miss later changes, hold it alone. The system releases the lock of a process that is killed.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -11,12 +11,12 @@ use std::{
 use super::Error;
 use crate::live::files;
 
-/// Locks a database for a process that uses it. Fails with [`Error::BeingRestored`] while a restore replaces it.
+/// Locks a database for a process that uses it. Fails with [`Error::HeldAlone`] during a restore or a copy.
 pub(super) fn share(database: &Path) -> Result<File, Error> {
-    lock(database, File::try_lock_shared, |path| Error::BeingRestored { path })
+    lock(database, File::try_lock_shared, |path| Error::HeldAlone { path })
 }
 
-/// Locks a database for a restore. Fails with [`Error::InUse`] while a server or a command uses it.
+/// Locks a database for a restore or a copy. Fails with [`Error::InUse`] while a server or a command uses it.
 pub(super) fn lock_alone(database: &Path) -> Result<File, Error> {
     lock(database, File::try_lock, |path| Error::InUse { path })
 }

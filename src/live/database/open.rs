@@ -97,7 +97,7 @@ impl Error {
     /// Returns whether the database may be available a little later.
     fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::ReadOnly | Self::BeingRestored { .. } => true,
+            Self::Unreachable(_) | Self::ReadOnly | Self::HeldAlone { .. } => true,
             Self::Connect(DbErr::Conn(RuntimeErr::SqlxError(cause))) => failure::may_become_available(cause),
             _ => false,
         }
@@ -168,7 +168,7 @@ pub(super) fn sqlite_path(url: &str) -> Result<PathBuf, Error> {
     }
 }
 
-fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     // Without `create_if_missing`: if the file disappears while the process runs, that is an error and not a new database.
     SqliteConnectOptions::new()
         .filename(path)

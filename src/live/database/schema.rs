@@ -35,7 +35,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause before the next attempt while another replica is migrating (PostgreSQL).
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// The key of the advisory lock of a migration (PostgreSQL): `vestibul` in ASCII.
-const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
+pub(super) const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
 
 /// The permissions that are Vestibule's own since a migration.
 const RECLAIMED: [(&str, &[&str]); 2] =

@@ -1,5 +1,6 @@
 //! Tests of opening, reading and writing, on both databases.
 
+mod copy;
 mod group_commit;
 pub(crate) mod kills;
 mod migrations;

@@ -4,18 +4,15 @@ use std::{
     fs::{self, File, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    process::Stdio,
     thread,
-    time::Duration,
 };
 
 use sea_orm::{ConnectionTrait, Database};
-use uuid::Uuid;
 use vestibule_migration::{Migrator, MigratorTrait};
 
-use super::{empty_directory, files, initial_password, installed, mode, run, run_with, sql_in};
+use super::{empty_directory, files, initial_password, installed, kill, mode, run, run_with, sql_in};
 use crate::support::{
-    binary::{self, Server, not_tested},
+    binary::{Server, not_tested},
     small_disk::SmallDisk,
 };
 
@@ -302,16 +299,6 @@ fn a_full_disk_leaves_no_half_backup_and_the_former_database() {
     run_with(dir.path(), "restore backup.db", &on_disk, "").done();
     assert!(run_with(dir.path(), "user list", &on_disk, "").done().starts_with("ada@example.org - disabled user\n"));
     drop(disk);
-}
-
-/// Kills a command at a random moment of its first `longest` milliseconds. Returns whether it was killed.
-fn kill(dir: &Path, arguments: &str, longest: u64) -> bool {
-    let mut command = binary::command(dir, &[]);
-    command.args(arguments.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    thread::sleep(Duration::from_millis(Uuid::new_v4().as_u64_pair().1 % longest));
-    _ = child.kill();
-    !child.wait().unwrap().success()
 }
 
 /// Kills restores and backups at random moments. Whatever the moment, there is a whole database, the former one or the new one, and

@@ -6,16 +6,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::SystemTime,
 };
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use totp_rs::{Builder, Secret, Totp};
 use ureq::http::Method;
 
-use super::{empty_directory, files, http::Answer, initial_password, run_with, sql_in, until};
+use super::{
+    empty_directory, files, initial_password,
+    people::{App, ORIGIN, PASSWORD, SETTINGS, Tokens, address, call, challenge, complete, refresh, sign_in},
+    run_with, sql_in, until,
+};
 use crate::support::{
     binary::Server,
     mail_text,
@@ -23,86 +25,9 @@ use crate::support::{
     postgres::{TemporaryPostgres, find_server, unprivileged},
 };
 
-const ORIGIN: &str = "http://localhost:8080";
-const PASSWORD: &str = "seven tall ships at dawn";
 const NEW_PASSWORD: &str = "eight tall ships at dusk";
-const SETTINGS: &[(&str, &str)] =
-    &[("VESTIBULE_SERVER__PUBLIC_URL", ORIGIN), ("VESTIBULE_MAIL__TRANSPORT", "file"), ("VESTIBULE_THROTTLE__ENABLED", "false")];
 /// The people of the story. The name says what happens to each of them after the backup.
 const PEOPLE: [&str; 9] = ["calm", "ended", "disabled", "deleted", "reset", "demoted", "moved", "enrolled", "lost"];
-
-/// The tokens of one session.
-#[derive(Clone)]
-struct Tokens {
-    access: String,
-    refresh: String,
-}
-
-impl Tokens {
-    fn of(answer: &Answer) -> Self {
-        let (body, text) = (answer.json(), |body: &Value, name: &str| body[name].as_str().unwrap().to_owned());
-        assert!(answer.status < 300, "{}", answer.text);
-        Self { access: text(&body, "access_token"), refresh: text(&body, "refresh_token") }
-    }
-}
-
-fn address(name: &str) -> String {
-    format!("{name}@example.org")
-}
-
-/// Logs in, again and again while the server is too busy.
-fn sign_in(server: &Server, identifier: &str, password: &str) -> Answer {
-    loop {
-        let answer = server.log_in(identifier, password);
-        if answer.status != 503 {
-            return answer;
-        }
-    }
-}
-
-fn refresh(server: &Server, token: &str) -> Answer {
-    server.post("/v1/sessions/refresh", &json!({ "refresh_token": token }))
-}
-
-/// Sends a request that must succeed.
-fn call(server: &Server, method: &Method, path: &str, token: &str, body: &Value) -> Value {
-    let body = if body.is_null() { None } else { Some(body.to_string()) };
-    let answer = server.send(method.clone(), path, token, body);
-    assert!(answer.status < 300, "{method} {path}: {}", answer.text);
-    answer.json()
-}
-
-/// An authenticator app, by the real clock.
-struct App(Totp);
-
-impl App {
-    /// Adds an app to the account of this caller. Returns the app and the response.
-    fn enrol(server: &Server, token: &str) -> (Self, Value) {
-        let started = call(server, &Method::POST, "/v1/me/factors/totp", token, &json!({}));
-        let secret = Secret::try_from_base32(started["secret"].as_str().unwrap()).unwrap();
-        let app = Self(Builder::new().with_secret(secret).build().unwrap());
-        let path = format!("/v1/me/factors/totp/{}/confirm", started["id"].as_str().unwrap());
-        let enrolled = call(server, &Method::POST, &path, token, &json!({ "code": app.code(-1) }));
-        (app, enrolled)
-    }
-
-    fn code(&self, steps: i64) -> String {
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        self.0.generate(now.checked_add_signed(steps * 30).unwrap()).to_string()
-    }
-}
-
-/// Sends a factor that completes a log-in.
-fn complete(server: &Server, challenge: &Value, factor: &Value) -> Answer {
-    server.post("/v1/sessions/second-factor", &json!({ "challenge": challenge, "factor": factor }))
-}
-
-/// Begins a log-in of somebody who has a factor. Returns the challenge.
-fn challenge(server: &Server, name: &str) -> Value {
-    let answer = sign_in(server, &address(name), PASSWORD);
-    assert_eq!(answer.problem(), (401, "second_factor_required".to_owned()), "{name}: {}", answer.text);
-    answer.json()["challenge"].clone()
-}
 
 /// The mails of an installation: the recipient and the subject of each file.
 fn mails(dir: &Path) -> BTreeMap<String, String> {

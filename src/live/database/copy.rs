@@ -1,0 +1,291 @@
+//! The copy of a SQLite database to PostgreSQL. It is one transaction: a copy that fails or is killed leaves nothing behind. Every row
+//! is read back and compared before the transaction commits.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use aws_lc_rs::digest::{self, SHA256};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait, IdenStatic as _, IntoActiveModel, Iterable,
+    ModelTrait, PaginatorTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement,
+    TransactionTrait as _,
+    sea_query::{Expr, ExprTrait as _},
+};
+use secrecy::SecretString;
+use sqlx::{SqlitePool, pool::PoolOptions};
+
+use super::{Database, lock, open, schema::MIGRATION_LOCK, snapshot};
+use crate::entity;
+
+/// The maximum number of rows that are read at once.
+const PAGE: usize = 500;
+/// The maximum number of variables in a statement of PostgreSQL.
+const MAX_VARIABLES: usize = 65_535;
+
+/// Runs an asynchronous function for the entity of each table, in an order in which a table follows those that it refers to.
+macro_rules! for_each_table {
+    ($function:ident $arguments:tt) => {
+        for_each_table!(
+            $function $arguments:
+            installation, secret, signing_key, role, role_permission, user, user_role, user_word, session, factor, pending_totp,
+            recovery_code, challenge, redeemed_ceremony, ticket, ticket_handle, mail, tally, invitation, throttle, known_network,
+            revocation, closed_account, audit_event
+        )
+    };
+    ($function:ident $arguments:tt: $($table:ident),*) => {
+        $($function::<entity::$table::Entity> $arguments.await?;)*
+    };
+}
+
+/// A SQLite database that is being copied. No server and no other command uses it meanwhile.
+pub struct Source {
+    path: PathBuf,
+    rows: DatabaseTransaction,
+    _lock: File,
+}
+
+/// What a copy reports: the table whose rows were copied, and their number.
+pub type Progress<'a> = &'a (dyn Fn(&str, u64) + Send + Sync);
+
+impl Source {
+    /// Locks the SQLite database at this URL, and checks that it is whole and that its tables are those of this program. Creates
+    /// and changes nothing.
+    pub async fn open(url: &SecretString) -> Result<Self> {
+        let Some(path) = Database::file(url)? else { bail!("--from must be a URL that begins with `sqlite:`") };
+        let migrations = Database::migrations_at(url).await?;
+        ensure!(migrations.iter().any(|migration| migration.applied), "there is no Vestibule database at {}", path.display());
+        ensure!(
+            migrations.iter().all(|migration| migration.applied),
+            "the tables of {} are older than this program: run `vestibule migrate up` first",
+            path.display()
+        );
+        let lock = lock::lock_alone(&path)?;
+        let options = open::sqlite_options(&path).pragma("query_only", "ON");
+        let pool: SqlitePool = PoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let mut connection = pool.acquire().await?;
+        snapshot::check(&mut connection).await.with_context(|| format!("{} is damaged", path.display()))?;
+        drop(connection);
+        let rows = DatabaseConnection::from(pool).begin().await?;
+        Ok(Self { path, rows, _lock: lock })
+    }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the connection from which rows are read.
+    pub fn rows(&self) -> &DatabaseTransaction {
+        &self.rows
+    }
+
+    /// Returns the number of rows of all tables.
+    pub async fn count(&self) -> Result<u64> {
+        let mut total = 0;
+        for_each_table!(add_count(&self.rows, &mut total));
+        Ok(total)
+    }
+
+    /// Copies every row into an empty PostgreSQL database with the same tables. Fails, and changes nothing, if that holds anything
+    /// or if a row differs afterwards.
+    pub async fn copy_to(&self, target: &Database, progress: Progress<'_>) -> Result<()> {
+        let connection = target.migration_connection();
+        let tx = connection.begin().await?;
+        self.fill(&tx, progress).await.context("nothing was copied")?;
+        tx.commit().await.context("it is unknown whether the copy was committed")?;
+        Ok(connection.close().await?)
+    }
+
+    async fn fill(&self, tx: &DatabaseTransaction, progress: Progress<'_>) -> Result<()> {
+        tx.execute_unprepared("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'").await?;
+        // A server that starts meanwhile waits for this lock, as it waits for a migration.
+        tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+        for_each_table!(empty(tx));
+        for_each_table!(copy(&self.rows, tx, progress));
+        Ok(())
+    }
+}
+
+/// The beginning of a message about a target that cannot be opened.
+const UNUSABLE: &str = "the target cannot be used (--to takes the place of database.url)";
+
+/// Opens a PostgreSQL database that will receive a copy, and makes the tables if there are none. Fails, and changes nothing, if it
+/// has other tables.
+pub async fn open_target(url: &SecretString) -> Result<Database> {
+    ensure!(Database::file(url)?.is_none(), "--to must be a URL that begins with `postgres://`");
+    let migrations = Database::migrations_at(url).await.context(UNUSABLE)?;
+    let (applied, all) = (migrations.iter().filter(|migration| migration.applied).count(), migrations.len());
+    let target = Database::connect(url).await.context(UNUSABLE)?;
+    let outcome = if applied == 0 {
+        make_tables(&target).await
+    } else if applied < all {
+        Err(anyhow!("the target is not empty: its tables are older than this program. Create another database"))
+    } else {
+        Ok(())
+    };
+    if outcome.is_err() {
+        target.close().await;
+    }
+    outcome.map(|()| target)
+}
+
+async fn make_tables(target: &Database) -> Result<()> {
+    const TABLES: &str = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()";
+    let count = target.read().query_one_raw(Statement::from_string(DbBackend::Postgres, TABLES)).await?;
+    let count: i64 = count.context("no count of tables")?.try_get_by_index(0)?;
+    ensure!(count == 0, "the target is not empty: another program has {count} tables in it. Create another database");
+    Ok(target.migrate().await?)
+}
+
+async fn add_count<E>(rows: &DatabaseTransaction, total: &mut u64) -> Result<()>
+where
+    E: EntityTrait,
+    E::Model: Sync,
+{
+    *total += E::find().count(rows).await?;
+    Ok(())
+}
+
+/// Locks a table, and removes the rows that migrations have inserted. Fails if it has others.
+async fn empty<E>(tx: &DatabaseTransaction) -> Result<()>
+where
+    E: EntityTrait,
+    E::Model: Sync,
+{
+    let table = E::default().table_name().to_owned();
+    tx.execute_unprepared(&format!("LOCK TABLE {table} IN EXCLUSIVE MODE")).await.context("another process uses the database")?;
+    if ["installation", "roles"].contains(&table.as_str()) {
+        E::delete_many().exec(tx).await?;
+    }
+    let rows = E::find().count(tx).await?;
+    ensure!(rows == 0, "the target is not empty: its table {table} has {rows} rows. Create another database");
+    Ok(())
+}
+
+/// Copies the rows of a table, reads them back, and continues its sequence where that of the source is.
+async fn copy<E>(rows: &DatabaseTransaction, tx: &DatabaseTransaction, progress: Progress<'_>) -> Result<()>
+where
+    E: EntityTrait,
+    E::Model: IntoActiveModel<E::ActiveModel> + Sync,
+    E::ActiveModel: Send,
+{
+    let table = E::default().table_name().to_owned();
+    let batch = (MAX_VARIABLES / E::Column::iter().count()).min(PAGE);
+    let (mut read, mut last) = (Content::default(), None);
+    loop {
+        let page = page_after::<E>(last.as_ref()).all(rows).await.with_context(|| format!("{table} cannot be read"))?;
+        read.add(&page);
+        for batch in page.chunks(batch) {
+            let batch = batch.iter().cloned().map(IntoActiveModel::into_active_model);
+            E::insert_many(batch).exec_without_returning(tx).await.with_context(|| format!("{table} cannot be written"))?;
+        }
+        progress(&table, page.len() as u64);
+        match page.last() {
+            Some(row) if page.len() == PAGE => last = Some(row.clone()),
+            _ => break,
+        }
+    }
+    let written = content::<E>(tx).await?;
+    ensure!(read.finish() == written.finish(), "the rows of {table} differ after the copy");
+    if E::PrimaryKey::auto_increment() {
+        continue_sequence::<E>(&table, rows, tx).await?;
+    }
+    // Without statistics, PostgreSQL would plan the first statements of a server badly.
+    tx.execute_unprepared(&format!("ANALYZE {table}")).await?;
+    Ok(())
+}
+
+/// Returns the query for the rows that follow `last`, in the order of the primary key, which is the same in both databases.
+fn page_after<E: EntityTrait>(last: Option<&E::Model>) -> Select<E> {
+    let keys = || E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column);
+    let mut query = E::find().limit(PAGE as u64);
+    for key in keys() {
+        query = query.order_by_asc(key);
+    }
+    match last {
+        // As one comparison of tuples, for which the index of the primary key is used.
+        Some(last) => {
+            let columns = Expr::tuple(keys().map(Expr::col));
+            query.filter(columns.gt(Expr::tuple(keys().map(|key| Expr::value(last.get(key))))))
+        }
+        None => query,
+    }
+}
+
+/// Reads a table as it is after the copy.
+async fn content<E>(tx: &DatabaseTransaction) -> Result<Content>
+where
+    E: EntityTrait,
+{
+    let (mut content, mut last) = (Content::default(), None);
+    loop {
+        let page = page_after::<E>(last.as_ref()).all(tx).await?;
+        content.add(&page);
+        match page.last() {
+            Some(row) if page.len() == PAGE => last = Some(row.clone()),
+            _ => return Ok(content),
+        }
+    }
+}
+
+/// Makes PostgreSQL draw the number next that SQLite would draw next. It may be larger than those of the rows, because rows are
+/// purged, and a number is never used twice.
+async fn continue_sequence<E: EntityTrait>(table: &str, rows: &DatabaseTransaction, tx: &DatabaseTransaction) -> Result<()> {
+    let drawn = "SELECT seq FROM sqlite_sequence WHERE name = ?";
+    let drawn = rows.query_one_raw(Statement::from_sql_and_values(DbBackend::Sqlite, drawn, [table.into()])).await?;
+    let Some(drawn) = drawn else { return Ok(()) };
+    let drawn: i64 = drawn.try_get_by_index(0)?;
+    let Some(key) = E::PrimaryKey::iter().next() else { return Ok(()) };
+    if drawn > 0 {
+        let set = "SELECT setval(pg_get_serial_sequence($1, $2), $3)";
+        let values = [table.into(), key.as_str().into(), drawn.into()];
+        tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, set, values)).await?;
+    }
+    Ok(())
+}
+
+/// The number of rows of a table, and a digest of their values.
+struct Content {
+    rows: u64,
+    digest: digest::Context,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self { rows: 0, digest: digest::Context::new(&SHA256) }
+    }
+}
+
+impl Content {
+    fn add<M: ModelTrait>(&mut self, rows: &[M]) {
+        self.rows += rows.len() as u64;
+        for row in rows {
+            for column in <M::Entity as EntityTrait>::Column::iter() {
+                // Its Debug text has a delimiter at either end, and a type.
+                self.digest.update(format!("{:?}\n", row.get(column)).as_bytes());
+            }
+        }
+    }
+
+    fn finish(self) -> (u64, Vec<u8>) {
+        (self.rows, self.digest.finish().as_ref().to_vec())
+    }
+}
+
+/// Returns the columns that are copied, each after the name of its table and a dot.
+#[cfg(test)]
+pub(super) async fn columns() -> Vec<String> {
+    async fn of<E: EntityTrait>(columns: &mut Vec<String>) -> Result<()> {
+        columns.extend(E::Column::iter().map(|column| format!("{}.{}", E::default().table_name(), column.as_str())));
+        Ok(())
+    }
+    let of_all = async || -> Result<Vec<String>> {
+        let mut columns = Vec::new();
+        for_each_table!(of(&mut columns));
+        Ok(columns)
+    };
+    of_all().await.unwrap()
+}
