@@ -1,12 +1,12 @@
 //! What a restore keeps of the database that it replaces. That database is newer than the backup: who may log in, with what, and what
 //! they may do is taken from it, account by account, so nobody who was shut out since the backup gets back in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait, QueryFilter,
-    QueryOrder,
+    QueryOrder, QuerySelect,
 };
 
 use super::audit::Kind;
@@ -22,7 +22,7 @@ use crate::{
         database::{Database, Reader, Transaction},
         secrets::are_sealed_by,
     },
-    values::ids::UserId,
+    values::ids::{EventId, UserId},
 };
 
 /// The number of users or closed accounts that are read at once.
@@ -50,22 +50,28 @@ pub async fn is_same_installation(app: &App, replaced: &Database) -> Result<bool
     Ok(ours.zip(theirs).is_some_and(|(ours, theirs)| ours.created_at == theirs.created_at))
 }
 
-/// Returns whether a database is a later state of the backup: whether its audit trail has the backup's newest event, or has been purged
-/// since. Otherwise it says nothing of what happened after the backup.
+/// Returns whether a database is a later state of the backup: whether its audit trail has every event of the backup, except those that
+/// have been purged since. Otherwise it says nothing of what happened after the backup.
+///
+/// The newest event alone does not tell: if the clock was ahead for a while, both may have it although events of right times differ.
 pub async fn is_later(app: &App, replaced: &Database) -> Result<bool> {
-    let Some(newest) = newest_event(app).await? else { return Ok(true) };
-    if audit_event::Entity::find_by_id(newest.id).one(replaced.read()).await?.is_some() {
-        return Ok(true);
-    }
-    let oldest = audit_event::Entity::find().order_by_asc(audit_event::COLUMN.id).one(replaced.read()).await?;
-    Ok(oldest.is_some_and(|oldest| oldest.id > newest.id))
-}
-
-/// Returns the newest audit event of a backup.
-async fn newest_event(app: &App) -> Result<Option<audit_event::Model>> {
+    let from = replaced.read_in_background();
+    let purged_before = EventId::first_of(installation::Entity::row(&from).await?.purged_before.unwrap_or_default());
+    let oldest = audit_event::Entity::find().order_by_asc(audit_event::COLUMN.id).one(&from).await?;
+    let kept_since = oldest.map_or(purged_before, |oldest| oldest.id.min(purged_before));
     // The migration of the backup records events of this kind now.
-    let recorded = audit_event::Entity::find().filter(audit_event::COLUMN.kind.ne(role_permission::RECLAIMED));
-    Ok(recorded.order_by_desc(audit_event::COLUMN.id).one(app.db.read()).await?)
+    let recorded = || audit_event::Entity::find().filter(audit_event::COLUMN.kind.ne(role_permission::RECLAIMED));
+    let mut last = None;
+    loop {
+        let page = audit_event::Entity::page(recorded(), app.db.read(), last).await?;
+        let Some(end) = page.last() else { return Ok(true) };
+        last = Some(end.id);
+        let ours: Vec<_> = page.iter().map(|event| event.id).filter(|id| *id >= kept_since).collect();
+        let (count, theirs) = (ours.len() as u64, audit_event::COLUMN.id.is_in(ours));
+        if audit_event::Entity::find().filter(theirs).count(&from).await? < count {
+            return Ok(false);
+        }
+    }
 }
 
 /// Keeps the newest time that a database has seen of which nothing else is kept.
@@ -234,17 +240,23 @@ async fn give_addresses(app: &App, addresses: Vec<(UserId, String)>) -> Result<(
     Ok(())
 }
 
-/// Adds the audit events that were recorded since the backup.
+/// Adds the audit events that were recorded since the backup. They may be older than its newest event, if the clock was ahead when that
+/// was recorded.
 async fn copy_events(app: &App, from: &Reader) -> Result<()> {
-    let mut last = newest_event(app).await?.map(|event| event.id);
+    let mut last = None;
     loop {
         let events = audit_event::Entity::page(audit_event::Entity::find(), from, last).await?;
         let Some(end) = events.last() else { return Ok(()) };
         last = Some(end.id);
-        let tx = app.db.write_in_background().await?;
-        let rows = events.into_iter().map(audit_event::ActiveModel::from);
-        audit_event::Entity::insert_many(rows).on_conflict_do_nothing().exec_without_returning(&tx).await?;
-        tx.commit().await?;
+        let known = audit_event::Entity::find().select_only().column(audit_event::Column::Id);
+        let known = known.filter(audit_event::COLUMN.id.is_in(events.iter().map(|event| event.id)));
+        let known: HashSet<EventId> = known.into_tuple().all(app.db.read()).await?.into_iter().collect();
+        let new: Vec<_> = events.into_iter().filter(|event| !known.contains(&event.id)).collect();
+        if !new.is_empty() {
+            let tx = app.db.write_in_background().await?;
+            insert(&tx, new).await?;
+            tx.commit().await?;
+        }
     }
 }
 

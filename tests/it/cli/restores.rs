@@ -14,9 +14,9 @@ use tokio::runtime::Runtime;
 use ureq::http::Method;
 
 use super::{
-    empty_directory, files, initial_password,
+    empty_directory, files, initial_password, installed,
     people::{App, ORIGIN, PASSWORD, SETTINGS, Tokens, address, call, challenge, complete, refresh, sign_in},
-    run_with, sql_in, until,
+    run_with, sql, sql_in, until,
 };
 use crate::support::{
     binary::Server,
@@ -377,4 +377,32 @@ fn o01_servers_refuse_a_postgres_database_that_went_back_until_restored_was_run(
     let said = run_with(dir.path(), "restore Cargo.toml", &settings, "").refused(1);
     assert!(said.contains("there is no file Cargo.toml"), "{said}");
     assert!(server.stop().success());
+}
+
+/// Moves the newest event of a database an hour into the future, as if the clock had been ahead when it was recorded. Returns its id.
+fn move_the_newest_event_ahead(dir: &Path) -> String {
+    let newest = sql(dir, "SELECT hex(id) FROM audit_events ORDER BY id DESC LIMIT 1").remove(0);
+    let millis = u64::from_str_radix(&newest[..12], 16).unwrap() + 3_600_000;
+    let ahead = format!("{millis:012X}{}", &newest[12..]);
+    sql(dir, &format!("UPDATE audit_events SET id = X'{ahead}' WHERE id = X'{newest}'"));
+    ahead
+}
+
+#[test]
+fn o01_events_since_the_backup_are_kept_although_the_clock_was_ahead_when_it_was_made() {
+    let dir = installed();
+    run_with(dir.path(), "user create ada@example.org --password-stdin", &[], PASSWORD).done();
+    let ahead = move_the_newest_event_ahead(dir.path());
+    run_with(dir.path(), "backup monday.db", &[], "").done();
+    run_with(dir.path(), "user disable ada@example.org", &[], "").done();
+    run_with(dir.path(), "backup tuesday.db", &[], "").done();
+    run_with(dir.path(), "restore monday.db", &[], "").done();
+    let events = sql(dir.path(), "SELECT kind || ' ' || hex(id) FROM audit_events ORDER BY id");
+    assert!(events.iter().any(|event| event.starts_with("user.updated")), "{events:#?}");
+    assert!(events.last().unwrap().ends_with(&ahead), "{events:#?}");
+
+    // A database that is older than the backup has the newest event of both, and says nothing about what came after.
+    fs::copy(dir.path().join("monday.db"), dir.path().join("data/vestibule.db")).unwrap();
+    let said = run_with(dir.path(), "restore tuesday.db", &[], "").refused(1);
+    assert!(said.contains("the present database is older than the backup"), "{said}");
 }
