@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::json;
 
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     app::App,
     entity::{
-        session,
+        installation, session,
         user::{self, Status},
         user_role,
     },
@@ -41,6 +41,7 @@ use crate::{
         password::Password,
         password_hash::PasswordHash,
         role_name::RoleName,
+        time::rfc3339,
     },
 };
 
@@ -139,6 +140,7 @@ pub(super) async fn open(
         tx.commit().await?;
         return Err(Error::SecondFactorRequired(Box::new(challenged)));
     }
+    must_be_of_generation(app, &tx, now).await?;
     let is_network_new = throttle::recognise(app, &tx, source, &user, now).await?;
     let roles = user_role::Entity::of(&tx, user.id).await?;
     let session = insert(app, &tx, now, source, user.id, authentication).await?;
@@ -153,6 +155,18 @@ pub(super) async fn open(
     tx.commit().await?;
     outbox::wake(app, notice);
     Ok(LogIn { issued, browser })
+}
+
+/// Fails with [`Error::Unavailable`] for a moment after a restore: until this process has read of the new generation, whose keys it
+/// lacks, and until that has begun. The session's first token would be refused.
+async fn must_be_of_generation(app: &App, tx: &Transaction, now: DateTime<Utc>) -> Result<()> {
+    let generation = installation::Entity::row(tx).await?.generation();
+    let cause = match generation.not_before {
+        Some(begins) if begins > now => format!("the database was restored, and nobody is logged in before {}", rfc3339(begins)),
+        _ if !app.access.generation.is(generation) => "the database was restored, and this server has not read it yet".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Error::Unavailable(DbErr::Custom(cause)))
 }
 
 async fn insert(
