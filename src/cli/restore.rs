@@ -33,13 +33,13 @@ pub(super) async fn restore(file: &Path, accept_loss: bool, settings: Settings) 
         && !database.exists()
     {
         // In the wrong directory, this creates nothing.
-        ensure!(accept_loss, "there is no database {} to be replaced, and {}", database.display(), loss(None));
+        ensure!(accept_loss, "there is no database {} to be replaced, and {}", database.display(), loss(TakenAt::Unknown));
         files::create_data_dir(files::directory_of(&database))?;
     }
     let replacement = Replacement::begin(&url)?;
     replacement.prepare(file).await?;
     let mut app = open_copy(&replacement, &settings).await.with_context(|| format!("{} cannot be restored", file.display()))?;
-    let made_at = made_at(&app).await?;
+    let of = taken_at(&app).await?;
     replacement.must_be_unused().await?;
     let carried = match open_present(&replacement, &app).await {
         Ok(present) => {
@@ -52,7 +52,7 @@ pub(super) async fn restore(file: &Path, accept_loss: bool, settings: Settings) 
             Some(carried.context("what changed since the backup cannot be carried over")?)
         }
         Err(reason) => {
-            ensure!(accept_loss, "{reason:#}, and {}", loss(made_at));
+            ensure!(accept_loss, "{reason:#}, and {}", loss(of));
             None
         }
     };
@@ -61,8 +61,12 @@ pub(super) async fn restore(file: &Path, accept_loss: bool, settings: Settings) 
     drop(app);
     wait_until(ended.not_before).await;
     let kept = replacement.finish(SystemClock.now()).await?;
-    let of = made_at.map(|time| format!(" of {}", format_time(time))).unwrap_or_default();
-    print_line(format_args!("Restored {}, a backup{of}.", file.display()))?;
+    let restored = file.display();
+    print_line(match of {
+        TakenAt::Backup(time) => format!("Restored {restored}, a backup of {}.", format_time(time)),
+        TakenAt::Copy(newest) => format!("Restored {restored}. The newest time in it is {}.", format_time(newest)),
+        TakenAt::Unknown => format!("Restored {restored}."),
+    })?;
     report(&ended, carried)?;
     if let Some(kept) = kept {
         print_line(format_args!("The former database is {}: delete it when you no longer need it.", kept.display()))?;
@@ -100,8 +104,8 @@ async fn open_present(replacement: &Replacement, copy: &App) -> Result<Database>
 
 pub(super) async fn restored(accept_loss: bool, settings: Settings) -> Result<()> {
     let app = installation::open(settings).await?;
-    let made_at = made_at(&app).await?;
-    ensure!(accept_loss, "the former database is not here, and {}", loss(made_at));
+    let of = taken_at(&app).await?;
+    ensure!(accept_loss, "the former database is not here, and {}", loss(of));
     let ended = generations::begin(&app).await.map_err(explain)?;
     app.db.close().await;
     wait_until(ended.not_before).await;
@@ -109,18 +113,31 @@ pub(super) async fn restored(accept_loss: bool, settings: Settings) -> Result<()
     report(&ended, None)
 }
 
-/// Returns when the backup was made, or the newest time that it knows.
-async fn made_at(app: &App) -> Result<Option<DateTime<Utc>>> {
+/// Which state of an installation a database holds that is restored.
+#[derive(Clone, Copy)]
+enum TakenAt {
+    /// `vestibule backup` made the file at this time.
+    Backup(DateTime<Utc>),
+    /// Another tool made the copy, such as `pg_dump`, after the newest time that a server had recorded.
+    Copy(DateTime<Utc>),
+    Unknown,
+}
+
+async fn taken_at(app: &App) -> Result<TakenAt> {
     let row = Installation::row(app.db.read()).await?;
-    Ok(row.backed_up_at.or(row.newest_at))
+    let copy = || row.newest_at.map_or(TakenAt::Unknown, TakenAt::Copy);
+    Ok(row.backed_up_at.map_or_else(copy, TakenAt::Backup))
 }
 
 /// Returns the rest of a sentence: what is lost.
-fn loss(made_at: Option<DateTime<Utc>>) -> String {
-    let since =
-        made_at.map_or_else(|| "since the backup".to_owned(), |time| format!("since the backup of {}", format_time(time)));
+fn loss(of: TakenAt) -> String {
+    let since = match of {
+        TakenAt::Backup(time) => format!("the backup of {}", format_time(time)),
+        TakenAt::Copy(newest) => format!("the state that is restored (the newest time in it is {})", format_time(newest)),
+        TakenAt::Unknown => "the state that is restored".to_owned(),
+    };
     format!(
-        "whatever changed {since} will be lost: accounts that were disabled or deleted are active again; earlier passwords, \
+        "whatever changed since {since} will be lost: accounts that were disabled or deleted are active again; earlier passwords, \
          addresses, roles and second factors are valid again; accounts that were created are gone. To go on, add --accept-loss"
     )
 }

@@ -212,6 +212,18 @@ fn what_a_backup_says_is_not_undone_by_a_database_that_is_older_than_the_backup(
 }
 
 #[test]
+fn a_database_that_is_no_backup_is_not_called_one() {
+    let dir = empty_directory();
+    assert!(Server::start(dir.path(), &[]).stop().success());
+    fs::copy(dir.path().join("data/vestibule.db"), dir.path().join("copy.db")).unwrap();
+    let said = run(dir.path(), "restored").refused(1);
+    let since = "whatever changed since the state that is restored (the newest time in it is 20";
+    assert!(said.contains(since) && !said.contains("backup"), "{said}");
+    let said = run(dir.path(), "restore copy.db").done();
+    assert!(said.starts_with("Restored copy.db. The newest time in it is 20") && !said.contains("a backup of"), "{said}");
+}
+
+#[test]
 fn a_database_that_another_program_has_open_is_not_replaced() {
     let dir = backed_up();
     let path = dir.path().join("data/vestibule.db");
