@@ -30,6 +30,17 @@ pub fn fingerprint(key: &MasterKey) -> String {
     pairs.map(|pair| format!("{:02x}{:02x}", pair[0], pair[1])).collect::<Vec<_>>().join("-")
 }
 
+/// Returns the master keys in a data directory, the previous one included, with their files, whatever the settings say.
+pub fn keys_in(data_dir: &Path) -> impl Iterator<Item = (PathBuf, MasterKey)> {
+    let files = ["master.key", "master.key.old"].map(|name| data_dir.join(name));
+    files.into_iter().filter_map(|file| read_key(&file).map(|key| (file, key)))
+}
+
+/// Reads a key. Returns `None` if the file does not hold a whole one.
+fn read_key(file: &Path) -> Option<MasterKey> {
+    config::parse_master_key(Zeroizing::new(fs::read_to_string(file).ok()?).trim())
+}
+
 /// The file `master.key` in the data directory. Beside it are `master.key.new` while the key is being replaced, and
 /// `master.key.old` afterwards. Only a process that holds the database's write lock changes these files.
 pub struct KeyFile(PathBuf);
@@ -68,7 +79,7 @@ impl KeyFile {
 
     /// Reads the new key. Returns `None` if it was not written completely.
     pub fn read_new(&self) -> Option<MasterKey> {
-        config::parse_master_key(Zeroizing::new(fs::read_to_string(self.new_path()).ok()?).trim())
+        read_key(&self.new_path())
     }
 
     /// Writes the first key.

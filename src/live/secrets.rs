@@ -1,6 +1,8 @@
 //! The secrets in the database: they are created at the first start, sealed under the master key, and sealed again when the
 //! master key changes.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel};
@@ -18,9 +20,6 @@ use crate::{
     entity::{secret, signing_key},
 };
 
-const OTHER_KEY: &str = "this database was made under another master key: restore the file master.key, or the VESTIBULE_MASTER_KEY, \
-                         that it was made with";
-
 /// The secrets, while the process starts.
 pub struct Secrets<'a> {
     tx: &'a Transaction,
@@ -29,17 +28,23 @@ pub struct Secrets<'a> {
 }
 
 impl<'a> Secrets<'a> {
-    /// Finds the master key. On SQLite, creates it if the database holds no secrets yet.
+    /// Finds the master key. On SQLite, creates it if the database holds no secrets yet. Fails if they were sealed under another
+    /// master key.
     pub async fn open(settings: &Settings, tx: &'a Transaction, now: DateTime<Utc>) -> Result<Self> {
         let sealer = Sealer::new(&*find_master_key(settings, tx).await?);
+        if secret::Entity::find().one(tx).await?.is_some() && !are_sealed_by(&sealer, tx).await? {
+            return Err(other_key(settings, tx).await?);
+        }
         Ok(Self { tx, sealer, now })
     }
 
-    /// Returns the 32 bytes of this name, and creates them if they do not exist. Fails if they were sealed under another
-    /// master key.
+    /// Returns the 32 bytes of this name, and creates them if they do not exist.
     pub async fn find_or_create(&self, name: &str) -> Result<Zeroizing<Vec<u8>>> {
         if let Some(row) = secret::Entity::find_by_id(name).one(self.tx).await? {
-            return self.sealer.open(Purpose::Secret, name, &row.sealed).map_err(|_| anyhow!(OTHER_KEY));
+            return self
+                .sealer
+                .open(Purpose::Secret, name, &row.sealed)
+                .with_context(|| format!("the secret `{name}` is damaged"));
         }
         let secret = random::bytes::<KEY_LEN>()?;
         let sealed = self.sealer.seal(Purpose::Secret, name, &*secret);
@@ -65,10 +70,11 @@ async fn find_master_key(settings: &Settings, tx: &Transaction) -> Result<Master
         return Ok(key);
     }
     if secret::Entity::find().one(tx).await?.is_some() {
-        let path = file.path().display();
-        bail!(
-            "the secrets in this database are sealed under a master key that is not here: restore {path}, or set VESTIBULE_MASTER_KEY"
-        );
+        let (path, sealed) = (file.path().display(), "the secrets in this database are sealed under a master key that is");
+        match find_key_file(settings, tx).await? {
+            Some(found) => bail!("{sealed} in {}: put it in the place of {path}", found.display()),
+            None => bail!("{sealed} not here: restore {path}, or set VESTIBULE_MASTER_KEY"),
+        }
     }
     if !settings.database_url().expose_secret().starts_with("sqlite:") {
         bail!(
@@ -79,6 +85,30 @@ async fn find_master_key(settings: &Settings, tx: &Transaction) -> Result<Master
     let key = master_key::generate()?;
     file.create(&key)?;
     Ok(key)
+}
+
+/// Returns the error for a master key that does not open the database. It names the file with the right one, if there is one: `key
+/// rewrap` keeps the previous key, under which earlier backups were made.
+async fn other_key(settings: &Settings, tx: &Transaction) -> Result<anyhow::Error> {
+    const OTHER: &str = "this database was made under another master key";
+    let Some(found) = find_key_file(settings, tx).await? else {
+        return Ok(anyhow!("{OTHER}: restore the file master.key, or the VESTIBULE_MASTER_KEY, that it was made with"));
+    };
+    let remedy = match KeyFile::new(settings) {
+        Some(file) => format!("put it in the place of {}, which you may need for other backups", file.path().display()),
+        None => "set VESTIBULE_MASTER_KEY_FILE to this file".to_owned(),
+    };
+    Ok(anyhow!("{OTHER}, which is in {}: {remedy}", found.display()))
+}
+
+/// Returns the file in the data directory whose master key opens the database.
+async fn find_key_file(settings: &Settings, tx: &Transaction) -> Result<Option<PathBuf>> {
+    for (file, key) in master_key::keys_in(&settings.data_dir) {
+        if are_sealed_by(&Sealer::new(&key), tx).await? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the master key if it is here and opens this database. Changes nothing.

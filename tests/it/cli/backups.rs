@@ -257,7 +257,7 @@ fn a_backup_of_an_earlier_version_or_under_an_earlier_master_key_is_restored() {
     run(dir.path(), "user disable ada@example.org").done();
     run(dir.path(), "key rewrap").done();
     let said = run(dir.path(), "restore backup.db").refused(1);
-    assert!(said.contains("another master key"), "{said}");
+    assert!(said.contains("another master key, which is in ./data/master.key.old: put it"), "{said}");
     fs::rename(at("data/master.key"), at("new.key")).unwrap();
     fs::rename(at("data/master.key.old"), at("data/master.key")).unwrap();
     let said = run(dir.path(), "restore backup.db").done();
