@@ -219,10 +219,10 @@ pub(super) async fn reload_keys(app: &App) -> Result<()> {
 }
 
 /// Reads and applies the new rows of the feed, those of this process included. Fails if the database is a standby, which may
-/// lag behind, or if it has lost rows that this process has read. The rows that were read before a failure are applied all the
-/// same.
+/// lag behind, if it has lost rows that this process has read, if its tables were created anew, or if its data have an earlier
+/// generation. The rows that were read before a failure are applied all the same.
 ///
-/// If the data have another generation, everything is read again.
+/// If the data have a later generation, everything is read again.
 pub async fn follow(app: &App) -> Result<()> {
     let uptime = app.clock.uptime();
     let poll = app.access.feed.start_poll(uptime);
@@ -232,14 +232,17 @@ pub async fn follow(app: &App) -> Result<()> {
     if state.is_standby {
         return Err(Error::internal(anyhow::anyhow!("the database is a standby")));
     }
-    let is_restored = !app.access.generation.is(state.generation);
+    let is_other = !app.access.generation.is(state.generation);
+    let is_restored = is_other && app.access.generation.is_earlier_than(state.generation, app.clock.now());
     if is_restored {
         // The sessions and epochs of the former generation mean nothing, and its tokens are refused from here on.
         app.access.generation.refuse_before(state.generation);
         app.access.revocations.clear();
         app.access.feed.restart();
     }
-    let is_history_lost = !is_restored && state.last_position < seen;
+    // Tables that were created anew may hold an older state although no revocation was lost.
+    let are_same_tables = app.access.feed.comes_from(state.tables);
+    let is_history_lost = !is_restored && (is_other || state.last_position < seen || !are_same_tables);
     app.access.generation.set_history_lost(is_history_lost);
     if is_history_lost {
         return Err(history_lost());

@@ -54,17 +54,21 @@ impl Entity {
 
     /// Returns what the follower of the revocation feed compares with its memory, in one statement.
     pub async fn feed_state<C: ConnectionTrait>(conn: &C) -> Result<FeedState, DbErr> {
-        let (is_standby, last) = match conn.get_database_backend() {
+        let (is_standby, last, tables) = match conn.get_database_backend() {
             // Before the first number is drawn, `last_value` is 1 all the same.
-            DbBackend::Postgres => {
-                ("pg_is_in_recovery()", "(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM revocations_seq_seq)")
-            }
-            _ => ("FALSE", "COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'revocations'), 0)"),
+            DbBackend::Postgres => (
+                "pg_is_in_recovery()",
+                "(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM revocations_seq_seq)",
+                "'revocations'::regclass::oid::bigint",
+            ),
+            // An open file is never replaced.
+            _ => ("FALSE", "COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'revocations'), 0)", "0"),
         };
         let state = Self::find_by_id(ID).select_only().columns([Column::Generation, Column::NotBefore]);
         let state = state.expr_as(Expr::cust(last), "last_position").expr_as(Expr::cust(is_standby), "is_standby");
-        let (id, not_before, last_position, is_standby) = state.into_tuple().one(conn).await?.ok_or_else(missing)?;
-        Ok(FeedState { generation: Generation { id, not_before }, last_position, is_standby })
+        let state = state.expr_as(Expr::cust(tables), "tables");
+        let (id, not_before, last_position, is_standby, tables) = state.into_tuple().one(conn).await?.ok_or_else(missing)?;
+        Ok(FeedState { generation: Generation { id, not_before }, last_position, is_standby, tables })
     }
 }
 
@@ -77,6 +81,8 @@ pub struct FeedState {
     pub last_position: FeedPosition,
     /// Whether the database is a standby, which may lag behind.
     pub is_standby: bool,
+    /// Identifies the tables on PostgreSQL: `pg_restore` creates them anew, and they get another number.
+    pub tables: i64,
 }
 
 /// A generation of the data: what lies between two restores.

@@ -14,6 +14,8 @@ use crate::values::counters::FeedPosition;
 #[derive(Default)]
 pub struct FeedProgress {
     position: AtomicI64,
+    /// Which tables the rows come from; `0` before the first poll.
+    tables: AtomicI64,
     /// The uptime at the start of the last successful poll, in milliseconds.
     current_as_of: AtomicU64,
     poll_requested: Notify,
@@ -38,6 +40,15 @@ impl FeedProgress {
     /// Begins again, because another generation of the data has a feed of its own.
     pub fn restart(&self) {
         self.position.store(0, Ordering::SeqCst);
+        self.tables.store(0, Ordering::SeqCst);
+    }
+
+    /// Returns whether these are the tables of the first poll. If not, they were created anew meanwhile.
+    pub fn comes_from(&self, tables: i64) -> bool {
+        match self.tables.compare_exchange(0, tables, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => true,
+            Err(first) => first == tables,
+        }
     }
 
     /// Records that the poll has read and applied every row that there was.

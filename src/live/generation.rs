@@ -32,6 +32,13 @@ impl KnownGeneration {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) == generation
     }
 
+    /// Returns whether another generation is a later one than the process knows. An earlier one comes with an older state of the data.
+    pub fn is_earlier_than(&self, other: Generation, now: DateTime<Utc>) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).not_before;
+        // If the clock was ahead, it was set right, and then the command repeated.
+        other.not_before > known || known > Some(now)
+    }
+
     /// Refuses what was issued before this generation began. The process does not know it until [`Self::replace`].
     pub fn refuse_before(&self, generation: Generation) {
         self.not_before.store(generation.not_before.map_or(i64::MIN, |time| time.timestamp()), Ordering::SeqCst);
@@ -78,6 +85,11 @@ mod tests {
         assert!(!known.is(next));
         known.replace(next);
         assert!(known.is(next) && known.is_later_than(99) && !known.is_later_than(100));
+        let (at, now) = (|seconds| DateTime::from_timestamp(seconds, 0), DateTime::from_timestamp(150, 0).unwrap());
+        let began_at = |not_before| Generation { id: Some(Uuid::nil()), not_before };
+        assert!(known.is_earlier_than(began_at(at(101)), now));
+        assert!(!known.is_earlier_than(began_at(at(99)), now) && !known.is_earlier_than(Generation::default(), now));
+        assert!(known.is_earlier_than(began_at(at(99)), at(98).unwrap()), "the clock was ahead");
         assert!(known.began_after(DateTime::from_timestamp_millis(99_999).unwrap()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use poem::{Body, Request, http::Method};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait};
 use serde_json::json;
@@ -333,6 +334,33 @@ async fn o01_a_server_whose_database_went_back_issues_no_token() {
     app.clock.advance(minutes(1));
     revocations::follow(&app.app).await.unwrap();
     assert_problem!(ada.refresh().await, 401, "invalid_refresh_token");
+    Client::log_in(&app, "ada").await.caller().get("/v1/me").await.expect(200);
+}
+
+#[tokio::test]
+async fn o01_a_database_of_an_earlier_generation_went_back_and_only_a_later_one_was_restored() {
+    let app = TestApp::start().await;
+    let ended = generations::begin(&app.app).await.unwrap();
+    app.clock.advance(minutes(1));
+    revocations::follow(&app.app).await.unwrap();
+    let ada = app.client("ada").await;
+    // A backup from before that, which lacks no revocation: `pg_restore` was used once more.
+    let tx = app.app.db.write().await.unwrap();
+    tx.execute_unprepared("UPDATE installation SET generation = NULL, not_before = NULL").await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(revocations::follow(&app.app).await.is_err());
+    assert_problem!(ada.refresh_and_lose().await, 503, "unavailable");
+    assert!(app.app.access.generation.is_later_than(ended.not_before.timestamp() - 1), "older tokens stay refused");
+
+    // The command runs while the clock is an hour ahead, and again when it was set right.
+    for ahead in [60, 0] {
+        app.clock.set_by(TimeDelta::minutes(ahead));
+        generations::begin(&app.app).await.unwrap();
+        app.clock.set_by(-TimeDelta::minutes(ahead));
+        app.clock.advance(minutes(1));
+        revocations::follow(&app.app).await.unwrap();
+        assert_problem!(ada.refresh_and_lose().await, 401, "invalid_refresh_token");
+    }
     Client::log_in(&app, "ada").await.caller().get("/v1/me").await.expect(200);
 }
 

@@ -331,17 +331,19 @@ fn postgres_tool(postgres: &TemporaryPostgres, program: &str, arguments: &[&str]
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Returns the settings of an installation in the database at this URL.
+fn on_postgres(url: &str) -> Vec<(&str, &str)> {
+    let master_key = ("VESTIBULE_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    [SETTINGS, &[("VESTIBULE_DATABASE__URL", url), master_key]].concat()
+}
+
 #[test]
 fn o01_servers_refuse_a_postgres_database_that_went_back_until_restored_was_run() {
     let Some(postgres) = crate::support::postgres() else { return };
     postgres_tool(&postgres, "createdb", &["site"]);
     let dir: TempDir = empty_directory();
     let url = postgres.url("site");
-    let mut settings = SETTINGS.to_vec();
-    settings.extend([
-        ("VESTIBULE_DATABASE__URL", url.as_str()),
-        ("VESTIBULE_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
-    ]);
+    let settings = on_postgres(&url);
     let server = Server::start(dir.path(), &settings);
     assert_eq!(server.register("ada@example.org", PASSWORD).status, 201);
     let log_in = || Tokens::of(&sign_in(&server, "ada@example.org", PASSWORD));
@@ -405,4 +407,31 @@ fn o01_events_since_the_backup_are_kept_although_the_clock_was_ahead_when_it_was
     fs::copy(dir.path().join("monday.db"), dir.path().join("data/vestibule.db")).unwrap();
     let said = run_with(dir.path(), "restore tuesday.db", &[], "").refused(1);
     assert!(said.contains("the present database is older than the backup"), "{said}");
+}
+
+#[test]
+fn o01_servers_notice_that_a_postgres_database_was_restored_although_it_lacks_no_revocation() {
+    let Some(postgres) = crate::support::postgres() else { return };
+    postgres_tool(&postgres, "createdb", &["site"]);
+    let dir = empty_directory();
+    let url = postgres.url("site");
+    let settings = on_postgres(&url);
+    let server = Server::start(dir.path(), &settings);
+    assert_eq!(server.register("ada@example.org", PASSWORD).status, 201);
+    let before = Tokens::of(&sign_in(&server, "ada@example.org", PASSWORD));
+    let dump = postgres.directory().join("dump");
+    let dump = dump.to_str().unwrap();
+    postgres_tool(&postgres, "pg_dump", &["--format=custom", "--file", dump, "site"]);
+    assert_eq!(server.register("bea@example.org", PASSWORD).status, 201); // revokes nothing
+    postgres_tool(&postgres, "pg_restore", &["--clean", "--if-exists", "--dbname=site", dump]);
+
+    until(|| server.get("/readyz").text.contains("vestibule restored"));
+    assert_eq!(refresh(&server, &before.refresh).status, 503);
+    let said = run_with(dir.path(), "restored", &settings, "").refused(1);
+    assert!(!said.contains("the backup of"), "nobody knows when the dump was made: {said}");
+    run_with(dir.path(), "restored --accept-loss", &settings, "").done();
+    until(|| server.get("/readyz").status == 200);
+    let after = Tokens::of(&sign_in(&server, "ada@example.org", PASSWORD));
+    assert_eq!(server.get_as(&after.access, "/v1/me").status, 200);
+    assert!(server.stop().success());
 }
