@@ -132,6 +132,18 @@ pub(super) fn personal_texts(event: &audit_event::Model) -> Vec<&str> {
     texts
 }
 
+/// Returns the addresses and usernames that the subject of an event, a user, had before the change that it records or afterwards.
+pub(super) fn names_of_subject(event: &audit_event::Model) -> impl Iterator<Item = &str> {
+    let changes: &[&str] = match Kind::ALL.iter().find(|kind| kind.name() == event.kind) {
+        Some(Kind::AccountUpdated | Kind::UserUpdated) => &["/email", "/username"],
+        Some(Kind::EmailChanged | Kind::EmailChangeReverted) => &[""],
+        _ => &[],
+    };
+    let members = changes.iter().flat_map(|change| ["before", "after"].map(|member| format!("{change}/{member}")));
+    let changed = members.filter_map(|member| event.details.0.pointer(&member)?.as_str());
+    event.subject_name.as_deref().into_iter().chain(changed)
+}
+
 /// Returns the details of an event without what names its subject; `None` if they name nobody.
 pub(super) fn without_personal_texts(event: &audit_event::Model) -> Option<JsonText> {
     fn erase(value: &mut Value) {

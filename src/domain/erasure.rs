@@ -5,9 +5,9 @@
 //! Its last transaction notes that it is complete. If a server stops before that, the next one begins again, and finds as much: the
 //! events of the person, by which everything else is found, are changed last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, ModelTrait, QueryFilter, QuerySelect,
 };
@@ -29,6 +29,8 @@ use crate::{
     values::{
         identifier::Identifier,
         ids::{EventId, UserId},
+        mail_kind::MailKind,
+        ticket_purpose::TicketPurpose,
     },
 };
 
@@ -115,7 +117,7 @@ pub async fn erase_due(app: &App, trusted: TrustedReading) -> Result<()> {
 async fn run(app: &App, account: &closed_account::Model, actor: Actor) -> Result<()> {
     let db = app.db.read_in_background();
     let traces = find_traces(&db, account).await?;
-    delete_requests(app, account, &traces.addresses).await?;
+    delete_requests(app, account.id, &traces.addresses).await?;
     let period =
         (EventId::first_of(account.id.made_at() - SIGN_UP), EventId::first_of(account.closed_at + TimeDelta::milliseconds(1)));
     rewrite_invitations(app, &db, period.1, &traces.addresses).await?;
@@ -125,17 +127,20 @@ async fn run(app: &App, account: &closed_account::Model, actor: Actor) -> Result
 }
 
 /// By what a person can be found beside the id.
-#[derive(Default)]
 struct Traces {
-    /// The present and former addresses that no other account has by now.
-    addresses: Vec<String>,
-    /// The network addresses from which the person has acted.
-    networks: Vec<String>,
+    /// The last and the former addresses, by the time until which whatever was sent to them was sent to the person: the end of the
+    /// account, or, of an address that another account has by now, when the person had it last.
+    addresses: BTreeMap<DateTime<Utc>, Vec<String>>,
+    /// The networks from which the person has acted.
+    networks: BTreeSet<String>,
 }
 
 async fn find_traces(db: &Reader, account: &closed_account::Model) -> Result<Traces> {
-    let (mut addresses, mut networks) = (BTreeSet::new(), BTreeSet::new());
-    addresses.extend(account.email.clone());
+    let (mut held, mut networks) = (BTreeMap::new(), BTreeSet::new());
+    let mut note = |address: String, at: DateTime<Utc>| {
+        let last = held.entry(address).or_insert(at);
+        *last = at.max(*last).min(account.closed_at);
+    };
     let mut last = None;
     loop {
         let page = audit_event::Entity::page(audit_event::Entity::by_user(account.id), db, last).await?;
@@ -149,40 +154,59 @@ async fn find_traces(db: &Reader, account: &closed_account::Model) -> Result<Tra
         let Some(end) = page.last() else { break };
         last = Some(end.id);
         for event in &page {
-            let texts = audit::personal_texts(event).into_iter().chain(event.subject_name.as_deref());
-            addresses.extend(texts.filter(|text| text.contains('@')).map(str::to_owned));
+            let names = audit::names_of_subject(event).filter(|name| name.contains('@'));
+            names.for_each(|address| note(address.to_owned(), event.at));
         }
     }
-    let of_tickets = ticket::Entity::find().filter(ticket::COLUMN.user_id.eq(account.id)).all(db).await?;
-    addresses.extend(of_tickets.into_iter().filter_map(|ticket| ticket.address));
-    let of_mails = mail::Entity::find().filter(mail::COLUMN.user_id.eq(account.id)).all(db).await?;
-    addresses.extend(of_mails.into_iter().filter_map(|mail| mail.to_address));
+    // Not those of a change that was requested: the person never had that address, which may be another's.
+    let tickets = ticket::Entity::find().filter(ticket::COLUMN.user_id.eq(account.id));
+    for ticket in tickets.filter(ticket::COLUMN.purpose.ne(TicketPurpose::Change)).all(db).await? {
+        ticket.address.into_iter().for_each(|address| note(address, ticket.created_at));
+    }
+    let mails = mail::Entity::find().filter(mail::COLUMN.user_id.eq(account.id));
+    for mail in mails.filter(mail::COLUMN.kind.ne(MailKind::Change)).all(db).await? {
+        mail.to_address.into_iter().for_each(|address| note(address, mail.created_at));
+    }
+    account.email.iter().for_each(|address| note(address.clone(), account.closed_at));
 
-    let candidates: Vec<_> = addresses.iter().cloned().collect();
-    for batch in candidates.chunks(BATCH) {
-        let held = user::Entity::find().select_only().column(user::Column::Email);
-        let held: Vec<String> = held.filter(user::COLUMN.email.is_in(batch.iter().cloned())).into_tuple().all(db).await?;
-        for address in held {
-            addresses.remove(&address);
-        }
+    let (found, mut taken) = (held.keys().cloned().collect::<Vec<_>>(), BTreeSet::new());
+    for batch in found.chunks(BATCH) {
+        let of_others = user::Entity::find().select_only().column(user::Column::Email);
+        let of_others = of_others.filter(user::COLUMN.email.is_in(batch.iter().cloned()));
+        taken.extend(of_others.into_tuple::<String>().all(db).await?);
     }
-    Ok(Traces { addresses: addresses.into_iter().collect(), networks: networks.into_iter().collect() })
+    let mut addresses = BTreeMap::<_, Vec<_>>::new();
+    for (address, at) in held {
+        let until = if taken.contains(&address) { at } else { account.closed_at };
+        addresses.entry(until).or_default().push(address);
+    }
+    Ok(Traces { addresses, networks })
 }
 
 /// Deletes the tickets, mails and invitations of a person, whatever became of them.
-async fn delete_requests(app: &App, account: &closed_account::Model, addresses: &[String]) -> Result<()> {
-    let (tx, until) = (app.db.write_in_background().await?, account.closed_at);
-    mail::Entity::delete_of_user(&tx, account.id).await?;
-    for batch in addresses.chunks(BATCH) {
-        mail::Entity::delete_to(&tx, batch.iter().cloned(), until).await?;
-        invitation::Entity::delete_of(&tx, batch.iter().cloned(), until).await?;
+async fn delete_requests(app: &App, id: UserId, addresses: &BTreeMap<DateTime<Utc>, Vec<String>>) -> Result<()> {
+    let tx = app.db.write_in_background().await?;
+    mail::Entity::delete_of_user(&tx, id).await?;
+    ticket::Entity::delete_of_user(&tx, id).await?;
+    for (until, addresses) in addresses {
+        for batch in addresses.chunks(BATCH) {
+            mail::Entity::delete_to(&tx, batch.iter().cloned(), *until).await?;
+            invitation::Entity::delete_of(&tx, batch.iter().cloned(), *until).await?;
+            tickets::delete_to(app, &tx, batch, *until).await?;
+        }
     }
-    tickets::delete_all(app, &tx, account.id, addresses, until).await?;
     Ok(tx.commit().await?)
 }
 
 /// Removes the person's addresses from the events of invitations, whose subject is not the person.
-async fn rewrite_invitations(app: &App, db: &Reader, until: EventId, addresses: &[String]) -> Result<()> {
+async fn rewrite_invitations(
+    app: &App,
+    db: &Reader,
+    until: EventId,
+    addresses: &BTreeMap<DateTime<Utc>, Vec<String>>,
+) -> Result<()> {
+    let addresses: HashMap<_, _> =
+        addresses.iter().flat_map(|(until, addresses)| addresses.iter().map(move |address| (address.as_str(), until))).collect();
     for kind in [Kind::InvitationCreated, Kind::InvitationRevoked] {
         let mut last = None;
         loop {
@@ -191,7 +215,8 @@ async fn rewrite_invitations(app: &App, db: &Reader, until: EventId, addresses: 
             let Some(end) = page.last() else { break };
             last = Some(end.id);
             let is_theirs = |event: &&audit_event::Model| {
-                audit::personal_texts(event).iter().any(|text| addresses.iter().any(|address| address == text))
+                let names = audit::personal_texts(event).into_iter();
+                names.filter_map(|text| addresses.get(text)).any(|until| event.at <= **until)
             };
             let theirs: Vec<_> = page.iter().filter(is_theirs).collect();
             if !theirs.is_empty() {
@@ -214,7 +239,7 @@ async fn rewrite_details(app: &App, events: &[&audit_event::Model]) -> Result<()
 
 /// Removes the person's network addresses from the events of callers who were not logged in and named no account: the request of a
 /// sign-up, or a log-in with a mistyped name. Events before the account was requested and after its end are of somebody else.
-async fn rewrite_events_of_nobody(app: &App, db: &Reader, period: (EventId, EventId), networks: &[String]) -> Result<()> {
+async fn rewrite_events_of_nobody(app: &App, db: &Reader, period: (EventId, EventId), networks: &BTreeSet<String>) -> Result<()> {
     // One address at a time: for several, SQLite would read all events without an account.
     for address in networks {
         loop {

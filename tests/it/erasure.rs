@@ -412,6 +412,52 @@ async fn the_names_of_an_erased_person_may_belong_to_another_account_which_keeps
     assert_eq!(app.mail_rows().await.iter().filter(|mail| mail.kind.to_string() == "verify").count(), 1);
 }
 
+#[tokio::test]
+async fn o04_mails_to_an_address_go_if_the_person_had_it_then_whoever_has_it_now() {
+    let app = service().await;
+    let (first, last, wanted) = ("first@person.example", "last@person.example", "wanted@person.example");
+    let invite = async |address: &str| {
+        app.admin().await.post("/v1/invitations", json!({ "email": address })).await.expect(201);
+        let token = app.mail("invite", address).await.token().to_owned();
+        let acceptance = json!({ "token": token, "password": PASSWORD });
+        let user = app.anonymous().post("/v1/invitations/accept", acceptance).await.expect(201);
+        app.clock.advance(minutes(10));
+        user["id"].as_str().unwrap().parse::<UserId>().unwrap()
+    };
+    let ada = invite(first).await;
+    app.admin().await.patch(&format!("/v1/users/{ada}"), json!({ "email": last })).await.expect(200);
+    app.clock.advance(minutes(10));
+    app.admin().await.post("/v1/invitations", json!({ "email": wanted })).await.expect(201);
+    let request = json!({ "email": wanted, "current_password": PASSWORD });
+    app.anonymous().log_in(last, PASSWORD).await.patch("/v1/me", request).await.expect(200);
+    users::delete(&app.app, By::Operator, ada).await.unwrap();
+    app.clock.advance(minutes(10));
+    for address in [first, last] {
+        invite(address).await;
+    }
+    let of = |kind: &str, address: &str, dump: &BTreeMap<String, String>| {
+        dump[kind].lines().filter(|row| row.contains(address)).count()
+    };
+    let before = dump(&app).await;
+    for address in [first, last] {
+        assert!(of("mails", address, &before) > 1 && of("tickets", address, &before) > 0, "{address}");
+        assert_eq!(of("invitations", address, &before), if address == first { 2 } else { 1 }, "{address}");
+    }
+
+    erasure::erase_closed(&app.app, ada).await.unwrap();
+    let after = dump(&app).await;
+    for address in [first, last] {
+        assert_eq!(of("mails", address, &after), 1, "the mail to the other stays");
+        assert_eq!(of("invitations", address, &after), 1, "{address}");
+        assert_eq!(of("tickets", address, &after), 1, "{address}");
+    }
+    // She only requested this address. Somebody else was invited with it.
+    assert_eq!((of("mails", wanted, &after), of("invitations", wanted, &after), of("tickets", wanted, &after)), (1, 1, 1));
+    let events = app.admin().await.get("/v1/audit-events?kind=invitation.created").await.expect(200);
+    let named: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| &event["details"]["email"]).collect();
+    assert_eq!(named, [last, first, wanted, "(erased)"]);
+}
+
 /// Calls `work` until it has waited this many times. Returns whether it was done.
 async fn interrupted(waits: usize, work: impl Future<Output = ()>) -> bool {
     let (mut work, mut waited) = (pin!(work), 0);

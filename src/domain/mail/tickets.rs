@@ -203,9 +203,8 @@ pub async fn void_all(app: &App, tx: &Transaction, user: &user::Model, now: Date
     void_address(app, tx, &user.email, &OF_NEW_ACCOUNTS, now).await
 }
 
-/// Deletes the tickets of an account, and those of its addresses that belong to no account and were made by a time.
-pub async fn delete_all(app: &App, tx: &Transaction, user: UserId, addresses: &[String], until: DateTime<Utc>) -> Result<()> {
-    ticket::Entity::delete_of_user(tx, user).await?;
+/// Deletes the tickets of these addresses that belong to no account and were made by a time.
+pub async fn delete_to(app: &App, tx: &Transaction, addresses: &[String], until: DateTime<Utc>) -> Result<()> {
     let recipients = addresses.iter().map(|address| Addressee::Address(address).digest(app)).collect();
     Ok(ticket::Entity::delete_of_recipients(tx, recipients, until).await?)
 }
