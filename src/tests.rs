@@ -450,6 +450,7 @@ impl Site {
         erasure::erase_closed(&self.app, ids[1]).await.unwrap();
         for name in ["joan@example.org", "joan"] {
             assert!(erasure::closed(&self.app, &name.parse().unwrap()).await.unwrap().is_empty());
+            assert!(erasure::closed_with_former_name(&self.app, &name.parse().unwrap()).await.unwrap().is_empty());
         }
     }
 

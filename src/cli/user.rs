@@ -80,7 +80,7 @@ pub(super) enum User {
     },
     /// Erase a person for good: delete the account, and remove their addresses and names from the audit trail and everywhere else
     Erase {
-        /// E-mail address or username; with --closed, the last one of the account, or its id
+        /// E-mail address or username; with --closed, the last one of the account, an earlier one, or its id
         identifier: String,
         /// Erase the person of an account that was closed or deleted before
         #[arg(long)]
@@ -149,7 +149,7 @@ async fn erase(app: &App, identifier: &str) -> Result<()> {
     print_line(format_args!("Erased the person of the account {}.", user.id))?;
     let mut earlier = BTreeSet::new();
     for name in [Some(user.email), user.username].into_iter().flatten() {
-        earlier.extend(erasure::closed(app, &name.parse()?).await?.into_iter().map(|closed| closed.id));
+        earlier.extend(erasure::closed(app, &name.parse()?).await?);
     }
     for id in earlier {
         print_line(format_args!("The closed account {id} had the same name. To erase its person too, add --closed."))?;
@@ -160,7 +160,7 @@ async fn erase(app: &App, identifier: &str) -> Result<()> {
 async fn erase_closed(app: &App, identifier: &str) -> Result<()> {
     let ids = match identifier.parse::<UserId>() {
         Ok(id) => vec![id],
-        Err(_) => erasure::closed(app, &identifier.parse()?).await?.into_iter().map(|closed| closed.id).collect(),
+        Err(_) => closed(app, &identifier.parse()?).await?,
     };
     // Different people may have had the same name, one after another.
     if let [_, _, ..] = *ids {
@@ -173,6 +173,13 @@ async fn erase_closed(app: &App, identifier: &str) -> Result<()> {
         error => explain(error),
     })?;
     Ok(print_line(format_args!("Erased the person of the account {id}."))?)
+}
+
+/// Returns the closed accounts of this last address or username; if there are none, those that had it earlier, or were closed before
+/// the service recorded that.
+async fn closed(app: &App, name: &Identifier) -> Result<Vec<UserId>> {
+    let ids = erasure::closed(app, name).await?;
+    Ok(if ids.is_empty() { erasure::closed_with_former_name(app, name).await? } else { ids })
 }
 
 /// Prints each account as a line: e-mail address, username or a hyphen, status, and roles separated by commas.

@@ -86,8 +86,35 @@ async fn has_events(app: &App, id: UserId) -> Result<bool> {
 }
 
 /// Returns the closed accounts with this last address or username whose people are not erased.
-pub async fn closed(app: &App, identifier: &Identifier) -> Result<Vec<closed_account::Model>> {
-    Ok(closed_account::Entity::named(app.db.read(), identifier).await?)
+pub async fn closed(app: &App, identifier: &Identifier) -> Result<Vec<UserId>> {
+    let accounts = closed_account::Entity::named(app.db.read(), identifier).await?;
+    Ok(accounts.into_iter().map(|account| account.id).collect())
+}
+
+/// Returns the closed accounts that had this address or username at any time, as far as the audit trail says, which is read as a whole.
+/// It does not name people who are erased.
+pub async fn closed_with_former_name(app: &App, identifier: &Identifier) -> Result<Vec<UserId>> {
+    let name = match identifier {
+        Identifier::Email(email) => email.as_str(),
+        Identifier::Username(username) => username.as_str(),
+        Identifier::Malformed => return Ok(Vec::new()),
+    };
+    let db = app.db.read_in_background();
+    let (mut ids, mut last) = (BTreeSet::new(), None);
+    loop {
+        let page = audit_event::Entity::page(audit_event::Entity::find(), &db, last).await?;
+        let Some(end) = page.last() else { break };
+        last = Some(end.id);
+        let named = page.iter().filter(|event| audit::names_of_subject(event).any(|held| held == name));
+        ids.extend(named.filter_map(|event| event.subject_id.as_ref()?.parse::<UserId>().ok()));
+    }
+    let found: Vec<_> = ids.iter().copied().collect();
+    for batch in found.chunks(BATCH) {
+        for user in user::Entity::with_ids(&db, batch).await? {
+            ids.remove(&user.id);
+        }
+    }
+    Ok(ids.into_iter().collect())
 }
 
 /// Erases the people whose accounts ended longer ago than `audit.erase_after`, and those whose erasure was not completed.

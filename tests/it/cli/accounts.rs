@@ -1,5 +1,6 @@
 //! Accounts that an operator creates and changes at the command line.
 
+use serde_json::json;
 use ureq::http::Method;
 
 use super::{empty_directory, files, installed, run, run_with, until};
@@ -216,11 +217,56 @@ fn o04_an_operator_erases_the_people_of_present_and_of_closed_accounts() {
 
     // Dora left before the service recorded that.
     super::sql(dir.path(), "DELETE FROM closed_accounts WHERE username = 'dora'");
-    assert_eq!(run(dir.path(), "user erase dora --closed").refused(1), "vestibule: there is no such closed account.\n");
-    assert_eq!(run(dir.path(), &format!("user erase {} --closed", other.1)).done(), erased(&other.1));
+    let said = run(dir.path(), "user erase dora@example.com --closed").refused(1);
+    assert_eq!(said, "vestibule: there is no such closed account.\n");
+    assert_eq!(run(dir.path(), "user erase dora --closed").done(), erased(&other.1));
     assert_eq!(events_of(dir.path(), "dora"), "0");
     let said = run(dir.path(), "user erase admin").refused(1);
     assert!(said.contains("This is the last active administrator."), "{said}");
+}
+
+#[test]
+fn o04_the_person_of_a_closed_account_is_found_by_a_former_name_unless_several_people_had_it() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[("VESTIBULE_MAIL__TRANSPORT", "none")]);
+    let send = |method: Method, path: &str, token: &str, body: &serde_json::Value| {
+        let answer = server.send(method, path, token, Some(body.to_string()));
+        assert!(answer.status < 300, "{path}: {}", answer.text);
+    };
+    let create = |name: &str| {
+        run_with(dir.path(), &format!("user create {name}@example.org --username {name} --password-stdin"), &[], PASSWORD).done();
+        let token = server.log_in(name, PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
+        let id = server.get_as(&token, "/v1/me").json()["id"].as_str().unwrap().to_owned();
+        (token, id)
+    };
+    let rename = |token: &str, name: &str| {
+        let to = format!("{name}@example.org");
+        send(Method::PATCH, "/v1/me", token, &json!({ "username": name, "email": to, "current_password": PASSWORD }));
+    };
+    let close = |token: &str| send(Method::DELETE, "/v1/me", token, &json!({ "current_password": PASSWORD }));
+
+    let (first, id) = create("ada");
+    rename(&first, "bea");
+    close(&first);
+    let (present, _) = create("ada"); // who only has the same name
+    rename(&present, "cleo");
+    let erased = format!("Erased the person of the account {id}.\n");
+    assert_eq!(run(dir.path(), "user erase ADA@example.org --closed").done(), erased);
+    assert_eq!(events_of(dir.path(), "bea"), "0");
+    for name in ["ada", "bea", "cleo"] {
+        let said = run(dir.path(), &format!("user erase {name} --closed")).refused(1);
+        assert_eq!(said, "vestibule: there is no such closed account.\n", "{name}");
+    }
+
+    let both = ["dora", "emma"].map(|name| {
+        let (token, id) = create("fay");
+        rename(&token, name);
+        close(&token);
+        id
+    });
+    let said = run(dir.path(), "user erase fay --closed").refused(1);
+    assert!(said.contains(&format!("State one by its id: {}", both.join(", "))), "{said}");
+    assert_ne!(events_of(dir.path(), "fay"), "0");
 }
 
 #[test]
