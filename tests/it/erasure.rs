@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
     time::Duration,
 };
@@ -17,7 +17,7 @@ use poem::{
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};
 use vestibule::{
-    domain::{audit, authority::By, erasure, revocations, users},
+    domain::{audit, authority::By, erasure, revocations, sessions, source::Source, users},
     error::Error,
     values::{ids::UserId, registration_mode::RegistrationMode},
 };
@@ -458,18 +458,46 @@ async fn o04_mails_to_an_address_go_if_the_person_had_it_then_whoever_has_it_now
     assert_eq!(named, [last, first, wanted, "(erased)"]);
 }
 
-/// Calls `work` until it has waited this many times. Returns whether it was done.
-async fn interrupted(waits: usize, work: impl Future<Output = ()>) -> bool {
-    let (mut work, mut waited) = (pin!(work), 0);
+/// Calls `work` until it has waited this many times. Returns what it returns if it is done.
+async fn wait_for<T>(waits: usize, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut waited = 0;
     poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(()) => Poll::Ready(true),
-        Poll::Pending if waited == waits => Poll::Ready(false),
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if waited == waits => Poll::Ready(None),
         Poll::Pending => {
             waited += 1;
             Poll::Pending
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn o04_what_a_request_records_that_began_before_the_erasure_goes_with_the_second_pass() {
+    let app = TestApp::start().await;
+    let mut people = 0;
+    for waits in 0.. {
+        people += 1;
+        let name = format!("person-{waits}");
+        let id = app.register(&name).await;
+        let (source, identifier, password) = (Source::default(), name.parse().unwrap(), "this is not it".parse().unwrap());
+        let mut log_in = pin!(sessions::log_in(&app.app, &source, &identifier, &password, None));
+        assert!(wait_for(waits, log_in.as_mut()).await.is_none(), "no log-in recorded its failure after the erasure");
+        erasure::erase(&app.app, id).await.unwrap();
+        assert_erased(&app, &[&name]).await;
+        assert!(matches!(log_in.await, Err(Error::InvalidCredentials)));
+        // Once the log-in has read the account, its failure names it.
+        if !tables_with(&dump(&app).await, &name).is_empty() {
+            break;
+        }
+    }
+    erase_due(&app).await;
+    assert_eq!(tables_with(&dump(&app).await, "person-"), ["audit_events"], "nothing is due yet");
+    app.clock.advance(minutes(60));
+    erase_due(&app).await;
+    assert_erased(&app, &["person-"]).await;
+    assert_eq!(app.events().await.iter().filter(|event| event.kind == "user.erased").count(), people, "each of them once");
+    assert!(dump(&app).await["closed_accounts"].is_empty(), "nothing is left to be erased");
 }
 
 #[tokio::test]
@@ -486,7 +514,7 @@ async fn o04_an_erasure_that_is_interrupted_anywhere_is_completed_by_the_job_or_
         let id: UserId = user["id"].as_str().unwrap().parse().unwrap();
         let path = format!("/v1/users/{id}");
         app.admin().await.patch(&path, json!({ "email": format!("new-{address}") })).await.expect(200);
-        let done = interrupted(waits, async { erasure::erase(&app.app, id).await.unwrap() }).await;
+        let done = wait_for(waits, pin!(erasure::erase(&app.app, id))).await.map(Result::unwrap).is_some();
         // What an interrupted transaction has locked is free again.
         drop(app.app.db.write_in_background().await.unwrap());
         erase_due(&app).await;
