@@ -18,11 +18,12 @@ use crate::{
         carry_over::{self, CarriedOver},
         generations::{self, Ended},
     },
-    entity::installation::Entity as Installation,
+    entity::{installation::Entity as Installation, secret},
     live::{
         clock::{Clock, SystemClock},
         database::{Database, Replacement},
         files,
+        secrets::are_sealed_by,
     },
 };
 
@@ -42,8 +43,9 @@ pub(super) async fn restore(file: &Path, accept_loss: bool, settings: Settings) 
     let of = taken_at(&app).await?;
     replacement.must_be_unused().await?;
     let carried = match open_present(&replacement, &app).await {
-        Ok(present) => {
-            if carry_over::keep_secrets(&app, &present).await.map_err(explain)? {
+        Ok((present, missing)) => {
+            if !missing.is_empty() {
+                carry_over::replace_secrets(&app, missing).await.map_err(explain)?;
                 app.db.close().await;
                 app = open_copy(&replacement, &settings).await?; // with these secrets
             }
@@ -82,21 +84,22 @@ async fn open_copy(replacement: &Replacement, settings: &Settings) -> Result<App
     App::open_installed(settings, Arc::new(SystemClock)).await
 }
 
-/// Opens the database that is replaced, to carry over what changed since the backup.
-async fn open_present(replacement: &Replacement, copy: &App) -> Result<Database> {
+/// Opens the database that is replaced, to carry over what changed since the backup. Returns with it the secrets that the backup lacks.
+async fn open_present(replacement: &Replacement, copy: &App) -> Result<(Database, Vec<secret::Model>)> {
     if !replacement.has_present() {
         bail!("there is no database to be replaced");
     }
     let present = replacement.open_present().await.context("the present database cannot be read")?;
+    let missing = carry_over::missing_secrets(copy, &present).await.map_err(explain)?;
     let reason = if !carry_over::is_same_installation(copy, &present).await.map_err(explain)? {
         "the present database belongs to another installation"
     } else if !carry_over::is_later(copy, &present).await.map_err(explain)? {
         carry_over::keep_newest_time(copy, &present).await.map_err(explain)?;
         "the present database is older than the backup, or has another history"
-    } else if !carry_over::can_keep_secrets(copy, &present).await.map_err(explain)? {
+    } else if !missing.is_empty() && !are_sealed_by(&copy.signing.sealer, present.read()).await? {
         "the present database has secrets that the backup lacks, sealed under another master key"
     } else {
-        return Ok(present);
+        return Ok((present, missing));
     };
     present.close().await;
     bail!(reason)

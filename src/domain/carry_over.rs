@@ -18,10 +18,7 @@ use crate::{
         user_role,
     },
     error::Result,
-    live::{
-        database::{Database, Reader, Transaction},
-        secrets::are_sealed_by,
-    },
+    live::database::{Database, Reader, Transaction},
     values::ids::{EventId, UserId},
 };
 
@@ -76,17 +73,14 @@ pub async fn is_later(app: &App, replaced: &Database) -> Result<bool> {
 
 /// Keeps the newest time that a database has seen of which nothing else is kept.
 pub async fn keep_newest_time(app: &App, replaced: &Database) -> Result<()> {
-    let theirs = installation::Entity::row(replaced.read()).await?;
-    let tx = app.db.write_in_background().await?;
-    let mut ours = installation::Entity::locked(&tx).await?;
-    ours.newest_at = ours.newest_at.max(theirs.newest_at);
-    ours.write(&tx).await?;
-    Ok(tx.commit().await?)
+    let keep =
+        |ours: &mut installation::Model, theirs: installation::Model| ours.newest_at = ours.newest_at.max(theirs.newest_at);
+    change_installation(app, &replaced.read_in_background(), keep).await
 }
 
 /// Returns the secrets of a database that the backup lacks, because it is older than they are. Its factors and passkeys are sealed
 /// under them.
-async fn missing_secrets(app: &App, replaced: &Database) -> Result<Vec<secret::Model>> {
+pub async fn missing_secrets(app: &App, replaced: &Database) -> Result<Vec<secret::Model>> {
     let ours = secret::Entity::find().all(app.db.read()).await?;
     let is_ours = |theirs: &secret::Model| {
         // Not by its bytes, as above. A secret that was made when the backup was opened has another time.
@@ -95,25 +89,13 @@ async fn missing_secrets(app: &App, replaced: &Database) -> Result<Vec<secret::M
     Ok(secret::Entity::find().all(replaced.read()).await?.into_iter().filter(|theirs| !is_ours(theirs)).collect())
 }
 
-/// Returns whether [`keep_secrets`] can keep what the backup lacks: it must be sealed under the same master key.
-pub async fn can_keep_secrets(app: &App, replaced: &Database) -> Result<bool> {
-    Ok(missing_secrets(app, replaced).await?.is_empty() || are_sealed_by(&app.signing.sealer, replaced.read()).await?)
-}
-
-/// Takes the secrets that the backup lacks from the database that it replaces. Returns whether there were any; then the app must be
-/// opened again, because it has made others.
-pub async fn keep_secrets(app: &App, replaced: &Database) -> Result<bool> {
-    let missing = missing_secrets(app, replaced).await?;
-    if missing.is_empty() {
-        return Ok(false);
-    }
+/// Puts secrets in the place of those of the same names. Then the app must be opened again, because it uses others.
+pub async fn replace_secrets(app: &App, secrets: Vec<secret::Model>) -> Result<()> {
     let tx = app.db.write_in_background().await?;
-    let names = missing.iter().map(|secret| secret.name.clone());
+    let names = secrets.iter().map(|secret| secret.name.clone());
     secret::Entity::delete_many().filter(secret::COLUMN.name.is_in(names)).exec(&tx).await?;
-    let rows = missing.into_iter().map(secret::ActiveModel::from);
-    secret::Entity::insert_many(rows).exec_without_returning(&tx).await?;
-    tx.commit().await?;
-    Ok(true)
+    insert(&tx, secrets).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Brings a backup, which nobody uses yet, up to the state of the database that it replaces: deletions, statuses, addresses,
@@ -292,14 +274,26 @@ async fn keep_erasures(app: &App, from: &Reader, former: &HashMap<UserId, (Strin
 
 /// Keeps what the installation knows of its clock, and its issuer.
 async fn keep_clock(app: &App, from: &Reader) -> Result<()> {
+    let keep = |ours: &mut installation::Model, theirs: installation::Model| {
+        ours.issuer = theirs.issuer;
+        ours.newest_at = theirs.newest_at;
+        ours.accepted = theirs.accepted;
+        ours.behind_at = theirs.behind_at;
+        ours.purged_before = ours.purged_before.max(theirs.purged_before);
+    };
+    change_installation(app, from, keep).await
+}
+
+/// Changes the backup's row of the installation by that of the replaced database.
+async fn change_installation(
+    app: &App,
+    from: &Reader,
+    change: impl FnOnce(&mut installation::Model, installation::Model),
+) -> Result<()> {
     let theirs = installation::Entity::row(from).await?;
     let tx = app.db.write_in_background().await?;
     let mut ours = installation::Entity::locked(&tx).await?;
-    ours.issuer = theirs.issuer;
-    ours.newest_at = theirs.newest_at;
-    ours.accepted = theirs.accepted;
-    ours.behind_at = theirs.behind_at;
-    ours.purged_before = ours.purged_before.max(theirs.purged_before);
+    change(&mut ours, theirs);
     ours.write(&tx).await?;
     Ok(tx.commit().await?)
 }
