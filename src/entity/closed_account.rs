@@ -42,7 +42,7 @@ impl Model {
 }
 
 impl Entity {
-    /// Returns the accounts with this last address or username, the one that was closed first first.
+    /// Returns the accounts with this last address or username, in the order in which the accounts were created.
     pub async fn named(conn: &impl ConnectionTrait, identifier: &Identifier) -> Result<Vec<Model>, DbErr> {
         let named = match identifier {
             Identifier::Email(email) => COLUMN.email.eq(email.as_str()),
@@ -67,6 +67,7 @@ impl Entity {
         let closed = Self::find().filter(COLUMN.due_at.is_null()).filter(COLUMN.closed_at.lte(time));
         closed.order_by_asc(COLUMN.closed_at).limit(count).all(conn).await
     }
+
     /// Returns the first accounts after this one, at most `count`, in the order of their ids.
     pub async fn page_after(conn: &impl ConnectionTrait, last: Option<UserId>, count: u64) -> Result<Vec<Model>, DbErr> {
         let accounts = match last {
