@@ -152,9 +152,9 @@ pub async fn rewrap(tx: &Transaction, old: &Sealer, new: &Sealer) -> Result<()> 
 
 /// Puts the new master key into its file after a [`rewrap`], also if the process was killed in between. Does so only if the
 /// new key opens the database; otherwise nothing was sealed under it, and it is never used.
-pub async fn finish_rewrap(file: &KeyFile, tx: &Transaction) -> Result<()> {
+pub async fn finish_rewrap(file: &KeyFile, conn: &impl ConnectionTrait) -> Result<()> {
     match file.read_new() {
-        Some(key) if are_sealed_by(&Sealer::new(&key), tx).await? => file.replace(),
+        Some(key) if are_sealed_by(&Sealer::new(&key), conn).await? => file.replace(),
         _ => Ok(()),
     }
 }

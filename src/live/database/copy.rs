@@ -2,26 +2,35 @@
 //! is read back and compared before the transaction commits.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use aws_lc_rs::digest::{self, SHA256};
+use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait, IdenStatic as _, IntoActiveModel, Iterable,
-    ModelTrait, PaginatorTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement,
-    TransactionTrait as _,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IdenStatic as _, IntoActiveModel,
+    Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    Statement, TransactionTrait as _,
     sea_query::{Expr, ExprTrait as _},
 };
-use secrecy::SecretString;
-use sqlx::{SqlitePool, pool::PoolOptions};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{ConnectOptions as _, Connection as _, SqlitePool, pool::PoolOptions, sqlite::SqliteConnectOptions};
+use tokio::time::timeout;
 
-use super::{Database, lock, open, schema::MIGRATION_LOCK, snapshot};
-use crate::entity;
+use super::{
+    Database, lock, replacement,
+    schema::{self, lock_for_migration},
+    snapshot,
+};
+use crate::{entity, live::files};
 
 /// The maximum number of rows that are read at once.
 const PAGE: usize = 500;
+/// How long a statement may take in the target. The longest one inserts or reads a page, or samples a table for its statistics.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The maximum number of variables in a statement of PostgreSQL.
 const MAX_VARIABLES: usize = 65_535;
 
@@ -51,24 +60,18 @@ pub struct Source {
 pub type Progress<'a> = &'a (dyn Fn(&str, u64) + Send + Sync);
 
 impl Source {
-    /// Locks the SQLite database at this URL, and checks that it is whole and that its tables are those of this program. Creates
-    /// and changes nothing.
+    /// Locks the SQLite database at this URL, and checks that it is whole, that it is no backup and that its tables are those of this
+    /// program. Creates nothing.
     pub async fn open(url: &SecretString) -> Result<Self> {
         let Some(path) = Database::file(url)? else { bail!("--from must be a URL that begins with `sqlite:`") };
-        let migrations = Database::migrations_at(url).await?;
-        ensure!(migrations.iter().any(|migration| migration.applied), "there is no Vestibule database at {}", path.display());
-        ensure!(
-            migrations.iter().all(|migration| migration.applied),
-            "the tables of {} are older than this program: run `vestibule migrate up` first",
-            path.display()
-        );
+        let path = fs::canonicalize(&path).unwrap_or(path);
+        look_at(&path).await?;
         let lock = lock::lock_alone(&path)?;
-        let options = open::sqlite_options(&path).pragma("query_only", "ON");
-        let pool: SqlitePool = PoolOptions::new().max_connections(1).connect_lazy_with(options);
-        let mut connection = pool.acquire().await?;
+        // While a transaction reads a database without a write-ahead log, no other program can write to it.
+        let mut connection = replacement::open_unused(&path).await?;
         snapshot::check(&mut connection).await.with_context(|| format!("{} is damaged", path.display()))?;
-        drop(connection);
-        let rows = DatabaseConnection::from(pool).begin().await?;
+        connection.close().await?;
+        let rows = only_reading(&path).begin().await?;
         Ok(Self { path, rows, _lock: lock })
     }
 
@@ -89,24 +92,61 @@ impl Source {
         Ok(total)
     }
 
+    /// Gives the file another name, so that no server uses it again. Returns the name.
+    pub fn retire(self, now: DateTime<Utc>) -> Result<PathBuf> {
+        let name = files::with_suffix(&self.path, &format!(".copied-{}", now.format("%Y%m%dT%H%M%SZ")));
+        files::rename_to_new(&self.path, &name)
+            .and_then(|()| files::sync_directory_of(&name))
+            .with_context(|| format!("everything was copied, but {} cannot be renamed: move it away", self.path.display()))?;
+        Ok(name)
+    }
+
     /// Copies every row into an empty PostgreSQL database with the same tables. Fails, and changes nothing, if that holds anything
     /// or if a row differs afterwards.
     pub async fn copy_to(&self, target: &Database, progress: Progress<'_>) -> Result<()> {
         let connection = target.migration_connection();
-        let tx = connection.begin().await?;
+        let tx = answer(connection.begin()).await?;
         self.fill(&tx, progress).await.context("nothing was copied")?;
-        tx.commit().await.context("it is unknown whether the copy was committed")?;
-        Ok(connection.close().await?)
+        answer(tx.commit()).await.context("it is unknown whether the copy was committed")?;
+        answer(connection.close()).await
     }
 
     async fn fill(&self, tx: &DatabaseTransaction, progress: Progress<'_>) -> Result<()> {
-        tx.execute_unprepared("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'").await?;
         // A server that starts meanwhile waits for this lock, as it waits for a migration.
-        tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+        ensure!(answer(lock_for_migration(tx)).await?, "another process migrates the target or copies into it");
         for_each_table!(empty(tx));
         for_each_table!(copy(&self.rows, tx, progress));
         Ok(())
     }
+}
+
+/// Fails unless a file is a database that [`Source::open`] can open.
+async fn look_at(path: &Path) -> Result<()> {
+    let absent = || format!("there is no Vestibule database at {}", path.display());
+    // Not opened if it is empty: SQLite would take it for a database.
+    ensure!(fs::metadata(path).is_ok_and(|file| file.len() > 0), absent());
+    let connection = only_reading(path);
+    let applied = vestibule_migration::applied(&connection).await.with_context(absent)?;
+    let migrations = schema::migrations(&applied)?;
+    ensure!(!applied.is_empty(), absent());
+    ensure!(
+        migrations.iter().all(|migration| migration.applied),
+        "the tables of {} are older than this program: run `vestibule migrate up` first",
+        path.display()
+    );
+    ensure!(
+        entity::installation::Entity::row(&connection).await?.backed_up_at.is_none(),
+        "{0} is a backup, whose state is old: make it the present database with `vestibule restore {0}`, and copy that",
+        path.display()
+    );
+    Ok(connection.close().await?)
+}
+
+/// Returns a connection that leaves the file as it is.
+fn only_reading(path: &Path) -> DatabaseConnection {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
+    let pool: SqlitePool = PoolOptions::new().max_connections(1).connect_lazy_with(options);
+    pool.into()
 }
 
 /// The beginning of a message about a target that cannot be opened.
@@ -115,7 +155,7 @@ const UNUSABLE: &str = "the target cannot be used (--to takes the place of datab
 /// Opens a PostgreSQL database that will receive a copy, and makes the tables if there are none. Fails, and changes nothing, if it
 /// has other tables.
 pub async fn open_target(url: &SecretString) -> Result<Database> {
-    ensure!(Database::file(url)?.is_none(), "--to must be a URL that begins with `postgres://`");
+    ensure!(url.expose_secret().starts_with("postgres"), "--to must be a URL that begins with `postgres://`");
     let migrations = Database::migrations_at(url).await.context(UNUSABLE)?;
     let (applied, all) = (migrations.iter().filter(|migration| migration.applied).count(), migrations.len());
     let target = Database::connect(url).await.context(UNUSABLE)?;
@@ -140,6 +180,11 @@ async fn make_tables(target: &Database) -> Result<()> {
     Ok(target.migrate().await?)
 }
 
+/// Runs a statement in the target. Fails if its connection is silent.
+async fn answer<T>(statement: impl Future<Output = Result<T, DbErr>>) -> Result<T> {
+    Ok(timeout(ANSWER_TIMEOUT, statement).await.context("the target does not answer")??)
+}
+
 async fn add_count<E>(rows: &DatabaseTransaction, total: &mut u64) -> Result<()>
 where
     E: EntityTrait,
@@ -156,11 +201,12 @@ where
     E::Model: Sync,
 {
     let table = E::default().table_name().to_owned();
-    tx.execute_unprepared(&format!("LOCK TABLE {table} IN EXCLUSIVE MODE")).await.context("another process uses the database")?;
+    let lock = format!("LOCK TABLE {table} IN EXCLUSIVE MODE NOWAIT");
+    answer(tx.execute_unprepared(&lock)).await.context("another process uses the target")?;
     if ["installation", "roles"].contains(&table.as_str()) {
-        E::delete_many().exec(tx).await?;
+        answer(E::delete_many().exec(tx)).await?;
     }
-    let rows = E::find().count(tx).await?;
+    let rows = answer(E::find().count(tx)).await?;
     ensure!(rows == 0, "the target is not empty: its table {table} has {rows} rows. Create another database");
     Ok(())
 }
@@ -180,7 +226,9 @@ where
         read.add(&page);
         for batch in page.chunks(batch) {
             let batch = batch.iter().cloned().map(IntoActiveModel::into_active_model);
-            E::insert_many(batch).exec_without_returning(tx).await.with_context(|| format!("{table} cannot be written"))?;
+            answer(E::insert_many(batch).exec_without_returning(tx))
+                .await
+                .with_context(|| format!("{table} cannot be written"))?;
         }
         progress(&table, page.len() as u64);
         match page.last() {
@@ -194,7 +242,7 @@ where
         continue_sequence::<E>(&table, rows, tx).await?;
     }
     // Without statistics, PostgreSQL would plan the first statements of a server badly.
-    tx.execute_unprepared(&format!("ANALYZE {table}")).await?;
+    answer(tx.execute_unprepared(&format!("ANALYZE {table}"))).await?;
     Ok(())
 }
 
@@ -222,7 +270,7 @@ where
 {
     let (mut content, mut last) = (Content::default(), None);
     loop {
-        let page = page_after::<E>(last.as_ref()).all(tx).await?;
+        let page = answer(page_after::<E>(last.as_ref()).all(tx)).await?;
         content.add(&page);
         match page.last() {
             Some(row) if page.len() == PAGE => last = Some(row.clone()),
@@ -242,7 +290,7 @@ async fn continue_sequence<E: EntityTrait>(table: &str, rows: &DatabaseTransacti
     if drawn > 0 {
         let set = "SELECT setval(pg_get_serial_sequence($1, $2), $3)";
         let values = [table.into(), key.as_str().into(), drawn.into()];
-        tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, set, values)).await?;
+        answer(tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, set, values))).await?;
     }
     Ok(())
 }

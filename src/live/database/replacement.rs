@@ -63,16 +63,11 @@ impl Replacement {
         if !self.has_present() {
             return Ok(());
         }
-        match open_when_closed(&self.present).await {
+        match open_unused(&self.present).await {
             Ok(connection) => Ok(connection.close().await?),
-            Err(error) if is_busy(&error) => {
-                bail!(
-                    "another program has {} open, such as `sqlite3` or an earlier version of this server: stop it first",
-                    self.present.display()
-                )
-            }
             // Damaged: `open_present` says so.
-            Err(_) => Ok(()),
+            Err(error) if error.downcast_ref::<sqlx::Error>().is_some() => Ok(()),
+            busy => busy.map(drop),
         }
     }
 
@@ -202,6 +197,17 @@ impl Replacement {
 impl Drop for Replacement {
     fn drop(&mut self) {
         _ = self.remove_folder();
+    }
+}
+
+/// Opens a database. Fails if another program has it open that does not know of the lock, such as `sqlite3`.
+pub(super) async fn open_unused(path: &Path) -> Result<SqliteConnection> {
+    match open_when_closed(path).await {
+        Err(error) if is_busy(&error) => bail!(
+            "another program has {} open, such as `sqlite3` or an earlier version of this server: stop it first",
+            path.display()
+        ),
+        outcome => Ok(outcome?),
     }
 }
 

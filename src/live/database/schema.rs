@@ -35,7 +35,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause before the next attempt while another replica is migrating (PostgreSQL).
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// The key of the advisory lock of a migration (PostgreSQL): `vestibul` in ASCII.
-pub(super) const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
+const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
 
 /// The permissions that are Vestibule's own since a migration.
 const RECLAIMED: [(&str, &[&str]); 2] =
@@ -55,11 +55,15 @@ impl Database {
     /// is migrating; each statement has a deadline.
     pub async fn migrate(&self) -> Result<(), Error> {
         let connection = self.migration_connection();
+        let mut has_waited = false;
         let tx = loop {
             if let Some(tx) = with_deadline(begin_migration(&connection)).await? {
                 break tx;
             }
-            tracing::info!("waiting for another process that is migrating the database");
+            if !has_waited {
+                tracing::info!("waiting for another process that is migrating the database or copies into it");
+                has_waited = true;
+            }
             sleep(RETRY_AFTER).await;
         };
         let applied = with_deadline(vestibule_migration::applied(&tx)).await?;
@@ -138,19 +142,23 @@ async fn begin_migration(connection: &DatabaseConnection) -> Result<Option<Datab
     let options =
         TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
     let tx = connection.begin_with_options(options).await?;
-    if tx.get_database_backend() == DbBackend::Postgres {
-        // The last of these releases the locks of a replica that freezes during its migration.
-        let timeouts =
-            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '60s'";
-        tx.execute_unprepared(timeouts).await?;
-        let lock = format!("SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})");
-        let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
-        if !row.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)) {
-            tx.rollback().await?;
-            return Ok(None);
-        }
+    if tx.get_database_backend() == DbBackend::Postgres && !lock_for_migration(&tx).await? {
+        tx.rollback().await?;
+        return Ok(None);
     }
     Ok(Some(tx))
+}
+
+/// Sets the limits of a long transaction, and takes the lock of migrations until it ends (PostgreSQL). Returns whether no other
+/// process has it.
+pub(super) async fn lock_for_migration(tx: &DatabaseTransaction) -> Result<bool, DbErr> {
+    // The last of these releases the locks of a process that freezes or whose connection is lost.
+    let timeouts =
+        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+    tx.execute_unprepared(timeouts).await?;
+    let lock = format!("SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})");
+    let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
+    Ok(row.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)))
 }
 
 async fn with_deadline<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
@@ -161,7 +169,8 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, DbErr>>
     timeout(limit, work).await.unwrap_or_else(|_| Err(failure::timed_out())).map_err(Error::Migrate)
 }
 
-fn migrations(applied: &[String]) -> Result<Vec<Migration>, Error> {
+/// Returns the migrations that this program knows, oldest first. Fails if a newer program has applied another one.
+pub(super) fn migrations(applied: &[String]) -> Result<Vec<Migration>, Error> {
     let known = vestibule_migration::known();
     if let Some(unknown) = applied.iter().find(|name| !known.contains(name)) {
         return Err(Error::NewerSchema(unknown.clone()));

@@ -1,8 +1,13 @@
 //! `vestibule copy` (row O02): all or nothing, and everybody gets in as before.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use ureq::http::Method;
 
 use super::{
@@ -16,6 +21,8 @@ use crate::support::{
 };
 
 const OTHER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// The key of the advisory lock that a migration holds.
+const MIGRATION_LOCK: i64 = 0x7665_7374_6962_756C;
 const FROM: &str = "sqlite:data/vestibule.db";
 /// How many audit events the installation has whose copies are killed.
 const EVENTS: u64 = 20_000;
@@ -33,6 +40,22 @@ fn psql(postgres: &TemporaryPostgres, database: &str, sql: &str) -> String {
     let output = command.arg("--host").arg(postgres.directory()).output().unwrap();
     assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Returns the file that was the database before a copy.
+fn retired(dir: &Path) -> PathBuf {
+    let name = files(&dir.join("data")).into_iter().find(|name| name.starts_with("vestibule.db.copied-")).unwrap();
+    fs::canonicalize(dir.join("data").join(name)).unwrap()
+}
+
+/// Does something while another process is in a transaction, in which it has run this SQL.
+fn beside(url: &str, sql: &str, work: impl FnOnce()) {
+    Runtime::new().unwrap().block_on(async {
+        let tx = Database::connect(url).await.unwrap().begin().await.unwrap();
+        tx.execute_unprepared(sql).await.unwrap();
+        work();
+        tx.rollback().await.unwrap();
+    });
 }
 
 #[test]
@@ -57,10 +80,19 @@ fn o02_after_a_copy_everybody_gets_in_as_before_and_nobody_else() {
     assert!(refused.contains("A server or another command uses the database"), "{refused}");
     assert!(server.stop().success());
 
-    let file = fs::read(dir.path().join("data/vestibule.db")).unwrap();
+    // A replacement of the master key was killed before it renamed the files. The copy completes it.
+    run_with(dir.path(), "key rewrap", SETTINGS, "").done();
+    let key = |name: &str| dir.path().join("data").join(name);
+    fs::rename(key("master.key"), key("master.key.new")).unwrap();
+    fs::rename(key("master.key.old"), key("master.key")).unwrap();
+
     let said = copy(dir.path(), &url).done();
-    assert!(said.contains("VESTIBULE_DATABASE__URL") && said.contains("./data/master.key, whose fingerprint is "), "{said}");
-    assert!(fs::read(dir.path().join("data/vestibule.db")).unwrap() == file, "the source is only read");
+    assert!(said.contains("VESTIBULE_DATABASE__URL") && said.contains("/data/master.key, whose fingerprint is "), "{said}");
+    let former = retired(dir.path());
+    assert!(said.contains(former.to_str().unwrap()), "{said}");
+    let refused = copy(dir.path(), &url).refused(1);
+    assert!(refused.contains("there is no Vestibule database at "), "{refused}");
+    fs::rename(former, dir.path().join("data/vestibule.db")).unwrap();
     let refused = copy(dir.path(), &url).refused(1);
     assert!(refused.contains("nothing was copied: the target is not empty"), "{refused}");
 
@@ -98,10 +130,10 @@ fn o02_a_copy_that_is_refused_changes_nothing() {
         let said = run_with(dir.path(), &format!("copy {arguments}"), env, "").refused(1);
         assert!(said.contains(reason), "{said}");
     };
-    refuse(&format!("--from sqlite:data/other.db --to {url}"), &[], "there is no Vestibule database at data/other.db");
+    refuse(&format!("--from sqlite:data/other.db --to {url}"), &[], "there is no Vestibule database at ");
     refuse(&format!("--from {url} --to {url}"), &[], "--from must be a URL that begins with `sqlite:`");
     refuse(&format!("--from {FROM} --to {FROM}"), &[], "--to must be a URL that begins with `postgres://`");
-    refuse(&format!("--from {FROM} --to {url}"), other_key, "the master key that opens data/vestibule.db is not here");
+    refuse(&format!("--from {FROM} --to {url}"), other_key, "the master key in the settings does not open ");
     let nowhere = "postgres://vestibule@localhost:1/nowhere";
     refuse(&format!("--from {FROM} --to {nowhere}"), &[], "the target cannot be used");
     psql(&postgres, "postgres", "CREATE TABLE notes (text text)");
@@ -116,8 +148,25 @@ fn o02_a_copy_that_is_refused_changes_nothing() {
     refuse(&format!("--from {FROM} --to {url}"), &[], "m20991231_000001_later");
     sql_in(&database, "DELETE FROM seaql_migrations WHERE version = 'm20991231_000001_later'");
     sql_in(&database, "PRAGMA foreign_keys = OFF; INSERT INTO user_words (user_id, word) VALUES (x'00', 'nobody')");
-    refuse(&format!("--from {FROM} --to {url}"), &[], "vestibule.db is damaged: a row refers to a row that does not exist");
+    refuse(&format!("--from {FROM} --to {url}"), &[], "data/vestibule.db is damaged: a row refers to a row that does not exist");
     sql_in(&database, "DELETE FROM user_words WHERE word = 'nobody'");
+
+    run_with(dir.path(), "backup monday.db", &[], "").done();
+    let backup = fs::read(dir.path().join("monday.db")).unwrap();
+    refuse(&format!("--from sqlite:monday.db --to {url}"), &[], "/monday.db is a backup, whose state is old");
+    assert!(fs::read(dir.path().join("monday.db")).unwrap() == backup);
+    assert_eq!(files(dir.path()), ["data", "monday.db"]);
+
+    run_with(dir.path(), "migrate up", &[("VESTIBULE_DATABASE__URL", &url), other_key[0]], "").done();
+    psql(&postgres, "postgres", "TRUNCATE users, secrets, signing_keys, audit_events CASCADE");
+    let writer = "LOCK TABLE users IN ROW EXCLUSIVE MODE";
+    beside(&url, writer, || {
+        refuse(&format!("--from {FROM} --to {url}"), &[], "nothing was copied: another process uses the target");
+    });
+    let other = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+    beside(&url, &other, || {
+        refuse(&format!("--from {FROM} --to {url}"), &[], "another process migrates the target or copies into it");
+    });
     copy(dir.path(), &url).done();
 }
 
@@ -132,10 +181,11 @@ fn kill_at_random_moments(times: u32) {
          SELECT randomblob(16), '2026-01-01T00:00:00+00:00', 'session.created', '{{}}' FROM number"
     );
     sql_in(&database, &events);
-    let before = fs::read(&database).unwrap();
     let present: u64 = sql_in(&database, "SELECT CAST(count(*) AS TEXT) FROM audit_events")[0].parse().unwrap();
     psql(&postgres, "postgres", "CREATE DATABASE whole");
     copy(dir.path(), &postgres.url("whole")).done();
+    fs::rename(retired(dir.path()), &database).unwrap();
+    let before = fs::read(&database).unwrap();
 
     let (mut killed, mut target) = (0, String::new());
     for number in 0..times {
@@ -145,6 +195,9 @@ fn kill_at_random_moments(times: u32) {
         }
         let arguments = format!("copy --from {FROM} --to {}", postgres.url(&target));
         killed += u32::from(kill(dir.path(), &arguments, LONGEST));
+        if !database.exists() {
+            fs::rename(retired(dir.path()), &database).unwrap();
+        }
         assert!(fs::read(&database).unwrap() == before, "the source is only read");
         let tables = "SELECT count(*) FROM pg_tables WHERE tablename IN ('secrets', 'audit_events')";
         if psql(&postgres, &target, tables) == "2" {
