@@ -225,5 +225,5 @@ fn o02_a_copy_killed_at_a_random_moment_leaves_the_source_and_an_empty_target() 
 #[test]
 #[ignore = "long: .ci/long runs it"]
 fn long_o02_copies_killed_at_random_moments_leave_the_source_and_an_empty_target() {
-    kill_at_random_moments(40);
+    kill_at_random_moments(25);
 }
