@@ -504,9 +504,10 @@ async fn o04_what_a_request_records_that_began_before_the_erasure_goes_with_the_
 async fn o04_an_erasure_that_is_interrupted_anywhere_is_completed_by_the_job_or_has_not_begun() {
     let app = service().await;
     let admin = app.admin().await;
-    let (mut erased, mut untouched) = (Vec::new(), 0);
-    for waits in (0..).step_by(2) {
-        let (name, address) = (format!("person-{waits}"), format!("{waits}@person.example"));
+    let (mut erased, mut untouched, mut waits) = (Vec::new(), 0, 0);
+    // How often an erasure waits depends on how fast the database responds, so it is tried until enough were interrupted.
+    for number in 0.. {
+        let (name, address) = (format!("person-{number}"), format!("{number}@person.example"));
         admin.post("/v1/invitations", json!({ "email": address })).await.expect(201);
         let token = app.mail("invite", &address).await.token().to_owned();
         let acceptance = json!({ "token": token, "password": PASSWORD, "username": name });
@@ -523,11 +524,11 @@ async fn o04_an_erasure_that_is_interrupted_anywhere_is_completed_by_the_job_or_
         } else {
             erased.extend([name, address]);
         }
-        if done {
+        waits = if done { 0 } else { waits + 2 };
+        if done && untouched > 2 && erased.len() > 10 {
             break;
         }
     }
-    assert!(untouched > 2 && erased.len() > 10, "{untouched} {}", erased.len());
     let dump = dump(&app).await;
     let whole =
         dump.values().flat_map(|rows| rows.split(|c: char| c.is_whitespace() || "'\"(),".contains(c))).collect::<BTreeSet<_>>();
