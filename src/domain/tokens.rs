@@ -3,7 +3,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
@@ -78,6 +78,7 @@ pub fn issue(
         acr_max: user.best_acr(),
     };
     let token = app.signing.keys.load().sign(&claims, now).map_err(Error::internal)?;
+    let token = token.ok_or_else(|| Error::Unavailable(DbErr::Custom("no key signs access tokens".into())))?;
     Ok(AccessToken { token, expires_in: claims.exp - claims.iat })
 }
 

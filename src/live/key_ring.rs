@@ -83,13 +83,13 @@ impl KeyRing {
         self.shared_secret.clone().or_else(signer)
     }
 
-    /// Signs `claims` at `now`. Returns a compact JWT whose header is exactly `alg`, `typ` and `kid`.
-    pub fn sign(&self, claims: &impl Serialize, now: DateTime<Utc>) -> Result<String, JwtKeyError> {
-        let key = self.signer(now).ok_or_else(|| JwtKeyError("no key signs".into()))?;
+    /// Signs `claims` at `now`. Returns a compact JWT whose header is exactly `alg`, `typ` and `kid`, or `None` if no key signs.
+    pub fn sign(&self, claims: &impl Serialize, now: DateTime<Utc>) -> Result<Option<String>, JwtKeyError> {
+        let Some(key) = self.signer(now) else { return Ok(None) };
         let mut header = Header::new(key.algorithm);
         header.typ = Some(TOKEN_TYPE.into());
         header.kid = Some(key.id.clone());
-        Ok(jsonwebtoken::encode(&header, claims, &key.encoding)?)
+        Ok(Some(jsonwebtoken::encode(&header, claims, &key.encoding)?))
     }
 }
 
@@ -125,7 +125,8 @@ mod tests {
         first.0.retires_at = Some(at(71));
         let ids = [first.0.kid.clone(), second.0.kid.clone()];
         let ring = KeyRing::new(vec![first, second], None);
-        let signer = |minute| jsonwebtoken::decode_header(ring.sign(&json!({}), at(minute)).unwrap()).unwrap().kid.unwrap();
+        let signer =
+            |minute| jsonwebtoken::decode_header(ring.sign(&json!({}), at(minute)).unwrap().unwrap()).unwrap().kid.unwrap();
         // At minute 0 this clock is behind that of the replica that made the first key.
         for (minute, signs) in [(0, 0), (1, 0), (9, 0), (10, 1), (71, 1)] {
             assert_eq!(signer(minute), ids[signs], "minute {minute}");
@@ -143,7 +144,7 @@ mod tests {
         let generated = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256].map(new);
         let rings = generated.into_iter().map(|key| KeyRing::new(vec![active_from(key, 0)], None));
         for ring in rings.chain([KeyRing::new(Vec::new(), Some(shared_secret()))]) {
-            let token = ring.sign(&json!({ "sub": "somebody" }), at(0)).unwrap();
+            let token = ring.sign(&json!({ "sub": "somebody" }), at(0)).unwrap().unwrap();
             let (message, signature) = token.rsplit_once('.').unwrap();
             let id = jsonwebtoken::decode_header(&token).unwrap().kid.unwrap();
             assert!(ring.verifier(&id, at(0)).unwrap().verifies(message, signature));

@@ -160,6 +160,21 @@ fn a_new_master_key_replaces_the_old_one_after_any_interruption() {
 }
 
 #[test]
+fn while_no_key_signs_log_ins_are_unavailable() {
+    let dir = empty_directory();
+    let server = Server::start(dir.path(), &[]);
+    let [key] = published(&server).try_into().unwrap();
+    // The running server keeps the old master key, and cannot read a signing key that is made under the new one.
+    run(dir.path(), "key rewrap").done();
+    run(dir.path(), &format!("key revoke {key}")).done();
+    let log_in = || server.log_in("admin", &initial_password(dir.path()));
+    until(|| log_in().status != 201);
+    assert_eq!(log_in().problem(), (503, "unavailable".to_owned()));
+    assert!(server.stop().success());
+    assert_eq!(Server::start(dir.path(), &[]).log_in("admin", &initial_password(dir.path())).status, 201);
+}
+
+#[test]
 fn a_master_key_from_the_settings_is_replaced_by_one_from_standard_input() {
     let dir = empty_directory();
     let (old, new) = ([("VESTIBULE_MASTER_KEY", KEY)], [("VESTIBULE_MASTER_KEY", OTHER)]);
