@@ -80,7 +80,7 @@ pub(super) enum User {
     },
     /// Erase a person for good: delete the account, and remove their addresses and names from the audit trail and everywhere else
     Erase {
-        /// E-mail address or username; with --closed, the last one of the account, an earlier one, or its id
+        /// E-mail address or username; with --closed, the last or an earlier one, or the id of the account
         identifier: String,
         /// Erase the person of an account that was closed or deleted before
         #[arg(long)]

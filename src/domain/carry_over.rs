@@ -222,8 +222,8 @@ async fn give_addresses(app: &App, addresses: Vec<(UserId, String)>) -> Result<(
     Ok(())
 }
 
-/// Adds the audit events that were recorded since the backup. They may be older than its newest event, if the clock was ahead when that
-/// was recorded.
+/// Adds the audit events that were recorded since the backup. Some may have an earlier time than its newest event: the clock may have
+/// been ahead when that was recorded.
 async fn copy_events(app: &App, from: &Reader) -> Result<()> {
     let mut last = None;
     loop {

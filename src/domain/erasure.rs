@@ -185,7 +185,7 @@ async fn find_traces(db: &Reader, account: &closed_account::Model) -> Result<Tra
             names.for_each(|address| note(address.to_owned(), event.at));
         }
     }
-    // Not those of a change that was requested: the person never had that address, which may be another's.
+    // A requested change is left out: the person never had that address, and it may be somebody else's.
     let tickets = ticket::Entity::find().filter(ticket::COLUMN.user_id.eq(account.id));
     for ticket in tickets.filter(ticket::COLUMN.purpose.ne(TicketPurpose::Change)).all(db).await? {
         ticket.address.into_iter().for_each(|address| note(address, ticket.created_at));

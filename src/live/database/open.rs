@@ -168,7 +168,7 @@ pub(super) fn sqlite_path(url: &str) -> Result<PathBuf, Error> {
     }
 }
 
-pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     // Without `create_if_missing`: if the file disappears while the process runs, that is an error and not a new database.
     SqliteConnectOptions::new()
         .filename(path)
