@@ -80,6 +80,12 @@ pub fn one_of(options: &[Value]) -> Invalid {
 /// Parses a string as a format's type, to learn what is wrong with it.
 pub type Check = fn(&str) -> Result<(), Invalid>;
 
+/// Returns the check of a format. Panics if no type has it.
+pub fn format(name: &str) -> Check {
+    let known = FORMATS.iter().find(|(known, _)| *known == name);
+    known.unwrap_or_else(|| panic!("no type has the format {name}")).1
+}
+
 /// Implements the schema of a type, in place or as a named component.
 macro_rules! typed {
     ($word:ty, $schema:expr) => {
@@ -127,7 +133,7 @@ pub(in crate::api) use typed;
 macro_rules! words {
     ($($word:ty = $kind:literal $format:literal { $($limit:ident: $value:expr),* };)*) => {
         /// Every format that the schemas of requests name, with its parser.
-        pub const FORMATS: &[(&str, Check)] = &[$(($format, |text| text.parse::<$word>().map(drop))),*];
+        pub(super) const FORMATS: &[(&str, Check)] = &[$(($format, |text| text.parse::<$word>().map(drop))),*];
 
         $(
             typed!($word, MetaSchema { $($limit: Some($value),)* ..MetaSchema::new_with_format($kind, $format) });
