@@ -10,9 +10,11 @@ use poem::{
         header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
     },
 };
-use rust_embed::Embed;
 
-use super::http::files::{self, File, IMMUTABLE, NO_CACHE};
+use super::http::{
+    cache::decompress,
+    files::{self, Embedded, File, IMMUTABLE, NO_CACHE},
+};
 use crate::config::Accent;
 
 /// The headers of the page and its files. The page may run and read only what this origin serves, and Svelte's policy is the
@@ -40,13 +42,11 @@ const PAGE: &str = "index.html";
 /// How many slashes the path of a page may have behind `/account/`.
 const DEPTH: usize = 8;
 
-#[derive(Embed)]
-#[folder = "src/pages/dist/account"]
-struct Built;
+static BUILT: Embedded = include!(concat!(env!("OUT_DIR"), "/account.rs"));
 
 /// The one HTML page, which shows all pages, and its files.
 pub struct AccountPages {
-    files: BTreeMap<String, File>,
+    files: BTreeMap<&'static str, File>,
     /// The page for paths with no slash behind `/account/`, with one slash, and so on.
     by_depth: Vec<File>,
     accent: File,
@@ -55,11 +55,12 @@ pub struct AccountPages {
 impl AccountPages {
     /// Prepares the pages, with an accent colour of their own or that of the service.
     pub fn new(accent: Option<Accent>) -> Self {
-        let html = Built::get(PAGE).map(|file| String::from_utf8_lossy(&file.data).into_owned()).unwrap_or_default();
+        let html = BUILT.iter().find(|(name, _)| *name == PAGE).map(|(_, html)| decompress(html)).unwrap_or_default();
+        let html = String::from_utf8_lossy(&html);
         // The page names its files relative to `/account/`, so that it works below any base path.
         let at_depth = |depth: usize| File::new(PAGE, html.replace("\"./", &format!("\"./{}", "../".repeat(depth))));
         Self {
-            files: files::embedded::<Built>(),
+            files: files::embedded(BUILT),
             by_depth: (0..=DEPTH).map(at_depth).collect(),
             accent: File::new("accent.css", accent.map(style_sheet).unwrap_or_default()),
         }
@@ -73,7 +74,7 @@ impl AccountPages {
 
     /// Responds with a file whose name contains a hash of its content, or with `None` if there is no such file.
     pub fn asset(&self, name: &str, request: &Request) -> Option<Response> {
-        Some(self.files.get(&format!("assets/{name}"))?.respond(request, IMMUTABLE, &HEADERS))
+        Some(self.files.get(&*format!("assets/{name}"))?.respond(request, IMMUTABLE, &HEADERS))
     }
 
     /// Responds with the style sheet that sets the accent colour. Without such a setting it is empty.

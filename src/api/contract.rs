@@ -10,7 +10,6 @@ mod responses;
 pub mod routes;
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::OnceLock,
 };
@@ -81,6 +80,9 @@ impl<T: OpenApi> OpenApi for Documented<T> {
 
 /// What the types in a handler's signature state about its operation.
 struct Declaration {
+    method: Method,
+    /// The path, such as `/v1/users/{id}`.
+    path: String,
     /// What the guard requires; `None` without a guard.
     guard: Option<Requirements>,
     /// What the type of the errors declares.
@@ -89,32 +91,38 @@ struct Declaration {
 
 /// Returns what the types in the handlers' signatures state, by operation id.
 fn declared<T: OpenApi>(_: &Documented<T>) -> BTreeMap<&'static str, Declaration> {
-    let operations = T::meta().into_iter().flat_map(|api| api.paths).flat_map(|path| path.operations);
-    let declaration = |mut operation: MetaOperation| {
-        let guard = Requirements::of(&operation);
-        Some((operation.operation_id?, Declaration { guard, errors: Declared::take(&mut operation.responses.responses) }))
+    let declaration = |path: &str, mut operation: MetaOperation| {
+        let (id, guard) = (operation.operation_id?, Requirements::of(&operation));
+        let errors = Declared::take(&mut operation.responses.responses);
+        Some((id, Declaration { method: operation.method, path: path.to_owned(), guard, errors }))
     };
-    operations.filter_map(declaration).collect()
+    let paths = T::meta().into_iter().flat_map(|api| api.paths);
+    paths
+        .flat_map(|MetaPath { path, operations }| operations.into_iter().filter_map(move |one| declaration(&path, one)))
+        .collect()
 }
 
-/// Returns what the types in the signature of this operation's handler state. The types of all operations are read once.
-fn declaration(id: &str) -> &'static Declaration {
+/// Returns what the types in the handlers' signatures state, by operation id. The types are read once.
+fn declarations() -> &'static BTreeMap<&'static str, Declaration> {
     static DECLARATIONS: OnceLock<BTreeMap<&'static str, Declaration>> = OnceLock::new();
-    &DECLARATIONS.get_or_init(|| declared(&super::apis()))[id]
+    DECLARATIONS.get_or_init(|| declared(&super::apis()))
 }
 
-/// Returns the OpenAPI document, as it is served and committed. It is made once, without a database or settings.
+/// Returns the OpenAPI document, as it is served and committed. It is made once, without a database or settings, and kept: a
+/// server, which needs it for one response, uses [`text_below`].
 pub fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    DOCUMENT.get_or_init(|| {
-        let service = OpenApiService::new(super::apis(), "Vestibule", env!("CARGO_PKG_VERSION"))
-            .summary("Accounts, sessions and roles.")
-            .description(include_str!("contract/introduction.md"))
-            .license(poem_openapi::LicenseObject::new("MIT OR Apache-2.0").identifier("MIT OR Apache-2.0"))
-            .server("/");
-        let text = service.spec();
-        openapi31::finish(serde_json::from_str(&text).expect("poem-openapi emits JSON"))
-    })
+    DOCUMENT.get_or_init(make)
+}
+
+fn make() -> Value {
+    let service = OpenApiService::new(super::apis(), "Vestibule", env!("CARGO_PKG_VERSION"))
+        .summary("Accounts, sessions and roles.")
+        .description(include_str!("contract/introduction.md"))
+        .license(poem_openapi::LicenseObject::new("MIT OR Apache-2.0").identifier("MIT OR Apache-2.0"))
+        .server("/");
+    let text = service.spec();
+    openapi31::finish(serde_json::from_str(&text).expect("poem-openapi emits JSON"))
 }
 
 /// Returns [`document`] as text with a final newline.
@@ -123,19 +131,19 @@ pub fn text() -> &'static str {
     TEXT.get_or_init(|| format!("{:#}\n", document()))
 }
 
-/// Returns [`text`] for a service below a base path. Paths that begin with `/.well-known/` are at the root of the host.
-pub fn text_below(base_path: &BasePath) -> Cow<'static, str> {
-    if base_path.is_root() {
-        return text().into();
-    }
-    let mut document = document().clone();
-    document["servers"] = json!([{ "url": base_path.as_str() }]);
-    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
-        if base_path.outside(path) == *path {
-            item["servers"] = json!([{ "url": "/" }]);
+/// Returns [`text`] for a service below a base path, and keeps nothing of it. Paths that begin with `/.well-known/` are at the
+/// root of the host.
+pub fn text_below(base_path: &BasePath) -> String {
+    let mut document = make();
+    if !base_path.is_root() {
+        document["servers"] = json!([{ "url": base_path.as_str() }]);
+        for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+            if base_path.outside(path) == *path {
+                item["servers"] = json!([{ "url": "/" }]);
+            }
         }
     }
-    format!("{document:#}\n").into()
+    format!("{document:#}\n")
 }
 
 /// Who may call an operation, as its guard states.
@@ -215,10 +223,9 @@ fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mu
 
 /// Fails unless each operation either has a guard or is on the list [`PUBLIC`].
 pub fn check() -> anyhow::Result<()> {
-    for (path, method, operation) in operations(document()) {
-        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+    for (id, Declaration { method, path, guard, .. }) in declarations() {
         anyhow::ensure!(
-            PUBLIC.contains(&id) == (access(operation) == Access::Public),
+            PUBLIC.contains(id) == guard.is_none(),
             "{method} {path} ({id}) must either have a guard or be on the list of public operations"
         );
     }

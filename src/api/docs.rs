@@ -9,9 +9,8 @@ use poem::{
         header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
     },
 };
-use rust_embed::Embed;
 
-use super::http::files::{self, File, NO_CACHE};
+use super::http::files::{self, Embedded, File, NO_CACHE};
 
 /// The headers of the page and its files. The page may run and read only what this origin serves.
 ///
@@ -29,17 +28,15 @@ static HEADERS: [(HeaderName, &str); 3] = [
 
 const PAGE: &str = "index.html";
 
-#[derive(Embed)]
-#[folder = "src/api/docs/assets"]
-struct Assets;
+static ASSETS: Embedded = include!(concat!(env!("OUT_DIR"), "/docs.rs"));
 
 /// The page and its files.
-pub struct Docs(BTreeMap<String, File>);
+pub struct Docs(BTreeMap<&'static str, File>);
 
 impl Docs {
     /// Prepares the page and its files.
     pub fn embedded() -> Self {
-        Self(files::embedded::<Assets>())
+        Self(files::embedded(ASSETS))
     }
 
     /// Responds with the page.

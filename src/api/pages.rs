@@ -1,6 +1,8 @@
 //! The pages: every path that is served but is not in the contract. The same list routes requests, tells OPTIONS which paths
 //! exist, and gives the log the path without personal data.
 
+use std::sync::OnceLock;
+
 use poem::{
     Request, Response,
     http::{Method, StatusCode, header},
@@ -11,10 +13,15 @@ use super::{
     account_pages::AccountPages,
     contract,
     docs::Docs,
-    http::{cache::Document, files::NO_CACHE, problem::Problem},
+    http::{
+        cache::{Document, compress},
+        files::NO_CACHE,
+        headers::accepts_html,
+        problem::Problem,
+    },
 };
 use crate::{
-    config::Settings,
+    config::{BasePath, Settings},
     error::{Error, Missing},
     live::passkeys::RelyingParty,
 };
@@ -33,7 +40,7 @@ pub struct Page {
 /// Every page. The first one that matches a path counts.
 static PAGES: [Page; 11] = [
     page("/", |pages, request, _| pages.root(request)),
-    page("/openapi.json", |pages, request, _| Some(pages.contract.respond(request, "application/json", NO_CACHE))),
+    page("/openapi.json", |pages, request, _| Some(pages.contract().respond(request, "application/json", NO_CACHE))),
     page("/docs", |pages, request, _| pages.docs.page(request)),
     // The page names its files relative to `/docs`, so that it works below any base path.
     page("/docs/", |_, _, _| Some(redirect(StatusCode::PERMANENT_REDIRECT, "../docs"))),
@@ -72,7 +79,8 @@ impl Page {
 
 /// What the pages respond.
 pub struct Pages {
-    contract: Document,
+    base_path: BasePath,
+    contract: OnceLock<Document>,
     docs: Docs,
     account: Option<AccountPages>,
     /// Tells password managers where a user adds and removes passkeys. Absent where passkeys cannot be used.
@@ -84,7 +92,8 @@ impl Pages {
     pub fn new(settings: &Settings) -> Self {
         let account = &settings.account_pages;
         Self {
-            contract: Document::new(contract::text_below(&settings.server.base_path).into_owned()),
+            base_path: settings.server.base_path.clone(),
+            contract: OnceLock::new(),
             docs: Docs::embedded(),
             account: account.enabled.then(|| AccountPages::new(account.accent)),
             passkey_endpoints: passkey_endpoints(settings),
@@ -109,6 +118,11 @@ impl Pages {
         Ok(response)
     }
 
+    /// The contract, which is made for the first client that reads it: that takes longer than the rest of the start.
+    fn contract(&self) -> &Document {
+        self.contract.get_or_init(|| Document::compressed(compress(&contract::text_below(&self.base_path))))
+    }
+
     /// Redirects browsers to the account pages, or to the API reference if the account pages are off. Other programs get 404.
     fn root(&self, request: &Request) -> Option<Response> {
         let home = if self.account.is_some() { "/account/" } else { "/docs" };
@@ -127,20 +141,4 @@ fn passkey_endpoints(settings: &Settings) -> Option<Document> {
 
 fn redirect(status: StatusCode, location: &str) -> Response {
     Response::builder().status(status).header(header::LOCATION, location).finish()
-}
-
-/// Returns whether a request comes from a browser: programs accept anything, but only browsers name HTML.
-fn accepts_html(request: &Request) -> bool {
-    let is_html = |range: &str| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_html = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
-        // RFC 9110 section 12.4.2: a weight of 0 means "not acceptable".
-        is_html
-            && !parts.any(|part| {
-                part.split_once('=').is_some_and(|(name, weight)| name.eq_ignore_ascii_case("q") && weight.parse() == Ok(0.0))
-            })
-    };
-    let lines = request.headers().get_all(header::ACCEPT).iter();
-    let mut ranges = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    ranges.any(|range| str::from_utf8(range).is_ok_and(is_html))
 }

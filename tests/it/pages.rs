@@ -1,6 +1,7 @@
 //! Pages: what is served beside the contract, to browsers (rows A01 and H08).
 
 mod account;
+mod compressed;
 mod docs;
 
 use poem::{

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Access, access, declaration, document, max_age, operations};
+use super::{Access, access, declarations, document, max_age, operations};
 use crate::api::http::{codes::Code, schema::optional_members};
 
 const HEAD: &str = "| operation | route | requires | `user` | `admin` | fresh | second factor | conditions |\n\
@@ -32,7 +32,7 @@ fn row((path, method, operation): (&str, &str, &Map<String, Value>)) -> String {
 
 /// The conditions that an operation declares and that no guard can check.
 fn conditions(id: &str) -> impl Iterator<Item = String> {
-    let declared = &declaration(id).errors;
+    let declared = &declarations()[id].errors;
     let extra = declared.extra_permissions.iter().map(|(name, case)| format!("`{name}` {case}"));
     extra.chain(declared.codes.iter().filter_map(|code| condition(*code)).map(str::to_owned))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{declaration, examples, headers, operations, operations_mut};
+use super::{declarations, examples, headers, operations, operations_mut};
 use crate::api::http::schema::{close, modernise, optional_members};
 
 /// Completes poem-openapi's document and makes it OpenAPI 3.1.
@@ -15,7 +15,7 @@ pub(super) fn finish(mut document: Value) -> Value {
     let (mut requested, mut takes_null) = (Vec::new(), Vec::new());
     for (_, method, operation) in operations_mut(&mut document) {
         let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
-        let declaration = declaration(id);
+        let declaration = &declarations()[id];
         let needs = declaration.sentence();
         let description = operation.get("description").and_then(Value::as_str);
         let description = description.map_or(needs.clone(), |description| format!("{description}\n\n{needs}"));

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use poem::http::Method;
 
-use super::{document, operations};
+use super::{Declaration, declarations};
 
 /// A path of the contract with its operations.
 pub struct Route {
@@ -80,11 +80,10 @@ fn routes() -> &'static Node {
     static ROUTES: OnceLock<Node> = OnceLock::new();
     ROUTES.get_or_init(|| {
         let mut routes = Node::default();
-        for (template, method, operation) in operations(document()) {
-            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap_or_default();
-            let id = operation.get("operationId").and_then(|id| id.as_str()).unwrap_or_default();
-            let route = routes.insert(&mut template.split('/'));
-            route.get_or_insert_with(|| Route { template, operations: Vec::new(), allow: String::new() }).add(method, id);
+        for (id, Declaration { method, path, .. }) in declarations() {
+            let route = routes.insert(&mut path.split('/'));
+            let route = route.get_or_insert_with(|| Route { template: path, operations: Vec::new(), allow: String::new() });
+            route.add(method.clone(), id);
         }
         routes
     })

@@ -1,13 +1,12 @@
 //! Files of pages, which the binary contains: their media types, headers and entity tags.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use poem::{
     Request, Response,
     http::{HeaderName, HeaderValue},
 };
-use rust_embed::RustEmbed;
 
 use super::cache::Document;
 
@@ -42,18 +41,13 @@ impl File {
     }
 }
 
-/// Returns all files that `E` embeds, by name.
-pub fn embedded<E: RustEmbed>() -> BTreeMap<String, File> {
-    let file = |name: Cow<'static, str>| {
-        let file = E::get(&name)?;
-        let body = match file.data {
-            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-            Cow::Owned(bytes) => bytes.into(),
-        };
-        let document = Document::with_digest(body, &file.metadata.sha256_hash());
-        Some((name.to_string(), File { document, media_type: media_type(&name) }))
-    };
-    E::iter().filter_map(file).collect()
+/// The files of a folder, by name, as the build script has compressed them.
+pub type Embedded = &'static [(&'static str, &'static [u8])];
+
+/// Prepares all these files.
+pub fn embedded(files: Embedded) -> BTreeMap<&'static str, File> {
+    let file = |body| Document::compressed(Bytes::from_static(body));
+    files.iter().map(|(name, body)| (*name, File { document: file(body), media_type: media_type(name) })).collect()
 }
 
 fn media_type(name: &str) -> &'static str {

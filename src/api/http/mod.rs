@@ -7,6 +7,7 @@ pub mod cookie;
 pub mod declared_problem;
 pub mod files;
 pub mod form;
+pub mod headers;
 pub mod json;
 pub mod params;
 pub mod problem;

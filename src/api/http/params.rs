@@ -10,7 +10,7 @@ use poem_openapi::{
     types::{ParseFromParameter, Type},
 };
 
-use super::{cache, problem::Problem, validation::is_name, words::Parameter};
+use super::{headers::lines, problem::Problem, validation::is_name, words::Parameter};
 use crate::{
     domain::paging::Paging,
     error::{Error, Fault, Missing, Result},
@@ -138,7 +138,7 @@ impl<'a> ApiExtractor<'a> for Condition {
     }
 
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<IfMatch>) -> poem::Result<Self> {
-        let lines = cache::lines(request, &header::IF_MATCH);
+        let lines = lines(request, &header::IF_MATCH);
         Ok(Self(IfMatch::read(lines).map_err(|invalid| Problem::malformed(format!("If-Match: {invalid}")))?))
     }
 }

@@ -1,17 +1,11 @@
 //! The templates. Each mail has three: `<language>/<kind>.subject`, `.txt` and `.html`. A file in the operator's directory replaces
-//! the one of the program. All are tried at start, so that a mistake is found before a user needs the mail.
+//! the one of the program. Then all are tried at start, so that a mistake is found before a user needs the mail. Those of the program
+//! are tried by its tests, and compiled at their first use.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    error::Error as _,
-    fmt::Write,
-    fs, io,
-    path::Path,
-};
+use std::{collections::BTreeMap, error::Error as _, fmt::Write, fs, io, path::Path};
 
 use anyhow::{Result, anyhow, ensure};
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, Value, escape_formatter};
-use rust_embed::Embed;
 
 use super::{draft::Draft, message::Message, wording};
 use crate::{
@@ -29,9 +23,8 @@ const LONGEST_SUBJECT: usize = 200;
 /// The file names that belong to templates. Others, such as a README, are ignored.
 const EXTENSIONS: [&str; 3] = ["subject", "txt", "html"];
 
-#[derive(Embed)]
-#[folder = "src/live/mail/texts"]
-struct Embedded;
+/// The templates of the program, by name.
+static TEXTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/mails.rs"));
 
 /// The templates of all mails, and what all mails say.
 pub struct Templates {
@@ -43,7 +36,7 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// Loads and tries all templates. The error names the file and the line.
+    /// Loads the templates, and tries them if some are replaced. The error names the file and the line.
     pub fn load(settings: &Settings) -> Result<Self, config::Error> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -55,24 +48,15 @@ impl Templates {
             service: settings.service_name(),
             base: settings.link_base().to_string(),
         };
-        let mut sources: BTreeMap<String, String> = Embedded::iter()
-            .map(|name| {
-                let file = Embedded::get(&name).expect("the name was listed");
-                (name.into_owned(), String::from_utf8(file.data.into_owned()).expect("the files are UTF-8: a test loads them"))
-            })
-            .collect();
+        templates.environment.set_loader(|name| Ok(embedded(name)));
         if let Some(directory) = &settings.mail.templates_dir {
-            let names: BTreeSet<_> = sources.keys().cloned().collect();
-            for (name, file, source) in read_directory(directory, &names)? {
+            for (name, file, source) in read_directory(directory)? {
                 templates.replaced.insert(name.clone(), file);
-                sources.insert(name, source);
+                let added = templates.environment.add_template_owned(name.clone(), source);
+                added.map_err(|error| templates.fault(&name, &error))?;
             }
+            templates.try_all()?;
         }
-        for (name, source) in sources {
-            let added = templates.environment.add_template_owned(name.clone(), source);
-            added.map_err(|error| templates.fault(&name, &error))?;
-        }
-        templates.try_all()?;
         Ok(templates)
     }
 
@@ -259,9 +243,15 @@ fn escape(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Res
     Ok(())
 }
 
+/// Returns the text of a template of the program.
+fn embedded(name: &str) -> Option<String> {
+    let (_, text) = TEXTS.iter().find(|(known, _)| *known == name)?;
+    Some(String::from_utf8(text.to_vec()).expect("the files are UTF-8: a test renders them"))
+}
+
 /// Returns the name, the file and the text of each template in the operator's directory. A file that would not be used is an error:
 /// its name is probably misspelt.
-fn read_directory(directory: &Path, names: &BTreeSet<String>) -> Result<Vec<(String, String, String)>, config::Error> {
+fn read_directory(directory: &Path) -> Result<Vec<(String, String, String)>, config::Error> {
     let fault = |file: &Path, message: String| config::Error::in_file(file.display().to_string(), message);
     let list = |folder: &Path| -> io::Result<Vec<_>> {
         let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
@@ -280,8 +270,9 @@ fn read_directory(directory: &Path, names: &BTreeSet<String>) -> Result<Vec<(Str
     for file in files.into_iter().filter(|file| file.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known)))
     {
         let name = file.strip_prefix(directory).unwrap_or(&file).to_string_lossy().into_owned();
-        if !names.contains(&name) {
-            let nearest = names.iter().min_by_key(|known| strsim::damerau_levenshtein(known, &name));
+        let names = || TEXTS.iter().map(|(name, _)| *name);
+        if !names().any(|known| known == name) {
+            let nearest = names().min_by_key(|known| strsim::damerau_levenshtein(known, &name));
             let nearest = nearest.filter(|known| strsim::damerau_levenshtein(known, &name) <= 3);
             let hint = nearest.map(|known| format!(": no template is called {name}; did you mean {known}?"));
             let hint = hint.unwrap_or_else(|| format!(": no template is called {name}."));

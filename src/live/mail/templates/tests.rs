@@ -1,4 +1,4 @@
-use std::{borrow::Cow, collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs};
 
 use rstest::rstest;
 use tempfile::TempDir;
@@ -44,8 +44,13 @@ fn every_kind_has_three_templates_in_every_language_and_there_are_no_others() {
     for (kind, language) in all() {
         expected.extend(EXTENSIONS.map(|extension| format!("{language}/{kind}.{extension}")));
     }
-    let embedded: BTreeSet<_> = Embedded::iter().map(Cow::into_owned).collect();
+    let embedded: BTreeSet<_> = TEXTS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(embedded, expected);
+}
+
+#[test]
+fn the_templates_of_the_program_can_be_used() {
+    Templates::load(&settings()).unwrap().try_all().unwrap();
 }
 
 #[test]
