@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// The lowest cost that bcrypt knows.
+const LOWEST_COST: u32 = 4;
+
 /// The result of a password check.
 pub enum PasswordCheck {
     /// The password is the account's.
@@ -31,8 +34,17 @@ pub enum PasswordCheck {
 
 /// Hashes a password that is about to be set. Fails with [`Error::Overloaded`] if too many hashes are queued.
 pub async fn hash(app: &App, password: &NewPassword) -> Result<PasswordHash> {
+    hash_at(app, password, app.settings.password.bcrypt_cost).await
+}
+
+/// Hashes a password that `live::random` has made, at the lowest cost: 144 bits cannot be guessed, however little a guess costs.
+/// The first log-in replaces the hash by one of the usual cost.
+pub async fn hash_random(app: &App, password: &NewPassword) -> Result<PasswordHash> {
+    hash_at(app, password, LOWEST_COST).await
+}
+
+async fn hash_at(app: &App, password: &NewPassword, cost: u32) -> Result<PasswordHash> {
     let digest = digest(app, password.expose());
-    let cost = app.settings.password.bcrypt_cost;
     app.passwords.pool.run(move |lane| async move { new_hash(&lane, &digest, cost).await }).await?
 }
 

@@ -33,7 +33,7 @@ pub async fn first_administrator(app: &App) -> Result<Option<String>> {
         |_| Error::internal(anyhow::anyhow!("the first administrator's e-mail address, username or password is rejected"));
     let secret: NewPassword = password.parse().map_err(parsed)?;
     // Does not check whether the names are free: another process may be creating the same administrator.
-    let hash = credentials::hash(app, &secret).await?;
+    let hash = credentials::hash_random(app, &secret).await?;
     let new = NewAccount {
         email: "admin@vestibule.invalid".parse().map_err(parsed)?,
         username: Some("admin".parse().map_err(parsed)?),

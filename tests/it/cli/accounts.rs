@@ -110,6 +110,16 @@ fn p07_a_hash_of_another_cost_is_upgraded_and_garbage_matches_no_password() {
 }
 
 #[test]
+fn p07_the_first_start_does_not_wait_for_a_hash_that_the_first_log_in_makes() {
+    let dir = super::empty_directory();
+    let server = Server::start(dir.path(), &[("VESTIBULE_PASSWORD__BCRYPT_COST", "10")]);
+    let hash = || super::sql(dir.path(), "SELECT password_hash FROM users").remove(0);
+    assert!(hash().contains("$04$"), "{}", hash());
+    assert_eq!(server.log_in("admin", &super::initial_password(dir.path())).status, 201);
+    assert!(hash().contains("$10$"), "{}", hash());
+}
+
+#[test]
 fn the_last_administrator_cannot_be_disabled() {
     let dir = installed();
     run(dir.path(), "user create ada@example.org --role admin").done();
