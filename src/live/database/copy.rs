@@ -11,10 +11,10 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use aws_lc_rs::digest::{self, SHA256};
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IdenStatic as _, IntoActiveModel,
-    Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    Statement, TransactionTrait as _,
-    sea_query::{Expr, ExprTrait as _},
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, Iterable,
+    ModelTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryOrder, QueryResult, QuerySelect, QueryTrait as _, Statement,
+    TransactionTrait as _, Value,
+    sea_query::{DynIden, Expr, ExprTrait as _, IntoIden, Query, SelectStatement},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{ConnectOptions as _, Connection as _, SqlitePool, pool::PoolOptions, sqlite::SqliteConnectOptions};
@@ -34,19 +34,37 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The maximum number of variables in a statement of PostgreSQL.
 const MAX_VARIABLES: usize = 65_535;
 
-/// Runs an asynchronous function for the entity of each table, in an order in which a table follows those that it refers to.
-macro_rules! for_each_table {
-    ($function:ident $arguments:tt) => {
-        for_each_table!(
-            $function $arguments:
-            installation, secret, signing_key, role, role_permission, user, user_role, user_word, session, factor, pending_totp,
-            recovery_code, challenge, redeemed_ceremony, ticket, ticket_handle, mail, tally, invitation, throttle, known_network,
-            revocation, closed_account, audit_event
-        )
-    };
-    ($function:ident $arguments:tt: $($table:ident),*) => {
-        $($function::<entity::$table::Entity> $arguments.await?;)*
-    };
+/// The tables, in an order in which each follows those that it refers to.
+fn tables() -> Vec<Table> {
+    macro_rules! of {
+        ($($table:ident),*) => { vec![$(Table::of::<entity::$table::Entity>()),*] };
+    }
+    of![
+        installation,
+        secret,
+        signing_key,
+        role,
+        role_permission,
+        user,
+        user_role,
+        user_word,
+        session,
+        factor,
+        pending_totp,
+        recovery_code,
+        challenge,
+        redeemed_ceremony,
+        ticket,
+        ticket_handle,
+        mail,
+        tally,
+        invitation,
+        throttle,
+        known_network,
+        revocation,
+        closed_account,
+        audit_event
+    ]
 }
 
 /// A SQLite database that is being copied. No server and no other command uses it meanwhile.
@@ -88,7 +106,9 @@ impl Source {
     /// Returns the number of rows of all tables.
     pub async fn count(&self) -> Result<u64> {
         let mut total = 0;
-        for_each_table!(add_count(&self.rows, &mut total));
+        for table in tables() {
+            total += table.count(&self.rows).await?;
+        }
         Ok(total)
     }
 
@@ -114,8 +134,13 @@ impl Source {
     async fn fill(&self, tx: &DatabaseTransaction, progress: Progress<'_>) -> Result<()> {
         // A server that starts meanwhile waits for this lock, as it waits for a migration.
         ensure!(answer(lock_for_migration(tx)).await?, "another process migrates the target or copies into it");
-        for_each_table!(empty(tx));
-        for_each_table!(copy(&self.rows, tx, progress));
+        let tables = tables();
+        for table in &tables {
+            table.empty(tx).await?;
+        }
+        for table in &tables {
+            table.copy(&self.rows, tx, progress).await?;
+        }
         Ok(())
     }
 }
@@ -185,114 +210,119 @@ async fn answer<T>(statement: impl Future<Output = Result<T, DbErr>>) -> Result<
     Ok(timeout(ANSWER_TIMEOUT, statement).await.context("the target does not answer")??)
 }
 
-async fn add_count<E>(rows: &DatabaseTransaction, total: &mut u64) -> Result<()>
-where
-    E: EntityTrait,
-    E::Model: Sync,
-{
-    *total += E::find().count(rows).await?;
-    Ok(())
+/// A table without the type of its entity, so that the program contains the code of the copy once.
+struct Table {
+    name: String,
+    columns: Vec<DynIden>,
+    /// The columns of the primary key.
+    keys: Vec<DynIden>,
+    /// Whether the database draws the keys.
+    has_sequence: bool,
+    /// Selects the first rows in the order of the primary key, which is the same in both databases.
+    page: SelectStatement,
+    /// Reads the values of a row, in the order of `columns`.
+    values: fn(&QueryResult) -> Result<Vec<Value>, DbErr>,
 }
 
-/// Locks a table, and removes the rows that migrations have inserted. Fails if it has others.
-async fn empty<E>(tx: &DatabaseTransaction) -> Result<()>
-where
-    E: EntityTrait,
-    E::Model: Sync,
-{
-    let table = E::default().table_name().to_owned();
-    let lock = format!("LOCK TABLE {table} IN EXCLUSIVE MODE NOWAIT");
-    answer(tx.execute_unprepared(&lock)).await.context("another process uses the target")?;
-    if ["installation", "roles"].contains(&table.as_str()) {
-        answer(E::delete_many().exec(tx)).await?;
-    }
-    let rows = answer(E::find().count(tx)).await?;
-    ensure!(rows == 0, "the target is not empty: its table {table} has {rows} rows. Create another database");
-    Ok(())
-}
-
-/// Copies the rows of a table, reads them back, and continues its sequence where that of the source is.
-async fn copy<E>(rows: &DatabaseTransaction, tx: &DatabaseTransaction, progress: Progress<'_>) -> Result<()>
-where
-    E: EntityTrait,
-    E::Model: IntoActiveModel<E::ActiveModel> + Sync,
-    E::ActiveModel: Send,
-{
-    let table = E::default().table_name().to_owned();
-    let batch = (MAX_VARIABLES / E::Column::iter().count()).min(PAGE);
-    let (mut read, mut last) = (Content::default(), None);
-    loop {
-        let page = page_after::<E>(last.as_ref()).all(rows).await.with_context(|| format!("{table} cannot be read"))?;
-        read.add(&page);
-        for batch in page.chunks(batch) {
-            let batch = batch.iter().cloned().map(IntoActiveModel::into_active_model);
-            answer(E::insert_many(batch).exec_without_returning(tx))
-                .await
-                .with_context(|| format!("{table} cannot be written"))?;
-        }
-        progress(&table, page.len() as u64);
-        match page.last() {
-            Some(row) if page.len() == PAGE => last = Some(row.clone()),
-            _ => break,
+impl Table {
+    fn of<E: EntityTrait>() -> Self {
+        let keys = || E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column);
+        let page = keys().fold(E::find().limit(PAGE as u64), QueryOrder::order_by_asc);
+        Self {
+            name: E::default().table_name().to_owned(),
+            columns: E::Column::iter().map(IntoIden::into_iden).collect(),
+            keys: keys().map(IntoIden::into_iden).collect(),
+            has_sequence: E::PrimaryKey::auto_increment(),
+            page: page.into_query(),
+            values: |row| {
+                let row = E::Model::from_query_result(row, "")?;
+                Ok(E::Column::iter().map(|column| row.get(column)).collect())
+            },
         }
     }
-    let written = content::<E>(tx).await?;
-    ensure!(read.finish() == written.finish(), "the rows of {table} differ after the copy");
-    if E::PrimaryKey::auto_increment() {
-        continue_sequence::<E>(&table, rows, tx).await?;
-    }
-    // Without statistics, PostgreSQL would plan the first statements of a server badly.
-    answer(tx.execute_unprepared(&format!("ANALYZE {table}"))).await?;
-    Ok(())
-}
 
-/// Returns the query for the rows that follow `last`, in the order of the primary key, which is the same in both databases.
-fn page_after<E: EntityTrait>(last: Option<&E::Model>) -> Select<E> {
-    let keys = || E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column);
-    let mut query = E::find().limit(PAGE as u64);
-    for key in keys() {
-        query = query.order_by_asc(key);
+    async fn count(&self, rows: &DatabaseTransaction) -> Result<u64, DbErr> {
+        let count = Query::select().expr(Expr::cust("count(*)")).from(self.name.clone()).take();
+        let row = rows.query_one(&count).await?.ok_or_else(|| DbErr::RecordNotFound("no count".to_owned()))?;
+        Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
     }
-    match last {
-        // As one comparison of tuples, for which the index of the primary key is used.
-        Some(last) => {
-            let columns = Expr::tuple(keys().map(Expr::col));
-            query.filter(columns.gt(Expr::tuple(keys().map(|key| Expr::value(last.get(key))))))
+
+    /// Locks the table, and removes the rows that migrations have inserted. Fails if it has others.
+    async fn empty(&self, tx: &DatabaseTransaction) -> Result<()> {
+        let name = &self.name;
+        let lock = format!("LOCK TABLE {name} IN EXCLUSIVE MODE NOWAIT");
+        answer(tx.execute_unprepared(&lock)).await.context("another process uses the target")?;
+        if ["installation", "roles"].contains(&name.as_str()) {
+            answer(tx.execute_unprepared(&format!("DELETE FROM {name}"))).await?;
         }
-        None => query,
+        let rows = answer(self.count(tx)).await?;
+        ensure!(rows == 0, "the target is not empty: its table {name} has {rows} rows. Create another database");
+        Ok(())
     }
-}
 
-/// Reads a table as it is after the copy.
-async fn content<E>(tx: &DatabaseTransaction) -> Result<Content>
-where
-    E: EntityTrait,
-{
-    let (mut content, mut last) = (Content::default(), None);
-    loop {
-        let page = answer(page_after::<E>(last.as_ref()).all(tx)).await?;
-        content.add(&page);
-        match page.last() {
-            Some(row) if page.len() == PAGE => last = Some(row.clone()),
-            _ => return Ok(content),
+    /// Copies the rows, reads them back, and continues the sequence where that of the source is.
+    async fn copy(&self, rows: &DatabaseTransaction, tx: &DatabaseTransaction, progress: Progress<'_>) -> Result<()> {
+        let name = &self.name;
+        let batch = MAX_VARIABLES / self.columns.len();
+        let (mut read, mut written) = (Content::default(), Content::default());
+        let mut last = None;
+        while let Some(page) = self.page_after(last.as_deref(), rows).await.with_context(|| format!("{name} cannot be read"))? {
+            read.add(&page);
+            for batch in page.chunks(batch) {
+                let mut insert = Query::insert().into_table(name.clone()).columns(self.columns.clone()).take();
+                for row in batch {
+                    insert.values(row.iter().cloned().map(Expr::val))?;
+                }
+                answer(tx.execute(&insert)).await.with_context(|| format!("{name} cannot be written"))?;
+            }
+            progress(name, page.len() as u64);
+            last = page.into_iter().next_back();
         }
+        let mut last = None;
+        while let Some(page) = answer(self.page_after(last.as_deref(), tx)).await? {
+            written.add(&page);
+            last = page.into_iter().next_back();
+        }
+        ensure!(read.finish() == written.finish(), "the rows of {name} differ after the copy");
+        if self.has_sequence {
+            self.continue_sequence(rows, tx).await?;
+        }
+        // Without statistics, PostgreSQL would plan the first statements of a server badly.
+        answer(tx.execute_unprepared(&format!("ANALYZE {name}"))).await?;
+        Ok(())
     }
-}
 
-/// Makes PostgreSQL draw the number next that SQLite would draw next. It may be larger than those of the rows, because rows are
-/// purged, and a number is never used twice.
-async fn continue_sequence<E: EntityTrait>(table: &str, rows: &DatabaseTransaction, tx: &DatabaseTransaction) -> Result<()> {
-    let drawn = "SELECT seq FROM sqlite_sequence WHERE name = ?";
-    let drawn = rows.query_one_raw(Statement::from_sql_and_values(DbBackend::Sqlite, drawn, [table.into()])).await?;
-    let Some(drawn) = drawn else { return Ok(()) };
-    let drawn: i64 = drawn.try_get_by_index(0)?;
-    let Some(key) = E::PrimaryKey::iter().next() else { return Ok(()) };
-    if drawn > 0 {
-        let set = "SELECT setval(pg_get_serial_sequence($1, $2), $3)";
-        let values = [table.into(), key.as_str().into(), drawn.into()];
-        answer(tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, set, values))).await?;
+    /// Reads the rows that follow `last`; `None` if there are no more.
+    async fn page_after(&self, last: Option<&[Value]>, rows: &DatabaseTransaction) -> Result<Option<Vec<Vec<Value>>>, DbErr> {
+        let mut page = self.page.clone();
+        if let Some(last) = last {
+            let value_of =
+                |key: &DynIden| self.columns.iter().zip(last).find(|(column, _)| *column == key).map(|(_, value)| value);
+            let values = self.keys.iter().filter_map(value_of).cloned().map(Expr::val);
+            // As one comparison of tuples, for which the index of the primary key is used.
+            page.and_where(Expr::tuple(self.keys.iter().cloned().map(Expr::col)).gt(Expr::tuple(values)));
+        }
+        let rows = rows.query_all(&page).await?;
+        let rows = rows.iter().map(self.values).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(rows).filter(|rows| !rows.is_empty()))
     }
-    Ok(())
+
+    /// Makes PostgreSQL draw the number next that SQLite would draw next. It may be larger than those of the rows, because rows
+    /// are purged, and a number is never used twice.
+    async fn continue_sequence(&self, rows: &DatabaseTransaction, tx: &DatabaseTransaction) -> Result<()> {
+        let name = self.name.as_str();
+        let drawn = "SELECT seq FROM sqlite_sequence WHERE name = ?";
+        let drawn = rows.query_one_raw(Statement::from_sql_and_values(DbBackend::Sqlite, drawn, [name.into()])).await?;
+        let Some(drawn) = drawn else { return Ok(()) };
+        let drawn: i64 = drawn.try_get_by_index(0)?;
+        let Some(key) = self.keys.first() else { return Ok(()) };
+        if drawn > 0 {
+            let set = "SELECT setval(pg_get_serial_sequence($1, $2), $3)";
+            let values = [name.into(), key.to_string().into(), drawn.into()];
+            answer(tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, set, values))).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The number of rows of a table, and a digest of their values.
@@ -308,13 +338,11 @@ impl Default for Content {
 }
 
 impl Content {
-    fn add<M: ModelTrait>(&mut self, rows: &[M]) {
+    fn add(&mut self, rows: &[Vec<Value>]) {
         self.rows += rows.len() as u64;
-        for row in rows {
-            for column in <M::Entity as EntityTrait>::Column::iter() {
-                // Its Debug text has a delimiter at either end, and a type.
-                self.digest.update(format!("{:?}\n", row.get(column)).as_bytes());
-            }
+        for value in rows.iter().flatten() {
+            // Its Debug text has a delimiter at either end, and a type.
+            self.digest.update(format!("{value:?}\n").as_bytes());
         }
     }
 
@@ -325,15 +353,7 @@ impl Content {
 
 /// Returns the columns that are copied, each after the name of its table and a dot.
 #[cfg(test)]
-pub(super) async fn columns() -> Vec<String> {
-    async fn of<E: EntityTrait>(columns: &mut Vec<String>) -> Result<()> {
-        columns.extend(E::Column::iter().map(|column| format!("{}.{}", E::default().table_name(), column.as_str())));
-        Ok(())
-    }
-    let of_all = async || -> Result<Vec<String>> {
-        let mut columns = Vec::new();
-        for_each_table!(of(&mut columns));
-        Ok(columns)
-    };
-    of_all().await.unwrap()
+pub(super) fn columns() -> Vec<String> {
+    let of = |table: &Table| table.columns.iter().map(|column| format!("{}.{column}", table.name)).collect::<Vec<_>>();
+    tables().iter().flat_map(of).collect()
 }

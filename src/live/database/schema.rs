@@ -67,7 +67,10 @@ impl Database {
             sleep(RETRY_AFTER).await;
         };
         let applied = with_deadline(vestibule_migration::applied(&tx)).await?;
-        migrations(&applied)?;
+        if migrations(&applied)?.iter().all(|migration| migration.applied) {
+            with_deadline(tx.rollback()).await?;
+            return with_deadline(connection.close()).await;
+        }
         let lacks = |migration: &str| !applied.iter().any(|name| name == migration);
         let reclaimed = within(CHANGES_TIMEOUT, async {
             Migrator::up(&tx, None).await?;
