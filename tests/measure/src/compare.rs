@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     figures::{self, Side},
+    footprint,
     load::{Load, Response, get, post, send},
     population,
     process::Process,
@@ -126,7 +127,8 @@ pub async fn run(binary: &Path, arguments: &[&str]) -> Result<()> {
     println!("\nThe generator used at most {:.0} % of its core.", busiest.fold(0.0, f64::max) * 100.0);
     quiet.process.stop()?;
     logging.process.stop()?;
-    single.process.stop()
+    single.process.stop()?;
+    if names.is_empty() { footprint::run(binary).await } else { Ok(()) }
 }
 
 /// Returns the load of clients that refresh, each with a session of its own.

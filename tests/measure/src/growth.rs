@@ -160,7 +160,7 @@ async fn revocations(binary: &Path) -> Result<()> {
             figures::grouped((*count).into()),
             figures::rate(side.median(|round| round.per_second)),
             side.ratio(least, |round| round.per_second),
-            service.process.memory()?,
+            service.process.memory()?.resident >> 20,
             start.as_secs_f64()
         );
     }

@@ -5,6 +5,7 @@
 
 mod compare;
 mod figures;
+mod footprint;
 mod growth;
 mod load;
 mod population;

@@ -35,11 +35,14 @@ impl Process {
         processor_time(&self.child.id().to_string())
     }
 
-    /// Returns the resident memory in MiB.
-    pub fn memory(&self) -> Result<u64> {
+    /// Returns how much memory the process has.
+    pub fn memory(&self) -> Result<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? >> 10)
+        let read = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name} in /proc"))?;
+            anyhow::Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+        };
+        Ok(Memory { resident: read("VmRSS:")?, anonymous: read("RssAnon:")? })
     }
 
     /// Stops the process with SIGTERM and waits for its end.
@@ -49,6 +52,14 @@ impl Process {
         ensure!(status.success(), "the server ended with {status}");
         Ok(())
     }
+}
+
+/// The memory of a process, in bytes.
+pub struct Memory {
+    /// All of it that is in memory, with what the system has read from the binary.
+    pub resident: u64,
+    /// What belongs to no file.
+    pub anonymous: u64,
 }
 
 /// Returns the processor time in seconds that a process has used, by the name of the process in `/proc`.

@@ -58,10 +58,16 @@ impl Vestibule {
 
     /// Stops the service, fills its database, and starts it again.
     pub async fn fill(self, fill: impl AsyncFnOnce(&str) -> Result<()>) -> Result<Self> {
+        let database = self.database.clone();
+        let stopped = self.stop()?;
+        fill(&database).await?;
+        stopped.start()
+    }
+
+    /// Stops the service and keeps its data.
+    pub fn stop(self) -> Result<Stopped> {
         self.process.stop()?;
-        fill(&self.database).await?;
-        let process = self.launch.start(self.directory.path())?;
-        Ok(Self { process, ..self })
+        Ok(Stopped { directory: self.directory, launch: self.launch, database: self.database })
     }
 
     /// Returns the URL of the database.
@@ -84,6 +90,21 @@ impl Vestibule {
     pub async fn key_set(&self) -> Result<Value> {
         let request = b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n";
         load::send(self.process.address, request).await?.expect(200)
+    }
+}
+
+/// A service that is stopped. Dropping it deletes the data.
+pub struct Stopped {
+    directory: TempDir,
+    launch: Launch,
+    database: String,
+}
+
+impl Stopped {
+    /// Starts the service again.
+    pub fn start(self) -> Result<Vestibule> {
+        let process = self.launch.start(self.directory.path())?;
+        Ok(Vestibule { process, directory: self.directory, launch: self.launch, database: self.database })
     }
 }
 
