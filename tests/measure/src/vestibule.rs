@@ -50,10 +50,9 @@ impl Vestibule {
         let settings = common.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let launch = Launch { binary, settings: settings.collect() };
         let directory = TempDir::with_prefix("vestibule-measure-")?;
-        let process = launch.start(directory.path())?;
         let database = launch.settings.iter().find(|(name, _)| name == "DATABASE__URL").map(|(_, url)| url.clone());
         let database = database.unwrap_or_else(|| format!("sqlite:{}", directory.path().join("data/vestibule.db").display()));
-        Ok(Self { process, directory, launch, database })
+        Stopped { directory, launch, database }.start()
     }
 
     /// Stops the service, fills its database, and starts it again.
@@ -93,7 +92,7 @@ impl Vestibule {
     }
 }
 
-/// A service that is stopped. Dropping it deletes the data.
+/// A service that does not run. Dropping it deletes the data.
 pub struct Stopped {
     directory: TempDir,
     launch: Launch,
@@ -101,7 +100,7 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Starts the service again.
+    /// Starts the service.
     pub fn start(self) -> Result<Vestibule> {
         let process = self.launch.start(self.directory.path())?;
         Ok(Vestibule { process, directory: self.directory, launch: self.launch, database: self.database })
