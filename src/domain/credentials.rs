@@ -37,7 +37,7 @@ pub async fn hash(app: &App, password: &NewPassword) -> Result<PasswordHash> {
     hash_at(app, password, app.settings.password.bcrypt_cost).await
 }
 
-/// Hashes a password that `live::random` has made, at the lowest cost: 144 bits cannot be guessed, however little a guess costs.
+/// Hashes a password of 144 random bits at the lowest cost: nobody can guess it, however cheap a guess is.
 /// The first log-in replaces the hash by one of the usual cost.
 pub async fn hash_random(app: &App, password: &NewPassword) -> Result<PasswordHash> {
     hash_at(app, password, LOWEST_COST).await

@@ -35,7 +35,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("the path of the checkout is UTF-8")
 }
 
-/// Returns the files in a folder and in its folders, in a fixed order.
+/// Returns the files in a folder and below it, in a fixed order.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     entries.sort();

@@ -1,6 +1,6 @@
 //! The templates. Each mail has three: `<language>/<kind>.subject`, `.txt` and `.html`. A file in the operator's directory replaces
-//! the one of the program. Then all are tried at start, so that a mistake is found before a user needs the mail. Those of the program
-//! are tried by its tests, and compiled at their first use.
+//! the one of the program. If there is such a file, all templates are tried at start, so that a mistake is found before a user needs
+//! the mail. The tests try those of the program, which are compiled at their first use.
 
 use std::{collections::BTreeMap, error::Error as _, fmt::Write, fs, io, path::Path};
 
