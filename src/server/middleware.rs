@@ -313,19 +313,18 @@ mod tests {
 
     use poem::{EndpointExt, endpoint::make, http::StatusCode};
     use serde_json::Value;
-    use tempfile::TempDir;
     use tokio::{sync::Notify, task::yield_now, time::timeout};
 
     use super::*;
     use crate::{
         api::http::problem::MEDIA_TYPE,
         config::{LogFormat, Settings},
-        live::clock::SystemClock,
+        live::{clock::SystemClock, database::tests::directory},
     };
 
     #[tokio::test]
     async fn h06_a_panic_in_a_handler_answers_500_and_affects_no_other_request() {
-        let directory = TempDir::new().unwrap();
+        let directory = directory::temporary();
         let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
         let routes = make(async |request: Request| {
@@ -353,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn d04_work_that_waits_is_finished_after_its_client_has_left() {
-        let directory = TempDir::new().unwrap();
+        let directory = directory::temporary();
         let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
         let (commit, finished) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -397,7 +396,7 @@ mod tests {
     async fn panics_in_its_own_process() {
         log::init(LogFormat::Json).unwrap();
         log::start_tracing("info").unwrap();
-        let directory = TempDir::new().unwrap();
+        let directory = directory::temporary();
         let settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
         let handler_app = app.clone();

@@ -7,7 +7,10 @@ use std::{
     process::Command,
 };
 
-use crate::support::binary::{self, Server, not_tested};
+use crate::support::{
+    binary::{self, Server, not_tested},
+    directory,
+};
 
 /// The oldest version of Node that playwright-core supports.
 const NODE: u32 = 20;
@@ -15,7 +18,7 @@ const NODE: u32 = 20;
 #[test]
 fn the_first_five_minutes_with_the_docs_work() {
     let Some(mut docs) = script("docs.mjs") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     let server = Server::start(dir.path(), &[]);
     let password = fs::read_to_string(dir.path().join("data/initial-admin-password")).unwrap();
     run(docs.env("VESTIBULE_URL", &server.url).env("VESTIBULE_ADMIN_PASSWORD", password.trim()));

@@ -31,7 +31,10 @@ use sea_orm::{ConnectionTrait, Database, Statement};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::support::binary::{self, Server};
+use crate::support::{
+    binary::{self, Server},
+    directory,
+};
 
 /// The outcome of a command.
 pub struct Ran {
@@ -79,7 +82,7 @@ pub fn kill(dir: &Path, arguments: &str, longest: u64) -> bool {
 }
 
 fn empty_directory() -> TempDir {
-    tempfile::tempdir().unwrap()
+    directory::temporary()
 }
 
 /// Returns a directory with an installation that no server has used yet.

@@ -13,7 +13,7 @@ use self::{
     programs::{Programs, shown},
     stand_in::{Health, ISSUER, Key, StandIn},
 };
-use crate::support::{PASSWORD, binary::Server};
+use crate::support::{PASSWORD, binary::Server, directory};
 
 const INVALID: &str = r#"401 Bearer error="invalid_token""#;
 const OUTAGE: &str = "503 Retry-After: 5";
@@ -29,7 +29,7 @@ fn the_guide_shows_the_rust_program_that_is_tested() {
 #[test]
 fn other_services_accept_tokens_until_the_signing_key_is_revoked_and_report_an_outage_as_503() {
     let issuer = "https://id.example.org";
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory::temporary();
     let listen = format!("127.0.0.1:{}", free_port());
     let server = Server::start(directory.path(), &[("VESTIBULE_SERVER__LISTEN", &listen), ("VESTIBULE_TOKENS__ISSUER", issuer)]);
     let Some(mut programs) = Programs::start(issuer, &server.url) else { return };

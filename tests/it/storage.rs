@@ -9,11 +9,12 @@ use std::{
 
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use vestibule::{
     entity::{audit_event, user},
     live::database::Database,
 };
+
+use crate::support::directory;
 
 /// A server that is started as a user would start it, in a directory of its own. It is killed, never stopped.
 struct Served {
@@ -66,7 +67,7 @@ async fn integrity(db: &Database) -> String {
 
 #[tokio::test]
 async fn d01_acknowledged_changes_survive_a_kill() {
-    let directory = TempDir::new().unwrap();
+    let directory = directory::temporary();
     let url = format!("sqlite://{}", directory.path().join("data/vestibule.db").display()).into();
     let mut kept = Vec::new();
     for round in 0..3 {

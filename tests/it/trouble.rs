@@ -19,6 +19,7 @@ use crate::{
     faults::cluster::{Cluster, DATABASE, ROLE},
     support::{
         binary::{self, Server, not_tested},
+        directory,
         mail_server::{Answer::Say, MailServer, Script},
         mail_text,
         small_disk::SmallDisk,
@@ -102,7 +103,7 @@ fn every_block_of_the_page_is_run_by_a_test() {
 
 #[test]
 fn a_server_that_does_not_start_says_why_in_two_commands() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     let commands = block("The server does not respond", 0);
     let (said, _) = run_block(dir.path(), &[("VESTIBULE_SERVER__HSTS", "perhaps")], commands);
     assert!(said.contains("`server.hsts`") && said.contains("VESTIBULE_SERVER__HSTS"), "{said}");
@@ -115,7 +116,7 @@ fn a_server_that_does_not_start_says_why_in_two_commands() {
 
 #[test]
 fn the_largest_files_of_a_full_disk_are_found_and_the_service_resumes_when_there_is_room() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
     let Some(disk) = SmallDisk::mount(&data, 4) else {
@@ -144,7 +145,7 @@ fn a_postgres_that_is_away_or_read_only_is_recognised_and_the_service_resumes() 
     if !has("psql") {
         return not_tested("the commands for PostgreSQL", "psql is not in the PATH");
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     let host = cluster.socket().parent().unwrap().display().to_string();
     let url = format!("postgres://{ROLE}@localhost/{DATABASE}?host={host}");
     let env = [METRICS, ("VESTIBULE_DATABASE__URL", url.as_str()), ("VESTIBULE_MASTER_KEY", KEY)];
@@ -177,7 +178,7 @@ fn a_postgres_that_is_away_or_read_only_is_recognised_and_the_service_resumes() 
 
 #[test]
 fn a_master_key_in_the_environment_of_a_running_server_is_found() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     let server = Server::start(dir.path(), &[("VESTIBULE_MASTER_KEY", KEY)]);
     // Other tests run servers too.
     let search = block("The master key is lost", 0).replace("$(pidof -s vestibule)", &server.id().to_string());
@@ -190,7 +191,7 @@ fn after_the_loss_of_the_master_key_the_accounts_are_kept_and_get_new_passwords(
     if !has("sqlite3") {
         return not_tested("the loss of the master key", "sqlite3 is not installed");
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     let server = Server::start(dir.path(), &[]);
     let ada = account_with_a_factor(dir.path(), &server);
     let refused = server.log_in("ada@example.org", PASSWORD);
@@ -263,7 +264,7 @@ fn code_of_the_last_mail(dir: &Path) -> String {
 
 #[test]
 fn a_leaked_signing_key_is_revoked_by_its_id_in_the_list() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     let server = Server::start(dir.path(), &[]);
     let token = server.log_in("admin", &initial_password(dir.path())).json()["access_token"].as_str().unwrap().to_owned();
     let listed = run(dir.path(), "key list").done();
@@ -276,7 +277,7 @@ fn a_leaked_signing_key_is_revoked_by_its_id_in_the_list() {
 
 #[test]
 fn an_administrator_who_is_locked_out_gets_in_again() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     let server = Server::start(dir.path(), &[]);
     run(dir.path(), "user create bea@example.org --role admin").done();
     run(dir.path(), "user disable admin").done();
@@ -296,7 +297,7 @@ fn a_clock_that_is_right_after_all_is_accepted_and_trusted_again() {
     let Some(library) = libfaketime() else {
         return not_tested("a clock in doubt", "libfaketime is missing");
     };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory::temporary();
     assert!(Server::start(dir.path(), &[]).stop().success());
     let library = library.display().to_string();
     let env = [METRICS, ("LD_PRELOAD", library.as_str()), ("FAKETIME", "+25h")];
@@ -313,7 +314,7 @@ fn a_clock_that_is_right_after_all_is_accepted_and_trusted_again() {
 fn the_answer_of_a_mail_server_that_refuses_is_shown() {
     let refusal = Say("553 5.7.1 the sender address belongs to another user");
     let mail_server = MailServer::start(Script { answers: vec![("MAIL", 0, refusal)], ..Script::default() });
-    let (dir, port): (TempDir, _) = (tempfile::tempdir().unwrap(), mail_server.port.to_string());
+    let (dir, port): (TempDir, _) = (directory::temporary(), mail_server.port.to_string());
     let env = [
         METRICS,
         ("VESTIBULE_SERVER__PUBLIC_URL", "https://id.example.org"),

@@ -1,6 +1,7 @@
 //! Tests of opening, reading and writing, on both databases.
 
 mod copy;
+pub(crate) mod directory;
 mod group_commit;
 pub(crate) mod kills;
 mod migrations;

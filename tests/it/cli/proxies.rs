@@ -20,6 +20,7 @@ use crate::{
         PASSWORD,
         binary::{Server, command},
         daemon::{self, Daemon},
+        directory,
     },
     trouble::metrics,
 };
@@ -68,7 +69,7 @@ impl Site {
     fn start(is_below: bool) -> Option<Self> {
         let program = daemon::find("nginx", "behind nginx")?;
         daemon::find("curl", "behind nginx")?;
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory::temporary();
         let settings = blocks("toml").into_iter().filter(|block| block.starts_with("[server]")).nth(usize::from(is_below));
         fs::write(dir.path().join("vestibule.toml"), settings.unwrap()).unwrap();
         let server = Server::spawn(command(dir.path(), &[("VESTIBULE_METRICS__LISTEN", "127.0.0.1:0")]));

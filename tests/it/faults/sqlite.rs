@@ -23,6 +23,7 @@ use super::{
 
 use crate::support::{
     binary::{self, Server, not_tested},
+    directory,
     small_disk::SmallDisk,
 };
 
@@ -35,7 +36,7 @@ struct SqliteServers {
 
 impl SqliteServers {
     fn new() -> Self {
-        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let directory = Arc::new(directory::temporary());
         let data = directory.path().join("data");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { directory, data, runtime }

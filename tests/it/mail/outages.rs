@@ -7,6 +7,7 @@ use ureq::http::Method;
 
 use crate::support::{
     binary::Server,
+    directory,
     mail_server::{
         Answer::{self, Close, Hang},
         MailServer, Script,
@@ -55,7 +56,7 @@ fn until_received(mail_server: &MailServer, verb: &str) {
 
 #[test]
 fn a_forgotten_password_is_set_anew_with_the_mail_from_the_mail_server() {
-    let (dir, mail_server) = (tempfile::tempdir().unwrap(), MailServer::start(Script::default()));
+    let (dir, mail_server) = (directory::temporary(), MailServer::start(Script::default()));
     let server = start(dir.path(), mail_server.port);
     assert_eq!(server.register("ada@example.org", PASSWORD).status, 201);
     let pending = request_reset(&server);
@@ -73,10 +74,8 @@ fn a_forgotten_password_is_set_anew_with_the_mail_from_the_mail_server() {
 #[test]
 fn m06_a_mail_server_that_is_down_or_does_not_answer_delays_nothing_but_mails() {
     let behave = |answer: Answer| {
-        let (dir, mail_server) = (
-            tempfile::tempdir().unwrap(),
-            MailServer::start(Script { answers: vec![("CONNECT", 0, answer)], ..Script::default() }),
-        );
+        let (dir, mail_server) =
+            (directory::temporary(), MailServer::start(Script { answers: vec![("CONNECT", 0, answer)], ..Script::default() }));
         let (server, port) = (start(dir.path(), mail_server.port), mail_server.port);
         assert_eq!(server.register("ada@example.org", PASSWORD).status, 201);
         request_reset(&server);

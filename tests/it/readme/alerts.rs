@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{between, read};
 use crate::{
     cli::metrics_address,
-    support::binary::Server,
+    support::{binary::Server, directory},
     trouble::{metrics, until},
 };
 
@@ -15,7 +15,7 @@ const RULES: &str = "src/guide/alerts/vestibule.rules.yml";
 
 #[test]
 fn every_metric_and_label_in_the_alerts_exists() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory::temporary();
     let server = Server::start(directory.path(), &[("VESTIBULE_METRICS__LISTEN", "127.0.0.1:0")]);
     let address = metrics_address(&server);
     // Series begin when they are first counted.

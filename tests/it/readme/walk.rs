@@ -7,7 +7,10 @@ use std::{
 
 use super::{between, read};
 
-use crate::support::binary::{Server, command, not_tested};
+use crate::support::{
+    binary::{Server, command, not_tested},
+    directory,
+};
 
 /// A block of commands, and the output that the README shows below it.
 #[derive(Default)]
@@ -21,7 +24,7 @@ fn the_walk_prints_the_output_that_the_readme_shows() {
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
         return not_tested("the README's walk", "curl is not installed");
     }
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory::temporary();
     let server = Server::start(directory.path(), &[]);
     let steps = steps(&between(&read("README.md"), "walk"));
     assert!(steps.len() > 8, "only {} blocks of commands were found", steps.len());
@@ -46,7 +49,7 @@ fn the_walk_prints_the_output_that_the_readme_shows() {
 
 #[test]
 fn the_commands_of_the_guide_print_the_output_that_it_shows() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory::temporary();
     assert!(Server::start(directory.path(), &[]).stop().success());
     let page = read("src/guide/operating.md");
     let sessions: Vec<_> =

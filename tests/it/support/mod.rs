@@ -7,6 +7,8 @@ pub mod checked;
 pub mod client;
 pub mod clock;
 pub mod daemon;
+#[path = "../../../src/live/database/tests/directory.rs"]
+pub mod directory;
 pub mod inside;
 pub mod mail_server;
 pub mod mail_text;
@@ -61,7 +63,7 @@ impl TestApp {
 
     /// Starts with changed settings. bcrypt has its lowest cost, 4; a configured service allows 10 or more.
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
-        let directory = TempDir::new().unwrap();
+        let directory = directory::temporary();
         let mut settings = Settings { data_dir: directory.path().join("data"), ..Settings::default() };
         settings.password.bcrypt_cost = 4;
         // The clock stands still, so no budget would recover. Only the tests of the throttle turn it on.

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-use super::postgres::TemporaryPostgres;
+use super::{directory, postgres::TemporaryPostgres};
 use crate::live::database::Database;
 
 /// An empty database, which is deleted when this is dropped.
@@ -27,7 +27,7 @@ pub struct TestDatabase {
 
 impl TestDatabase {
     pub fn sqlite() -> Self {
-        let directory = TempDir::new().unwrap();
+        let directory = directory::temporary();
         let raw_url = format!("sqlite://{}", directory.path().join("vestibule.db").display());
         Self { url: raw_url.clone().into(), raw_url, directory: Some(directory), server: None }
     }
