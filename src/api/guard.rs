@@ -10,7 +10,6 @@ use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, SecurityScheme,
     auth::Bearer,
-    error::AuthorizationError,
     registry::{MetaOperation, Registry},
 };
 
@@ -32,8 +31,8 @@ use crate::{
 /// the permission that an operation requires.
 // Without a space in RFC8725, as the linter of the contract expects it.
 #[derive(SecurityScheme)]
-#[oai(ty = "bearer", bearer_format = "JWT", checker = "verify")]
-struct BearerAuth(Caller);
+#[oai(ty = "bearer", bearer_format = "JWT")]
+struct BearerAuth(#[expect(dead_code, reason = "only states the scheme")] Bearer);
 
 /// The name of the one security scheme: what the derive makes of `BearerAuth`.
 pub const SCHEME: &str = "BearerAuth";
@@ -166,10 +165,10 @@ macro_rules! extracted {
 
             async fn from_request(
                 request: &'a Request,
-                body: &mut RequestBody,
-                options: ExtractParamOptions<()>,
+                _body: &mut RequestBody,
+                _options: ExtractParamOptions<()>,
             ) -> poem::Result<Self> {
-                let caller = caller(request, body, options).await?;
+                let caller = caller(request).await?;
                 Self::REQUIREMENTS.check(app(request)?, &caller).map_err(Problem::from)?;
                 Ok(Self::of(caller))
             }
@@ -188,34 +187,24 @@ fn app(request: &Request) -> Result<&App, Problem> {
     request.data().ok_or_else(|| Error::internal(anyhow::anyhow!("the endpoint has no App")).into())
 }
 
-/// Verifies the token that poem-openapi found in the request.
-async fn verify(request: &Request, Bearer { token }: Bearer) -> poem::Result<Caller> {
-    let caller = tokens::verify(app(request)?, &token, source::of(request)).await.map_err(Problem::from)?;
+/// Returns the caller to whom the request's access token was issued.
+async fn caller(request: &Request) -> Result<Caller, Problem> {
+    let caller = tokens::verify(app(request)?, bearer_token(request)?, source::of(request)).await?;
     SignedIn::note(request, caller.user());
     Ok(caller)
 }
 
-/// Returns the caller to whom the request's access token was issued (RFC 6750 section 2.1).
-async fn caller(request: &Request, body: &mut RequestBody, options: ExtractParamOptions<()>) -> poem::Result<Caller> {
-    // poem-openapi reads the first of several headers.
-    if request.headers().get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
-        return Err(Problem::from(Error::AmbiguousCredentials).into());
+/// Returns the access token of a request (RFC 6750 section 2.1). poem-openapi would take the first of several headers, and check
+/// each byte of it.
+fn bearer_token(request: &Request) -> Result<&str> {
+    let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
+    let credentials = headers.next().ok_or(Error::MissingToken)?;
+    if headers.next().is_some() {
+        return Err(Error::AmbiguousCredentials);
     }
-    match BearerAuth::from_request(request, body, options).await {
-        Ok(BearerAuth(caller)) => Ok(caller),
-        Err(error) if error.is::<AuthorizationError>() => Err(Problem::from(no_bearer(request)).into()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Why poem-openapi found no bearer token: there is none, or its header is not well formed.
-fn no_bearer(request: &Request) -> Error {
-    let Some(credentials) = request.headers().get(header::AUTHORIZATION) else { return Error::MissingToken };
-    let scheme = credentials.to_str().map(|credentials| credentials.split(' ').next().unwrap_or_default());
-    match scheme {
-        Ok(scheme) if !scheme.eq_ignore_ascii_case("bearer") => Error::MissingToken,
-        _ => Error::InvalidToken,
-    }
+    let credentials = str::from_utf8(credentials.as_bytes()).map_err(|_| Error::InvalidToken)?;
+    let (scheme, token) = credentials.split_once(' ').unwrap_or((credentials, ""));
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start_matches(' ')) } else { Err(Error::MissingToken) }
 }
 
 impl<P: Permission> Allowed<P> {
