@@ -17,7 +17,8 @@ impl FromStr for Username {
 
     /// Fails with `too_short`, `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        let raw = raw.trim();
+        // Unlike for the pattern in the contract (ECMA-262), the control character U+0085 is white space for Rust.
+        let raw = raw.trim_matches(|character: char| character.is_whitespace() && character != '\u{85}');
         if let Some(which) =
             first_disallowed(raw, |character| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-'))
         {
@@ -59,6 +60,7 @@ mod tests {
     #[case("   ", Err("too_short"))]
     #[case("ada\0", Err("pattern"))]
     #[case("ada\nl", Err("pattern"))]
+    #[case("ada\u{85}", Err("pattern"))]
     #[case("\u{212A}elvin", Err("pattern"))]
     #[case("adm\u{131}n", Err("pattern"))]
     fn a_username_is_short_and_plain(#[case] raw: &str, #[case] expected: Result<&str, &str>) {

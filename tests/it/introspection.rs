@@ -90,6 +90,7 @@ async fn the_form_must_have_exactly_one_token_and_other_parameters_are_ignored()
         format!("token={token}&token={token}"),
         format!("token={token}&token="),
         format!("token={}", "x".repeat(8_193)),
+        format!("token=x{}", "+".repeat(8_192)), // spaces count
         json!({ "token": token }).to_string(),
     ] {
         let rejected = assert_problem!(send(&admin, &form).await, 400, "malformed_request");

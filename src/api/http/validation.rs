@@ -168,9 +168,10 @@ impl Shape {
                 if length(text) < *shortest {
                     add(Invalid::new("too_short", format!("Must have at least {shortest} characters.")));
                 }
-                // Spaces around a text do not count, because its parser trims them. A password keeps them, and its own parser
-                // knows the limit.
-                if length(text.trim()) > *longest {
+                // White space around a text in a format does not count, because the format's parser trims it. A password keeps
+                // it, and its own parser knows the limit.
+                let counted = if format.is_some() { text.trim() } else { text };
+                if length(counted) > *longest {
                     add(Invalid::new("too_long", format!("Must have at most {longest} characters.")));
                 }
             }
@@ -282,7 +283,14 @@ mod tests {
                 let lengths = select(vec![shortest.saturating_sub(1), shortest, longest, longest + 1]);
                 let sized = ("[a-z1.é]", lengths)
                     .prop_map(|(character, length)| json!(character.repeat(usize::try_from(length).unwrap())));
-                prop_oneof![4 => select(listed), 1 => "[ a-z@.:_\u{e9}-]{0,12}".prop_map(Value::from), 2 => sized].boxed()
+                // White space around a text in a format does not count towards its length.
+                let padding = usize::try_from(if schema["format"].is_null() { longest } else { 1 }).unwrap();
+                let padded = (select(listed.clone()), "[ \t\u{85}\u{a0}\u{feff}]").prop_map(move |(text, space)| {
+                    let around = space.repeat(padding);
+                    json!(format!("{around}{}{around}", text.as_str().unwrap_or_default()))
+                });
+                let random = "[ a-z@.:_\u{e9}-]{0,12}".prop_map(Value::from);
+                prop_oneof![4 => select(listed), 1 => random, 2 => sized, 1 => padded].boxed()
             }
         };
         let others = [json!(null), json!(true), json!(7), json!("text"), json!([]), json!({}), json!({ "kind": "other" })];

@@ -75,7 +75,9 @@ async fn invalid_bodies_are_refused_as_for_other_operations() {
         refused(refresh(json!({ "refreshToken": "x", "refresh_token": "" })).await).faults(),
         [("/refreshToken", "unknown_member"), ("/refresh_token", "too_short")]
     );
-    assert_eq!(refused(refresh(json!({ "refresh_token": "x".repeat(8193) })).await).faults(), [("/refresh_token", "too_long")]);
+    for long in ["x".repeat(8193), format!("x{}", " ".repeat(8192))] {
+        assert_eq!(refused(refresh(json!({ "refresh_token": long })).await).faults(), [("/refresh_token", "too_long")]);
+    }
 }
 
 #[tokio::test]
