@@ -53,9 +53,17 @@ impl Cluster {
 
     /// Runs a statement as a superuser; returns what it prints, columns separated by `|`.
     pub fn sql(&self, database: &str, statement: &str) -> String {
-        let output = self.psql(database).args(["--command", statement]).stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        loop {
+            let output = self.psql(database).args(["--command", statement]).stdin(Stdio::null()).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            if error.contains("too many clients already") {
+                // Clients that are about to be refused take, for a moment, even the connections that are kept for superusers.
+                thread::sleep(Duration::from_millis(10));
+                continue;
+            }
+            assert!(output.status.success(), "{statement}: {error}");
+            return String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        }
     }
 
     /// Changes a setting of the server without a restart.
