@@ -23,8 +23,9 @@ pub(super) fn now() -> Instant {
 }
 
 /// Runs a request. All its waits for the database together have the limit that a single wait has elsewhere.
-pub async fn share_one_deadline<T>(request: impl Future<Output = T>) -> T {
-    WAITED.scope(AtomicU64::new(0), request).await
+pub fn share_one_deadline<T>(request: impl Future<Output = T>) -> impl Future<Output = T> {
+    // Not an `async fn`, which would hold the large future twice.
+    WAITED.scope(AtomicU64::new(0), request)
 }
 
 /// Returns `deadline`, or the deadline of the current request if that is earlier.
