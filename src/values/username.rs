@@ -17,7 +17,7 @@ impl FromStr for Username {
 
     /// Fails with `too_short`, `too_long` or `pattern`.
     fn from_str(raw: &str) -> Result<Self, Invalid> {
-        // Unlike for the pattern in the contract (ECMA-262), the control character U+0085 is white space for Rust.
+        // To Rust, the control character U+0085 is white space; to the pattern in the contract (ECMA-262), it is not.
         let raw = raw.trim_matches(|character: char| character.is_whitespace() && character != '\u{85}');
         if let Some(which) =
             first_disallowed(raw, |character| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-'))

@@ -315,6 +315,7 @@ mod tests {
         "description",
         "discriminator",
         "enum",
+        "example",
         "examples",
         "format",
         "items",
@@ -327,7 +328,6 @@ mod tests {
         "required",
         "title",
         "type",
-        "example",
     ];
 
     fn unknown_keywords(schema: &Value, schemas: &Value) -> Vec<String> {

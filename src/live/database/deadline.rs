@@ -24,7 +24,7 @@ pub(super) fn now() -> Instant {
 
 /// Runs a request. All its waits for the database together have the limit that a single wait has elsewhere.
 pub fn share_one_deadline<T>(request: impl Future<Output = T>) -> impl Future<Output = T> {
-    // Not an `async fn`, which would hold the large future twice.
+    // Not an `async fn`: that would store the large future twice.
     WAITED.scope(AtomicU64::new(0), request)
 }
 

@@ -209,7 +209,7 @@ fn h05_a_server_without_free_descriptors_pauses_and_recovers_at_once() {
     let used = processor_time(&server).saturating_sub(before);
     assert!(used < Duration::from_millis(300), "the server used {used:?} in one second");
     drop(clients);
-    // Until the server has noticed that the clients are gone, it may close a new connection instead.
+    // Before the server notices that the clients are gone, it may close a new connection to make room for another.
     until(|| is_served(&mut connect(&server)));
     assert!(server.stop().success());
 }

@@ -345,7 +345,7 @@ fn f01_a_link_is_valid_for_as_long_as_its_last_mail_has_said_beside_its_successo
     let request = Step::RequestReset { person: 0 };
     let wait = |seconds| Step::Wait { seconds };
     let reset = |ticket| Step::ResetPassword { ticket, presented: None };
-    // The second request sends the link of the first one again, half an hour later it is too old for that.
+    // The second request sends the first link again. At the third one, that link is too old to be sent.
     let history = [request.clone(), wait(600), request.clone(), wait(1_200), request];
     for (steps, used) in [(vec![reset(1), reset(0)], [true, false]), (vec![wait(600), reset(1), reset(0)], [false, true])] {
         assert_eq!(run(&[history.to_vec(), steps].concat()).used_resets(), used);

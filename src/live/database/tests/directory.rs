@@ -10,7 +10,7 @@ const MEMORY: &str = "/dev/shm";
 const NEEDED: u64 = 1 << 30;
 
 /// Makes an empty directory, in memory if there is enough. A request fails if its database does not answer within 1.75 seconds,
-/// and a disk that is busy with what a compiler has written can take longer to commit.
+/// and a commit can take longer on a disk that is still writing what a compiler has produced.
 pub fn temporary() -> TempDir {
     static IS_ENOUGH: LazyLock<bool> =
         LazyLock::new(|| rustix::fs::statvfs(MEMORY).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= NEEDED));
